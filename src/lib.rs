@@ -1,0 +1,1 @@
+//! The software on an attendance terminal.

@@ -1,0 +1,1 @@
+//! A strict server for the PUSH protocol.

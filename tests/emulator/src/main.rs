@@ -1,0 +1,2 @@
+//! The program `iclock-emulator`.
+fn main() {}
