@@ -1,1 +1,3 @@
 //! The software on an attendance terminal.
+
+pub mod protocol;

@@ -1,0 +1,165 @@
+//! Commands of the server: `C:ID:text` (§12).
+
+use super::fields::Refusal;
+
+/// Longest command id taken; the document says 16, the field knows 32.
+const LONGEST_ID: usize = 32;
+
+/// A line of a command list, split but not yet understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandLine<'a> {
+    /// The server's number for it; opaque, echoed unchanged.
+    pub id: &'a str,
+    /// The command itself.
+    pub text: &'a [u8],
+}
+
+impl<'a> CommandLine<'a> {
+    /// Splits `C:ID:text`. The words say what is wrong with another line.
+    pub fn parse(line: &'a [u8]) -> Result<Self, &'static str> {
+        let rest = line.strip_prefix(b"C:").ok_or("it does not begin with C:")?;
+        let colon =
+            rest.iter().position(|&byte| byte == b':').ok_or("it has no id between colons")?;
+        let (id, text) = (&rest[..colon], &rest[colon + 1..]);
+        let fits = (1..=LONGEST_ID).contains(&id.len())
+            && id.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        if !fits {
+            return Err("its id is not of up to 32 letters and digits");
+        }
+        let id = std::str::from_utf8(id).map_err(|_| "its id is not text")?;
+        Ok(Self { id, text: text.trim_ascii_start() })
+    }
+}
+
+/// What a command asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// `DATA UPDATE table record` (§12.2).
+    Update(&'a str, &'a [u8]),
+    /// `DATA DELETE table record` (§12.3).
+    Delete(&'a str, &'a [u8]),
+    /// `DATA QUERY table record` (§12.4).
+    Query(&'a str, &'a [u8]),
+    /// `CHECK` (§12.6.1).
+    Check,
+    /// `LOG` (§12.6.2).
+    Log,
+    /// `SET OPTION key=value` (§12.7.1).
+    SetOption(&'a [u8]),
+    /// `RELOAD OPTIONS` (§12.7.2).
+    ReloadOptions,
+    /// `INFO` (§12.7.3).
+    Info,
+    /// A command that this terminal does not know.
+    Unknown,
+}
+
+impl<'a> Command<'a> {
+    /// Understands a command's text. Words may be in any case and apart by several blanks.
+    pub fn parse(text: &'a [u8]) -> Result<Self, Refusal> {
+        let (first, rest) = word(text);
+        Ok(match first.to_ascii_uppercase().as_str() {
+            "DATA" => {
+                let (verb, rest) = word(rest);
+                let (table, record) = word(rest);
+                match verb.to_ascii_uppercase().as_str() {
+                    // The document itself spells it UPDATA in one place.
+                    "UPDATE" | "UPDATA" => Self::Update(table, record),
+                    "DELETE" => Self::Delete(table, record),
+                    "QUERY" => Self::Query(table, record),
+                    _ => {
+                        return Err(Refusal::parameter(format!(
+                            "DATA {verb:?} is not UPDATE, DELETE or QUERY"
+                        )));
+                    }
+                }
+            }
+            "CHECK" => Self::Check,
+            "LOG" => Self::Log,
+            "INFO" => Self::Info,
+            "SET" if word(rest).0.eq_ignore_ascii_case("OPTION") => Self::SetOption(word(rest).1),
+            "RELOAD" if word(rest).0.eq_ignore_ascii_case("OPTIONS") => Self::ReloadOptions,
+            _ => Self::Unknown,
+        })
+    }
+}
+
+/// How a reply names the command it answers (`CMD=`), also one that could not be understood.
+pub fn reply_name(text: &[u8]) -> String {
+    let (first, rest) = word(text);
+    let name = first.to_ascii_uppercase();
+    match name.as_str() {
+        "SET" | "RELOAD" => match word(rest).0.to_ascii_uppercase() {
+            second if second.is_empty() => name,
+            second => format!("{name} {second}"),
+        },
+        _ => name,
+    }
+}
+
+/// The next word of a command and what follows the blanks after it. TABs part fields, not
+/// words. A word of bytes that are no command of any server reads as empty.
+fn word(text: &[u8]) -> (&str, &[u8]) {
+    let text = text.trim_ascii_start();
+    let end = text.iter().position(|&byte| byte == b' ').unwrap_or(text.len());
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let word = match std::str::from_utf8(&text[..end]) {
+        Ok(word) if word.len() <= LONGEST_ID && word.bytes().all(|byte| plain(&byte)) => word,
+        _ => "",
+    };
+    (word, text[end..].trim_ascii_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_split_at_its_colons() {
+        let line = CommandLine::parse(b"C:info8487:DATA UPDATE USERINFO PIN=1").unwrap();
+        assert_eq!((line.id, line.text), ("info8487", &b"DATA UPDATE USERINFO PIN=1"[..]));
+        assert_eq!(
+            CommandLine::parse(b"C:7: PutFile http://x:80/y").unwrap().text,
+            b"PutFile http://x:80/y"
+        );
+        for wrong in
+            [&b""[..], b"OK", b"C:", b"C:1", b"C::LOG", b"C:a b:LOG", b"C:\xff:LOG", b"c:1:LOG"]
+        {
+            assert!(CommandLine::parse(wrong).is_err(), "{:?}", String::from_utf8_lossy(wrong));
+        }
+        let long = format!("C:{}:LOG", "1".repeat(33));
+        assert!(CommandLine::parse(long.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn commands_are_understood_in_any_case() {
+        let cases: [(&str, Command<'_>); 9] = [
+            ("DATA UPDATE USERINFO PIN=1\tName=x", Command::Update("USERINFO", b"PIN=1\tName=x")),
+            ("DATA UPDATA USERINFO PIN=1", Command::Update("USERINFO", b"PIN=1")),
+            ("data delete userinfo PIN=1", Command::Delete("userinfo", b"PIN=1")),
+            ("DATA QUERY USERINFO", Command::Query("USERINFO", b"")),
+            ("CHECK", Command::Check),
+            ("SET OPTION Delay=5", Command::SetOption(b"Delay=5")),
+            ("RELOAD OPTIONS", Command::ReloadOptions),
+            ("INFO ", Command::Info),
+            ("FLY", Command::Unknown),
+        ];
+        for (text, command) in cases {
+            assert_eq!(Command::parse(text.as_bytes()), Ok(command), "{text}");
+        }
+        assert!(Command::parse(b"DATA EXPLODE USERINFO").is_err());
+    }
+
+    #[test]
+    fn replies_name_the_command() {
+        for (text, name) in [
+            ("DATA UPDATE USERINFO PIN=1", "DATA"),
+            ("set option x=y", "SET OPTION"),
+            ("RELOAD OPTIONS", "RELOAD OPTIONS"),
+            ("Fly away", "FLY"),
+            ("a&b=c", ""),
+        ] {
+            assert_eq!(reply_name(text.as_bytes()), name);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `key=value` fields of a data record, separated by TAB (§12.2).
+
+use super::codes::{Language, ReturnCode};
+use super::text;
+
+/// The fields of one record, keys in any case.
+#[derive(Debug, Default)]
+pub struct Fields {
+    pairs: Vec<(String, String)>,
+}
+
+/// Why a record was refused: the code of App. 1, and the rule that was broken.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What the command answers.
+    pub code: ReturnCode,
+    /// What a person should know, with the field in it.
+    pub why: String,
+}
+
+impl Refusal {
+    /// A refusal for a wrong parameter.
+    pub fn parameter(why: impl Into<String>) -> Self {
+        Self { code: ReturnCode::PARAMETER, why: why.into() }
+    }
+}
+
+impl Fields {
+    /// Splits a record whose keys are among `known` (other keys are kept aside, unread).
+    ///
+    /// A record with blanks in place of TABs is refused: taken literally, everything after
+    /// the first field would end up in its value.
+    pub fn parse(record: &[u8], known: &[&str], language: Language) -> Result<Self, Refusal> {
+        let mut fields = Self::default();
+        for part in record.split(|&byte| byte == b'\t') {
+            let part = text::decode(part, language)
+                .ok_or_else(|| Refusal::parameter("the record is neither UTF-8 nor GBK text"))?;
+            if part.trim().is_empty() {
+                continue;
+            }
+            let Some((key, value)) = part.split_once('=') else {
+                return Err(Refusal::parameter(format!("{part:?} is not of the form key=value")));
+            };
+            let key = key.trim().to_ascii_lowercase();
+            if fields.get(&key).is_some() {
+                return Err(Refusal::parameter(format!("{key} stands twice")));
+            }
+            if let Some(inner) = known.iter().find(|name| holds_key(value, name)) {
+                return Err(Refusal::parameter(format!(
+                    "{key} swallowed {inner}: fields are separated by TAB, not by blanks"
+                )));
+            }
+            fields.pairs.push((key, value.to_owned()));
+        }
+        Ok(fields)
+    }
+
+    /// The value of a key (given in lower case), if it stands there.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a key that must stand there.
+    pub fn required(&self, key: &str) -> Result<&str, Refusal> {
+        match self.get(key) {
+            Some(value) if !value.is_empty() => Ok(value),
+            Some(_) => Err(Refusal::parameter(format!("{key} is empty"))),
+            None => Err(Refusal::parameter(format!("{key} is missing"))),
+        }
+    }
+
+    /// The value of a key as a number; an empty value counts as absent.
+    pub fn number<N: std::str::FromStr>(&self, key: &str) -> Result<Option<N>, Refusal> {
+        match self.get(key).map(str::trim) {
+            None | Some("") => Ok(None),
+            Some(value) => value.parse().map(Some).map_err(|_| {
+                Refusal::parameter(format!("{key} is not a number that fits: {value:?}"))
+            }),
+        }
+    }
+}
+
+/// Whether ` key=` stands inside a value.
+fn holds_key(value: &str, key: &str) -> bool {
+    value
+        .to_ascii_lowercase()
+        .match_indices(&format!("{}=", key.to_ascii_lowercase()))
+        .any(|(at, _)| at > 0 && value.as_bytes()[at - 1] == b' ')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: [&str; 3] = ["PIN", "Name", "Pri"];
+
+    fn parse(record: &str) -> Result<Fields, Refusal> {
+        Fields::parse(record.as_bytes(), &KNOWN, Language::ENGLISH)
+    }
+
+    #[test]
+    fn keys_are_found_in_any_case_and_values_kept_as_they_are() {
+        let fields = parse("pin=7\tNAME=Jo = Ann\tPri=\tTmp=QQ==").unwrap();
+        assert_eq!(fields.required("pin"), Ok("7"));
+        assert_eq!(fields.get("name"), Some("Jo = Ann"));
+        assert_eq!(fields.number::<u8>("pri"), Ok(None));
+        assert_eq!(fields.get("tmp"), Some("QQ=="));
+    }
+
+    #[test]
+    fn broken_records_are_refused_with_the_field_in_the_words() {
+        for (record, word) in [
+            ("PIN=7 Name=Jo Pri=0", "TAB"),
+            ("PIN=7\tName=Jo Pri=0", "pri"),
+            ("PIN=7\tpin=8", "twice"),
+            ("PIN", "key=value"),
+        ] {
+            let refusal = parse(record).unwrap_err();
+            assert_eq!(refusal.code, ReturnCode::PARAMETER);
+            assert!(
+                refusal.why.to_lowercase().contains(&word.to_lowercase()),
+                "{record}: {}",
+                refusal.why
+            );
+        }
+        assert!(parse("PIN=").unwrap().required("pin").unwrap_err().why.contains("pin is empty"));
+        assert!(parse("PIN=x").unwrap().number::<u8>("pin").is_err());
+        assert!(Fields::parse(b"PIN=\xff\xff", &KNOWN, Language::ENGLISH).is_err());
+    }
+}

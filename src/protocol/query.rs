@@ -1,0 +1,68 @@
+//! Request targets: paths and percent-encoded query strings.
+
+use std::fmt::Write as _;
+
+/// A request target such as `/iclock/cdata?SN=…&table=ATTLOG`, built key by key.
+#[derive(Clone, Debug)]
+pub struct Target(String);
+
+impl Target {
+    /// A target for a path; `SN` always comes first.
+    pub fn new(path: &str, serial: &str) -> Self {
+        Self(path.to_owned()).first("SN", serial)
+    }
+
+    fn first(mut self, key: &str, value: &str) -> Self {
+        self.0.push('?');
+        self.0.push_str(key);
+        self.0.push('=');
+        encode_into(&mut self.0, value);
+        self
+    }
+
+    /// Adds `&key=value`; the value is percent-encoded.
+    pub fn with(mut self, key: &str, value: impl std::fmt::Display) -> Self {
+        self.0.push('&');
+        self.0.push_str(key);
+        self.0.push('=');
+        encode_into(&mut self.0, &value.to_string());
+        self
+    }
+
+    /// The target as it stands in the request line.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Commas stay as they are: they separate the values of `INFO` in every server seen.
+fn encode_into(out: &mut String, value: &str) {
+    for byte in value.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b',' => {
+                out.push(byte.into());
+            }
+            _ => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_percent_encoded_and_infos_commas_are_kept() {
+        let target = Target::new("/iclock/getrequest", "MADE01")
+            .with("INFO", "Ver 2.0.12-20150625,0,0,0,192.168.16.27,10,7,15,0,111")
+            .with("x", "a&b=c%\n王");
+        assert_eq!(
+            target.as_str(),
+            "/iclock/getrequest?SN=MADE01&INFO=Ver%202.0.12-20150625,0,0,0,192.168.16.27,10,7,15,0,111\
+             &x=a%26b%3Dc%25%0A%E7%8E%8B"
+        );
+    }
+}

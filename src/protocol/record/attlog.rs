@@ -1,0 +1,79 @@
+//! Attendance records (§11.2).
+
+use super::{Invalid, Pin};
+use crate::protocol::time::LocalTime;
+
+/// A number of the field's small code tables: attendance status, way of verification.
+pub type Status = u8;
+
+/// A work code: up to 24 letters and digits, `0` for none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkCode(String);
+
+impl WorkCode {
+    /// Checks a work code; an empty one is `0`.
+    pub fn new(text: &str) -> Result<Self, Invalid> {
+        if text.len() > 24 || !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(Invalid::new("workcode", "is not of up to 24 letters and digits"));
+        }
+        Ok(Self(if text.is_empty() { "0" } else { text }.to_owned()))
+    }
+
+    /// The code as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A punch: who, when, in what status, verified how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Punch {
+    /// Who.
+    pub pin: Pin,
+    /// When, by the terminal's wall clock.
+    pub time: LocalTime,
+    /// Attendance status: 0 is in, 1 is out, others as the site has it.
+    pub status: Status,
+    /// How the person was verified (App. 7).
+    pub verify: Status,
+    /// What the person works on.
+    pub workcode: WorkCode,
+}
+
+impl Punch {
+    /// Writes the document's seven fields, without the line end.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let Self { pin, time, status, verify, workcode } = self;
+        let row = format!("{pin}\t{time}\t{status}\t{verify}\t{}\t0\t0", workcode.as_str());
+        out.extend_from_slice(row.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_as_in_the_document() {
+        let punch = Punch {
+            pin: Pin::new("1452").unwrap(),
+            time: LocalTime::parse("2015-07-30 15:16:28").unwrap(),
+            status: 0,
+            verify: 1,
+            workcode: WorkCode::new("").unwrap(),
+        };
+        let mut row = Vec::new();
+        punch.write(&mut row);
+        assert_eq!(row, b"1452\t2015-07-30 15:16:28\t0\t1\t0\t0\t0");
+    }
+
+    #[test]
+    fn what_could_break_a_row_is_refused() {
+        for pin in ["", "a b", "1\t2", "1\n", "é", "1234567890123456789012345", "a=b"] {
+            assert_eq!(Pin::new(pin).unwrap_err().field, "pin", "{pin:?}");
+        }
+        for code in ["a b", "\t", "1234567890123456789012345"] {
+            assert_eq!(WorkCode::new(code).unwrap_err().field, "workcode", "{code:?}");
+        }
+    }
+}

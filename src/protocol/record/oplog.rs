@@ -1,0 +1,86 @@
+//! The operation log (§11.4; codes in App. 3 and App. 4).
+
+use super::{Invalid, clean};
+use crate::protocol::time::LocalTime;
+
+/// What an operation was done to: a number, a PIN or a text, `0` for nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operand(String);
+
+impl Operand {
+    /// Checks an operand of the given name; an empty one is `0`.
+    pub fn new(field: &'static str, text: &str) -> Result<Self, Invalid> {
+        clean(field, text, 64).map(|text| Self(if text.is_empty() { "0".into() } else { text }))
+    }
+
+    /// The operand as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Operand {
+    fn default() -> Self {
+        Self("0".into())
+    }
+}
+
+/// Something done on the terminal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// What was done (App. 3; field firmware runs past the table).
+    pub code: u16,
+    /// Who did it, `0` if nobody was logged in.
+    pub operator: Operand,
+    /// When, by the terminal's wall clock.
+    pub time: LocalTime,
+    /// To whom or what (App. 4).
+    pub who: Operand,
+    /// Three values more (App. 4).
+    pub values: [Operand; 3],
+}
+
+impl Operation {
+    /// An operation of the terminal itself, done to nobody.
+    pub fn plain(code: u16, time: LocalTime) -> Self {
+        Self {
+            code,
+            operator: Operand::default(),
+            time,
+            who: Operand::default(),
+            values: Default::default(),
+        }
+    }
+
+    /// Writes the row without its line end.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let Self { code, operator, time, who, values: [v1, v2, v3] } = self;
+        let [operator, who, v1, v2, v3] = [operator, who, v1, v2, v3].map(Operand::as_str);
+        out.extend_from_slice(
+            format!("OPLOG {code}\t{operator}\t{time}\t{who}\t{v1}\t{v2}\t{v3}").as_bytes(),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_as_in_the_document() {
+        let operation = Operation {
+            operator: Operand::new("operator", "14").unwrap(),
+            ..Operation::plain(4, LocalTime::parse("2015-07-30 10:22:34").unwrap())
+        };
+        let mut row = Vec::new();
+        operation.write(&mut row);
+        assert_eq!(row, b"OPLOG 4\t14\t2015-07-30 10:22:34\t0\t0\t0\t0");
+    }
+
+    #[test]
+    fn texts_are_carried_and_control_characters_are_not() {
+        assert_eq!(Operand::new("who", "add adms address").unwrap().as_str(), "add adms address");
+        assert_eq!(Operand::new("who", "a\tb").unwrap_err().field, "who");
+        assert_eq!(Operand::new("v1", &"x".repeat(65)).unwrap_err().field, "v1");
+    }
+}

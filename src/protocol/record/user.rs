@@ -1,0 +1,246 @@
+//! Users: `USER` rows that go up (§11.5), `USERINFO` records that come down (§12.2.1).
+
+use super::{Invalid, Pin, clean};
+use crate::protocol::codes::Language;
+use crate::protocol::fields::{Fields, Refusal};
+use crate::protocol::text;
+
+/// A person as the terminal knows them, without templates and photos.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Who.
+    pub pin: Pin,
+    /// Name; at most 24 bytes of it travel.
+    pub name: String,
+    /// Privilege: 0 user, 2 enroller, 6 manager, 10 custom, 14 super administrator.
+    pub privilege: u8,
+    /// Password for the keypad, empty for none.
+    pub password: String,
+    /// Number of the main card in decimal, empty for none.
+    pub card: String,
+    /// Access group.
+    pub group: u16,
+    /// Time zones: 16 digits (§11.5).
+    pub time_zones: String,
+    /// Way of verification (App. 7); −1 is that of the group.
+    pub verify: i16,
+    /// Number of the second card in decimal, empty for none.
+    pub vice_card: String,
+}
+
+impl User {
+    /// A user of whom only the PIN is known, everything else as the document's defaults.
+    pub fn new(pin: Pin) -> Self {
+        Self {
+            pin,
+            name: String::new(),
+            privilege: 0,
+            password: String::new(),
+            card: String::new(),
+            group: 1,
+            time_zones: "0000000000000000".into(),
+            verify: -1,
+            vice_card: String::new(),
+        }
+    }
+
+    /// Writes the row without its line end.
+    pub fn write(&self, out: &mut Vec<u8>, language: Language) {
+        let Self { pin, name, privilege, password, card, group, time_zones, verify, vice_card } =
+            self;
+        out.extend_from_slice(format!("USER PIN={pin}\tName=").as_bytes());
+        out.extend_from_slice(&text::encode(
+            text::clip(name, text::NAME_BYTES, language),
+            language,
+        ));
+        out.extend_from_slice(
+            format!(
+                "\tPri={privilege}\tPasswd={password}\tCard={card}\tGrp={group}\tTZ={time_zones}\
+                 \tVerify={verify}\tViceCard={vice_card}"
+            )
+            .as_bytes(),
+        );
+    }
+}
+
+/// The keys of a `USERINFO` record.
+const KEYS: [&str; 9] = ["PIN", "Name", "Pri", "Passwd", "Card", "Grp", "TZ", "Verify", "ViceCard"];
+
+/// A change to a user: only the keys that the record carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserChange {
+    /// Whom it changes.
+    pub pin: Pin,
+    name: Option<String>,
+    privilege: Option<u8>,
+    password: Option<String>,
+    card: Option<String>,
+    group: Option<u16>,
+    time_zones: Option<String>,
+    verify: Option<i16>,
+    vice_card: Option<String>,
+}
+
+impl UserChange {
+    /// Reads and checks the record of a `DATA UPDATE USERINFO`.
+    pub fn parse(record: &[u8], language: Language) -> Result<Self, Refusal> {
+        let fields = Fields::parse(record, &KEYS, language)?;
+        let invalid = |invalid: Invalid| Refusal::parameter(invalid.to_string());
+        let texted = |field: &'static str, longest| {
+            fields.get(field).map(|value| clean(field, value, longest)).transpose().map_err(invalid)
+        };
+        Ok(Self {
+            pin: Pin::new(fields.required("pin")?).map_err(invalid)?,
+            name: texted("name", 64)?
+                .map(|name| text::clip(&name, text::NAME_BYTES, language).to_owned()),
+            privilege: privilege(&fields)?,
+            password: texted("passwd", 24)?,
+            card: fields.get("card").map(|value| card("card", value)).transpose()?,
+            group: fields.number("grp")?,
+            time_zones: fields
+                .get("tz")
+                .filter(|value| !value.is_empty())
+                .map(time_zones)
+                .transpose()?,
+            verify: verify(&fields)?,
+            vice_card: fields.get("vicecard").map(|value| card("vicecard", value)).transpose()?,
+        })
+    }
+
+    /// Makes the change.
+    pub fn apply(self, user: &mut User) {
+        fn set<T>(place: &mut T, value: Option<T>) {
+            if let Some(value) = value {
+                *place = value;
+            }
+        }
+        set(&mut user.name, self.name);
+        set(&mut user.privilege, self.privilege);
+        set(&mut user.password, self.password);
+        set(&mut user.card, self.card);
+        set(&mut user.group, self.group);
+        set(&mut user.time_zones, self.time_zones);
+        set(&mut user.verify, self.verify);
+        set(&mut user.vice_card, self.vice_card);
+    }
+}
+
+fn privilege(fields: &Fields) -> Result<Option<u8>, Refusal> {
+    match fields.number("pri")? {
+        None => Ok(None),
+        Some(known @ (0 | 2 | 6 | 10 | 14)) => Ok(Some(known)),
+        Some(other) => Err(Refusal::parameter(format!("pri is none of 0, 2, 6, 10, 14: {other}"))),
+    }
+}
+
+/// App. 7 ends at 28; an empty value is the group's way, as the document has it.
+fn verify(fields: &Fields) -> Result<Option<i16>, Refusal> {
+    match (fields.get("verify"), fields.number("verify")?) {
+        (None, _) => Ok(None),
+        (Some(_), None) => Ok(Some(-1)),
+        (Some(_), Some(way @ -1..=28)) => Ok(Some(way)),
+        (Some(_), Some(other)) => {
+            Err(Refusal::parameter(format!("verify is not within -1 to 28: {other}")))
+        }
+    }
+}
+
+fn time_zones(value: &str) -> Result<String, Refusal> {
+    if value.len() == 16 && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        Ok(value.to_owned())
+    } else {
+        Err(Refusal::parameter(format!("tz is not of 16 digits: {value:?}")))
+    }
+}
+
+/// A card number: decimal, or four bytes in hex with the lowest first, `[15CD5B07]`.
+/// Both are stored in decimal; 0 is the field's way to say none.
+fn card(field: &str, value: &str) -> Result<String, Refusal> {
+    let wrong =
+        || Refusal::parameter(format!("{field} is neither a number nor [8 hex digits]: {value:?}"));
+    let number = match value.strip_prefix('[') {
+        Some(hex) => {
+            let hex = hex.strip_suffix(']').filter(|hex| hex.len() == 8).ok_or_else(wrong)?;
+            u64::from(u32::from_str_radix(hex, 16).map_err(|_| wrong())?.swap_bytes())
+        }
+        None if value.is_empty() => 0,
+        None if value.bytes().all(|byte| byte.is_ascii_digit()) => {
+            value.parse().map_err(|_| wrong())?
+        }
+        None => return Err(wrong()),
+    };
+    Ok(if number == 0 { String::new() } else { number.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(record: &str) -> Result<User, Refusal> {
+        let change = UserChange::parse(record.as_bytes(), Language::ENGLISH)?;
+        let mut user = User::new(change.pin.clone());
+        change.apply(&mut user);
+        Ok(user)
+    }
+
+    fn row(user: &User) -> String {
+        let mut row = Vec::new();
+        user.write(&mut row, Language::ENGLISH);
+        String::from_utf8(row).unwrap()
+    }
+
+    #[test]
+    fn a_user_goes_up_as_in_the_document() {
+        let user = parse("PIN=36234\tName=36234\tCard=133440\tGrp=1\tTZ=0001000000000000").unwrap();
+        assert_eq!(
+            row(&user),
+            "USER PIN=36234\tName=36234\tPri=0\tPasswd=\tCard=133440\tGrp=1\tTZ=0001000000000000\tVerify=-1\tViceCard="
+        );
+    }
+
+    #[test]
+    fn both_ways_to_write_a_card_mean_the_same() {
+        for text in ["[15CD5B07]", "123456789", "0123456789"] {
+            assert_eq!(parse(&format!("PIN=1\tCard={text}")).unwrap().card, "123456789", "{text}");
+        }
+        assert_eq!(parse("PIN=1\tCard=0").unwrap().card, "");
+        assert_eq!(parse("PIN=1\tCard=[00000000]").unwrap().card, "");
+    }
+
+    #[test]
+    fn a_change_leaves_what_it_does_not_name() {
+        let mut user = parse("PIN=1\tName=Ann\tCard=5").unwrap();
+        UserChange::parse(b"pin=1\tPri=14\tName=", Language::ENGLISH).unwrap().apply(&mut user);
+        assert_eq!((user.name.as_str(), user.card.as_str(), user.privilege), ("", "5", 14));
+    }
+
+    #[test]
+    fn long_names_are_cut_between_characters() {
+        let user = parse(&format!("PIN=1\tName={}", "é".repeat(20))).unwrap();
+        assert_eq!(user.name, "é".repeat(12));
+    }
+
+    #[test]
+    fn wrong_values_are_refused_with_their_field() {
+        for (record, field) in [
+            ("Name=x", "pin"),
+            ("PIN=", "pin"),
+            ("PIN=a b", "pin"),
+            ("PIN=1\tPri=3", "pri"),
+            ("PIN=1\tPri=x", "pri"),
+            ("PIN=1\tCard=12x", "card"),
+            ("PIN=1\tCard=[15CD5B]", "card"),
+            ("PIN=1\tCard=99999999999999999999999", "card"),
+            ("PIN=1\tGrp=-1", "grp"),
+            ("PIN=1\tTZ=1", "tz"),
+            ("PIN=1\tVerify=29", "verify"),
+            ("PIN=1\tViceCard=x", "vicecard"),
+            ("PIN=1\tPasswd=1234567890123456789012345", "passwd"),
+            ("PIN=1\tName=a\u{1}b", "name"),
+            ("PIN=1 Name=Ann", "pin"),
+        ] {
+            let refusal = parse(record).unwrap_err();
+            assert!(refusal.why.contains(field), "{record:?}: {}", refusal.why);
+        }
+    }
+}

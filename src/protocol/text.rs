@@ -1,0 +1,82 @@
+//! Text encodings: GB2312 when the terminal's language is 83, UTF-8 otherwise.
+
+use std::borrow::Cow;
+
+use encoding_rs::{Encoding, GB18030, GBK, UTF_8};
+
+use super::codes::Language;
+
+/// Longest name on the wire, in bytes of the terminal's encoding.
+pub const NAME_BYTES: usize = 24;
+
+/// Decodes what a server sent. Bytes that are not of the terminal's encoding are tried as
+/// GBK (one server sends it whatever the language); `None` if they are not that either.
+pub fn decode(bytes: &[u8], language: Language) -> Option<Cow<'_, str>> {
+    let first = if language == Language::SIMPLIFIED_CHINESE { GB18030 } else { UTF_8 };
+    let strictly = |encoding: &'static Encoding| {
+        encoding.decode_without_bom_handling_and_without_replacement(bytes)
+    };
+    strictly(first).or_else(|| strictly(GBK))
+}
+
+/// Encodes text for the wire. A character that GB2312 lacks becomes `?`: a name with a gap
+/// is worth more than a row that the server cannot read.
+pub fn encode(text: &str, language: Language) -> Cow<'_, [u8]> {
+    if language != Language::SIMPLIFIED_CHINESE || text.is_ascii() {
+        return Cow::Borrowed(text.as_bytes());
+    }
+    let mut out = Vec::with_capacity(text.len());
+    for character in text.chars() {
+        let mut utf8 = [0; 4];
+        match GBK.encode(character.encode_utf8(&mut utf8)) {
+            (bytes, _, false) => out.extend_from_slice(&bytes),
+            (_, _, true) => out.push(b'?'),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Cuts a text to `limit` bytes of the terminal's encoding, on a character boundary.
+pub fn clip(text: &str, limit: usize, language: Language) -> &str {
+    let mut used = 0;
+    for (at, character) in text.char_indices() {
+        used += encode(character.encode_utf8(&mut [0; 4]), language).len();
+        if used > limit {
+            return &text[..at];
+        }
+    }
+    text
+}
+
+/// Whether a text may stand in a field of a row: no TAB, LF, NUL or other control character.
+pub fn is_clean(text: &str) -> bool {
+    !text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHINESE: Language = Language::SIMPLIFIED_CHINESE;
+
+    #[test]
+    fn chinese_terminals_speak_gb2312_and_others_utf8() {
+        assert_eq!(&*encode("王", CHINESE), [0xCD, 0xF5]);
+        assert_eq!(&*encode("王", Language::ENGLISH), "王".as_bytes());
+        assert_eq!(decode(&[0xCD, 0xF5], CHINESE).unwrap(), "王");
+        assert_eq!(&*encode("a😀b", CHINESE), b"a?b");
+    }
+
+    #[test]
+    fn a_server_that_always_sends_gb2312_is_understood() {
+        assert_eq!(decode(&[0xCD, 0xF5], Language::ENGLISH).unwrap(), "王");
+        assert_eq!(decode(&[0xFF, 0xFF], Language::ENGLISH), None);
+    }
+
+    #[test]
+    fn names_are_cut_between_characters() {
+        assert_eq!(clip("王王王", 8, Language::ENGLISH), "王王");
+        assert_eq!(clip("王王王", 5, CHINESE), "王王");
+        assert_eq!(clip("short", 24, CHINESE), "short");
+    }
+}
