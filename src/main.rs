@@ -1,2 +1,175 @@
-//! The daemon.
-fn main() {}
+//! The command line of `punchd`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use lexopt::prelude::{Long, Short, Value};
+use punchd::config::{Config, DEFAULT_PATH};
+use punchd::daemon::{self, Stop};
+use punchd::{drivers, logging, status};
+use serde_json::{Map, Value as Json};
+
+const HELP: &str = "\
+punchd keeps what an attendance terminal's sensors saw until the server has it,
+and does what the server asks.
+
+Usage: punchd [-c FILE] [-v] COMMAND
+
+Commands:
+  run                 be the terminal, until TERM or INT; HUP reads the configuration again
+      --set-aside-damaged-store   rename a damaged store and begin an empty one
+  check               say whether the configuration can work
+  status [--json]     ask the running punchd how it stands
+  punch --pin PIN     record a punch through the running punchd
+      [--time 'YYYY-MM-DD hh:mm:ss'] [--status N] [--verify N] [--workcode CODE]
+
+Options:
+  -c, --config FILE   the configuration (default /etc/punchd.toml)
+  -v, --verbose       log what only developers read
+  -h, --help          this text
+  -V, --version       the version
+
+Exit codes: 0 done, 64 wrong command line, 65 damaged store, 69 no punchd is running or it
+refused, 71 the system refused something, 73 the store cannot be opened, 78 wrong configuration.
+";
+
+// Exit codes as in sysexits.h.
+const USAGE: u8 = 64;
+const DATA: u8 = 65;
+const UNAVAILABLE: u8 = 69;
+const SYSTEM: u8 = 71;
+const CANT_CREATE: u8 = 73;
+const CONFIG: u8 = 78;
+
+/// What went wrong, and the exit code that says so.
+struct Failure {
+    words: String,
+    code: u8,
+}
+
+enum Command {
+    Run { set_aside: bool },
+    Check,
+    Status { json: bool },
+    Punch(Map<String, Json>),
+    Say(String),
+}
+
+struct Arguments {
+    config: PathBuf,
+    verbose: bool,
+    command: Command,
+}
+
+fn main() -> ExitCode {
+    let done = arguments()
+        .map_err(|error| Failure { words: format!("{error}; see punchd --help"), code: USAGE })
+        .and_then(|arguments| {
+            logging::start(arguments.verbose);
+            obey(&arguments.config, arguments.command)
+        });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("punchd: {}", failure.words);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn obey(config: &Path, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Run { set_aside } => daemon::run(config, set_aside).map_err(stopped),
+        Command::Check => check(config),
+        Command::Status { json } => {
+            let report = ask(config, "status", Map::new())?;
+            if json {
+                println!("{report:#}")
+            } else {
+                print!("{}", status::describe(&report))
+            }
+            Ok(())
+        }
+        Command::Punch(punch) => {
+            let recorded = ask(config, "punch", punch)?;
+            println!("recorded as number {}", recorded["seq"]);
+            Ok(())
+        }
+        Command::Say(text) => {
+            print!("{text}");
+            Ok(())
+        }
+    }
+}
+
+fn stopped(stop: Stop) -> Failure {
+    let (words, code) = match stop {
+        Stop::Config(words) => (words, CONFIG),
+        Stop::Damaged(error) => (error.to_string(), DATA),
+        Stop::Store(error) => (error.to_string(), CANT_CREATE),
+        Stop::System(words) => (words, SYSTEM),
+    };
+    Failure { words, code }
+}
+
+fn load(path: &Path) -> Result<Config, Failure> {
+    Config::load(path).map_err(|error| Failure { words: error.to_string(), code: CONFIG })
+}
+
+fn check(path: &Path) -> Result<(), Failure> {
+    let config = load(path)?;
+    punchd::uplink::Server::new(&daemon::settings(&config))
+        .map_err(|words| Failure { words: format!("{}: {words}", path.display()), code: CONFIG })?;
+    println!("{}: terminal {} of {}", path.display(), config.serial, config.server);
+    Ok(())
+}
+
+fn ask(path: &Path, method: &str, params: Map<String, Json>) -> Result<Json, Failure> {
+    let socket = drivers::socket_path(&load(path)?.run_dir);
+    drivers::call(&socket, method, &Json::Object(params))
+        .map_err(|words| Failure { words, code: UNAVAILABLE })
+}
+
+fn arguments() -> Result<Arguments, lexopt::Error> {
+    let mut parser = lexopt::Parser::from_env();
+    let mut config = PathBuf::from(DEFAULT_PATH);
+    let mut verbose = false;
+    let mut command = None;
+    while let Some(argument) = parser.next()? {
+        match (argument, &mut command) {
+            (Short('c') | Long("config"), _) => config = parser.value()?.into(),
+            (Short('v') | Long("verbose"), _) => verbose = true,
+            (Short('h') | Long("help"), _) => command = Some(Command::Say(HELP.into())),
+            (Short('V') | Long("version"), _) => {
+                command = Some(Command::Say(format!("punchd {}\n", env!("CARGO_PKG_VERSION"))));
+            }
+            (Value(name), None) => command = Some(named(&name.to_string_lossy())?),
+            (Long("set-aside-damaged-store"), Some(Command::Run { set_aside })) => {
+                *set_aside = true
+            }
+            (Long("json"), Some(Command::Status { json })) => *json = true,
+            (Long(field @ ("pin" | "time" | "workcode")), Some(Command::Punch(punch))) => {
+                let field = field.to_owned();
+                punch.insert(field, parser.value()?.to_string_lossy().into());
+            }
+            (Long(field @ ("status" | "verify")), Some(Command::Punch(punch))) => {
+                let field = field.to_owned();
+                let number: u64 = lexopt::ValueExt::parse(&parser.value()?)?;
+                punch.insert(field, number.into());
+            }
+            (other, _) => return Err(other.unexpected()),
+        }
+    }
+    let command = command.ok_or("a command is missing")?;
+    Ok(Arguments { config, verbose, command })
+}
+
+fn named(name: &str) -> Result<Command, lexopt::Error> {
+    match name {
+        "run" => Ok(Command::Run { set_aside: false }),
+        "check" => Ok(Command::Check),
+        "status" => Ok(Command::Status { json: false }),
+        "punch" => Ok(Command::Punch(Map::new())),
+        other => Err(format!("there is no command {other:?}").into()),
+    }
+}

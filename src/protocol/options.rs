@@ -91,8 +91,9 @@ const DELAYS: std::ops::RangeInclusive<u32> = 1..=86_400;
 /// Most unknown options kept of one reply.
 const MOST_OTHERS: usize = 200;
 
-/// Reads the lines of a reply with status 200; lines that are commands are left out.
-pub fn read_handshake(lines: &[String]) -> Handshake {
+/// Reads the lines of a reply with status 200; lines that are commands are left out. What
+/// the reply does not name stays as it is in `base`.
+pub fn read_handshake(lines: &[String], base: &ServerOptions) -> Handshake {
     let Some(first) = lines.first().map(|line| line.trim()) else {
         return Handshake::Refused(ack::refusal(200, b""));
     };
@@ -106,7 +107,7 @@ pub fn read_handshake(lines: &[String]) -> Handshake {
     if !first.to_ascii_uppercase().starts_with("GET OPTION") {
         return refused();
     }
-    let mut options = ServerOptions::default();
+    let mut options = base.clone();
     let mut key = String::new();
     for line in &lines[1..] {
         match line.split_once('=') {
@@ -127,6 +128,22 @@ pub fn read_handshake(lines: &[String]) -> Handshake {
 }
 
 impl ServerOptions {
+    /// Whether an option that the server sets by command (`SET OPTION`) holds for the session
+    /// too; its name in lower case.
+    pub fn is_settable(key: &str) -> bool {
+        [
+            "errordelay",
+            "delay",
+            "transtimes",
+            "transinterval",
+            "transflag",
+            "realtime",
+            "attphotobase64",
+            "maxpostsize",
+        ]
+        .contains(&key)
+    }
+
     /// Sets one option by its name in lower case. A value that makes no sense changes
     /// nothing and leaves a warning.
     pub fn set(&mut self, key: &str, value: &str) {
@@ -139,7 +156,7 @@ impl ServerOptions {
             }
             "transflag" => TransFlag::parse(value).map(|flag| self.trans_flag = flag),
             "timezone" => {
-                self.time_zone = offset(value).map_or(Given::Nonsense, Given::Value);
+                self.time_zone = parse_zone(value).map_or(Given::Nonsense, Given::Value);
                 (self.time_zone != Given::Nonsense).then_some(())
             }
             "realtime" => switch(value).map(|on| self.realtime = on),
@@ -201,8 +218,9 @@ fn times(value: &str) -> Option<Vec<u16>> {
     value.split(';').filter(|time| !time.trim().is_empty()).take(10).map(minutes).collect()
 }
 
-/// Hours from −12 to 14 (also fractions), minutes beyond ±60, or `+08:00`.
-fn offset(value: &str) -> Option<i32> {
+/// An offset from UTC in seconds: hours from −12 to 14 (also fractions), minutes beyond ±60,
+/// or `+08:00`. `None` for anything else.
+pub fn parse_zone(value: &str) -> Option<i32> {
     if let Some((hours, minutes)) = value.split_once(':') {
         let sign = if hours.starts_with('-') { -1 } else { 1 };
         let hours: i32 = hours.trim_start_matches(['+', '-']).parse().ok()?;
@@ -228,7 +246,7 @@ mod tests {
 
     fn read(body: &str) -> Handshake {
         let lines: Vec<String> = body.lines().map(str::to_owned).collect();
-        read_handshake(&lines)
+        read_handshake(&lines, &ServerOptions::default())
     }
 
     fn options(body: &str) -> ServerOptions {
@@ -288,10 +306,10 @@ mod tests {
             ("-03:30", -12_600),
             ("0", 0),
         ] {
-            assert_eq!(offset(value), Some(seconds), "{value}");
+            assert_eq!(parse_zone(value), Some(seconds), "{value}");
         }
         for value in ["", "15", "-13", "60", "900", "abc", "NaN", "+15:00", "8:99", "inf"] {
-            assert_eq!(offset(value), None, "{value}");
+            assert_eq!(parse_zone(value), None, "{value}");
         }
     }
 

@@ -1,0 +1,211 @@
+//! The handshake: options, version, clock, stamps (§6).
+
+use std::time::Duration;
+
+use super::{Client, Trouble};
+use crate::clock::FLOOR;
+use crate::protocol::PUSH_VERSION;
+use crate::protocol::ack;
+use crate::protocol::lines::Line;
+use crate::protocol::options::{Given, Handshake, ServerOptions, read_handshake};
+use crate::protocol::stream::{Stream, Table};
+use crate::store::options::{CHECK, SERVER, ZONE};
+use crate::store::{Stamp, StoreError};
+use crate::uplink::{Response, Uplink};
+
+/// How often a bare `OK` is taken for want of options before it is taken for good.
+const BARE_TRIES: u8 = 3;
+/// Longest that a reply may have taken for its date to set the clock.
+const FRESH: Duration = Duration::from_secs(5);
+
+impl<U: Uplink> Client<U> {
+    pub(super) fn handshake(&mut self) -> Result<(), Trouble> {
+        let mut target = self
+            .target("/iclock/cdata")
+            .with("options", "all")
+            .with("pushver", PUSH_VERSION)
+            .with("language", self.settings.language.0);
+        if !self.settings.comm_key.is_empty() {
+            target = target.with("pushcommkey", &self.settings.comm_key);
+        }
+        let mut response = self.get(&target)?;
+        if response.status != 200 {
+            let body = response.read_up_to(ack::ANSWER_BYTES)?;
+            return Err(Trouble::Refused(ack::refusal(response.status, &body)));
+        }
+        let base = self.with_set_options(ServerOptions::default())?;
+        let list = self.read_list(&mut response)?;
+        let mut again_at = None;
+        let was_online = self.online;
+        match read_handshake(&list.others, &base) {
+            Handshake::Options(options) => {
+                self.bare = 0;
+                self.adopt(*options)?;
+            }
+            // Commands in place of options are as good as a bare OK.
+            Handshake::Refused(_) if list.others.is_empty() && list.commands > 0 => {
+                self.adopt_bare(base, &mut again_at)
+            }
+            Handshake::Bare => self.adopt_bare(base, &mut again_at),
+            Handshake::Refused(words) => return Err(Trouble::Refused(words)),
+        }
+        self.online = true;
+        self.handshake_at = again_at;
+        if !was_online {
+            self.poll_at = Duration::ZERO;
+            log::info!(
+                "connected to {}: protocol {}, polling every {} s",
+                self.status.connection().server,
+                self.version(),
+                self.options.delay
+            );
+        }
+        self.heed_date(&response)?;
+        Ok(())
+    }
+
+    fn adopt_bare(&mut self, base: ServerOptions, again_at: &mut Option<Duration>) {
+        self.options = base;
+        self.bare = self.bare.saturating_add(1);
+        if self.bare < BARE_TRIES {
+            *again_at =
+                Some(self.clock.monotonic() + Duration::from_secs(self.options.error_delay.into()));
+        }
+    }
+
+    fn adopt(&mut self, options: ServerOptions) -> Result<(), StoreError> {
+        for warning in &options.warnings {
+            log::warn!("handshake: {warning}");
+        }
+        if let Given::Value(offset) = options.time_zone {
+            self.clock.set_zone(offset);
+            self.store.set_option(ZONE, &offset.to_string())?;
+        }
+        self.options = options;
+        self.heed_stamps()
+    }
+
+    /// The protocol version of this session: the lower of both (App. 6).
+    pub(super) fn version(&self) -> crate::protocol::version::Version {
+        self.options.push_version.min(PUSH_VERSION)
+    }
+
+    /// Options that the server set by command hold until a handshake says otherwise.
+    pub(super) fn with_set_options(
+        &self,
+        mut options: ServerOptions,
+    ) -> Result<ServerOptions, StoreError> {
+        for (key, value) in self.store.options()? {
+            let key = key.to_ascii_lowercase();
+            if ServerOptions::is_settable(&key) {
+                options.set(&key, &value);
+            }
+        }
+        Ok(options)
+    }
+
+    /// Sets the clock by the `Date` of a fresh reply, unless the server's idea of the zone
+    /// makes no sense. Rows that waited for the clock then get their time.
+    pub(super) fn heed_date(&mut self, response: &Response) -> Result<(), StoreError> {
+        if let Some(date) = response.date
+            && date >= FLOOR
+            && response.took < FRESH
+            && self.options.time_zone != Given::Nonsense
+        {
+            self.clock.set(date);
+        }
+        let now = self.clock.local();
+        self.status.update(|connection| connection.clock_set = now.is_some());
+        let Some(now) = now else { return Ok(()) };
+        if self.store.held()? == 0 {
+            return Ok(());
+        }
+        let monotonic = self.clock.monotonic().as_secs() as i64;
+        let floor = FLOOR + i64::from(self.clock.offset(FLOOR));
+        let (exact, estimated) =
+            self.store.release_held(self.clock.boot(), now, monotonic, floor)?;
+        log::info!("the clock is set: {exact} rows that waited for it were counted back");
+        if estimated > 0 {
+            log::warn!(
+                "{estimated} rows of an earlier boot without a clock got the earliest time they can have"
+            );
+        }
+        Ok(())
+    }
+
+    /// What the server's stamps ask for (clarifications, "Stamps"): nothing, an upload from
+    /// the start, or one from the place to which the server was set back.
+    fn heed_stamps(&mut self) -> Result<(), StoreError> {
+        let server = self.status.connection().server;
+        self.store.atomically(|| {
+            let same_server = self.store.option(SERVER)?.is_none_or(|known| known == server);
+            let check = self.store.option(CHECK)?.is_some();
+            for table in Table::ALL {
+                let known = if same_server { self.store.stamp(table)? } else { Stamp::default() };
+                let sent = self.options.stamp(table.stamp_names());
+                let known = match sent.and_then(|text| text.parse().ok()) {
+                    Some(stamp) => self.heed_stamp(table, stamp, check, known)?,
+                    None => known,
+                };
+                self.store.set_stamp(table, known)?;
+            }
+            self.store.set_option(SERVER, &server)?;
+            self.store.clear_option(CHECK)
+        })
+    }
+
+    fn heed_stamp(
+        &self,
+        table: Table,
+        stamp: i64,
+        check: bool,
+        known: Stamp,
+    ) -> Result<Stamp, StoreError> {
+        let acknowledged = self.store.acknowledged(table)?;
+        let again = |from| -> Result<(), StoreError> {
+            log::info!("the server asks for {} again, from {from}", table.name());
+            let streams = Stream::ALL.into_iter().filter(|stream| stream.table() == table);
+            streams.into_iter().try_for_each(|stream| self.store.send_again(stream, from))
+        };
+        if stamp == 0 {
+            if check || known.nonzero {
+                again(0)?;
+            }
+            return Ok(Stamp::default());
+        }
+        let mut known = Stamp { nonzero: true, ..known };
+        if stamp == acknowledged {
+            known.proven |= known.proof != 0 && known.proof != stamp;
+            known.proof = stamp;
+        } else if known.proven
+            && (1..acknowledged).contains(&stamp)
+            && !self.store.is_sending_again(table)?
+        {
+            again(stamp)?;
+        }
+        Ok(known)
+    }
+}
+
+/// What a body held that may hold commands.
+pub(super) struct List {
+    /// How many commands.
+    pub(super) commands: usize,
+    /// How many of them were not known before.
+    pub(super) fresh: usize,
+    /// The lines that are no commands, as far as anybody reads them.
+    pub(super) others: Vec<String>,
+}
+
+impl List {
+    /// Takes a line that is no command.
+    pub(super) fn keep(&mut self, line: &Line) {
+        const MOST: usize = 300;
+        const LONGEST: usize = 8 << 10;
+        let (Line::Whole(bytes) | Line::Overlong(bytes)) = line;
+        if self.others.len() < MOST {
+            self.others
+                .push(String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST)]).into_owned());
+        }
+    }
+}

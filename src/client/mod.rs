@@ -1,0 +1,317 @@
+//! The loop: which exchange with the server is due, and what follows from it.
+//!
+//! [`Client::step`] does one exchange, or says until when there is nothing to do. The order
+//! is that of chapter 5: nothing before the handshake; then results of commands, punches,
+//! a handshake that was asked for, answers to queries, the poll, and all other streams.
+//! Each activity backs off by itself, so that none is stopped by another's trouble.
+
+mod backoff;
+mod handshake;
+mod poll;
+mod query;
+mod replies;
+mod upload;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use backoff::Backoff;
+
+use crate::clock::Clock;
+use crate::commands::{Device, Executor, Notes};
+use crate::protocol::codes::Language;
+use crate::protocol::lines::Line;
+use crate::protocol::options::ServerOptions;
+use crate::protocol::query::Target;
+use crate::protocol::stream::Stream;
+use crate::status::Status;
+use crate::store::{Store, StoreError};
+use crate::terminal::Terminal;
+use crate::uplink::{Failure, Request, Response, Uplink};
+
+/// What the owner decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What is told about the device, its serial included.
+    pub device: Device,
+    /// The terminal's language.
+    pub language: Language,
+    /// `pushcommkey`, empty for none.
+    pub comm_key: String,
+    /// Send every reply to a command in a POST of its own.
+    pub replies_alone: bool,
+    /// Most bytes in the body of an upload.
+    pub post_bytes: usize,
+    /// Longest command in bytes.
+    pub command_bytes: usize,
+    /// Seconds over which terminals that start together spread their first contact.
+    pub start_spread: u32,
+}
+
+/// The loop's side of the connection to one server.
+pub struct Client<U> {
+    uplink: U,
+    clock: Rc<dyn Clock>,
+    store: Rc<Store>,
+    terminal: Box<dyn Terminal>,
+    status: Rc<Status>,
+    settings: Settings,
+    options: ServerOptions,
+    /// Whether the handshake succeeded and no exchange broke since.
+    online: bool,
+    /// Bare `OK`s in a row in place of options.
+    bare: u8,
+    handshake_at: Option<Duration>,
+    poll_at: Duration,
+    backoffs: BTreeMap<Activity, Backoff>,
+    uploads: upload::Uploads,
+    replies_at_once: usize,
+    /// What stood after the last line end of a body without a known end.
+    fragment: Option<Vec<u8>>,
+}
+
+/// What the loop does, each with its own trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Activity {
+    Handshake,
+    Replies,
+    Upload(usize),
+    Query,
+    Poll,
+    Store,
+}
+
+/// What to do after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// There may be more to do at once.
+    Again,
+    /// Nothing until this moment of the monotonic clock, unless something comes in.
+    RestUntil(Duration),
+}
+
+/// How an exchange ended that did not end well.
+enum Trouble {
+    /// The way to the server is broken.
+    Link(Failure),
+    /// The server answered, but not as it should; its words.
+    Refused(String),
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Link(failure)
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Longest pause after a failure in seconds, unless the server asks for longer.
+const LONGEST_PAUSE: u32 = 900;
+
+impl<U: Uplink> Client<U> {
+    /// A client that has not spoken to its server yet.
+    pub fn new(
+        uplink: U,
+        clock: Rc<dyn Clock>,
+        store: Rc<Store>,
+        terminal: Box<dyn Terminal>,
+        status: Rc<Status>,
+        settings: Settings,
+    ) -> Self {
+        let mut start = Backoff::new(&settings.device.serial);
+        start.hold_until(clock.monotonic() + start.spread(settings.start_spread));
+        Self {
+            uplink,
+            clock,
+            store,
+            terminal,
+            status,
+            options: ServerOptions::default(),
+            online: false,
+            bare: 0,
+            handshake_at: None,
+            poll_at: Duration::ZERO,
+            backoffs: BTreeMap::from([(Activity::Handshake, start)]),
+            uploads: upload::Uploads::new(settings.post_bytes),
+            replies_at_once: crate::protocol::reply::MOST_IN_ONE_POST,
+            fragment: None,
+            settings,
+        }
+    }
+
+    /// Does the next exchange that is due.
+    pub fn step(&mut self) -> Next {
+        match self.due() {
+            Ok(Due::Exchange(activity)) => {
+                let done = match activity {
+                    Activity::Handshake => self.handshake(),
+                    Activity::Replies => self.send_replies(),
+                    Activity::Upload(stream) => self.upload(Stream::ALL[stream]),
+                    Activity::Query => self.answer_query(),
+                    Activity::Poll => self.poll(),
+                    Activity::Store => Ok(()),
+                };
+                self.settle(activity, done);
+                Next::Again
+            }
+            Ok(Due::Nothing(until)) => Next::RestUntil(until),
+            Err(error) => {
+                self.settle(Activity::Store, Err(error.into()));
+                Next::RestUntil(self.backoffs[&Activity::Store].until())
+            }
+        }
+    }
+
+    fn due(&self) -> Result<Due, StoreError> {
+        let now = self.clock.monotonic();
+        let mut until = Duration::MAX;
+        // Whether an activity with something to do may do it now; else when it may.
+        let mut may = |activity: Activity, not_before: Duration| {
+            let held = self.backoffs.get(&activity).map_or(Duration::ZERO, Backoff::until);
+            let at = not_before.max(held);
+            until = until.min(at.max(now));
+            at <= now
+        };
+        use Activity::{Handshake, Poll, Query, Replies, Upload};
+        if !self.online {
+            let due = may(Handshake, Duration::ZERO);
+            return Ok(if due { Due::Exchange(Handshake) } else { Due::Nothing(until) });
+        }
+        if self.store.has_replies()? && may(Replies, Duration::ZERO) {
+            return Ok(Due::Exchange(Replies));
+        }
+        let punches = Upload(0);
+        if self.has_rows(Stream::Punches)? && may(punches, Duration::ZERO) {
+            return Ok(Due::Exchange(punches));
+        }
+        if self.handshake_at.is_some_and(|at| may(Handshake, at)) {
+            return Ok(Due::Exchange(Handshake));
+        }
+        if self.store.query()?.is_some() && may(Query, Duration::ZERO) {
+            return Ok(Due::Exchange(Query));
+        }
+        if may(Poll, self.poll_at) {
+            return Ok(Due::Exchange(Poll));
+        }
+        for (nth, stream) in Stream::ALL.into_iter().enumerate() {
+            if self.has_rows(stream)? && may(Upload(nth), Duration::ZERO) {
+                return Ok(Due::Exchange(Upload(nth)));
+            }
+        }
+        Ok(Due::Nothing(until))
+    }
+
+    /// Draws the consequences of an exchange: success clears the activity's trouble, a
+    /// refusal holds it back, a broken link sends everything back to the handshake.
+    fn settle(&mut self, activity: Activity, done: Result<(), Trouble>) {
+        let trouble = match done {
+            Ok(()) => return self.went_well(activity),
+            Err(Trouble::Link(failure)) if failure.stopping => return,
+            Err(trouble) => trouble,
+        };
+        let (held, words) = match trouble {
+            Trouble::Link(failure) => {
+                self.online = false;
+                (Activity::Handshake, failure.words)
+            }
+            Trouble::Refused(words) => (activity, words),
+            Trouble::Store(error) => (activity, error.to_string()),
+        };
+        let now = self.clock.monotonic();
+        let base = self.options.error_delay;
+        let backoff =
+            self.backoffs.entry(held).or_insert_with(|| Backoff::new(&self.settings.device.serial));
+        let pause = backoff.fail(now, base, LONGEST_PAUSE.max(base));
+        let words = format!("{}: {words}", activity.name());
+        if backoff.is_news(&words) {
+            log::warn!("{words}; next try in {} s", pause.as_secs());
+        }
+        let at = self.clock.utc();
+        let online = self.online;
+        self.status.update(|connection| {
+            connection.online = online;
+            connection.trouble = Some((words, at));
+        });
+    }
+
+    fn went_well(&mut self, activity: Activity) {
+        if let Some(backoff) = self.backoffs.remove(&activity)
+            && backoff.has_failed()
+        {
+            log::info!("{} works again", activity.name());
+        }
+        let in_trouble = self.backoffs.values().any(Backoff::has_failed);
+        let (at, online) = (self.clock.utc(), self.online);
+        self.status.update(|connection| {
+            connection.online = online;
+            connection.last_contact = Some(at);
+            if !in_trouble {
+                connection.trouble = None;
+            }
+        });
+    }
+
+    fn target(&self, path: &str) -> Target {
+        Target::new(path, &self.settings.device.serial)
+    }
+
+    fn get(&mut self, target: &Target) -> Result<Response, Failure> {
+        self.uplink.exchange(&Request { target: target.as_str(), body: None })
+    }
+
+    fn post(&mut self, target: &Target, body: &[u8]) -> Result<Response, Failure> {
+        self.uplink.exchange(&Request { target: target.as_str(), body: Some(body) })
+    }
+
+    /// Carries out a piece of a command list.
+    fn execute(&mut self, lines: &[Line]) -> Result<Notes, StoreError> {
+        let notes = Executor {
+            store: &self.store,
+            terminal: self.terminal.as_mut(),
+            device: &self.settings.device,
+            language: self.settings.language,
+        }
+        .run(lines)?;
+        if notes.handshake {
+            self.handshake_at = Some(Duration::ZERO);
+        }
+        if notes.upload {
+            self.backoffs.retain(|activity, _| !matches!(activity, Activity::Upload(_)));
+        }
+        if notes.option_set {
+            self.options = self.with_set_options(self.options.clone())?;
+        }
+        Ok(notes)
+    }
+}
+
+/// What is due.
+enum Due {
+    Exchange(Activity),
+    Nothing(Duration),
+}
+
+impl Activity {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Handshake => "connecting",
+            Self::Replies => "sending results of commands",
+            Self::Upload(stream) => match Stream::ALL[stream] {
+                Stream::Punches => "uploading punches",
+                Stream::Operations => "uploading operations",
+                Stream::Users => "uploading users",
+            },
+            Self::Query => "answering a query",
+            Self::Poll => "asking for commands",
+            Self::Store => "looking into the store",
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Asking for commands (§12), and carrying them out as they come.
+
+use std::time::Duration;
+
+use super::handshake::List;
+use super::{Client, Trouble};
+use crate::protocol::ack;
+use crate::protocol::lines::{Line, Lines};
+use crate::store::StoreError;
+use crate::uplink::{Failure, Response, Uplink};
+
+/// Bytes of a body that are looked at together: its commands share their commits.
+const PIECE: usize = 16 << 10;
+
+impl<U: Uplink> Client<U> {
+    pub(super) fn poll(&mut self) -> Result<(), Trouble> {
+        let target = self.target("/iclock/getrequest");
+        let mut response = self.get(&target)?;
+        if response.status != 200 {
+            let body = response.read_up_to(ack::ANSWER_BYTES)?;
+            return Err(Trouble::Refused(ack::refusal(response.status, &body)));
+        }
+        let list = self.read_list(&mut response)?;
+        let first = list.others.first().map_or("", String::as_str).trim_start();
+        let is_ok = first.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("OK"));
+        if list.commands == 0 && !is_ok {
+            return Err(Trouble::Refused(ack::refusal(200, first.as_bytes())));
+        }
+        for line in list.others.iter().filter(|_| list.commands > 0) {
+            log::warn!(
+                "a line of the server was skipped, it is no command: {:?}",
+                line.chars().take(80).collect::<String>()
+            );
+        }
+        self.heed_date(&response)?;
+        // Where one command came there may be more; one that came before is no news.
+        let pause = if list.fresh > 0 { 0 } else { self.options.delay };
+        self.poll_at = self.clock.monotonic() + Duration::from_secs(pause.into());
+        Ok(())
+    }
+
+    /// Reads a body as a stream of lines and carries out those that are commands, however
+    /// many there are. A body that does not begin like the protocol is not obeyed at all.
+    pub(super) fn read_list(&mut self, response: &mut Response) -> Result<List, Trouble> {
+        let mut lines = Lines::new(self.settings.command_bytes);
+        let mut list = List { commands: 0, fresh: 0, others: Vec::new() };
+        let mut piece = vec![0; PIECE];
+        let earlier = self.fragment.take();
+        loop {
+            let amount = response.body.read(&mut piece).map_err(Failure::in_body)?;
+            let mut whole = Vec::new();
+            if amount > 0 {
+                lines.push(&piece[..amount], |line| whole.push(line));
+            } else {
+                whole.extend(self.last_line(&mut lines, response.framed, earlier.as_deref()));
+            }
+            self.take_lines(whole, &mut list)?;
+            if amount == 0 {
+                return Ok(list);
+            }
+        }
+    }
+
+    /// What stands after the last line end. It is a whole line if the end of the body is
+    /// known; otherwise only if the next body ends with the same bytes.
+    fn last_line(
+        &mut self,
+        lines: &mut Lines,
+        framed: bool,
+        earlier: Option<&[u8]>,
+    ) -> Option<Line> {
+        let line = lines.rest()?;
+        match &line {
+            Line::Whole(bytes) if !framed && bytes.starts_with(b"C:") && earlier != Some(bytes) => {
+                log::debug!("the end of the command list may be cut off, asking again");
+                self.fragment = Some(bytes.clone());
+                self.poll_at = Duration::ZERO;
+                None
+            }
+            _ => Some(line),
+        }
+    }
+
+    fn take_lines(&mut self, lines: Vec<Line>, list: &mut List) -> Result<(), StoreError> {
+        let mut commands = Vec::new();
+        for line in lines {
+            let (Line::Whole(bytes) | Line::Overlong(bytes)) = &line;
+            let is_command = bytes.starts_with(b"C:") && list.is_of_the_protocol();
+            if is_command { commands.push(line) } else { list.keep(&line) }
+        }
+        if commands.is_empty() {
+            return Ok(());
+        }
+        list.commands += commands.len();
+        list.fresh += self.execute(&commands)?.fresh;
+        Ok(())
+    }
+}
+
+impl List {
+    /// Whether the body so far began as a server of this protocol begins one: with a
+    /// command, with options, or with OK. A web page that holds `C:1:…` is no command list.
+    fn is_of_the_protocol(&self) -> bool {
+        let Some(first) = self.others.first().filter(|_| self.commands == 0) else { return true };
+        let first = first.trim_start().to_ascii_uppercase();
+        first.starts_with("GET OPTION") || first.starts_with("OK")
+    }
+}

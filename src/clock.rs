@@ -1,0 +1,153 @@
+//! What time it is: UTC, the terminal's wall clock, and a clock that only goes forward.
+//!
+//! A trait, so that the loop runs in tests on a clock that the test moves. A clock that
+//! stands before [`FLOOR`] was never set; its time never goes on the wire.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
+use tz::TimeZone;
+
+use crate::protocol::time::LocalTime;
+
+/// No true clock shows less: the day this version was made, 2026-11-01 in UTC.
+pub const FLOOR: i64 = 1_793_491_200;
+
+/// Seconds by which a clock may be off before it is set.
+pub const TOLERANCE: i64 = 10;
+
+/// The clock of the terminal.
+pub trait Clock {
+    /// Seconds since 1970 in UTC, right or not.
+    fn utc(&self) -> i64;
+    /// Time since some fixed point of this boot; never jumps.
+    fn monotonic(&self) -> Duration;
+    /// Which boot the monotonic time belongs to.
+    fn boot(&self) -> &str;
+    /// Offset of the terminal's zone from UTC at a moment, in seconds.
+    fn offset(&self, utc: i64) -> i32;
+    /// Sets the clock, if it is off by more than [`TOLERANCE`] and the owner lets us.
+    fn set(&self, utc: i64);
+    /// Moves the terminal to the zone that the server named, if the owner left that to it.
+    fn set_zone(&self, offset: i32);
+
+    /// The time for a row, or `None` while the clock is not set.
+    fn local(&self) -> Option<LocalTime> {
+        let utc = self.utc();
+        if utc < FLOOR {
+            return None;
+        }
+        LocalTime::from_seconds(utc + i64::from(self.offset(utc)))
+    }
+}
+
+/// Who sets the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Authority {
+    /// The server sets the system's clock.
+    Server,
+    /// The system's clock is right; punchd leaves it alone.
+    System,
+    /// The server sets punchd's own clock; the system's is left alone.
+    Own,
+}
+
+/// Whose idea of the zone holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Zone {
+    /// The server's; the system's until it named one.
+    Server,
+    /// The system's (`TZ`, `/etc/localtime`), with its summer time.
+    System,
+    /// This offset from UTC in seconds.
+    Fixed(i32),
+}
+
+/// The clock of the machine.
+pub struct SystemClock {
+    authority: Authority,
+    zone: Zone,
+    system_zone: Option<TimeZone>,
+    server_offset: Cell<Option<i32>>,
+    /// What [`Authority::Own`] adds to the system's clock.
+    shift: Cell<i64>,
+    boot: String,
+    warned: Cell<bool>,
+}
+
+impl SystemClock {
+    /// The machine's clock under the owner's rules. `server_offset` is the zone that the
+    /// server last named, in seconds.
+    pub fn new(authority: Authority, zone: Zone, server_offset: Option<i32>) -> Self {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Self {
+            authority,
+            zone,
+            system_zone: TimeZone::local().ok(),
+            server_offset: Cell::new(server_offset),
+            shift: Cell::new(0),
+            boot: boot.trim().to_owned(),
+            warned: Cell::new(false),
+        }
+    }
+}
+
+impl Clock for SystemClock {
+    fn utc(&self) -> i64 {
+        clock_gettime(ClockId::Realtime).tv_sec + self.shift.get()
+    }
+
+    fn monotonic(&self) -> Duration {
+        // BOOTTIME goes on while the machine sleeps.
+        let now = clock_gettime(ClockId::Boottime);
+        Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+    }
+
+    fn boot(&self) -> &str {
+        &self.boot
+    }
+
+    fn offset(&self, utc: i64) -> i32 {
+        let of_system = || {
+            let zone = self.system_zone.as_ref()?;
+            Some(zone.find_local_time_type(utc).ok()?.ut_offset())
+        };
+        match self.zone {
+            Zone::Fixed(offset) => offset,
+            Zone::System => of_system().unwrap_or(0),
+            Zone::Server => self.server_offset.get().or_else(of_system).unwrap_or(0),
+        }
+    }
+
+    fn set(&self, utc: i64) {
+        let off = utc - self.utc();
+        if self.authority == Authority::System || off.abs() <= TOLERANCE {
+            return;
+        }
+        if self.authority == Authority::Server {
+            let now = Timespec { tv_sec: utc, tv_nsec: 0 };
+            match clock_settime(ClockId::Realtime, now) {
+                Ok(()) => {
+                    log::info!("clock set to the server's, it was off by {off} s");
+                    return;
+                }
+                Err(error) if !self.warned.replace(true) => {
+                    log::warn!(
+                        "the system clock is off by {off} s and cannot be set ({error}): \
+                         punchd goes by the server's time from now on; give it CAP_SYS_TIME, \
+                         or set clock = \"own\" to make this silent"
+                    );
+                }
+                Err(_) => {}
+            }
+        }
+        self.shift.set(self.shift.get() + off);
+        log::info!("own clock set to the server's, it was off by {off} s");
+    }
+
+    fn set_zone(&self, offset: i32) {
+        self.server_offset.set(Some(offset));
+    }
+}

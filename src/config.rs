@@ -1,0 +1,317 @@
+//! `punchd.toml`. What is wrong in it is said with file, line and column.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use ureq::http::Uri;
+
+use crate::clock::{Authority, Zone};
+use crate::protocol::codes::Language;
+
+/// Where the configuration is, unless `-c` says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/punchd.toml";
+
+/// The whole configuration. Everything has a default but `server` and `serial`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// URL of the server; its scheme decides TLS.
+    #[serde(deserialize_with = "server")]
+    pub server: String,
+    /// Serial number by which the server knows the terminal.
+    #[serde(deserialize_with = "serial")]
+    pub serial: String,
+    /// Number of the terminal's language (App. 2).
+    #[serde(default = "english", deserialize_with = "language")]
+    pub language: Language,
+    /// The SQLite file.
+    #[serde(default = "default_store")]
+    pub store: PathBuf,
+    /// The directory of `driver.sock`.
+    #[serde(default = "default_run_dir")]
+    pub run_dir: PathBuf,
+    /// Who sets the clock.
+    #[serde(default = "server_sets")]
+    pub clock: Authority,
+    /// Whose time zone holds.
+    #[serde(default = "zone_of_server", deserialize_with = "zone")]
+    pub timezone: Zone,
+    /// What the terminal says of itself.
+    #[serde(default)]
+    pub device: Device,
+    /// How requests are written.
+    #[serde(default)]
+    pub dialect: Dialect,
+    /// Limits.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How long things may take.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// HTTPS.
+    #[serde(default)]
+    pub tls: Tls,
+}
+
+/// `[device]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Device {
+    /// Name of the model.
+    pub name: String,
+    /// Version of the firmware that punchd is part of.
+    pub firmware: String,
+    /// Key by which a server tells whether the terminal is authorised (`pushcommkey`).
+    pub comm_key: String,
+}
+
+/// `[dialect]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dialect {
+    /// Send every reply to a command in a POST of its own.
+    pub replies_alone: bool,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Most users on the terminal.
+    pub users: u64,
+    /// Most bytes in the body of an upload.
+    pub post_bytes: usize,
+    /// Longest command of a server in bytes.
+    pub command_bytes: usize,
+    /// Seconds over which terminals that start together spread their first contact.
+    pub start_spread: u32,
+}
+
+/// `[timeouts]`, in seconds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// Until a connection stands.
+    pub connect: u32,
+    /// Until the server takes or gives the next bytes.
+    pub answer: u32,
+    /// For the body of one response.
+    pub body: u32,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// Certificates to trust, in PEM; the system's if not set.
+    pub ca: Option<PathBuf>,
+}
+
+impl Default for Device {
+    fn default() -> Self {
+        Self {
+            name: "punchd".into(),
+            firmware: env!("CARGO_PKG_VERSION").into(),
+            comm_key: String::new(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { users: 100_000, post_bytes: 64 << 10, command_bytes: 2 << 20, start_spread: 3 }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: 15, answer: 30, body: 600 }
+    }
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug)]
+pub struct ConfigError {
+    path: PathBuf,
+    why: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.why.trim_end())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads and checks the configuration.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let failed = |why: String| ConfigError { path: path.into(), why };
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| failed(format!("cannot be read: {error}")))?;
+        let config: Self = toml::from_str(&text).map_err(|error| failed(error.to_string()))?;
+        config.check().map_err(failed)?;
+        Ok(config)
+    }
+
+    /// What goes beyond a single value.
+    fn check(&self) -> Result<(), String> {
+        if self.server.starts_with("https:") && cfg!(not(feature = "tls")) {
+            return Err(
+                "server is https://, but this punchd was built without the feature `tls`".into()
+            );
+        }
+        for (name, seconds) in [
+            ("connect", self.timeouts.connect),
+            ("answer", self.timeouts.answer),
+            ("body", self.timeouts.body),
+        ] {
+            if !(1..=86_400).contains(&seconds) {
+                return Err(format!(
+                    "[timeouts] {name} = {seconds} is not within 1 to 86400 seconds"
+                ));
+            }
+        }
+        if self.limits.post_bytes < 1024 {
+            return Err("[limits] post_bytes is less than 1024, too small for a row".into());
+        }
+        if !(1024..=64 << 20).contains(&self.limits.command_bytes) {
+            return Err("[limits] command_bytes is not within 1024 to 67108864".into());
+        }
+        Ok(())
+    }
+}
+
+fn english() -> Language {
+    Language::ENGLISH
+}
+
+fn default_store() -> PathBuf {
+    "/var/lib/punchd/punchd.db".into()
+}
+
+fn default_run_dir() -> PathBuf {
+    "/run/punchd".into()
+}
+
+fn server_sets() -> Authority {
+    Authority::Server
+}
+
+fn zone_of_server() -> Zone {
+    Zone::Server
+}
+
+fn server<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    let text = String::deserialize(input)?;
+    let url: Uri = text.parse().map_err(|error| {
+        D::Error::custom(format!(
+            "server {text:?} is no URL ({error}); it looks like http://192.168.1.10:8081"
+        ))
+    })?;
+    if !matches!(url.scheme_str(), Some("http" | "https")) {
+        return Err(D::Error::custom(format!(
+            "server {text:?} does not begin with http:// or https://"
+        )));
+    }
+    if url.host().is_none_or(str::is_empty) {
+        return Err(D::Error::custom(format!("server {text:?} names no host")));
+    }
+    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(D::Error::custom("server holds a user name; the protocol knows none"));
+    }
+    let port_is_odd =
+        url.port().is_some_and(|port| !matches!(port.as_str().parse(), Ok(1..=u16::MAX)));
+    if port_is_odd || url.authority().is_some_and(|authority| authority.as_str().ends_with(':')) {
+        return Err(D::Error::custom(format!(
+            "server {text:?} has a port that is not within 1 to 65535"
+        )));
+    }
+    if url.query().is_some() {
+        return Err(D::Error::custom(format!(
+            "server {text:?} holds a query; /iclock/… is added to it"
+        )));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn serial<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    let text = String::deserialize(input)?;
+    let fits = (1..=32).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    if fits {
+        Ok(text)
+    } else {
+        Err(D::Error::custom(format!("serial {text:?} is not of 1 to 32 letters, digits, - and _")))
+    }
+}
+
+fn language<'de, D: Deserializer<'de>>(input: D) -> Result<Language, D::Error> {
+    let language = Language(u8::deserialize(input)?);
+    if language.is_known() {
+        Ok(language)
+    } else {
+        Err(D::Error::custom(format!(
+            "language {} is none of the protocol's (69 English, 83 Chinese, 97 Spanish, 70 French, …)",
+            language.0
+        )))
+    }
+}
+
+fn zone<'de, D: Deserializer<'de>>(input: D) -> Result<Zone, D::Error> {
+    let text = String::deserialize(input)?;
+    match text.as_str() {
+        "server" => Ok(Zone::Server),
+        "system" => Ok(Zone::System),
+        other => crate::protocol::options::parse_zone(other).map(Zone::Fixed).ok_or_else(|| {
+            D::Error::custom(format!("timezone {text:?} is neither server, system nor like +08:00"))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn two_lines_are_enough() {
+        let config = load("server = \"http://127.0.0.1:8081/\"\nserial = \"MADE01\"").unwrap();
+        assert_eq!(config.server, "http://127.0.0.1:8081");
+        assert_eq!(config.store, Path::new("/var/lib/punchd/punchd.db"));
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_its_place() {
+        let good = "server = \"http://h\"\nserial = \"S\"\n";
+        for (text, words) in [
+            ("serial = \"S\"".to_owned(), "server"),
+            ("server = \"http://h\"".into(), "serial"),
+            (format!("{good}colour = 1"), "line 3, column 1"),
+            (format!("{good}[limits]\nuser = 1"), "line 4, column 1"),
+            (format!("{good}language = 300"), "line 3"),
+            (format!("{good}language = 1"), "none of the protocol's"),
+            (format!("{good}timezone = \"Mars\""), "timezone"),
+            (format!("{good}clock = \"mine\""), "clock"),
+            ("server = \"h:80\"\nserial = \"S\"".into(), "http://"),
+            ("server = \"ftp://h\"\nserial = \"S\"".into(), "http://"),
+            ("server = \"http://\"\nserial = \"S\"".into(), "server"),
+            ("server = \"http://h:99999\"\nserial = \"S\"".into(), "server"),
+            ("server = \"http://h:0\"\nserial = \"S\"".into(), "port"),
+            ("server = \"http://h:\"\nserial = \"S\"".into(), "port"),
+            ("server = \"http://a:b@h\"\nserial = \"S\"".into(), "user name"),
+            ("server = \"http://h/?x\"\nserial = \"S\"".into(), "query"),
+            ("server = \"http://h\"\nserial = \"a b\"".into(), "serial"),
+            ("server = \"http://h\"\nserial = \"\"".into(), "serial"),
+        ] {
+            let error = load(&text).unwrap_err().to_string();
+            assert!(error.contains(words), "{text:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! `punchd run`: wires the parts and turns the loop.
+
+use std::cell::{Cell, RefCell};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::client::{Client, Next, Settings};
+use crate::clock::{Clock, SystemClock};
+use crate::commands::Device;
+use crate::config::Config;
+use crate::drivers::Drivers;
+use crate::protocol::codes::operation::{POWER_OFF, POWER_ON};
+use crate::protocol::record::Operand;
+use crate::reactor::{self, Woken};
+use crate::status::Status;
+use crate::store::options::ZONE;
+use crate::store::{Moment, NewOperation, Store, StoreError};
+use crate::terminal::Machine;
+use crate::uplink::{self, Server};
+
+/// Why the daemon could not start or go on, by what is to be done about it.
+#[derive(Debug)]
+pub enum Stop {
+    /// The configuration cannot work.
+    Config(String),
+    /// The store is damaged or foreign.
+    Damaged(StoreError),
+    /// The store cannot be opened or written.
+    Store(StoreError),
+    /// The system refuses something.
+    System(String),
+}
+
+/// Runs until TERM or INT.
+///
+/// # Errors
+/// What kept it from starting. A damaged store is left as it is, unless `set_aside`.
+pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
+    let config = Config::load(path).map_err(|error| Stop::Config(error.to_string()))?;
+    let server = connect(&config)?;
+    reactor::take_signals()
+        .map_err(|error| Stop::System(format!("cannot take signals: {error}")))?;
+    let store = Rc::new(open_store(&config.store, set_aside)?);
+    let clock = Rc::new(clock(&config, &store)?);
+    let status = Rc::new(Status::new(&config.serial));
+    let drivers = Drivers::open(
+        &config.run_dir,
+        &config.serial,
+        Rc::clone(&store),
+        Rc::clone(&clock) as Rc<dyn Clock>,
+        Rc::clone(&status),
+    )
+    .map_err(Stop::System)?;
+    reactor::serve(Rc::new(RefCell::new(drivers)));
+    let mut daemon = Daemon { path, config, store, clock, status, reload: Rc::default() };
+    daemon.note_power(POWER_ON);
+    log::info!("punchd {} runs as {}", env!("CARGO_PKG_VERSION"), daemon.config.serial);
+    let done = daemon.turn(server);
+    daemon.note_power(POWER_OFF);
+    log::info!("stopped");
+    done
+}
+
+struct Daemon<'a> {
+    path: &'a Path,
+    config: Config,
+    store: Rc<Store>,
+    clock: Rc<SystemClock>,
+    status: Rc<Status>,
+    reload: Rc<Cell<bool>>,
+}
+
+impl Daemon<'_> {
+    fn turn(&mut self, server: Server) -> Result<(), Stop> {
+        let mut client = self.client(server);
+        loop {
+            let deadline = match client.step() {
+                Next::Again => Instant::now(),
+                Next::RestUntil(at) => self.instant(at),
+            };
+            let woken = reactor::rest(Some(deadline))
+                .map_err(|error| Stop::System(format!("cannot wait: {error}")))?;
+            if woken == Woken::Stopping {
+                return Ok(());
+            }
+            if reactor::take_reload() | self.reload.take()
+                && let Some(server) = self.read_again()
+            {
+                client = self.client(server);
+            }
+        }
+    }
+
+    /// A moment of the client's clock, in the reactor's.
+    fn instant(&self, at: Duration) -> Instant {
+        const A_DAY: Duration = Duration::from_secs(86_400);
+        Instant::now() + at.saturating_sub(self.clock.monotonic()).min(A_DAY)
+    }
+
+    fn client(&self, server: Server) -> Client<Server> {
+        let config = &self.config;
+        self.status.update(|connection| connection.server.clone_from(&config.server));
+        let settings = Settings {
+            device: Device {
+                serial: config.serial.clone(),
+                name: config.device.name.clone(),
+                firmware: config.device.firmware.clone(),
+                most_users: config.limits.users,
+            },
+            language: config.language,
+            comm_key: config.device.comm_key.clone(),
+            replies_alone: config.dialect.replies_alone,
+            post_bytes: config.limits.post_bytes,
+            command_bytes: config.limits.command_bytes,
+            start_spread: config.limits.start_spread,
+        };
+        let machine = Machine::new(self.path.into(), Rc::clone(&self.reload));
+        Client::new(
+            server,
+            Rc::clone(&self.clock) as Rc<dyn Clock>,
+            Rc::clone(&self.store),
+            Box::new(machine),
+            Rc::clone(&self.status),
+            settings,
+        )
+    }
+
+    /// Reads the configuration again. One that is wrong changes nothing.
+    fn read_again(&mut self) -> Option<Server> {
+        let config = match Config::load(self.path) {
+            Ok(config) => config,
+            Err(error) => {
+                log::error!("the configuration stays as it was: {error}");
+                return None;
+            }
+        };
+        let fixed = |config: &Config| {
+            (
+                config.serial.clone(),
+                config.store.clone(),
+                config.run_dir.clone(),
+                config.clock,
+                config.timezone.clone(),
+            )
+        };
+        if fixed(&config) != fixed(&self.config) {
+            log::error!(
+                "the configuration stays as it was: serial, store, run_dir, clock and timezone need a restart"
+            );
+            return None;
+        }
+        match Server::new(&settings(&config)) {
+            Ok(server) => {
+                log::info!("configuration read again");
+                self.config = config;
+                Some(server)
+            }
+            Err(words) => {
+                log::error!("the configuration stays as it was: {words}");
+                None
+            }
+        }
+    }
+
+    /// Writes the start or the stop of the terminal into the operation log (App. 3).
+    fn note_power(&self, code: u16) {
+        let moment = self.clock.local().map_or_else(
+            || Moment::Held {
+                boot: self.clock.boot().to_owned(),
+                seconds: self.clock.monotonic().as_secs() as i64,
+            },
+            Moment::At,
+        );
+        let operation = NewOperation {
+            code,
+            moment,
+            operator: Operand::default(),
+            who: Operand::default(),
+            values: Default::default(),
+        };
+        if let Err(error) = self.store.add_operation(&operation) {
+            log::error!("the operation log was not written: {error}");
+        }
+    }
+}
+
+/// How the server is reached, from the configuration.
+pub fn settings(config: &Config) -> uplink::Settings {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    uplink::Settings {
+        url: config.server.clone(),
+        connect: seconds(config.timeouts.connect),
+        answer: seconds(config.timeouts.answer),
+        body: seconds(config.timeouts.body),
+        ca: config.tls.ca.clone(),
+    }
+}
+
+fn connect(config: &Config) -> Result<Server, Stop> {
+    Server::new(&settings(config)).map_err(Stop::Config)
+}
+
+fn open_store(path: &Path, set_aside: bool) -> Result<Store, Stop> {
+    match Store::open(path) {
+        Ok(store) => Ok(store),
+        Err(error @ StoreError::Damaged { .. }) if set_aside => {
+            let damaged = Store::set_aside(path).map_err(|io| {
+                Stop::System(format!("{} cannot be renamed: {io}", path.display()))
+            })?;
+            log::warn!("{error}");
+            log::warn!(
+                "as asked, it was set aside as {}, and an empty store begun",
+                damaged.display()
+            );
+            Store::open(path).map_err(Stop::Store)
+        }
+        Err(error @ StoreError::Damaged { .. }) => Err(Stop::Damaged(error)),
+        Err(error) => Err(Stop::Store(error)),
+    }
+}
+
+fn clock(config: &Config, store: &Store) -> Result<SystemClock, Stop> {
+    let zone = store.option(ZONE).map_err(Stop::Store)?;
+    let offset = zone.and_then(|seconds| seconds.parse().ok());
+    Ok(SystemClock::new(config.clock, config.timezone.clone(), offset))
+}

@@ -1,0 +1,131 @@
+//! One driver's connection: lines in, lines out, both bounded.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+
+use rustix::event::PollFlags;
+
+use super::rpc::Fault;
+
+/// Longest line a driver may send, in bytes.
+pub(super) const LONGEST_LINE: usize = 64 << 10;
+/// Bytes read of one driver before the next has its turn.
+const A_TURN: usize = 16 << 10;
+
+/// A connected driver.
+pub(super) struct Connection {
+    stream: UnixStream,
+    name: Option<String>,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    ready: bool,
+    over: bool,
+    spoke: bool,
+}
+
+impl Connection {
+    pub(super) fn new(stream: UnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self {
+            stream,
+            name: None,
+            input: Vec::new(),
+            output: Vec::new(),
+            ready: false,
+            over: false,
+            spoke: false,
+        })
+    }
+
+    pub(super) fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+
+    /// Whether it has never sent a line.
+    pub(super) fn is_silent(&self) -> bool {
+        !self.spoke
+    }
+
+    /// Whether it is closed.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// The name by which it registered.
+    pub(super) fn set_name(&mut self, name: &str) {
+        self.name = Some(name.to_owned());
+    }
+
+    /// A driver that does not read its answers is not read from either.
+    pub(super) fn interest(&self) -> PollFlags {
+        if self.output.is_empty() { PollFlags::IN } else { PollFlags::OUT }
+    }
+
+    pub(super) fn set_ready(&mut self, flags: PollFlags) {
+        self.ready = !flags.is_empty();
+    }
+
+    /// Reads one turn's worth and hands each whole line on.
+    pub(super) fn receive(&mut self, mut each: impl FnMut(&[u8])) {
+        if !std::mem::take(&mut self.ready) || !self.output.is_empty() {
+            return;
+        }
+        let mut piece = [0; A_TURN];
+        let amount = match self.stream.read(&mut piece) {
+            Ok(0) => return self.close("it closed the connection"),
+            Ok(amount) => amount,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                return;
+            }
+            Err(error) => return self.close(&error.to_string()),
+        };
+        self.input.extend_from_slice(&piece[..amount]);
+        let mut begin = 0;
+        while let Some(length) = self.input[begin..].iter().position(|&byte| byte == b'\n') {
+            let line = self.input[begin..begin + length].trim_ascii();
+            if !line.is_empty() {
+                self.spoke = true;
+                each(line);
+            }
+            begin += length + 1;
+        }
+        self.input.drain(..begin);
+        if self.input.is_empty() {
+            self.input = Vec::new();
+        }
+        if self.input.len() > LONGEST_LINE {
+            self.send(&Fault::too_long(LONGEST_LINE).answer());
+            self.flush();
+            self.close("it sent a line that is too long");
+        }
+    }
+
+    /// Puts an answer on its way.
+    pub(super) fn send(&mut self, line: &str) {
+        self.output.extend_from_slice(line.as_bytes());
+        self.output.push(b'\n');
+    }
+
+    /// Writes what can be written without waiting.
+    pub(super) fn flush(&mut self) {
+        while !self.output.is_empty() && !self.over {
+            match self.stream.write(&self.output) {
+                Ok(written) => drop(self.output.drain(..written)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => self.close(&error.to_string()),
+            }
+        }
+        self.output.shrink_to(A_TURN);
+    }
+
+    fn close(&mut self, why: &str) {
+        self.over = true;
+        match &self.name {
+            Some(name) => log::info!("driver {name} left: {why}"),
+            None => log::debug!("a driver left: {why}"),
+        }
+    }
+}

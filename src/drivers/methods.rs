@@ -1,0 +1,137 @@
+//! What a driver can ask for.
+
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use super::connection::Connection;
+use super::rpc::{Call, Fault, Params};
+use crate::clock::Clock;
+use crate::protocol::record::{Operand, Pin, User, WorkCode};
+use crate::protocol::time::LocalTime;
+use crate::reactor;
+use crate::status::Status;
+use crate::store::{Moment, NewOperation, NewPunch, Store, StoreError};
+
+/// The version of the driver protocol.
+const PROTOCOL: u64 = 1;
+/// The ways of verification of App. 7.
+const HIGHEST_VERIFY: u64 = 28;
+
+/// The methods, and what they work on.
+pub(super) struct Methods {
+    serial: String,
+    store: Rc<Store>,
+    clock: Rc<dyn Clock>,
+    status: Rc<Status>,
+}
+
+impl Methods {
+    pub(super) fn new(
+        serial: &str,
+        store: Rc<Store>,
+        clock: Rc<dyn Clock>,
+        status: Rc<Status>,
+    ) -> Self {
+        Self { serial: serial.to_owned(), store, clock, status }
+    }
+
+    /// Does what a call asks for. Methods that write run inside a transaction of the caller.
+    pub(super) fn run(&mut self, call: &Call, driver: &mut Connection) -> Result<Value, Fault> {
+        match call.method.as_str() {
+            "register" => self.register(&call.params, driver),
+            "punch" => self.punch(&call.params),
+            "operation" => self.operation(&call.params),
+            "user.get" => self.user_get(&call.params),
+            "status" => self.status.report(&self.store).map_err(|error| Fault::storage(&error)),
+            other => Err(Fault::unknown_method(other)),
+        }
+    }
+
+    fn register(&self, params: &Params, driver: &mut Connection) -> Result<Value, Fault> {
+        let name = params.required("name")?;
+        if name.is_empty() || name.len() > 64 || name.contains(char::is_control) {
+            return Err(Params::complain("name", "is not of 1 to 64 printable characters"));
+        }
+        driver.set_name(&name);
+        log::info!("driver {name} is here");
+        Ok(json!({
+            "protocol": PROTOCOL, "serial": self.serial, "version": env!("CARGO_PKG_VERSION")
+        }))
+    }
+
+    fn punch(&self, params: &Params) -> Result<Value, Fault> {
+        let punch = NewPunch {
+            pin: Pin::new(&params.required("pin")?)?,
+            moment: self.moment(params)?,
+            status: params.number("status", 255)?.unwrap_or(0) as u8,
+            verify: params.number("verify", HIGHEST_VERIFY)?.unwrap_or(0) as u8,
+            workcode: WorkCode::new(&params.text("workcode")?.unwrap_or_default())?,
+        };
+        self.recorded(self.store.add_punch(&punch))
+    }
+
+    fn operation(&self, params: &Params) -> Result<Value, Fault> {
+        let Some(code) = params.number("op", u16::MAX.into())? else {
+            return Err(Params::complain("op", "is missing"));
+        };
+        let operand = |field| -> Result<Operand, Fault> {
+            Ok(Operand::new(field, &params.text(field)?.unwrap_or_default())?)
+        };
+        let operation = NewOperation {
+            code: code as u16,
+            moment: self.moment(params)?,
+            operator: operand("operator")?,
+            who: operand("who")?,
+            values: [operand("v1")?, operand("v2")?, operand("v3")?],
+        };
+        self.recorded(self.store.add_operation(&operation))
+    }
+
+    fn recorded(&self, seq: Result<i64, StoreError>) -> Result<Value, Fault> {
+        let seq = seq.map_err(|error| Fault::storage(&error))?;
+        reactor::note();
+        Ok(json!({"seq": seq}))
+    }
+
+    /// When it happened: what the driver says, else now, else (the clock is not set) a
+    /// moment that is counted back later.
+    fn moment(&self, params: &Params) -> Result<Moment, Fault> {
+        if let Some(text) = params.text("time")? {
+            return LocalTime::parse(&text).map(Moment::At).ok_or_else(|| {
+                Params::complain("time", "is no time of the form YYYY-MM-DD hh:mm:ss")
+            });
+        }
+        Ok(self.clock.local().map_or_else(
+            || Moment::Held {
+                boot: self.clock.boot().to_owned(),
+                seconds: self.clock.monotonic().as_secs() as i64,
+            },
+            Moment::At,
+        ))
+    }
+
+    fn user_get(&self, params: &Params) -> Result<Value, Fault> {
+        let found = match (params.text("pin")?, params.text("card")?) {
+            (Some(pin), _) => self.store.user(&Pin::new(&pin)?),
+            (None, Some(card)) => self.store.user_by_card(card.trim_start_matches('0')),
+            (None, None) => return Err(Params::complain("pin", "is missing, and so is card")),
+        };
+        let user = found.map_err(|error| Fault::storage(&error))?;
+        Ok(user.map_or(Value::Null, |user| describe(&user)))
+    }
+}
+
+fn describe(user: &User) -> Value {
+    json!({
+        "pin": user.pin.as_str(),
+        "name": user.name,
+        "privilege": user.privilege,
+        "password": user.password,
+        "card": user.card,
+        "vice_card": user.vice_card,
+        "group": user.group,
+        "time_zones": user.time_zones,
+        "verify": user.verify,
+    })
+}

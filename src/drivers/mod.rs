@@ -1,0 +1,182 @@
+//! The door for drivers: JSON-RPC 2.0, one object a line, on `run_dir/driver.sock`.
+//!
+//! Served inside every wait of the reactor. What arrives together shares one commit, and
+//! each is answered after it. A driver that floods, stalls, sends nonsense or dies costs
+//! its own connection at most.
+
+mod connection;
+mod methods;
+mod rpc;
+
+pub use rpc::call;
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use rustix::event::{PollFd, PollFlags};
+
+use crate::clock::Clock;
+use crate::reactor::Served;
+use crate::status::Status;
+use crate::store::{Store, StoreError};
+use connection::Connection;
+use methods::Methods;
+use rpc::{Call, Fault};
+
+/// Most drivers at once.
+const MOST_CONNECTIONS: usize = 32;
+/// Who may connect: the owner and the group.
+const SOCKET_MODE: u32 = 0o660;
+
+/// The driver socket and who is on it.
+pub struct Drivers {
+    path: PathBuf,
+    listener: UnixListener,
+    connections: Vec<Connection>,
+    methods: Methods,
+    store: Rc<Store>,
+}
+
+/// Where the socket is.
+pub fn socket_path(run_dir: &Path) -> PathBuf {
+    run_dir.join("driver.sock")
+}
+
+impl Drivers {
+    /// Opens the socket in `run_dir`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// Words that name the path.
+    pub fn open(
+        run_dir: &Path,
+        serial: &str,
+        store: Rc<Store>,
+        clock: Rc<dyn Clock>,
+        status: Rc<Status>,
+    ) -> Result<Self, String> {
+        let path = socket_path(run_dir);
+        let listener = listen(run_dir, &path).map_err(|error| {
+            format!("cannot open the driver socket {}: {error}", path.display())
+        })?;
+        let methods = Methods::new(serial, Rc::clone(&store), clock, status);
+        Ok(Self { path, listener, connections: Vec::new(), methods, store })
+    }
+
+    fn accept(&mut self) {
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => self.welcome(stream),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    log::warn!("a driver could not connect: {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn welcome(&mut self, stream: UnixStream) {
+        if self.connections.len() >= MOST_CONNECTIONS {
+            // Who never sent anything goes first; a driver at work stays.
+            match self.connections.iter().position(Connection::is_silent) {
+                Some(silent) => drop(self.connections.remove(silent)),
+                None => {
+                    log::warn!(
+                        "a driver was turned away: {MOST_CONNECTIONS} are connected already"
+                    );
+                    return;
+                }
+            }
+        }
+        match Connection::new(stream) {
+            Ok(connection) => self.connections.push(connection),
+            Err(error) => log::warn!("a driver could not connect: {error}"),
+        }
+    }
+
+    /// Reads what has come, does it, and answers: everything of one turn in one commit.
+    fn serve_connections(&mut self) {
+        let mut turn: Vec<(usize, Result<Call, Fault>)> = Vec::new();
+        for (nth, connection) in self.connections.iter_mut().enumerate() {
+            connection.receive(|line| turn.push((nth, rpc::parse(line))));
+        }
+        if !turn.is_empty() {
+            for (nth, answer) in self.answers(turn) {
+                if let Some(answer) = answer {
+                    self.connections[nth].send(&answer);
+                }
+            }
+        }
+        for connection in &mut self.connections {
+            connection.flush();
+        }
+        self.connections.retain(|connection| !connection.is_over());
+    }
+
+    fn answers(&mut self, turn: Vec<(usize, Result<Call, Fault>)>) -> Vec<(usize, Option<String>)> {
+        let writes = turn.iter().any(|(_, call)| call.as_ref().is_ok_and(Call::writes));
+        let (methods, connections) = (&mut self.methods, &mut self.connections);
+        let mut run = |(nth, call): &(usize, Result<Call, Fault>)| match call {
+            Ok(call) => call.answer(methods.run(call, &mut connections[*nth])),
+            Err(fault) => Some(fault.answer()),
+        };
+        let done = if writes {
+            self.store.atomically(|| Ok::<_, StoreError>(turn.iter().map(&mut run).collect()))
+        } else {
+            Ok(turn.iter().map(&mut run).collect::<Vec<_>>())
+        };
+        let answers = done.unwrap_or_else(|error| {
+            log::error!("nothing could be recorded: {error}");
+            let failed = |(_, call): &(usize, Result<Call, Fault>)| match call {
+                Ok(call) => call.answer(Err(Fault::storage(&error))),
+                Err(fault) => Some(fault.answer()),
+            };
+            turn.iter().map(failed).collect()
+        });
+        turn.iter().map(|(nth, _)| *nth).zip(answers).collect()
+    }
+}
+
+fn listen(run_dir: &Path, path: &Path) -> io::Result<UnixListener> {
+    std::fs::create_dir_all(run_dir)?;
+    if UnixStream::connect(path).is_ok() {
+        return Err(io::Error::other("another punchd listens there"));
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+impl Served for Drivers {
+    fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
+        fds.push(PollFd::new(&self.listener, PollFlags::IN));
+        for connection in &self.connections {
+            fds.push(PollFd::new(connection.stream(), connection.interest()));
+        }
+    }
+
+    fn serve(&mut self, ready: &[PollFlags]) {
+        for (connection, flags) in self.connections.iter_mut().zip(&ready[1..]) {
+            connection.set_ready(*flags);
+        }
+        self.serve_connections();
+        if !ready[0].is_empty() {
+            self.accept();
+        }
+    }
+}
+
+impl Drop for Drivers {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,175 @@
+//! JSON-RPC 2.0: calls as they come in, answers as they go out.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::protocol::record::Invalid;
+use crate::store::StoreError;
+
+/// A call of a driver.
+pub(super) struct Call {
+    /// `None` for a notification, which gets no answer.
+    id: Option<Value>,
+    pub(super) method: String,
+    pub(super) params: Params,
+}
+
+/// Why a call was refused.
+#[derive(Debug)]
+pub(super) struct Fault {
+    code: i64,
+    message: String,
+    field: Option<&'static str>,
+    id: Value,
+}
+
+/// The parameters of a call, each looked up by its name.
+pub(super) struct Params(Map<String, Value>);
+
+/// Reads one line.
+pub(super) fn parse(line: &[u8]) -> Result<Call, Fault> {
+    let value: Value = serde_json::from_slice(line)
+        .map_err(|error| Fault::new(-32700, format!("this is not JSON: {error}")))?;
+    let Value::Object(mut object) = value else {
+        return Err(Fault::new(-32600, "a call is one JSON object a line; batches are not taken"));
+    };
+    let id = object.remove("id");
+    let refuse = |message: &str| Fault {
+        id: id.clone().unwrap_or(Value::Null),
+        ..Fault::new(-32600, message)
+    };
+    if !matches!(id, None | Some(Value::Null | Value::Number(_) | Value::String(_))) {
+        return Err(Fault::new(-32600, "id is neither a number nor a string"));
+    }
+    if object.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
+        return Err(refuse("jsonrpc is not \"2.0\""));
+    }
+    let Some(Value::String(method)) = object.remove("method") else {
+        return Err(refuse("method is missing or no string"));
+    };
+    let params = match object.remove("params") {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(params)) => params,
+        Some(_) => return Err(refuse("params is no object")),
+    };
+    Ok(Call { id, method, params: Params(params) })
+}
+
+impl Call {
+    /// Whether it changes the store.
+    pub(super) fn writes(&self) -> bool {
+        matches!(self.method.as_str(), "punch" | "operation")
+    }
+
+    /// The line that answers it; none for a notification.
+    pub(super) fn answer(&self, result: Result<Value, Fault>) -> Option<String> {
+        let id = self.id.clone()?;
+        Some(match result {
+            Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string(),
+            Err(fault) => Fault { id, ..fault }.answer(),
+        })
+    }
+}
+
+impl Fault {
+    pub(super) fn new(code: i64, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), field: None, id: Value::Null }
+    }
+
+    pub(super) fn unknown_method(method: &str) -> Self {
+        Self::new(-32601, format!("there is no method {method:?}"))
+    }
+
+    pub(super) fn too_long(longest: usize) -> Self {
+        Self::new(-32600, format!("a line is at most {longest} bytes long"))
+    }
+
+    /// The store could not keep it: nothing was recorded.
+    pub(super) fn storage(error: &StoreError) -> Self {
+        Self::new(-1001, format!("not recorded: {error}"))
+    }
+
+    fn field(field: &'static str, why: impl std::fmt::Display) -> Self {
+        Self { field: Some(field), ..Self::new(-32602, format!("{field}: {why}")) }
+    }
+
+    pub(super) fn answer(&self) -> String {
+        let mut error = json!({"code": self.code, "message": self.message});
+        if let Some(field) = self.field {
+            error["data"] = json!({"field": field});
+        }
+        json!({"jsonrpc": "2.0", "id": self.id, "error": error}).to_string()
+    }
+}
+
+impl From<Invalid> for Fault {
+    fn from(invalid: Invalid) -> Self {
+        Self::field(invalid.field, invalid.why)
+    }
+}
+
+impl Params {
+    /// A text; a whole number is taken as text too, since PINs often are.
+    pub(super) fn text(&self, field: &'static str) -> Result<Option<String>, Fault> {
+        match self.0.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(Value::Number(number)) if number.is_u64() => Ok(Some(number.to_string())),
+            Some(_) => Err(Fault::field(field, "is no string")),
+        }
+    }
+
+    /// A text that must be there.
+    pub(super) fn required(&self, field: &'static str) -> Result<String, Fault> {
+        self.text(field)?.ok_or_else(|| Fault::field(field, "is missing"))
+    }
+
+    /// A whole number from 0 to `highest`.
+    pub(super) fn number(&self, field: &'static str, highest: u64) -> Result<Option<u64>, Fault> {
+        match self.0.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match value.as_u64() {
+                Some(number) if number <= highest => Ok(Some(number)),
+                _ => Err(Fault::field(field, format!("is no whole number from 0 to {highest}"))),
+            },
+        }
+    }
+
+    /// A complaint about a field, for rules that go beyond its type.
+    pub(super) fn complain(field: &'static str, why: &str) -> Fault {
+        Fault::field(field, why)
+    }
+}
+
+/// Calls a method of a running daemon, as `punchd status` and `punchd punch` do.
+///
+/// # Errors
+/// Words for a person: that nobody listens at `socket`, or what the daemon refused.
+pub fn call(socket: &Path, method: &str, params: &Value) -> Result<Value, String> {
+    let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+    let answer = exchange(socket, &request.to_string()).map_err(|error| {
+        format!(
+            "no answer at {}: {error}. Is `punchd run` running, with the same configuration?",
+            socket.display()
+        )
+    })?;
+    let mut answer: Value =
+        serde_json::from_str(&answer).map_err(|error| format!("the answer is no JSON: {error}"))?;
+    match answer["error"]["message"].as_str() {
+        Some(message) => Err(message.to_owned()),
+        None => Ok(answer["result"].take()),
+    }
+}
+
+fn exchange(socket: &Path, request: &str) -> io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    writeln!(stream, "{request}")?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer)?;
+    Ok(answer)
+}

@@ -1,0 +1,210 @@
+//! The one place that waits.
+//!
+//! Everything that takes time on this thread (connecting, reading and writing a socket, a
+//! name look-up, idling until the next deadline) calls [`wait`] or [`rest`], and both serve
+//! the drivers and take signals meanwhile: the terminal is never deaf. Two rules make that
+//! safe: no store transaction is open across a wait, and nothing that is served inside a
+//! wait starts an exchange of its own. It leaves a [`note`], which ends the next [`rest`].
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+/// Something that is served whenever the thread waits.
+pub trait Served {
+    /// Adds the descriptors to watch, always in the same order for one round.
+    fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>);
+    /// Serves what is ready; `ready` stands in the order of [`Served::watch`].
+    fn serve(&mut self, ready: &[PollFlags]);
+}
+
+/// Why a wait was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// The descriptor is ready, or a note was left for a [`rest`].
+    Ready,
+    /// The deadline passed first.
+    TimedOut,
+    /// The program was asked to stop.
+    Stopping,
+}
+
+#[derive(Default)]
+struct Reactor {
+    served: RefCell<Vec<Rc<RefCell<dyn Served>>>>,
+    signals: RefCell<Option<Signals>>,
+    noted: Cell<bool>,
+}
+
+struct Signals {
+    bell: UnixStream,
+    stop: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
+}
+
+thread_local! {
+    static REACTOR: Reactor = Reactor::default();
+}
+
+/// From now on `source` is served in every wait of this thread.
+pub fn serve(source: Rc<RefCell<dyn Served>>) {
+    REACTOR.with(|reactor| reactor.served.borrow_mut().push(source));
+}
+
+/// Takes TERM, INT (stop) and HUP (reload) from now on, on this thread.
+pub fn take_signals() -> io::Result<()> {
+    let (bell, ring) = UnixStream::pair()?;
+    bell.set_nonblocking(true)?;
+    ring.set_nonblocking(true)?;
+    let signals = Signals { bell, stop: Arc::default(), reload: Arc::default() };
+    for (signal, flag) in
+        [(SIGTERM, &signals.stop), (SIGINT, &signals.stop), (SIGHUP, &signals.reload)]
+    {
+        signal_hook::flag::register(signal, Arc::clone(flag))?;
+        signal_hook::low_level::pipe::register(signal, ring.try_clone()?)?;
+    }
+    REACTOR.with(|reactor| *reactor.signals.borrow_mut() = Some(signals));
+    Ok(())
+}
+
+/// Whether the program was asked to stop.
+pub fn stopping() -> bool {
+    REACTOR.with(Reactor::stopping)
+}
+
+/// Whether HUP came since the last call.
+pub fn take_reload() -> bool {
+    REACTOR.with(|reactor| {
+        reactor
+            .signals
+            .borrow()
+            .as_ref()
+            .is_some_and(|signals| signals.reload.swap(false, Ordering::Relaxed))
+    })
+}
+
+/// Leaves word that there is something for the loop to look at.
+pub fn note() {
+    REACTOR.with(|reactor| reactor.noted.set(true));
+}
+
+/// Waits until `fd` is ready for `interest`, at the latest until `deadline`.
+pub fn wait(fd: BorrowedFd<'_>, interest: PollFlags, deadline: Instant) -> io::Result<Woken> {
+    REACTOR.with(|reactor| {
+        loop {
+            if reactor.stopping() {
+                return Ok(Woken::Stopping);
+            }
+            let timeout = deadline.saturating_duration_since(Instant::now());
+            if reactor.turn(Some(PollFd::from_borrowed_fd(fd, interest)), Some(timeout))? {
+                return Ok(Woken::Ready);
+            }
+            if timeout.is_zero() {
+                return Ok(Woken::TimedOut);
+            }
+        }
+    })
+}
+
+/// Idles until `deadline` (for ever, without one), or until there is something to do: a
+/// note, a signal.
+pub fn rest(deadline: Option<Instant>) -> io::Result<Woken> {
+    REACTOR.with(|reactor| {
+        loop {
+            if reactor.stopping() {
+                return Ok(Woken::Stopping);
+            }
+            if reactor.noted.take() {
+                return Ok(Woken::Ready);
+            }
+            let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            reactor.turn(None, timeout)?;
+            if timeout.is_some_and(|left| left.is_zero()) && !reactor.noted.get() {
+                return Ok(Woken::TimedOut);
+            }
+        }
+    })
+}
+
+impl Reactor {
+    fn stopping(&self) -> bool {
+        self.signals.borrow().as_ref().is_some_and(|signals| signals.stop.load(Ordering::Relaxed))
+    }
+
+    /// One poll(2), and service for all that is ready. Whether `waited` is.
+    fn turn(
+        &self,
+        waited: Option<PollFd<'_>>,
+        timeout: Option<std::time::Duration>,
+    ) -> io::Result<bool> {
+        let served: Vec<_> = self.served.borrow().clone();
+        let (is_ready, ready) = self.poll(&served, waited, timeout)?;
+        if ready.signalled {
+            self.take_bell();
+        }
+        let mut flags = ready.flags.as_slice();
+        for (source, count) in served.iter().zip(ready.counts) {
+            let (mine, others) = flags.split_at(count);
+            flags = others;
+            if mine.iter().any(|flag| !flag.is_empty()) {
+                source.borrow_mut().serve(mine);
+            }
+        }
+        Ok(is_ready)
+    }
+
+    fn poll(
+        &self,
+        served: &[Rc<RefCell<dyn Served>>],
+        waited: Option<PollFd<'_>>,
+        timeout: Option<std::time::Duration>,
+    ) -> io::Result<(bool, Ready)> {
+        let signals = self.signals.borrow();
+        let sources: Vec<_> = served.iter().map(|source| source.borrow()).collect();
+        let mut fds = Vec::with_capacity(8);
+        fds.extend(waited);
+        let mine = fds.len();
+        fds.extend(signals.as_ref().map(|signals| PollFd::new(&signals.bell, PollFlags::IN)));
+        let first = fds.len();
+        let mut counts = Vec::with_capacity(sources.len());
+        for source in &sources {
+            let before = fds.len();
+            source.watch(&mut fds);
+            counts.push(fds.len() - before);
+        }
+        // A timeout too long for the clock is none.
+        let timeout = timeout.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let fired = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        let ready = Ready {
+            signalled: fds[mine..first].iter().any(fired),
+            flags: fds[first..].iter().map(PollFd::revents).collect(),
+            counts,
+        };
+        Ok((fds[..mine].iter().any(fired), ready))
+    }
+
+    fn take_bell(&self) {
+        if let Some(signals) = &*self.signals.borrow() {
+            let _ = (&signals.bell).read(&mut [0; 64]);
+        }
+        self.noted.set(true);
+    }
+}
+
+struct Ready {
+    signalled: bool,
+    flags: Vec<PollFlags>,
+    counts: Vec<usize>,
+}

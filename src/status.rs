@@ -1,0 +1,115 @@
+//! What the outside may see of the daemon: `punchd status`.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::protocol::stream::Stream;
+use crate::store::{Result, Store};
+
+/// The state of the connection, kept up to date by the loop.
+#[derive(Debug)]
+pub struct Status {
+    serial: String,
+    connection: RefCell<Connection>,
+}
+
+/// How it stands with the server.
+#[derive(Clone, Debug, Default)]
+pub struct Connection {
+    /// The server's URL.
+    pub server: String,
+    /// Whether the handshake succeeded and nothing failed since.
+    pub online: bool,
+    /// When the server last answered as it should, in seconds since 1970.
+    pub last_contact: Option<i64>,
+    /// What went wrong last, in plain words, and when; cleared by the next success of the
+    /// same kind.
+    pub trouble: Option<(String, i64)>,
+    /// The time on the wall clock is known.
+    pub clock_set: bool,
+}
+
+impl Status {
+    /// The status of a terminal that has not spoken to its server yet.
+    pub fn new(serial: &str) -> Self {
+        Self { serial: serial.to_owned(), connection: RefCell::default() }
+    }
+
+    /// Changes what is known of the connection.
+    pub fn update(&self, change: impl FnOnce(&mut Connection)) {
+        change(&mut self.connection.borrow_mut());
+    }
+
+    /// What is known of the connection.
+    pub fn connection(&self) -> Connection {
+        self.connection.borrow().clone()
+    }
+
+    /// Everything, as `punchd status --json` prints it.
+    pub fn report(&self, store: &Store) -> Result<Value> {
+        let connection = self.connection.borrow();
+        let mut streams = serde_json::Map::new();
+        for stream in Stream::ALL {
+            let pending = store.pending(stream)?;
+            streams.insert(
+                stream.name().into(),
+                json!({"pending": pending.new, "again": pending.again, "sent_up_to": pending.sent}),
+            );
+        }
+        Ok(json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "serial": self.serial,
+            "server": connection.server,
+            "online": connection.online,
+            "last_contact": connection.last_contact,
+            "trouble": connection.trouble.as_ref().map(|(words, _)| words),
+            "trouble_at": connection.trouble.as_ref().map(|(_, at)| at),
+            "clock_set": connection.clock_set,
+            "held": store.held()?,
+            "streams": streams,
+            "replies_pending": store.replies_waiting()?,
+            "punches": store.punches()?,
+            "users": store.users()?,
+        }))
+    }
+}
+
+/// A report for a person.
+pub fn describe(report: &Value) -> String {
+    let text = |key: &str| report[key].as_str().unwrap_or("?").to_owned();
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let mut line = |words: std::fmt::Arguments<'_>| {
+        let _ = writeln!(out, "{words}");
+    };
+    line(format_args!("terminal   {} (punchd {})", text("serial"), text("version")));
+    let state = if report["online"] == true { "online" } else { "not connected" };
+    line(format_args!("server     {}: {state}", text("server")));
+    if let Some(at) = report["last_contact"].as_i64() {
+        line(format_args!("contact    last at {} UTC", utc(at)));
+    }
+    if let Some(words) = report["trouble"].as_str() {
+        let at = report["trouble_at"].as_i64().map(utc).unwrap_or_default();
+        line(format_args!("trouble    {words} (at {at} UTC)"));
+    }
+    if report["clock_set"] == false {
+        line(format_args!("clock      not set; {} rows wait for it", report["held"]));
+    }
+    for (name, stream) in report["streams"].as_object().into_iter().flatten() {
+        let again = match stream["again"].as_u64() {
+            Some(again) if again > 0 => format!(", {again} to go up again"),
+            _ => String::new(),
+        };
+        line(format_args!("{name:<10} {} pending{again}", stream["pending"]));
+    }
+    line(format_args!("replies    {} pending", report["replies_pending"]));
+    line(format_args!("kept       {} punches, {} users", report["punches"], report["users"]));
+    out
+}
+
+fn utc(seconds: i64) -> String {
+    crate::protocol::time::LocalTime::from_seconds(seconds)
+        .map_or_else(|| "?".into(), |time| time.to_string())
+}

@@ -1,0 +1,269 @@
+//! The cursors: what of each stream the server has, and what goes up again.
+//!
+//! A row leaves the pending set only by [`Store::acknowledge`] for the request that carried
+//! it. New rows and rows that go up *again* have cursors of their own, so that a re-upload
+//! of years of history never holds up a new punch and goes on after a restart.
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{Result, Seq, Store, journal, people};
+use crate::protocol::record::Record;
+use crate::protocol::stream::{Stream, Table};
+
+/// Which of a stream's two cursors rows belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// Rows that never went up.
+    New,
+    /// Rows that the server wants once more.
+    Again,
+}
+
+/// Rows that are pending, in the order of their numbers.
+#[derive(Debug)]
+pub struct Batch {
+    /// Whose rows.
+    pub stream: Stream,
+    /// By which cursor.
+    pub pass: Pass,
+    /// The rows; never empty. A row that this version cannot read is `None`: it is passed
+    /// over, and said so.
+    pub rows: Vec<(Seq, Option<Record>)>,
+}
+
+/// How much of a stream waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// Rows that never went up.
+    pub new: u64,
+    /// Rows that go up again.
+    pub again: u64,
+    /// The number up to which everything was acknowledged.
+    pub sent: Seq,
+}
+
+/// What is known of a server's stamps for one table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// The server has sent another stamp than 0 since the last upload from the start.
+    pub nonzero: bool,
+    /// A stamp that came back exactly as it was sent, or 0.
+    pub proof: Seq,
+    /// Two different ones did: this server keeps stamps.
+    pub proven: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Cursor {
+    sent: Seq,
+    again: Option<(Seq, Seq)>,
+}
+
+/// Where a stream's rows are: table, the column with their number for each pass, the other
+/// columns, and how to read them.
+struct Source {
+    table: &'static str,
+    new: &'static str,
+    again: &'static str,
+    columns: &'static str,
+    read: fn(&Row<'_>) -> rusqlite::Result<Option<Record>>,
+}
+
+fn source(stream: Stream) -> Source {
+    match stream {
+        Stream::Punches => Source {
+            table: "punch",
+            new: "seq",
+            again: "seq",
+            columns: journal::PUNCH,
+            read: journal::punch,
+        },
+        Stream::Operations => Source {
+            table: "operation",
+            new: "seq",
+            again: "seq",
+            columns: journal::OPERATION,
+            read: journal::operation,
+        },
+        Stream::Users => Source {
+            table: "user",
+            new: "local",
+            again: "changed",
+            columns: people::USER,
+            read: people::record,
+        },
+    }
+}
+
+impl Source {
+    fn column(&self, pass: Pass) -> &'static str {
+        match pass {
+            Pass::New => self.new,
+            Pass::Again => self.again,
+        }
+    }
+}
+
+impl Store {
+    /// Whether rows of a stream wait that can go up now.
+    pub fn has_rows(&self, stream: Stream) -> Result<bool> {
+        Ok(self.next_batch(stream, 1)?.is_some())
+    }
+
+    /// The next rows of a stream, new ones first; `None` when nothing waits. Rows that are
+    /// held for want of a clock hold up what comes after them.
+    pub fn next_batch(&self, stream: Stream, most: usize) -> Result<Option<Batch>> {
+        let cursor = self.cursor(stream)?;
+        let batch = self.rows(stream, Pass::New, cursor.sent, Seq::MAX, most)?;
+        if batch.is_some() {
+            return Ok(batch);
+        }
+        let Some((after, until)) = cursor.again else { return Ok(None) };
+        let batch = self.rows(stream, Pass::Again, after, until, most)?;
+        if batch.is_none() {
+            self.set_cursor(stream, Cursor { again: None, ..cursor })?;
+        }
+        Ok(batch)
+    }
+
+    fn rows(
+        &self,
+        stream: Stream,
+        pass: Pass,
+        after: Seq,
+        until: Seq,
+        most: usize,
+    ) -> Result<Option<Batch>> {
+        let source = source(stream);
+        let column = source.column(pass);
+        // People have neither a number of their own nor rows that are held.
+        let columns = match stream {
+            Stream::Users => format!("{column}, NULL, {}", source.columns),
+            _ => source.columns.to_owned(),
+        };
+        let sql = format!(
+            "SELECT {columns} FROM {} WHERE {column} > ?1 AND {column} <= ?2 ORDER BY {column} LIMIT ?3",
+            source.table
+        );
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let mut found = statement.query(params![after, until, most as i64])?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next()? {
+            let held: Option<String> = row.get(1)?;
+            if held.is_some() {
+                break;
+            }
+            rows.push((row.get(0)?, (source.read)(row)?));
+        }
+        Ok((!rows.is_empty()).then_some(Batch { stream, pass, rows }))
+    }
+
+    /// The server took everything of a batch up to the row with this number.
+    pub fn acknowledge(&self, stream: Stream, pass: Pass, last: Seq) -> Result<()> {
+        let cursor = self.cursor(stream)?;
+        let moved = match pass {
+            Pass::New => Cursor { sent: last.max(cursor.sent), ..cursor },
+            Pass::Again => Cursor {
+                again: cursor
+                    .again
+                    .map(|(_, until)| (last, until))
+                    .filter(|(after, until)| after < until),
+                ..cursor
+            },
+        };
+        self.set_cursor(stream, moved)
+    }
+
+    /// Everything after `from` that was sent goes up again, in the background.
+    pub fn send_again(&self, stream: Stream, from: Seq) -> Result<()> {
+        let cursor = self.cursor(stream)?;
+        if cursor.sent <= from {
+            return Ok(());
+        }
+        // A user changed by the server counts too, and its number may be above `sent`.
+        let until = if stream == Stream::Users { self.last_seq.get() } else { cursor.sent };
+        self.set_cursor(stream, Cursor { again: Some((from, until)), ..cursor })
+    }
+
+    /// The highest number that the server acknowledged for a table: what its stamp should be.
+    pub fn acknowledged(&self, table: Table) -> Result<Seq> {
+        let mut highest = 0;
+        for stream in Stream::ALL.into_iter().filter(|stream| stream.table() == table) {
+            highest = highest.max(self.cursor(stream)?.sent);
+        }
+        Ok(highest)
+    }
+
+    /// Whether an upload from the start, or part of one, is under way for a table.
+    pub fn is_sending_again(&self, table: Table) -> Result<bool> {
+        for stream in Stream::ALL.into_iter().filter(|stream| stream.table() == table) {
+            if self.cursor(stream)?.again.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// How much of a stream waits.
+    pub fn pending(&self, stream: Stream) -> Result<Pending> {
+        let cursor = self.cursor(stream)?;
+        let count = |pass, after: Seq, until: Seq| -> Result<u64> {
+            let source = source(stream);
+            let column = source.column(pass);
+            let sql = format!(
+                "SELECT count(*) FROM {} WHERE {column} > ?1 AND {column} <= ?2",
+                source.table
+            );
+            Ok(self.db.prepare_cached(&sql)?.query_row([after, until], |row| row.get(0))?)
+        };
+        let again = match cursor.again {
+            Some((after, until)) => count(Pass::Again, after, until)?,
+            None => 0,
+        };
+        Ok(Pending { new: count(Pass::New, cursor.sent, Seq::MAX)?, again, sent: cursor.sent })
+    }
+
+    fn cursor(&self, stream: Stream) -> Result<Cursor> {
+        let found = self
+            .db
+            .prepare_cached("SELECT sent, again, again_end FROM cursor WHERE stream = ?1")?
+            .query_row([stream.name()], |row| {
+                let again: Option<Seq> = row.get(1)?;
+                let until: Option<Seq> = row.get(2)?;
+                Ok(Cursor { sent: row.get(0)?, again: again.zip(until) })
+            })
+            .optional()?;
+        Ok(found.unwrap_or_default())
+    }
+
+    fn set_cursor(&self, stream: Stream, cursor: Cursor) -> Result<()> {
+        let (again, until) = cursor.again.unzip();
+        self.db
+            .prepare_cached("INSERT OR REPLACE INTO cursor VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![stream.name(), cursor.sent, again, until])?;
+        Ok(())
+    }
+
+    /// What is known of the server's stamps for a table.
+    pub fn stamp(&self, table: Table) -> Result<Stamp> {
+        let found = self
+            .db
+            .prepare_cached("SELECT nonzero, proof, proven FROM stamp WHERE name = ?1")?
+            .query_row([table.name()], |row| {
+                Ok(Stamp { nonzero: row.get(0)?, proof: row.get(1)?, proven: row.get(2)? })
+            })
+            .optional()?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// Remembers what is known of the server's stamps for a table.
+    pub fn set_stamp(&self, table: Table, stamp: Stamp) -> Result<()> {
+        if self.stamp(table)? == stamp {
+            return Ok(());
+        }
+        self.db
+            .prepare_cached("INSERT OR REPLACE INTO stamp VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![table.name(), stamp.nonzero, stamp.proof, stamp.proven])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! What can go wrong with the store, in the words of somebody who can mend it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// A failure of the store.
+#[derive(Debug)]
+pub enum StoreError {
+    /// The file could not be opened or made.
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        why: String,
+    },
+    /// Another process holds the file.
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not a store, or is damaged.
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// The file was written by a later version of punchd.
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version of its schema.
+        found: i64,
+    },
+    /// The disk is full.
+    Full,
+    /// Any other failure of SQLite.
+    Sql(rusqlite::Error),
+}
+
+/// The result of asking the store.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            _ => Self::Sql(error),
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { path, why } => write!(
+                f,
+                "cannot open the store {}: {why}. Is its directory there and writable, and the disk not full?",
+                path.display()
+            ),
+            Self::InUse { path } => {
+                write!(f, "the store {} is in use: another punchd runs on it", path.display())
+            }
+            Self::Damaged { path, why } => write!(
+                f,
+                "the store {path} is damaged ({why}). It was not touched, for the punches in it may still be \
+                 rescued. Copy it away; then start once with `punchd run --set-aside-damaged-store`, which \
+                 renames it to {path}.damaged-<time> and begins an empty one",
+                path = path.display()
+            ),
+            Self::Newer { path, found } => write!(
+                f,
+                "the store {} has schema version {found}, which is later than this punchd knows: install the \
+                 punchd that wrote it, or a later one",
+                path.display()
+            ),
+            Self::Full => f.write_str("the disk is full"),
+            Self::Sql(error) => write!(f, "the store failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}

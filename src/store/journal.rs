@@ -1,0 +1,203 @@
+//! The journals: punches and operations as they happened, never changed afterwards.
+
+use rusqlite::{Row, params};
+
+use super::{Result, Seq, Store};
+use crate::protocol::record::{Operand, Operation, Pin, Punch, Record, Status, WorkCode};
+use crate::protocol::time::LocalTime;
+
+/// When something happened, as far as is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// At this time of the terminal's wall clock.
+    At(LocalTime),
+    /// While the clock was not set: seconds on the monotonic clock of a boot. The row is
+    /// held until [`Store::release_held`].
+    Held {
+        /// Which boot.
+        boot: String,
+        /// Seconds on its monotonic clock.
+        seconds: i64,
+    },
+}
+
+impl Moment {
+    fn columns(&self) -> (i64, Option<&str>) {
+        match self {
+            Self::At(time) => (time.seconds(), None),
+            Self::Held { boot, seconds } => (*seconds, Some(boot)),
+        }
+    }
+}
+
+/// A punch on its way into the journal.
+#[derive(Clone, Debug)]
+pub struct NewPunch {
+    /// Who.
+    pub pin: Pin,
+    /// When.
+    pub moment: Moment,
+    /// Attendance status.
+    pub status: Status,
+    /// How the person was verified.
+    pub verify: Status,
+    /// What the person works on.
+    pub workcode: WorkCode,
+}
+
+/// An operation on its way into the journal.
+#[derive(Clone, Debug)]
+pub struct NewOperation {
+    /// What was done (App. 3).
+    pub code: u16,
+    /// When.
+    pub moment: Moment,
+    /// Who did it.
+    pub operator: Operand,
+    /// To whom or what (App. 4).
+    pub who: Operand,
+    /// Three values more (App. 4).
+    pub values: [Operand; 3],
+}
+
+impl Store {
+    /// Writes a punch into the journal.
+    pub fn add_punch(&self, punch: &NewPunch) -> Result<Seq> {
+        let seq = self.next_seq();
+        let (time, held) = punch.moment.columns();
+        self.db
+            .prepare_cached(
+                "INSERT INTO punch (seq, pin, time, status, verify, workcode, held)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                seq,
+                punch.pin.as_str(),
+                time,
+                punch.status,
+                punch.verify,
+                punch.workcode.as_str(),
+                held
+            ])?;
+        Ok(seq)
+    }
+
+    /// Writes an operation into the journal.
+    pub fn add_operation(&self, operation: &NewOperation) -> Result<Seq> {
+        let seq = self.next_seq();
+        let (time, held) = operation.moment.columns();
+        let [v1, v2, v3] = operation.values.each_ref().map(Operand::as_str);
+        self.db
+            .prepare_cached(
+                "INSERT INTO operation (seq, code, operator, time, who, v1, v2, v3, held)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                seq,
+                operation.code,
+                operation.operator.as_str(),
+                time,
+                operation.who.as_str(),
+                v1,
+                v2,
+                v3,
+                held
+            ])?;
+        Ok(seq)
+    }
+
+    /// Gives the rows that were held for want of a clock their time, now that it is known:
+    /// `now` on the wall clock is `monotonic` seconds of `boot`. Returns how many rows were
+    /// counted back exactly, and how many of earlier boots could only be estimated.
+    ///
+    /// The monotonic clock of an earlier boot is gone with it. Such a row gets the earliest
+    /// time it can have: the last time known before it (`floor`, if none is), plus its seconds
+    /// since boot.
+    pub fn release_held(
+        &self,
+        boot: &str,
+        now: LocalTime,
+        monotonic: i64,
+        floor: i64,
+    ) -> Result<(usize, usize)> {
+        self.atomically(|| {
+            let (mut exact, mut estimated) = (0, 0);
+            for table in ["punch", "operation"] {
+                exact += self
+                    .db
+                    .prepare_cached(&format!(
+                        "UPDATE {table} SET time = ?1 - (?2 - time), held = NULL WHERE held = ?3"
+                    ))?
+                    .execute(params![now.seconds(), monotonic, boot])?;
+                estimated += self
+                    .db
+                    .prepare_cached(&format!(
+                        "UPDATE {table} SET held = NULL, time = time + coalesce(
+                            (SELECT max(before.time) FROM {table} AS before
+                             WHERE before.seq < {table}.seq AND before.held IS NULL), ?1)
+                         WHERE held IS NOT NULL"
+                    ))?
+                    .execute([floor])?;
+            }
+            Ok((exact, estimated))
+        })
+    }
+
+    /// How many rows wait for the clock to be set.
+    pub fn held(&self) -> Result<u64> {
+        Ok(self
+            .db
+            .prepare_cached(
+                "SELECT (SELECT count(*) FROM punch WHERE held IS NOT NULL)
+                  + (SELECT count(*) FROM operation WHERE held IS NOT NULL)",
+            )?
+            .query_row([], |row| row.get(0))?)
+    }
+
+    /// How many punches are kept.
+    pub fn punches(&self) -> Result<u64> {
+        Ok(self.db.prepare_cached("SELECT count(*) FROM punch")?.query_row([], |row| row.get(0))?)
+    }
+}
+
+/// The columns that [`punch`] reads, after the number.
+pub(super) const PUNCH: &str = "seq, held, pin, time, status, verify, workcode";
+/// The columns that [`operation`] reads, after the number.
+pub(super) const OPERATION: &str = "seq, held, code, operator, time, who, v1, v2, v3";
+
+/// A punch from its columns; `None` if it breaks a rule of this version.
+pub(super) fn punch(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
+    let (pin, workcode): (String, String) = (row.get(2)?, row.get(6)?);
+    let time = LocalTime::from_seconds(row.get(3)?);
+    let (status, verify) = (row.get(4)?, row.get(5)?);
+    Ok((|| {
+        Some(Record::Punch(Punch {
+            pin: Pin::new(&pin).ok()?,
+            time: time?,
+            status,
+            verify,
+            workcode: WorkCode::new(&workcode).ok()?,
+        }))
+    })())
+}
+
+/// An operation from its columns; `None` if it breaks a rule of this version.
+pub(super) fn operation(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
+    let operand = |index| -> rusqlite::Result<Option<Operand>> {
+        Ok(Operand::new("operand", &row.get::<_, String>(index)?).ok())
+    };
+    let code = row.get(2)?;
+    let (operator, who) = (operand(3)?, operand(5)?);
+    let values = [operand(6)?, operand(7)?, operand(8)?];
+    let time = LocalTime::from_seconds(row.get(4)?);
+    Ok((|| {
+        let [v1, v2, v3] = values;
+        Some(Record::Operation(Operation {
+            code,
+            operator: operator?,
+            time: time?,
+            who: who?,
+            values: [v1?, v2?, v3?],
+        }))
+    })())
+}

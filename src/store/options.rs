@@ -1,0 +1,48 @@
+//! Options: what the server set by `SET OPTION`, and the little that must survive a restart.
+
+use rusqlite::OptionalExtension;
+
+use super::{Result, Store};
+
+/// The zone that the server last named, as an offset in seconds.
+pub const ZONE: &str = "punchd.zone";
+/// Set while a `CHECK` waits for the handshake that it asks for.
+pub const CHECK: &str = "punchd.check";
+/// The server (URL) that the cursors and stamps are of.
+pub const SERVER: &str = "punchd.server";
+
+impl Store {
+    /// The value of an option.
+    pub fn option(&self, key: &str) -> Result<Option<String>> {
+        Ok(self
+            .db
+            .prepare_cached("SELECT value FROM option WHERE key = ?1")?
+            .query_row([key], |row| row.get(0))
+            .optional()?)
+    }
+
+    /// Sets an option.
+    pub fn set_option(&self, key: &str, value: &str) -> Result<()> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO option VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2
+                 WHERE value <> ?2",
+            )?
+            .execute([key, value])?;
+        Ok(())
+    }
+
+    /// Forgets an option.
+    pub fn clear_option(&self, key: &str) -> Result<()> {
+        self.db.prepare_cached("DELETE FROM option WHERE key = ?1")?.execute([key])?;
+        Ok(())
+    }
+
+    /// The options that a server set, in the order of their names.
+    pub fn options(&self) -> Result<Vec<(String, String)>> {
+        let sql = "SELECT key, value FROM option WHERE key NOT LIKE 'punchd.%' ORDER BY key";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}

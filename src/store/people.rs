@@ -1,0 +1,100 @@
+//! The people: users as the terminal knows them.
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{Result, Seq, Store};
+use crate::protocol::record::{Pin, Record, User};
+
+/// Where a change comes from: only what was changed on the terminal goes up by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A driver, the keypad, an enrolment.
+    Terminal,
+    /// A command of the server.
+    Server,
+}
+
+/// The columns that [`user`] reads, after the number and `held`.
+pub(super) const USER: &str =
+    "pin, name, privilege, password, card, grp, time_zones, verify, vice_card";
+
+impl Store {
+    /// The user with this PIN.
+    pub fn user(&self, pin: &Pin) -> Result<Option<User>> {
+        self.find_user("pin", pin.as_str())
+    }
+
+    /// The user whose main or second card has this number.
+    pub fn user_by_card(&self, card: &str) -> Result<Option<User>> {
+        if card.is_empty() {
+            return Ok(None);
+        }
+        match self.find_user("card", card)? {
+            Some(user) => Ok(Some(user)),
+            None => self.find_user("vice_card", card),
+        }
+    }
+
+    fn find_user(&self, column: &str, value: &str) -> Result<Option<User>> {
+        let sql = format!("SELECT changed, NULL, {USER} FROM user WHERE {column} = ?1 LIMIT 1");
+        Ok(self.db.prepare_cached(&sql)?.query_row([value], user).optional()?.flatten())
+    }
+
+    /// Writes a user as a whole. A change that waits to go up still does.
+    pub fn put_user(&self, user: &User, origin: Origin) -> Result<Seq> {
+        let seq = self.next_seq();
+        let local = if origin == Origin::Terminal { seq } else { 0 };
+        self.db
+            .prepare_cached(
+                "INSERT INTO user VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                 ON CONFLICT (pin) DO UPDATE SET name = ?2, privilege = ?3, password = ?4, card = ?5,
+                    grp = ?6, time_zones = ?7, verify = ?8, vice_card = ?9, changed = ?10,
+                    local = max(local, ?11)",
+            )?
+            .execute(params![
+                user.pin.as_str(),
+                user.name,
+                user.privilege,
+                user.password,
+                user.card,
+                user.group,
+                user.time_zones,
+                user.verify,
+                user.vice_card,
+                seq,
+                local
+            ])?;
+        Ok(seq)
+    }
+
+    /// Takes a user off the terminal. Whether there was one.
+    pub fn delete_user(&self, pin: &Pin) -> Result<bool> {
+        Ok(self.db.prepare_cached("DELETE FROM user WHERE pin = ?1")?.execute([pin.as_str()])? > 0)
+    }
+
+    /// How many users there are.
+    pub fn users(&self) -> Result<u64> {
+        Ok(self.db.prepare_cached("SELECT count(*) FROM user")?.query_row([], |row| row.get(0))?)
+    }
+}
+
+/// A user from their columns; `None` if their PIN breaks a rule of this version.
+pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<Option<User>> {
+    let Ok(pin) = Pin::new(&row.get::<_, String>(2)?) else { return Ok(None) };
+    Ok(Some(User {
+        pin,
+        name: row.get(3)?,
+        privilege: row.get(4)?,
+        password: row.get(5)?,
+        card: row.get(6)?,
+        group: row.get(7)?,
+        time_zones: row.get(8)?,
+        verify: row.get(9)?,
+        vice_card: row.get(10)?,
+    }))
+}
+
+/// The same, as a row that goes up.
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
+    Ok(user(row)?.map(Record::User))
+}

@@ -1,0 +1,102 @@
+//! The tables, and how a store of an earlier version becomes one of this.
+//!
+//! Rows that go up carry a number from one sequence for the whole store (see
+//! [`super::Store::next_seq`]), so that a stamp means the same place in every table. The
+//! journals have no index but that number: every further index would be written with every
+//! punch.
+
+use rusqlite::Connection;
+
+/// Marks the file as a store of punchd ("pnch").
+pub const APPLICATION_ID: i64 = 0x706e_6368;
+
+/// The steps from one schema version to the next. A step that has been released is never
+/// changed again.
+const STEPS: [&str; 1] = ["
+    CREATE TABLE punch (
+        seq      INTEGER PRIMARY KEY,
+        pin      TEXT    NOT NULL,
+        time     INTEGER NOT NULL, -- wall clock; monotonic seconds while held
+        status   INTEGER NOT NULL,
+        verify   INTEGER NOT NULL,
+        workcode TEXT    NOT NULL,
+        held     TEXT              -- the boot whose monotonic clock `time` is of
+    ) STRICT;
+    CREATE TABLE operation (
+        seq      INTEGER PRIMARY KEY,
+        code     INTEGER NOT NULL,
+        operator TEXT    NOT NULL,
+        time     INTEGER NOT NULL,
+        who      TEXT    NOT NULL,
+        v1       TEXT    NOT NULL,
+        v2       TEXT    NOT NULL,
+        v3       TEXT    NOT NULL,
+        held     TEXT
+    ) STRICT;
+    CREATE TABLE user (
+        pin        TEXT    PRIMARY KEY,
+        name       TEXT    NOT NULL,
+        privilege  INTEGER NOT NULL,
+        password   TEXT    NOT NULL,
+        card       TEXT    NOT NULL,
+        grp        INTEGER NOT NULL,
+        time_zones TEXT    NOT NULL,
+        verify     INTEGER NOT NULL,
+        vice_card  TEXT    NOT NULL,
+        changed    INTEGER NOT NULL, -- number of the last change
+        local      INTEGER NOT NULL  -- number of the last change made on the terminal, or 0
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX user_changed ON user (changed);
+    CREATE INDEX user_local ON user (local) WHERE local > 0;
+    CREATE INDEX user_card ON user (card) WHERE card <> '';
+    CREATE TABLE cursor (
+        stream     TEXT    PRIMARY KEY,
+        sent       INTEGER NOT NULL, -- everything up to here was acknowledged
+        again      INTEGER,          -- what goes up again: sent up to here …
+        again_end  INTEGER           -- … and until here
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE stamp (
+        name    TEXT    PRIMARY KEY,
+        nonzero INTEGER NOT NULL, -- this server has sent a stamp other than 0
+        proof   INTEGER NOT NULL, -- a stamp that came back as it was sent
+        proven  INTEGER NOT NULL  -- a second one did
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE option (
+        key   TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE command (
+        row      INTEGER PRIMARY KEY,
+        digest   BLOB    NOT NULL, -- of id and text
+        id       TEXT    NOT NULL,
+        name     TEXT    NOT NULL,
+        attempts INTEGER NOT NULL,
+        goes_on  INTEGER NOT NULL DEFAULT 0, -- in the background, beyond its command list
+        code     INTEGER,          -- the result, once there is one
+        rest     BLOB,
+        due      INTEGER NOT NULL  -- 0, or 1 + how often the server refused the reply
+    ) STRICT;
+    CREATE UNIQUE INDEX command_digest ON command (digest);
+    CREATE INDEX command_due ON command (due, row) WHERE due > 0;
+    CREATE TABLE query (
+        command INTEGER PRIMARY KEY, -- the row of the command that asked
+        pin     TEXT,                -- NULL for every user
+        after   INTEGER NOT NULL,    -- rows up to this number have gone
+        until   INTEGER NOT NULL,
+        packs   INTEGER NOT NULL,
+        pack    INTEGER NOT NULL,
+        count   INTEGER NOT NULL
+    ) STRICT;
+"];
+
+/// The version of the schema that this program writes.
+pub const VERSION: i64 = STEPS.len() as i64;
+
+/// Brings a store of version `from` up to [`VERSION`], in one transaction.
+pub fn migrate(db: &Connection, from: i64) -> rusqlite::Result<()> {
+    let steps: String = STEPS[from as usize..].concat();
+    db.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION_ID}; \
+         PRAGMA user_version = {VERSION}; COMMIT;"
+    ))
+}

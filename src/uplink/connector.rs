@@ -1,0 +1,157 @@
+//! TCP for ureq, waiting in the reactor.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with, sockopt};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+};
+use ureq::{Error, Timeout};
+
+use super::explain::Stopping;
+use crate::reactor::{self, Woken};
+
+/// Makes connections; the first link of the chain, TLS comes after it.
+#[derive(Debug)]
+pub(super) struct TcpConnector;
+
+impl Connector for TcpConnector {
+    type Out = Tcp;
+
+    fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<Tcp>, Error> {
+        let deadline = deadline(details.timeout);
+        let mut last = Error::HostNotFound;
+        let addresses = details.addrs.len() as u32;
+        for (nth, address) in details.addrs.iter().enumerate() {
+            // Each address gets its share of the time that is left.
+            let left =
+                deadline.saturating_duration_since(Instant::now()) / (addresses - nth as u32);
+            match open(*address, Instant::now() + left, details.timeout.reason) {
+                Ok(stream) => {
+                    let (input, output) =
+                        (details.config.input_buffer_size(), details.config.output_buffer_size());
+                    let buffers = LazyBuffers::new(input, output);
+                    return Ok(Some(Tcp { stream, buffers, corked: false }));
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+fn open(address: SocketAddr, deadline: Instant, reason: Timeout) -> Result<TcpStream, Error> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket: OwnedFd = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))
+        .map_err(io::Error::from)?;
+    match connect(&socket, &address) {
+        Ok(()) => {}
+        Err(Errno::INPROGRESS) => {
+            ready(&socket, PollFlags::OUT, deadline, reason)?;
+            sockopt::socket_error(&socket).and_then(|result| result).map_err(io::Error::from)?;
+        }
+        Err(error) => return Err(io::Error::from(error).into()),
+    }
+    Ok(TcpStream::from(socket))
+}
+
+/// Waits, and turns everything but "ready" into an error.
+fn ready(
+    fd: &impl AsFd,
+    interest: PollFlags,
+    deadline: Instant,
+    reason: Timeout,
+) -> Result<(), Error> {
+    match reactor::wait(fd.as_fd(), interest, deadline)? {
+        Woken::Ready => Ok(()),
+        Woken::TimedOut => Err(Error::Timeout(reason)),
+        Woken::Stopping => Err(io::Error::other(Stopping).into()),
+    }
+}
+
+fn deadline(timeout: NextTimeout) -> Instant {
+    Instant::now()
+        + *timeout.after.min(ureq::unversioned::transport::time::Duration::from_secs(86_400))
+}
+
+/// A connection. What is written stays in the kernel until something is to be read, so that
+/// header and body leave together: a server in use reads its socket just once.
+pub(super) struct Tcp {
+    stream: TcpStream,
+    buffers: LazyBuffers,
+    corked: bool,
+}
+
+impl Tcp {
+    fn cork(&mut self, corked: bool) -> io::Result<()> {
+        if self.corked != corked {
+            sockopt::set_tcp_cork(&self.stream, corked)?;
+            self.corked = corked;
+        }
+        Ok(())
+    }
+}
+
+impl Transport for Tcp {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.cork(true)?;
+        let timeout = timeout.for_write();
+        let deadline = deadline(timeout);
+        let mut left = &self.buffers.output()[..amount];
+        while !left.is_empty() {
+            match (&self.stream).write(left) {
+                Ok(written) => left = &left[written..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready(&self.stream, PollFlags::OUT, deadline, timeout.reason)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.cork(false)?;
+        let timeout = timeout.for_read();
+        let deadline = deadline(timeout);
+        loop {
+            match (&self.stream).read(self.buffers.input_append_buf()) {
+                Ok(amount) => {
+                    self.buffers.input_appended(amount);
+                    return Ok(amount > 0);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready(&self.stream, PollFlags::IN, deadline, timeout.reason)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Passed on as it is, ureq would take a reset for the end of the body.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                    return Err(io::Error::other("the connection was reset").into());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        false // Every exchange has a connection of its own.
+    }
+}
+
+impl fmt::Debug for Tcp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tcp").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}

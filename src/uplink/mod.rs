@@ -1,0 +1,86 @@
+//! The way to the server: one HTTP exchange at a time.
+//!
+//! [`Uplink`] is what the loop knows of it; [`Server`] is the real one, ureq with a
+//! connector and a resolver that wait in the reactor, so that drivers are served while any
+//! phase of an exchange waits. Every phase has an end.
+
+mod connector;
+mod explain;
+mod resolver;
+mod server;
+#[cfg(feature = "tls")]
+mod tls;
+
+pub use server::{Server, Settings};
+
+use std::fmt;
+use std::io::{self, Read};
+use std::time::Duration;
+
+/// Something that carries requests to a server.
+pub trait Uplink {
+    /// Sends a request and waits for the head of the response. Its body is read as it comes.
+    fn exchange(&mut self, request: &Request<'_>) -> Result<Response, Failure>;
+}
+
+/// One request: a GET, or a POST if it has a body.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Path and query.
+    pub target: &'a str,
+    /// The body of a POST.
+    pub body: Option<&'a [u8]>,
+}
+
+/// The head of a response, and its body to be read.
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    /// The first `Date` header in seconds since 1970, if it could be read.
+    pub date: Option<i64>,
+    /// From the request to the head of the response.
+    pub took: Duration,
+    /// Whether the end of the body can be told from a connection that broke.
+    pub framed: bool,
+    /// The body.
+    pub body: Box<dyn Read>,
+}
+
+impl Response {
+    /// Reads at most `most` bytes of the body; the rest is never fetched.
+    pub fn read_up_to(&mut self, most: usize) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        (&mut self.body).take(most as u64).read_to_end(&mut bytes).map_err(Failure::in_body)?;
+        Ok(bytes)
+    }
+}
+
+/// Why an exchange did not come to an end. The words name the address, and what to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// For a person.
+    pub words: String,
+    /// The program was asked to stop; nothing is wrong.
+    pub stopping: bool,
+}
+
+impl Failure {
+    /// A failure with these words.
+    pub fn new(words: impl Into<String>) -> Self {
+        Self { words: words.into(), stopping: false }
+    }
+
+    /// A failure while the body of a response was read.
+    pub fn in_body(error: io::Error) -> Self {
+        if explain::is_stopping(&error) {
+            return Self { words: "stopped".into(), stopping: true };
+        }
+        Self::new(format!("the server's answer broke off: {}", explain::io(&error)))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
