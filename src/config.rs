@@ -99,6 +99,9 @@ pub struct Timeouts {
     pub answer: u32,
     /// For the body of one response.
     pub body: u32,
+    /// Until the next try after a failure, as long as the server has not named another time
+    /// (`ErrorDelay`). It doubles with each further failure.
+    pub retry: u32,
 }
 
 /// `[tls]`
@@ -127,7 +130,7 @@ impl Default for Limits {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: 15, answer: 30, body: 600 }
+        Self { connect: 15, answer: 30, body: 600, retry: 60 }
     }
 }
 
@@ -168,6 +171,7 @@ impl Config {
             ("connect", self.timeouts.connect),
             ("answer", self.timeouts.answer),
             ("body", self.timeouts.body),
+            ("retry", self.timeouts.retry),
         ] {
             if !(1..=86_400).contains(&seconds) {
                 return Err(format!(
@@ -223,9 +227,10 @@ fn server<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
     if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err(D::Error::custom("server holds a user name; the protocol knows none"));
     }
-    let port_is_odd =
-        url.port().is_some_and(|port| !matches!(port.as_str().parse(), Ok(1..=u16::MAX)));
-    if port_is_odd || url.authority().is_some_and(|authority| authority.as_str().ends_with(':')) {
+    // The URL parser passes over a port that is no port.
+    let after_host = url.authority().and_then(|all| all.as_str().strip_prefix(url.host()?));
+    let port = after_host.and_then(|rest| rest.strip_prefix(':'));
+    if port.is_some_and(|port| !matches!(port.parse(), Ok(1..=u16::MAX))) {
         return Err(D::Error::custom(format!(
             "server {text:?} has a port that is not within 1 to 65535"
         )));

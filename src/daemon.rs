@@ -47,6 +47,7 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
     let drivers = Drivers::open(
         &config.run_dir,
         &config.serial,
+        config.language,
         Rc::clone(&store),
         Rc::clone(&clock) as Rc<dyn Clock>,
         Rc::clone(&status),
@@ -113,6 +114,7 @@ impl Daemon<'_> {
             replies_alone: config.dialect.replies_alone,
             post_bytes: config.limits.post_bytes,
             command_bytes: config.limits.command_bytes,
+            error_delay: config.timeouts.retry,
             start_spread: config.limits.start_spread,
         };
         let machine = Machine::new(self.path.into(), Rc::clone(&self.reload));

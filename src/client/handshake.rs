@@ -8,7 +8,7 @@ use crate::protocol::PUSH_VERSION;
 use crate::protocol::ack;
 use crate::protocol::lines::Line;
 use crate::protocol::options::{Given, Handshake, ServerOptions, read_handshake};
-use crate::protocol::stream::{Stream, Table};
+use crate::protocol::stream::Table;
 use crate::store::options::{CHECK, SERVER, ZONE};
 use crate::store::{Stamp, StoreError};
 use crate::uplink::{Response, Uplink};
@@ -33,7 +33,9 @@ impl<U: Uplink> Client<U> {
             let body = response.read_up_to(ack::ANSWER_BYTES)?;
             return Err(Trouble::Refused(ack::refusal(response.status, &body)));
         }
-        let base = self.with_set_options(ServerOptions::default())?;
+        let error_delay = self.settings.error_delay;
+        let base =
+            self.with_set_options(ServerOptions { error_delay, ..ServerOptions::default() })?;
         let list = self.read_list(&mut response)?;
         let mut again_at = None;
         let was_online = self.online;
@@ -164,14 +166,13 @@ impl<U: Uplink> Client<U> {
         let acknowledged = self.store.acknowledged(table)?;
         let again = |from| -> Result<(), StoreError> {
             log::info!("the server asks for {} again, from {from}", table.name());
-            let streams = Stream::ALL.into_iter().filter(|stream| stream.table() == table);
-            streams.into_iter().try_for_each(|stream| self.store.send_again(stream, from))
+            table.streams().try_for_each(|stream| self.store.send_again(stream, from))
         };
         if stamp == 0 {
             if check || known.nonzero {
                 again(0)?;
             }
-            return Ok(Stamp::default());
+            return Ok(Stamp { again: known.again, ..Stamp::default() });
         }
         let mut known = Stamp { nonzero: true, ..known };
         if stamp == acknowledged {

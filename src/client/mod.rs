@@ -24,7 +24,7 @@ use crate::protocol::codes::Language;
 use crate::protocol::lines::Line;
 use crate::protocol::options::ServerOptions;
 use crate::protocol::query::Target;
-use crate::protocol::stream::Stream;
+use crate::protocol::stream::Table;
 use crate::status::Status;
 use crate::store::{Store, StoreError};
 use crate::terminal::Terminal;
@@ -45,6 +45,8 @@ pub struct Settings {
     pub post_bytes: usize,
     /// Longest command in bytes.
     pub command_bytes: usize,
+    /// Seconds until the next try after a failure, until the server names its own.
+    pub error_delay: u32,
     /// Seconds over which terminals that start together spread their first contact.
     pub start_spread: u32,
 }
@@ -76,7 +78,7 @@ pub struct Client<U> {
 enum Activity {
     Handshake,
     Replies,
-    Upload(usize),
+    Upload(Table),
     Query,
     Poll,
     Store,
@@ -134,7 +136,10 @@ impl<U: Uplink> Client<U> {
             store,
             terminal,
             status,
-            options: ServerOptions::default(),
+            options: ServerOptions {
+                error_delay: settings.error_delay,
+                ..ServerOptions::default()
+            },
             online: false,
             bare: 0,
             handshake_at: None,
@@ -154,7 +159,7 @@ impl<U: Uplink> Client<U> {
                 let done = match activity {
                     Activity::Handshake => self.handshake(),
                     Activity::Replies => self.send_replies(),
-                    Activity::Upload(stream) => self.upload(Stream::ALL[stream]),
+                    Activity::Upload(table) => self.upload(table),
                     Activity::Query => self.answer_query(),
                     Activity::Poll => self.poll(),
                     Activity::Store => Ok(()),
@@ -188,8 +193,8 @@ impl<U: Uplink> Client<U> {
         if self.store.has_replies()? && may(Replies, Duration::ZERO) {
             return Ok(Due::Exchange(Replies));
         }
-        let punches = Upload(0);
-        if self.has_rows(Stream::Punches)? && may(punches, Duration::ZERO) {
+        let punches = Upload(Table::Attlog);
+        if self.has_rows(Table::Attlog)? && may(punches, Duration::ZERO) {
             return Ok(Due::Exchange(punches));
         }
         if self.handshake_at.is_some_and(|at| may(Handshake, at)) {
@@ -201,9 +206,9 @@ impl<U: Uplink> Client<U> {
         if may(Poll, self.poll_at) {
             return Ok(Due::Exchange(Poll));
         }
-        for (nth, stream) in Stream::ALL.into_iter().enumerate() {
-            if self.has_rows(stream)? && may(Upload(nth), Duration::ZERO) {
-                return Ok(Due::Exchange(Upload(nth)));
+        for table in Table::ALL {
+            if self.has_rows(table)? && may(Upload(table), Duration::ZERO) {
+                return Ok(Due::Exchange(Upload(table)));
             }
         }
         Ok(Due::Nothing(until))
@@ -245,6 +250,7 @@ impl<U: Uplink> Client<U> {
     fn went_well(&mut self, activity: Activity) {
         if let Some(backoff) = self.backoffs.remove(&activity)
             && backoff.has_failed()
+            && activity != Activity::Handshake
         {
             log::info!("{} works again", activity.name());
         }
@@ -304,11 +310,8 @@ impl Activity {
         match self {
             Self::Handshake => "connecting",
             Self::Replies => "sending results of commands",
-            Self::Upload(stream) => match Stream::ALL[stream] {
-                Stream::Punches => "uploading punches",
-                Stream::Operations => "uploading operations",
-                Stream::Users => "uploading users",
-            },
+            Self::Upload(Table::Attlog) => "uploading punches",
+            Self::Upload(Table::Operlog) => "uploading operations and users",
             Self::Query => "answering a query",
             Self::Poll => "asking for commands",
             Self::Store => "looking into the store",

@@ -86,12 +86,16 @@ impl<U: Uplink> Client<U> {
         for line in lines {
             let (Line::Whole(bytes) | Line::Overlong(bytes)) = &line;
             let is_command = bytes.starts_with(b"C:") && list.is_of_the_protocol();
-            if is_command { commands.push(line) } else { list.keep(&line) }
+            if is_command {
+                list.commands += 1;
+                commands.push(line);
+            } else {
+                list.keep(&line);
+            }
         }
         if commands.is_empty() {
             return Ok(());
         }
-        list.commands += commands.len();
         list.fresh += self.execute(&commands)?.fresh;
         Ok(())
     }

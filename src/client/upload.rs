@@ -1,12 +1,12 @@
-//! Uploads (§11): a batch of a stream, the server's word about it, the cursor.
+//! Uploads (§11): a batch of a table, the server's word about it, the cursors.
 
 use std::collections::BTreeMap;
 
 use super::{Client, Trouble};
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::codes::Language;
-use crate::protocol::stream::Stream;
-use crate::store::{Batch, Seq, StoreError};
+use crate::protocol::stream::{Stream, Table};
+use crate::store::{PendingRow, StoreError};
 use crate::uplink::Uplink;
 
 /// What field firmware sends at once, and what servers that read their socket once can read.
@@ -19,7 +19,7 @@ struct Size {
     bytes: usize,
 }
 
-/// How much goes in one request of each stream: small at first, more while the server
+/// How much goes in one request of each table: small at first, more while the server
 /// confirms the count of rows, less after trouble.
 pub(super) struct Uploads {
     most_bytes: usize,
@@ -31,30 +31,30 @@ impl Uploads {
         Self { most_bytes, sizes: BTreeMap::new() }
     }
 
-    fn size(&self, stream: Stream, most: usize) -> Size {
-        let size = self.sizes.get(stream.name()).copied().unwrap_or(FIRST);
+    fn size(&self, table: Table, most: usize) -> Size {
+        let size = self.sizes.get(table.name()).copied().unwrap_or(FIRST);
         Size { bytes: size.bytes.min(most), ..size }
     }
 
-    fn grow(&mut self, stream: Stream) {
-        let size = self.size(stream, usize::MAX);
+    fn grow(&mut self, table: Table) {
+        let size = self.size(table, usize::MAX);
         if size.bytes < self.most_bytes {
             self.sizes.insert(
-                stream.name(),
+                table.name(),
                 Size { rows: size.rows * 2, bytes: (size.bytes * 2).min(self.most_bytes) },
             );
         }
     }
 
-    fn shrink(&mut self, stream: Stream) {
-        let size = self.size(stream, usize::MAX);
+    fn shrink(&mut self, table: Table) {
+        let size = self.size(table, usize::MAX);
         let halved = Size { rows: (size.rows.min(FIRST.rows) / 2).max(1), bytes: FIRST.bytes };
-        self.sizes.insert(stream.name(), halved);
+        self.sizes.insert(table.name(), halved);
     }
 
-    fn restore(&mut self, stream: Stream) {
-        if self.size(stream, usize::MAX).rows < FIRST.rows {
-            self.sizes.insert(stream.name(), FIRST);
+    fn restore(&mut self, table: Table) {
+        if self.size(table, usize::MAX).rows < FIRST.rows {
+            self.sizes.insert(table.name(), FIRST);
         }
     }
 }
@@ -62,42 +62,49 @@ impl Uploads {
 /// The body of an upload.
 struct Body {
     bytes: Vec<u8>,
+    /// How many rows it holds.
     rows: u64,
-    last: Seq,
+    /// How many of a batch are done with it.
+    used: usize,
 }
 
 impl<U: Uplink> Client<U> {
-    /// Whether rows of a stream wait that may go up.
-    pub(super) fn has_rows(&self, stream: Stream) -> Result<bool, StoreError> {
-        let flag = self.options.trans_flag;
-        Ok(stream.kinds().iter().any(|kind| flag.allows(*kind)) && self.store.has_rows(stream)?)
+    /// Whether rows of a table wait that may go up.
+    pub(super) fn has_rows(&self, table: Table) -> Result<bool, StoreError> {
+        self.store.has_rows(&self.allowed(table))
     }
 
-    pub(super) fn upload(&mut self, stream: Stream) -> Result<(), Trouble> {
+    /// The streams of a table that the server wants.
+    fn allowed(&self, table: Table) -> Vec<Stream> {
+        let flag = self.options.trans_flag;
+        let wanted = |stream: &Stream| stream.kinds().iter().any(|kind| flag.allows(*kind));
+        table.streams().filter(wanted).collect()
+    }
+
+    pub(super) fn upload(&mut self, table: Table) -> Result<(), Trouble> {
         let limit = self.options.max_post_size.map_or(usize::MAX, |bytes| bytes as usize);
-        let size = self.uploads.size(stream, limit);
-        let Some(batch) = self.store.next_batch(stream, size.rows)? else { return Ok(()) };
-        let body = write(&batch, size.bytes, self.settings.language);
-        let is_full =
-            body.rows as usize == size.rows || body.last < batch.rows[batch.rows.len() - 1].0;
+        let size = self.uploads.size(table, limit);
+        let streams = self.allowed(table);
+        let Some(batch) = self.store.next_batch(&streams, size.rows)? else { return Ok(()) };
+        let body = write(&batch.rows, size.bytes, self.settings.language);
+        let taken = &batch.rows[..body.used];
         if body.rows > 0 {
-            match self.deliver(stream, &body) {
-                Ok(true) if is_full => self.uploads.grow(stream),
-                Ok(_) => self.uploads.restore(stream),
+            let is_full = body.used < batch.rows.len() || batch.rows.len() == size.rows;
+            match self.deliver(table, taken, &body) {
+                Ok(true) if is_full => self.uploads.grow(table),
+                Ok(_) => self.uploads.restore(table),
                 Err(trouble) => {
-                    self.uploads.shrink(stream);
+                    self.uploads.shrink(table);
                     return Err(trouble);
                 }
             }
         }
-        Ok(self.store.acknowledge(stream, batch.pass, body.last)?)
+        Ok(self.store.acknowledge(table, batch.pass, taken)?)
     }
 
     /// Posts a body until the server took it. Whether it confirmed the count of rows.
-    fn deliver(&mut self, stream: Stream, body: &Body) -> Result<bool, Trouble> {
-        // A stamp never goes back, also when old rows go up once more.
-        let table = stream.table();
-        let stamp = body.last.max(self.store.acknowledged(table)?);
+    fn deliver(&mut self, table: Table, rows: &[PendingRow], body: &Body) -> Result<bool, Trouble> {
+        let stamp = rows.last().map_or(0, |row| row.seq);
         let target = self.target("/iclock/cdata").with("table", table.name()).with("Stamp", stamp);
         let mut sent_before = false;
         loop {
@@ -107,10 +114,7 @@ impl<U: Uplink> Client<U> {
                 Ack::Taken(Some(count)) if count < body.rows && !sent_before => sent_before = true,
                 Ack::Taken(Some(count)) if count < body.rows => {
                     // Some servers count only the rows that are new to them.
-                    log::debug!(
-                        "the server counts {count} of {} rows, twice; taken as delivered",
-                        body.rows
-                    );
+                    log::debug!("{count} of {} rows counted, twice: taken as delivered", body.rows);
                     return Ok(false);
                 }
                 Ack::Taken(count) => return Ok(count.is_some()),
@@ -120,24 +124,25 @@ impl<U: Uplink> Client<U> {
     }
 }
 
-/// Writes as many rows of a batch as fit into `most` bytes, one at least.
-fn write(batch: &Batch, most: usize, language: Language) -> Body {
-    let mut body = Body { bytes: Vec::new(), rows: 0, last: batch.rows[0].0 };
-    for (seq, record) in &batch.rows {
+/// Writes as many rows as fit into `most` bytes, one at least.
+fn write(rows: &[PendingRow], most: usize, language: Language) -> Body {
+    let mut body = Body { bytes: Vec::new(), rows: 0, used: 0 };
+    for row in rows {
         let before = body.bytes.len();
-        match record {
+        match &row.record {
             Some(record) => record.write(&mut body.bytes, language),
             None => log::error!(
-                "row {seq} of the {} cannot be read and was passed over",
-                batch.stream.name()
+                "row {} of the {} cannot be read and was passed over",
+                row.seq,
+                row.stream.name()
             ),
         }
         if body.bytes.len() > most && body.rows > 0 {
             body.bytes.truncate(before);
             break;
         }
-        body.rows += u64::from(record.is_some());
-        body.last = *seq;
+        body.rows += u64::from(row.record.is_some());
+        body.used += 1;
     }
     body
 }

@@ -42,10 +42,10 @@ impl Executor<'_> {
         let mut user = match self.store.user(&change.pin)? {
             Some(user) => user,
             None if self.store.users()? >= self.device.most_users => {
-                return Ok(Err(Refusal {
-                    code: ReturnCode::CAPACITY,
-                    why: format!("there are {} users already", self.device.most_users),
-                }));
+                return Ok(Err(Refusal::new(
+                    ReturnCode::CAPACITY,
+                    format!("there are {} users already", self.device.most_users),
+                )));
             }
             None => User::new(change.pin.clone()),
         };
@@ -57,10 +57,11 @@ impl Executor<'_> {
     /// The PIN in a record that must hold one.
     pub(super) fn pin_of(&self, record: &[u8]) -> Result<Pin, Refusal> {
         let fields = Fields::parse(record, &["PIN"], self.language)?;
-        Pin::new(fields.required("pin")?).map_err(|invalid| Refusal::parameter(invalid.to_string()))
+        Pin::new(fields.required("pin")?)
+            .map_err(|invalid| Refusal::field(invalid.field, invalid.why))
     }
 }
 
 pub(super) fn unknown_table(table: &str) -> Refusal {
-    Refusal { code: ReturnCode::MISMATCH, why: format!("this terminal has no table {table:?}") }
+    Refusal::new(ReturnCode::MISMATCH, format!("this terminal has no table {table:?}"))
 }

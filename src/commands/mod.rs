@@ -165,10 +165,9 @@ impl Executor<'_> {
             }
             Command::ReloadOptions => self.terminal.reload().map_err(Refusal::parameter),
             Command::Info => return Ok(End::Now(ReturnCode::DONE, self.info()?)),
-            Command::Unknown => Err(Refusal {
-                code: ReturnCode::UNSUPPORTED,
-                why: "this terminal does not know it".into(),
-            }),
+            Command::Unknown => {
+                Err(Refusal::new(ReturnCode::UNSUPPORTED, "this terminal does not know it"))
+            }
         };
         match result {
             Ok(()) => done(),

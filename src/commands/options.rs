@@ -31,10 +31,10 @@ impl Executor<'_> {
         };
         let is_new = self.store.option(&key)?.is_none();
         if is_new && self.store.options()?.len() >= MOST_OPTIONS {
-            return Ok(Err(Refusal {
-                code: ReturnCode::CAPACITY,
-                why: format!("{MOST_OPTIONS} options are set already"),
-            }));
+            return Ok(Err(Refusal::new(
+                ReturnCode::CAPACITY,
+                format!("{MOST_OPTIONS} options are set already"),
+            )));
         }
         self.store.set_option(&key, &value)?;
         Ok(Ok(()))
@@ -57,10 +57,10 @@ impl Executor<'_> {
             )));
         }
         if READ_ONLY.contains(&key.to_ascii_lowercase().as_str()) {
-            return Err(Refusal {
-                code: ReturnCode::MISMATCH,
-                why: format!("{key} cannot be set by the server"),
-            });
+            return Err(Refusal::new(
+                ReturnCode::MISMATCH,
+                format!("{key} cannot be set by the server"),
+            ));
         }
         Ok((key.to_owned(), value.to_owned()))
     }

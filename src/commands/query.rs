@@ -31,10 +31,9 @@ impl Executor<'_> {
             return Ok(Ok(End::Later));
         }
         Ok(match pin {
-            Some(pin) => Err(Refusal {
-                code: ReturnCode::UNKNOWN_PIN,
-                why: format!("there is no user {pin}"),
-            }),
+            Some(pin) => {
+                Err(Refusal::new(ReturnCode::UNKNOWN_PIN, format!("there is no user {pin}")))
+            }
             None => Ok(End::Now(ReturnCode::DONE, Vec::new())),
         })
     }

@@ -7,20 +7,26 @@ use serde_json::{Value, json};
 use super::connection::Connection;
 use super::rpc::{Call, Fault, Params};
 use crate::clock::Clock;
-use crate::protocol::record::{Operand, Pin, User, WorkCode};
+use crate::protocol::codes::Language;
+use crate::protocol::fields::Fields;
+use crate::protocol::record::{Operand, Pin, User, UserChange, WorkCode};
 use crate::protocol::time::LocalTime;
 use crate::reactor;
 use crate::status::Status;
-use crate::store::{Moment, NewOperation, NewPunch, Store, StoreError};
+use crate::store::{Moment, NewOperation, NewPunch, Origin, Store, StoreError};
 
 /// The version of the driver protocol.
 const PROTOCOL: u64 = 1;
 /// The ways of verification of App. 7.
 const HIGHEST_VERIFY: u64 = 28;
+/// What a user has, by the protocol's names in lower case.
+const USER_FIELDS: [&str; 9] =
+    ["pin", "name", "pri", "passwd", "card", "grp", "tz", "verify", "vicecard"];
 
 /// The methods, and what they work on.
 pub(super) struct Methods {
     serial: String,
+    language: Language,
     store: Rc<Store>,
     clock: Rc<dyn Clock>,
     status: Rc<Status>,
@@ -29,11 +35,12 @@ pub(super) struct Methods {
 impl Methods {
     pub(super) fn new(
         serial: &str,
+        language: Language,
         store: Rc<Store>,
         clock: Rc<dyn Clock>,
         status: Rc<Status>,
     ) -> Self {
-        Self { serial: serial.to_owned(), store, clock, status }
+        Self { serial: serial.to_owned(), language, store, clock, status }
     }
 
     /// Does what a call asks for. Methods that write run inside a transaction of the caller.
@@ -43,6 +50,7 @@ impl Methods {
             "punch" => self.punch(&call.params),
             "operation" => self.operation(&call.params),
             "user.get" => self.user_get(&call.params),
+            "user.put" => self.user_put(&call.params),
             "status" => self.status.report(&self.store).map_err(|error| Fault::storage(&error)),
             other => Err(Fault::unknown_method(other)),
         }
@@ -120,18 +128,31 @@ impl Methods {
         let user = found.map_err(|error| Fault::storage(&error))?;
         Ok(user.map_or(Value::Null, |user| describe(&user)))
     }
+
+    /// Adds a user on the terminal, or changes what is named of one who is there.
+    fn user_put(&self, params: &Params) -> Result<Value, Fault> {
+        let mut pairs = Vec::new();
+        for key in USER_FIELDS {
+            pairs.extend(params.text(key)?.map(|value| (key.to_owned(), value)));
+        }
+        let change = UserChange::from_fields(&Fields::from_pairs(pairs), self.language)?;
+        let known = self.store.user(&change.pin).map_err(|error| Fault::storage(&error))?;
+        let mut user = known.unwrap_or_else(|| User::new(change.pin.clone()));
+        change.apply(&mut user);
+        self.recorded(self.store.put_user(&user, Origin::Terminal))
+    }
 }
 
 fn describe(user: &User) -> Value {
     json!({
         "pin": user.pin.as_str(),
         "name": user.name,
-        "privilege": user.privilege,
-        "password": user.password,
+        "pri": user.privilege,
+        "passwd": user.password,
         "card": user.card,
-        "vice_card": user.vice_card,
-        "group": user.group,
-        "time_zones": user.time_zones,
+        "grp": user.group,
+        "tz": user.time_zones,
         "verify": user.verify,
+        "vicecard": user.vice_card,
     })
 }

@@ -19,6 +19,7 @@ use std::rc::Rc;
 use rustix::event::{PollFd, PollFlags};
 
 use crate::clock::Clock;
+use crate::protocol::codes::Language;
 use crate::reactor::Served;
 use crate::status::Status;
 use crate::store::{Store, StoreError};
@@ -53,6 +54,7 @@ impl Drivers {
     pub fn open(
         run_dir: &Path,
         serial: &str,
+        language: Language,
         store: Rc<Store>,
         clock: Rc<dyn Clock>,
         status: Rc<Status>,
@@ -61,7 +63,7 @@ impl Drivers {
         let listener = listen(run_dir, &path).map_err(|error| {
             format!("cannot open the driver socket {}: {error}", path.display())
         })?;
-        let methods = Methods::new(serial, Rc::clone(&store), clock, status);
+        let methods = Methods::new(serial, language, Rc::clone(&store), clock, status);
         Ok(Self { path, listener, connections: Vec::new(), methods, store })
     }
 

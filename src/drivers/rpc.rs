@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::protocol::fields::Refusal;
 use crate::protocol::record::Invalid;
 use crate::store::StoreError;
 
@@ -62,7 +63,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Call, Fault> {
 impl Call {
     /// Whether it changes the store.
     pub(super) fn writes(&self) -> bool {
-        matches!(self.method.as_str(), "punch" | "operation")
+        matches!(self.method.as_str(), "punch" | "operation" | "user.put")
     }
 
     /// The line that answers it; none for a notification.
@@ -112,13 +113,21 @@ impl From<Invalid> for Fault {
     }
 }
 
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self { field: refusal.field, ..Self::new(-32602, refusal.why) }
+    }
+}
+
 impl Params {
     /// A text; a whole number is taken as text too, since PINs often are.
     pub(super) fn text(&self, field: &'static str) -> Result<Option<String>, Fault> {
         match self.0.get(field) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(Value::Number(number)) if number.is_u64() => Ok(Some(number.to_string())),
+            Some(Value::Number(number)) if number.is_u64() || number.is_i64() => {
+                Ok(Some(number.to_string()))
+            }
             Some(_) => Err(Fault::field(field, "is no string")),
         }
     }

@@ -14,14 +14,26 @@ pub struct Fields {
 pub struct Refusal {
     /// What the command answers.
     pub code: ReturnCode,
+    /// The field that is at fault, in lower case, if it is one.
+    pub field: Option<&'static str>,
     /// What a person should know, with the field in it.
     pub why: String,
 }
 
 impl Refusal {
-    /// A refusal for a wrong parameter.
+    /// A refusal with a code of App. 1.
+    pub fn new(code: ReturnCode, why: impl Into<String>) -> Self {
+        Self { code, field: None, why: why.into() }
+    }
+
+    /// A refusal for wrong parameters.
     pub fn parameter(why: impl Into<String>) -> Self {
-        Self { code: ReturnCode::PARAMETER, why: why.into() }
+        Self::new(ReturnCode::PARAMETER, why)
+    }
+
+    /// A refusal for a field; `why` goes on from its name.
+    pub fn field(field: &'static str, why: impl std::fmt::Display) -> Self {
+        Self { field: Some(field), ..Self::parameter(format!("{field} {why}")) }
     }
 }
 
@@ -55,26 +67,31 @@ impl Fields {
         Ok(fields)
     }
 
+    /// Fields that did not come as a record; keys in lower case.
+    pub fn from_pairs(pairs: Vec<(String, String)>) -> Self {
+        Self { pairs }
+    }
+
     /// The value of a key (given in lower case), if it stands there.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
     /// The value of a key that must stand there.
-    pub fn required(&self, key: &str) -> Result<&str, Refusal> {
+    pub fn required(&self, key: &'static str) -> Result<&str, Refusal> {
         match self.get(key) {
             Some(value) if !value.is_empty() => Ok(value),
-            Some(_) => Err(Refusal::parameter(format!("{key} is empty"))),
-            None => Err(Refusal::parameter(format!("{key} is missing"))),
+            Some(_) => Err(Refusal::field(key, "is empty")),
+            None => Err(Refusal::field(key, "is missing")),
         }
     }
 
     /// The value of a key as a number; an empty value counts as absent.
-    pub fn number<N: std::str::FromStr>(&self, key: &str) -> Result<Option<N>, Refusal> {
+    pub fn number<N: std::str::FromStr>(&self, key: &'static str) -> Result<Option<N>, Refusal> {
         match self.get(key).map(str::trim) {
             None | Some("") => Ok(None),
             Some(value) => value.parse().map(Some).map_err(|_| {
-                Refusal::parameter(format!("{key} is not a number that fits: {value:?}"))
+                Refusal::field(key, format_args!("is not a number that fits: {value:?}"))
             }),
         }
     }

@@ -3,7 +3,7 @@
 use super::transflag::Kind;
 
 /// A table of the wire: what stands in `table=` and whose stamp the server keeps (§6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
     /// Attendance records.
     Attlog,
@@ -21,6 +21,11 @@ impl Table {
             Self::Attlog => "ATTLOG",
             Self::Operlog => "OPERLOG",
         }
+    }
+
+    /// The streams that go up by it.
+    pub fn streams(self) -> impl Iterator<Item = Stream> {
+        Stream::ALL.into_iter().filter(move |stream| stream.table() == self)
     }
 
     /// The names of its stamp in a handshake reply; the second is that of old servers.

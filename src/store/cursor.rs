@@ -19,16 +19,24 @@ pub enum Pass {
     Again,
 }
 
-/// Rows that are pending, in the order of their numbers.
+/// Rows of one table that are pending, in the order of their numbers, whatever their streams.
 #[derive(Debug)]
 pub struct Batch {
-    /// Whose rows.
-    pub stream: Stream,
-    /// By which cursor.
+    /// By which cursors.
     pub pass: Pass,
-    /// The rows; never empty. A row that this version cannot read is `None`: it is passed
-    /// over, and said so.
-    pub rows: Vec<(Seq, Option<Record>)>,
+    /// The rows; never empty.
+    pub rows: Vec<PendingRow>,
+}
+
+/// A row that is pending.
+#[derive(Debug)]
+pub struct PendingRow {
+    /// Its number.
+    pub seq: Seq,
+    /// Whose it is.
+    pub stream: Stream,
+    /// What it says; `None` if this version cannot read it: it is passed over, and said so.
+    pub record: Option<Record>,
 }
 
 /// How much of a stream waits.
@@ -51,6 +59,8 @@ pub struct Stamp {
     pub proof: Seq,
     /// Two different ones did: this server keeps stamps.
     pub proven: bool,
+    /// The last stamp that went up, if it was that of a row sent again; else 0.
+    pub again: Seq,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -105,25 +115,36 @@ impl Source {
 }
 
 impl Store {
-    /// Whether rows of a stream wait that can go up now.
-    pub fn has_rows(&self, stream: Stream) -> Result<bool> {
-        Ok(self.next_batch(stream, 1)?.is_some())
+    /// Whether rows of these streams wait that can go up now.
+    pub fn has_rows(&self, streams: &[Stream]) -> Result<bool> {
+        Ok(self.next_batch(streams, 1)?.is_some())
     }
 
-    /// The next rows of a stream, new ones first; `None` when nothing waits. Rows that are
-    /// held for want of a clock hold up what comes after them.
-    pub fn next_batch(&self, stream: Stream, most: usize) -> Result<Option<Batch>> {
-        let cursor = self.cursor(stream)?;
-        let batch = self.rows(stream, Pass::New, cursor.sent, Seq::MAX, most)?;
-        if batch.is_some() {
-            return Ok(batch);
+    /// The next rows of these streams, which share a table; new ones first. `None` when
+    /// nothing waits. Rows that are held for want of a clock hold up what comes after them.
+    pub fn next_batch(&self, streams: &[Stream], most: usize) -> Result<Option<Batch>> {
+        for pass in [Pass::New, Pass::Again] {
+            let mut rows = Vec::new();
+            for stream in streams {
+                let cursor = self.cursor(*stream)?;
+                let range = match pass {
+                    Pass::New => Some((cursor.sent, Seq::MAX)),
+                    Pass::Again => cursor.again,
+                };
+                let Some((after, until)) = range else { continue };
+                let found = self.rows(*stream, pass, after, until, most)?;
+                if found.is_empty() && pass == Pass::Again {
+                    self.set_cursor(*stream, Cursor { again: None, ..cursor })?;
+                }
+                rows.extend(found);
+            }
+            if !rows.is_empty() {
+                rows.sort_by_key(|row: &PendingRow| row.seq);
+                rows.truncate(most);
+                return Ok(Some(Batch { pass, rows }));
+            }
         }
-        let Some((after, until)) = cursor.again else { return Ok(None) };
-        let batch = self.rows(stream, Pass::Again, after, until, most)?;
-        if batch.is_none() {
-            self.set_cursor(stream, Cursor { again: None, ..cursor })?;
-        }
-        Ok(batch)
+        Ok(None)
     }
 
     fn rows(
@@ -133,7 +154,7 @@ impl Store {
         after: Seq,
         until: Seq,
         most: usize,
-    ) -> Result<Option<Batch>> {
+    ) -> Result<Vec<PendingRow>> {
         let source = source(stream);
         let column = source.column(pass);
         // People have neither a number of their own nor rows that are held.
@@ -153,13 +174,30 @@ impl Store {
             if held.is_some() {
                 break;
             }
-            rows.push((row.get(0)?, (source.read)(row)?));
+            rows.push(PendingRow { seq: row.get(0)?, stream, record: (source.read)(row)? });
         }
-        Ok((!rows.is_empty()).then_some(Batch { stream, pass, rows }))
+        Ok(rows)
     }
 
-    /// The server took everything of a batch up to the row with this number.
-    pub fn acknowledge(&self, stream: Stream, pass: Pass, last: Seq) -> Result<()> {
+    /// The server took these rows of a table, which were the next.
+    pub fn acknowledge(&self, table: Table, pass: Pass, rows: &[PendingRow]) -> Result<()> {
+        self.atomically(|| {
+            for stream in table.streams() {
+                let last = rows.iter().rev().find(|row| row.stream == stream).map(|row| row.seq);
+                if let Some(last) = last {
+                    self.move_cursor(stream, pass, last)?;
+                }
+            }
+            match (pass, rows.last()) {
+                (Pass::Again, Some(row)) => {
+                    self.set_stamp(table, Stamp { again: row.seq, ..self.stamp(table)? })
+                }
+                _ => self.forget_again(table),
+            }
+        })
+    }
+
+    fn move_cursor(&self, stream: Stream, pass: Pass, last: Seq) -> Result<()> {
         let cursor = self.cursor(stream)?;
         let moved = match pass {
             Pass::New => Cursor { sent: last.max(cursor.sent), ..cursor },
@@ -174,6 +212,15 @@ impl Store {
         self.set_cursor(stream, moved)
     }
 
+    /// New rows went up: the last stamp is that of the cursor once more. Writes nothing if
+    /// it was already.
+    fn forget_again(&self, table: Table) -> Result<()> {
+        self.db
+            .prepare_cached("UPDATE stamp SET again = 0 WHERE name = ?1 AND again <> 0")?
+            .execute([table.name()])?;
+        Ok(())
+    }
+
     /// Everything after `from` that was sent goes up again, in the background.
     pub fn send_again(&self, stream: Stream, from: Seq) -> Result<()> {
         let cursor = self.cursor(stream)?;
@@ -185,10 +232,15 @@ impl Store {
         self.set_cursor(stream, Cursor { again: Some((from, until)), ..cursor })
     }
 
-    /// The highest number that the server acknowledged for a table: what its stamp should be.
+    /// The number of the last row that the server acknowledged for a table: what its stamp
+    /// should be.
     pub fn acknowledged(&self, table: Table) -> Result<Seq> {
+        let again = self.stamp(table)?.again;
+        if again != 0 {
+            return Ok(again);
+        }
         let mut highest = 0;
-        for stream in Stream::ALL.into_iter().filter(|stream| stream.table() == table) {
+        for stream in table.streams() {
             highest = highest.max(self.cursor(stream)?.sent);
         }
         Ok(highest)
@@ -196,7 +248,7 @@ impl Store {
 
     /// Whether an upload from the start, or part of one, is under way for a table.
     pub fn is_sending_again(&self, table: Table) -> Result<bool> {
-        for stream in Stream::ALL.into_iter().filter(|stream| stream.table() == table) {
+        for stream in table.streams() {
             if self.cursor(stream)?.again.is_some() {
                 return Ok(true);
             }
@@ -248,9 +300,14 @@ impl Store {
     pub fn stamp(&self, table: Table) -> Result<Stamp> {
         let found = self
             .db
-            .prepare_cached("SELECT nonzero, proof, proven FROM stamp WHERE name = ?1")?
+            .prepare_cached("SELECT nonzero, proof, proven, again FROM stamp WHERE name = ?1")?
             .query_row([table.name()], |row| {
-                Ok(Stamp { nonzero: row.get(0)?, proof: row.get(1)?, proven: row.get(2)? })
+                Ok(Stamp {
+                    nonzero: row.get(0)?,
+                    proof: row.get(1)?,
+                    proven: row.get(2)?,
+                    again: row.get(3)?,
+                })
             })
             .optional()?;
         Ok(found.unwrap_or_default())
@@ -262,8 +319,14 @@ impl Store {
             return Ok(());
         }
         self.db
-            .prepare_cached("INSERT OR REPLACE INTO stamp VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![table.name(), stamp.nonzero, stamp.proof, stamp.proven])?;
+            .prepare_cached("INSERT OR REPLACE INTO stamp VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![
+                table.name(),
+                stamp.nonzero,
+                stamp.proof,
+                stamp.proven,
+                stamp.again
+            ])?;
         Ok(())
     }
 }

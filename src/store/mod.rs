@@ -14,7 +14,7 @@ mod query;
 mod schema;
 
 pub use commands::{Begun, Due};
-pub use cursor::{Batch, Pass, Pending, Stamp};
+pub use cursor::{Batch, Pass, Pending, PendingRow, Stamp};
 pub use error::{Result, StoreError};
 pub use journal::{Moment, NewOperation, NewPunch};
 pub use people::Origin;

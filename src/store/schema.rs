@@ -59,7 +59,8 @@ const STEPS: [&str; 1] = ["
         name    TEXT    PRIMARY KEY,
         nonzero INTEGER NOT NULL, -- this server has sent a stamp other than 0
         proof   INTEGER NOT NULL, -- a stamp that came back as it was sent
-        proven  INTEGER NOT NULL  -- a second one did
+        proven  INTEGER NOT NULL, -- a second one did
+        again   INTEGER NOT NULL  -- the last stamp that went up, if by a row sent again
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE option (
         key   TEXT PRIMARY KEY,

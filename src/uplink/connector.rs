@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rustix::event::PollFlags;
@@ -18,8 +20,27 @@ use super::explain::Stopping;
 use crate::reactor::{self, Woken};
 
 /// Makes connections; the first link of the chain, TLS comes after it.
-#[derive(Debug)]
-pub(super) struct TcpConnector;
+#[derive(Debug, Default)]
+pub(super) struct TcpConnector {
+    surplus: Surplus,
+}
+
+/// Raised when a server sent more than the end of its answer: then the `Content-Length` was
+/// wrong, and what was read may be cut off. (Plain HTTP only: TLS hides it.)
+#[derive(Clone, Debug, Default)]
+pub(super) struct Surplus(Arc<AtomicBool>);
+
+impl Surplus {
+    pub(super) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl TcpConnector {
+    pub(super) fn new(surplus: Surplus) -> Self {
+        Self { surplus }
+    }
+}
 
 impl Connector for TcpConnector {
     type Out = Tcp;
@@ -37,7 +58,8 @@ impl Connector for TcpConnector {
                     let (input, output) =
                         (details.config.input_buffer_size(), details.config.output_buffer_size());
                     let buffers = LazyBuffers::new(input, output);
-                    return Ok(Some(Tcp { stream, buffers, corked: false }));
+                    let surplus = (!details.needs_tls()).then(|| self.surplus.clone());
+                    return Ok(Some(Tcp { stream, buffers, corked: false, surplus }));
                 }
                 Err(error) => last = error,
             }
@@ -87,6 +109,17 @@ pub(super) struct Tcp {
     stream: TcpStream,
     buffers: LazyBuffers,
     corked: bool,
+    /// Where to tell of bytes after the end; not under TLS, which has its own farewell.
+    surplus: Option<Surplus>,
+}
+
+impl Drop for Tcp {
+    fn drop(&mut self) {
+        let Some(surplus) = &self.surplus else { return };
+        let more = !self.buffers.input().is_empty()
+            || matches!((&self.stream).read(&mut [0]), Ok(amount) if amount > 0);
+        surplus.0.store(more, Ordering::Relaxed);
+    }
 }
 
 impl Tcp {

@@ -1,5 +1,6 @@
 //! The server, reached by ureq.
 
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -8,7 +9,7 @@ use ureq::config::Config;
 use ureq::http::header::{CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING};
 use ureq::unversioned::transport::Connector;
 
-use super::connector::TcpConnector;
+use super::connector::{Surplus, TcpConnector};
 use super::resolver::PatientResolver;
 use super::{Failure, Request, Response, Uplink, explain};
 
@@ -38,6 +39,23 @@ pub struct Settings {
 pub struct Server {
     agent: Agent,
     url: String,
+    surplus: Surplus,
+}
+
+/// The body of a response. An end that is not the end is an error.
+struct Body<R> {
+    inner: R,
+    surplus: Surplus,
+}
+
+impl<R: Read> Read for Body<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let amount = self.inner.read(buffer)?;
+        if amount == 0 && !buffer.is_empty() && self.surplus.take() {
+            return Err(io::Error::other("it is longer than its Content-Length says"));
+        }
+        Ok(amount)
+    }
 }
 
 impl Server {
@@ -71,15 +89,18 @@ impl Server {
         } else {
             config
         };
-        Ok(Self { agent: agent(config.build()), url: settings.url.clone() })
+        let surplus = Surplus::default();
+        let agent = agent(config.build(), surplus.clone());
+        Ok(Self { agent, url: settings.url.clone(), surplus })
     }
 }
 
-fn agent(config: Config) -> Agent {
+fn agent(config: Config, surplus: Surplus) -> Agent {
     #[cfg(feature = "tls")]
-    let connector = TcpConnector.chain(ureq::unversioned::transport::RustlsConnector::default());
+    let connector =
+        TcpConnector::new(surplus).chain(ureq::unversioned::transport::RustlsConnector::default());
     #[cfg(not(feature = "tls"))]
-    let connector = TcpConnector;
+    let connector = TcpConnector::new(surplus);
     Agent::with_parts(config, connector, PatientResolver::default())
 }
 
@@ -87,6 +108,7 @@ impl Uplink for Server {
     fn exchange(&mut self, request: &Request<'_>) -> Result<Response, Failure> {
         let url = format!("{}{}", self.url, request.target);
         let started = Instant::now();
+        self.surplus.take();
         let answer = match request.body {
             None => self.agent.get(&url).header("Connection", "close").call(),
             Some(body) => self
@@ -105,7 +127,7 @@ impl Uplink for Server {
             date: date(&head.headers),
             took: started.elapsed(),
             framed,
-            body: Box::new(body.into_reader()),
+            body: Box::new(Body { inner: body.into_reader(), surplus: self.surplus.clone() }),
         })
     }
 }

@@ -38,12 +38,12 @@ pub(super) fn config(ca: Option<&Path>) -> Result<TlsConfig, String> {
 /// Why TLS failed, in plain words.
 pub(super) fn explain(error: &rustls::Error) -> String {
     use rustls::CertificateError::{
-        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet,
-        NotValidYetContext, UnknownIssuer,
+        BadSignature, Expired, ExpiredContext, NotValidForName, NotValidForNameContext,
+        NotValidYet, NotValidYetContext, UnknownIssuer,
     };
     use rustls::Error::InvalidCertificate;
     match error {
-        InvalidCertificate(UnknownIssuer) => {
+        InvalidCertificate(UnknownIssuer | BadSignature) => {
             "its certificate is not from an authority this terminal trusts: put the authority's certificate into `ca` in [tls]".into()
         }
         InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {

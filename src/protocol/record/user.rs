@@ -84,8 +84,12 @@ pub struct UserChange {
 impl UserChange {
     /// Reads and checks the record of a `DATA UPDATE USERINFO`.
     pub fn parse(record: &[u8], language: Language) -> Result<Self, Refusal> {
-        let fields = Fields::parse(record, &KEYS, language)?;
-        let invalid = |invalid: Invalid| Refusal::parameter(invalid.to_string());
+        Self::from_fields(&Fields::parse(record, &KEYS, language)?, language)
+    }
+
+    /// Checks a change whose fields have the names of a `USERINFO` record.
+    pub fn from_fields(fields: &Fields, language: Language) -> Result<Self, Refusal> {
+        let invalid = |invalid: Invalid| Refusal::field(invalid.field, invalid.why);
         let texted = |field: &'static str, longest| {
             fields.get(field).map(|value| clean(field, value, longest)).transpose().map_err(invalid)
         };
@@ -93,7 +97,7 @@ impl UserChange {
             pin: Pin::new(fields.required("pin")?).map_err(invalid)?,
             name: texted("name", 64)?
                 .map(|name| text::clip(&name, text::NAME_BYTES, language).to_owned()),
-            privilege: privilege(&fields)?,
+            privilege: privilege(fields)?,
             password: texted("passwd", 24)?,
             card: fields.get("card").map(|value| card("card", value)).transpose()?,
             group: fields.number("grp")?,
@@ -102,7 +106,7 @@ impl UserChange {
                 .filter(|value| !value.is_empty())
                 .map(time_zones)
                 .transpose()?,
-            verify: verify(&fields)?,
+            verify: verify(fields)?,
             vice_card: fields.get("vicecard").map(|value| card("vicecard", value)).transpose()?,
         })
     }
@@ -129,7 +133,9 @@ fn privilege(fields: &Fields) -> Result<Option<u8>, Refusal> {
     match fields.number("pri")? {
         None => Ok(None),
         Some(known @ (0 | 2 | 6 | 10 | 14)) => Ok(Some(known)),
-        Some(other) => Err(Refusal::parameter(format!("pri is none of 0, 2, 6, 10, 14: {other}"))),
+        Some(other) => {
+            Err(Refusal::field("pri", format_args!("is none of 0, 2, 6, 10, 14: {other}")))
+        }
     }
 }
 
@@ -140,7 +146,7 @@ fn verify(fields: &Fields) -> Result<Option<i16>, Refusal> {
         (Some(_), None) => Ok(Some(-1)),
         (Some(_), Some(way @ -1..=28)) => Ok(Some(way)),
         (Some(_), Some(other)) => {
-            Err(Refusal::parameter(format!("verify is not within -1 to 28: {other}")))
+            Err(Refusal::field("verify", format_args!("is not within -1 to 28: {other}")))
         }
     }
 }
@@ -149,15 +155,15 @@ fn time_zones(value: &str) -> Result<String, Refusal> {
     if value.len() == 16 && value.bytes().all(|byte| byte.is_ascii_digit()) {
         Ok(value.to_owned())
     } else {
-        Err(Refusal::parameter(format!("tz is not of 16 digits: {value:?}")))
+        Err(Refusal::field("tz", format_args!("is not of 16 digits: {value:?}")))
     }
 }
 
 /// A card number: decimal, or four bytes in hex with the lowest first, `[15CD5B07]`.
 /// Both are stored in decimal; 0 is the field's way to say none.
-fn card(field: &str, value: &str) -> Result<String, Refusal> {
+fn card(field: &'static str, value: &str) -> Result<String, Refusal> {
     let wrong =
-        || Refusal::parameter(format!("{field} is neither a number nor [8 hex digits]: {value:?}"));
+        || Refusal::field(field, format_args!("is neither a number nor [8 hex digits]: {value:?}"));
     let number = match value.strip_prefix('[') {
         Some(hex) => {
             let hex = hex.strip_suffix(']').filter(|hex| hex.len() == 8).ok_or_else(wrong)?;

@@ -1,1 +1,60 @@
-//! A strict server for the PUSH protocol.
+//! A strict server for the PUSH protocol: what a terminal is tested and shown against.
+//!
+//! It is a second reading of the protocol document, independent of the daemon's: it knows the
+//! handshake, uploads, polls and replies, keeps what it receives, and writes down in plain words
+//! whatever a terminal does otherwise than the document says. It can play the servers of the field
+//! ([`Persona`]) and every kind of trouble ([`Fault`]).
+//!
+//! ```
+//! use iclock_emulator::{Act, Emulator, Fault, On, Settings};
+//!
+//! let server = Emulator::start(Settings::default())?;
+//! server.set_option("Delay", "1");
+//! server.fault(Fault::new(On::table("ATTLOG"), Act::LoseAck { reset: true }));
+//! let id = server.queue("INFO");
+//! // … point a terminal at server.url(), then wait for what is to come:
+//! // server.wait_until(timeout, |received| received.reply(&id).is_some())
+//! server.assert_strict();
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! The parts: [`record`] reads the records; `http` and `wire` the requests; `state` serves them
+//! with `session`, `upload`, `command`, `reply` and `file`; `answer` and [`Fault`] send or spoil
+//! the answers; `connection`, `listener` and [`Emulator`] hold threads and sockets; `admin` is the
+//! door for programs.
+
+mod act;
+mod admin;
+mod answer;
+mod ca;
+mod command;
+mod connection;
+mod deviation;
+mod emulator;
+mod exchange;
+mod fault;
+mod file;
+mod http;
+mod listener;
+mod query;
+mod received;
+pub mod record;
+pub mod reply;
+mod session;
+mod settings;
+mod stamp;
+mod state;
+mod target;
+mod text;
+mod upload;
+mod wire;
+
+pub use act::Act;
+pub use ca::{PrivateCa, private_ca};
+pub use command::Repeat;
+pub use deviation::{Deviation, Flaw, Kind};
+pub use emulator::Emulator;
+pub use fault::{Fault, On, Weather};
+pub use received::{AttRow, Received, Reply, Row, Seen, Summary};
+pub use settings::{DateField, LineEnd, Log, Manners, Persona, Settings, Stamps, Tls};
+pub use text::Charset;

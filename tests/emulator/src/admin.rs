@@ -1,0 +1,173 @@
+//! The admin interface: JSON over HTTP on a port of its own.
+//!
+//! | request | body | answer |
+//! |---|---|---|
+//! | `GET /state` | | the figures |
+//! | `GET /attlog` `/oplog` `/users` `/templates` `/photos` `/idcards` `/errors` `/options` | | what came in |
+//! | `GET /replies` `/requests` `/deviations` | | what came in |
+//! | `POST /commands` | one command a line | their ids |
+//! | `POST /faults` | a [`Fault`], or `{"percent":20,"seed":7}` | |
+//! | `DELETE /faults` | | |
+//! | `POST /release` | | stalled requests end |
+//! | `POST /handshake` | lines `key=value`; `key` alone takes it out | |
+//! | `POST /allow` | names of [`Kind`]s | |
+//! | `POST /files/<path>` | the bytes | |
+//! | `POST /reset` | | all that came in is forgotten |
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::answer::{self, Answer, Delivery};
+use crate::connection::Shared;
+use crate::deviation::Kind;
+use crate::fault::{Fault, Weather};
+use crate::http::{Inbound, Request};
+use crate::listener::Listener;
+use crate::received::Summary;
+use crate::state::State;
+use crate::wire::Wire;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) fn listen(shared: &Arc<Shared>, address: SocketAddr) -> io::Result<Listener> {
+    let shared = Arc::clone(shared);
+    Listener::open(address, move |socket| {
+        let shared = Arc::clone(&shared);
+        let _ = thread::Builder::new().name("admin".into()).spawn(move || serve(&shared, socket));
+    })
+}
+
+fn serve(shared: &Shared, socket: TcpStream) {
+    let Ok(wire) = Wire::new(socket, None, PATIENCE) else { return };
+    let mut inbound = Inbound::new(wire, false);
+    let request = inbound.head().and_then(|head| inbound.body(head, PATIENCE));
+    if let Ok(request) = request {
+        let answer = match handle(&mut shared.lock(), &request) {
+            Ok(value) => Answer::ok(format!("{value:#}\n")),
+            Err((status, why)) => Answer::of(status, format!("{}\n", json!({ "error": why }))),
+        };
+        shared.changed.notify_all();
+        let answer = answer.with("Content-Type", "application/json");
+        let _ = answer::send(&mut inbound.wire, &Delivery::last(answer, Vec::new()));
+    }
+    inbound.wire.close();
+}
+
+type Outcome = Result<Value, (u16, String)>;
+
+fn handle(state: &mut State, request: &Request) -> Outcome {
+    let path = request.path.as_str();
+    match request.head.method.as_str() {
+        "GET" => show(state, path),
+        "POST" => act(state, path, &request.body),
+        "DELETE" if path == "/faults" => {
+            state.faults.clear();
+            Ok(Value::Null)
+        }
+        _ => Err(nothing_there(path)),
+    }
+}
+
+fn show(state: &State, path: &str) -> Outcome {
+    let received = &state.received;
+    match path {
+        "/state" => json(&state.summary()),
+        "/attlog" => json(received.attlog()),
+        "/oplog" => json(received.oplog()),
+        "/users" => json(&received.users().values().collect::<Vec<_>>()),
+        "/templates" => json(received.templates()),
+        "/photos" => {
+            Ok(json!({ "attendance": received.att_photos(), "people": received.photos() }))
+        }
+        "/idcards" => json(received.id_cards()),
+        "/errors" => json(received.errors()),
+        "/options" => json(received.options()),
+        "/replies" => json(received.replies()),
+        "/requests" => json(&received.requests().collect::<Vec<_>>()),
+        "/deviations" => json(received.deviations()),
+        _ => Err(nothing_there(path)),
+    }
+}
+
+fn act(state: &mut State, path: &str, bytes: &[u8]) -> Outcome {
+    let body = String::from_utf8_lossy(bytes);
+    match path {
+        "/commands" => return Ok(json!({ "ids": queue(state, &body) })),
+        "/faults" => arm(state, &body)?,
+        "/release" => state.released += 1,
+        "/handshake" => set_options(state, &body),
+        "/allow" => allow(state, &body)?,
+        "/reset" => state.reset(),
+        _ => {
+            let name = path.strip_prefix("/files/").ok_or_else(|| nothing_there(path))?;
+            state.files.insert(name.to_owned(), bytes.to_vec());
+        }
+    }
+    Ok(Value::Null)
+}
+
+fn nothing_there(path: &str) -> (u16, String) {
+    (404, format!("there is nothing at {path}, or not by this method"))
+}
+
+fn json<T: Serialize + ?Sized>(what: &T) -> Outcome {
+    serde_json::to_value(what).map_err(|error| (500, error.to_string()))
+}
+
+fn queue(state: &mut State, body: &str) -> Vec<String> {
+    let prefix = state.settings.id_prefix.clone();
+    body.lines()
+        .filter(|line| !line.is_empty())
+        .map(|text| state.commands.queue(&prefix, text))
+        .collect()
+}
+
+fn arm(state: &mut State, body: &str) -> Result<(), (u16, String)> {
+    match serde_json::from_str::<Weather>(body) {
+        Ok(weather) => state.faults.weather(Some(weather)),
+        Err(_) => {
+            let fault: Fault =
+                serde_json::from_str(body).map_err(|error| (400, error.to_string()))?;
+            state.faults.arm(fault);
+        }
+    }
+    Ok(())
+}
+
+fn set_options(state: &mut State, body: &str) {
+    for line in body.lines().filter(|line| !line.is_empty()) {
+        match line.split_once('=') {
+            Some((key, value)) => state.set_option(key, value),
+            None => state.removed_options.push(line.to_owned()),
+        }
+    }
+}
+
+fn allow(state: &mut State, body: &str) -> Result<(), (u16, String)> {
+    for name in body.split_whitespace() {
+        let kind =
+            Kind::named(name).ok_or_else(|| (400, format!("there is no deviation {name:?}")))?;
+        state.allowed.insert(kind);
+    }
+    Ok(())
+}
+
+impl State {
+    pub(crate) fn summary(&self) -> Summary {
+        self.received.summary(self.commands.queued(), self.commands.answered())
+    }
+
+    pub(crate) fn set_option(&mut self, key: &str, value: &str) {
+        self.removed_options.retain(|removed| !removed.eq_ignore_ascii_case(key));
+        match self.options.iter_mut().find(|(name, _)| name == key) {
+            Some(pair) => value.clone_into(&mut pair.1),
+            None => self.options.push((key.to_owned(), value.to_owned())),
+        }
+    }
+}

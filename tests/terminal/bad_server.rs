@@ -1,0 +1,61 @@
+//! Servers that answer anything but the protocol: nothing is marked sent, nothing is done,
+//! the reason stands in `status` in plain words, memory stays where it was.
+
+use iclock_emulator::{Act, Fault, On};
+
+use crate::harness::{PATIENCE, Terminal, second, server};
+
+/// What comes in place of an answer, and a word of the reason for it.
+fn nonsense() -> Vec<(&'static str, Act, &'static str)> {
+    vec![
+        ("a web page", Act::html(), "web page"),
+        ("nothing", Act::empty(), "nothing"),
+        ("500", Act::status(500, "C:9:DATA UPDATE USERINFO PIN=666"), "status 500"),
+        ("301", Act::redirect("https://127.0.0.1/"), "redirects"),
+        ("half a body", Act::HalfBody, "broke off"),
+        ("a reset in the body", Act::ResetBody, "broke off"),
+        ("10 MB in one line", Act::LongLine { bytes: 10 << 20 }, "the server answered"),
+        ("binary junk", Act::garbage(), "HTTP"),
+        ("a length that is too small", Act::ShortLength, "Content-Length"),
+    ]
+}
+
+#[test]
+fn nothing_is_believed_that_is_not_the_protocol() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    terminal.wait_until_online();
+    for (name, act, word) in nonsense() {
+        for on in [On::handshake(), On::poll(), On::upload(), On::reply()] {
+            server.fault(Fault::new(on, act.clone()).always());
+        }
+        terminal.driver().punch("1001", &second(1));
+        let status = terminal.wait_for(name, |status| {
+            status["trouble"].as_str().is_some_and(|words| words.contains(word))
+        });
+        assert!(status["streams"]["punches"]["pending"].as_u64() > Some(0), "{name}: {status:#}");
+        assert_eq!(status["users"], 0, "{name}");
+        // Once the server is itself again, all goes well.
+        server.clear_faults();
+        let status = terminal.wait_for("well again", |status| {
+            status["trouble"].is_null() && status["streams"]["punches"]["pending"] == 0
+        });
+        assert_eq!(status["online"], true);
+        let peak = terminal.proc("status", "VmHWM");
+        assert!(peak < 24 << 10, "{name}: {peak} KiB");
+    }
+}
+
+#[test]
+fn an_overlong_command_is_refused_and_its_neighbours_are_done() {
+    let server = server();
+    let terminal = Terminal::start(&server, "[limits]\ncommand_bytes = 4096\nstart_spread = 0");
+    terminal.wait_until_online();
+    let before = server.queue("DATA UPDATE USERINFO PIN=1");
+    let long = server.queue(&format!("DATA UPDATE USERINFO PIN=2\tName={}", "x".repeat(5000)));
+    let after = server.queue("DATA UPDATE USERINFO PIN=3");
+    let code = |id: &str| server.received(|received| received.reply(id).map(|reply| reply.ret));
+    assert!(server.wait_until(PATIENCE, |received| received.reply(&after).is_some()));
+    assert_eq!((code(&before), code(&long), code(&after)), (Some(0), Some(-1006), Some(0)));
+    assert_eq!(terminal.status()["users"], 2);
+}

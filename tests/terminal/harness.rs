@@ -1,0 +1,273 @@
+//! A terminal to test: the real program, in a directory that goes away with it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use iclock_emulator::{Emulator, Settings};
+use serde_json::{Value, json};
+
+/// Long enough for a loaded machine; nothing waits this long when all is well.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The serial number of every terminal in these tests.
+pub const SERIAL: &str = "MADE0001";
+
+/// A server that asks for quick polls, and a quick return after a failure.
+pub fn server() -> Emulator {
+    server_with(Settings::default())
+}
+
+/// The same, otherwise as these settings have it.
+pub fn server_with(settings: Settings) -> Emulator {
+    let server = Emulator::start(settings).unwrap();
+    server.set_option("Delay", "1");
+    server.set_option("ErrorDelay", "1");
+    server
+}
+
+/// A terminal's directory, and its program while it runs.
+pub struct Terminal {
+    directory: PathBuf,
+    child: Option<Child>,
+}
+
+impl Terminal {
+    /// A terminal of this server that runs, with further lines of configuration.
+    pub fn start(server: &Emulator, more: &str) -> Self {
+        let mut terminal = Self::prepare(&server.url(), more);
+        terminal.run();
+        terminal
+    }
+
+    /// A terminal that does not run yet. Lines of `more` up to the first table belong to the
+    /// top level.
+    pub fn prepare(url: &str, more: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name =
+            format!("punchd-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let directory = std::env::temp_dir().join(name);
+        fs::create_dir_all(&directory).unwrap();
+        let terminal = Self { directory, child: None };
+        terminal.configure(url, more);
+        terminal
+    }
+
+    /// Writes the configuration.
+    pub fn configure(&self, url: &str, more: &str) {
+        let directory = self.directory.display();
+        let limits = if more.contains("[limits]") { "" } else { "[limits]\nstart_spread = 0\n" };
+        let timeouts = if more.contains("[timeouts]") { "" } else { "[timeouts]\nretry = 1\n" };
+        let clock = if more.contains("clock =") { "" } else { "clock = \"own\"\n" };
+        let text = format!(
+            "server = \"{url}\"\nserial = \"{SERIAL}\"\nstore = \"{directory}/punchd.db\"\n\
+             run_dir = \"{directory}/run\"\n{clock}{more}\n{limits}{timeouts}"
+        );
+        fs::write(self.path("punchd.toml"), text).unwrap();
+    }
+
+    /// A file in the terminal's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Starts the program and waits until its driver socket is there.
+    pub fn run(&mut self) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
+        let child = self.command(&["run"]).stderr(log).spawn().unwrap();
+        self.child = Some(child);
+        self.wait_until_socket();
+    }
+
+    /// Waits until the driver socket is there.
+    pub fn wait_until_socket(&mut self) {
+        let until = Instant::now() + PATIENCE;
+        while UnixStream::connect(self.path("run/driver.sock")).is_err() {
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
+                panic!("punchd ended with {status}: {}", self.log());
+            }
+            assert!(Instant::now() < until, "punchd does not come up: {}", self.log());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The program with these arguments, not yet started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_punchd"));
+        command.arg("-c").arg(self.path("punchd.toml")).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub fn punchd(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap()
+    }
+
+    /// The process id of the running program.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// SIGKILL, as a power cut would have it.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let sent =
+            Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// TERM, and the exit code.
+    pub fn stop(&mut self) -> i32 {
+        self.signal("TERM");
+        self.child.take().unwrap().wait().unwrap().code().unwrap()
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// A driver on its socket.
+    pub fn driver(&self) -> Driver {
+        Driver::connect(&self.path("run/driver.sock"))
+    }
+
+    /// `punchd status --json`.
+    pub fn status(&self) -> Value {
+        let output = self.punchd(&["status", "--json"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Waits until the status is as wanted.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status();
+            if wanted(&status) {
+                return status;
+            }
+            assert!(Instant::now() < until, "never {what}: {status:#}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until the server has heard something from the terminal.
+    #[track_caller]
+    pub fn wait_until_online(&self) {
+        self.wait_for("online", |status| status["online"] == true);
+    }
+
+    /// A figure of `/proc/PID/FILE`, such as `VmHWM` of `status`.
+    pub fn proc(&self, file: &str, key: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/{file}", self.pid())).unwrap();
+        let line = text.lines().find(|line| line.starts_with(key)).unwrap();
+        line[key.len()..]
+            .trim_start_matches([':', ' ', '\t'])
+            .split(' ')
+            .next()
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- log of the terminal ---\n{}", self.log());
+        }
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A driver that does one call after the other.
+pub struct Driver {
+    reader: BufReader<UnixStream>,
+    calls: u64,
+}
+
+impl Driver {
+    /// Connects to a driver socket.
+    pub fn connect(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { reader: BufReader::new(stream), calls: 0 }
+    }
+
+    /// Calls a method and waits for the result; `Err` holds the error object.
+    pub fn call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
+        self.try_call(method, &params).expect("an answer")
+    }
+
+    /// The same, `None` if the connection breaks before the answer.
+    pub fn try_call(&mut self, method: &str, params: &Value) -> Option<Result<Value, Value>> {
+        self.calls += 1;
+        let call = json!({"jsonrpc": "2.0", "id": self.calls, "method": method, "params": params});
+        self.send(call.to_string().as_bytes()).ok()?;
+        let mut answer = self.receive()?;
+        assert_eq!(answer["id"], self.calls);
+        Some(if answer["error"].is_null() {
+            Ok(answer["result"].take())
+        } else {
+            Err(answer["error"].take())
+        })
+    }
+
+    /// Records a punch, and gives back its number.
+    pub fn punch(&mut self, pin: &str, time: &str) -> i64 {
+        let done = self.call("punch", json!({"pin": pin, "time": time, "verify": 1}));
+        done.unwrap()["seq"].as_i64().unwrap()
+    }
+
+    /// Sends a line, whatever it is.
+    pub fn send(&mut self, line: &[u8]) -> std::io::Result<()> {
+        let mut bytes = line.to_vec();
+        bytes.push(b'\n');
+        self.reader.get_mut().write_all(&bytes)
+    }
+
+    /// The next line, `None` when the connection is closed.
+    pub fn receive(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        match self.reader.read_line(&mut line) {
+            Ok(amount) if amount > 0 && line.ends_with('\n') => {
+                Some(serde_json::from_str(&line).unwrap())
+            }
+            _ => None,
+        }
+    }
+
+    /// The socket itself.
+    pub fn stream(&mut self) -> &mut UnixStream {
+        self.reader.get_mut()
+    }
+}
+
+/// The nth second of a made-up day.
+pub fn second(nth: u32) -> String {
+    format!("2026-11-02 {:02}:{:02}:{:02}", nth / 3600, nth / 60 % 60, nth % 60)
+}
+
+/// The targets of all requests for an exchange, as the emulator names it.
+pub fn targets(server: &Emulator, exchange: &str) -> Vec<String> {
+    let seen = server.requests();
+    seen.into_iter().filter(|seen| seen.exchange == exchange).map(|seen| seen.target).collect()
+}

@@ -1,0 +1,17 @@
+//! The terminal against the strict server: real processes, real sockets, real files.
+//!
+//! Each test starts `punchd` in a directory of its own and the emulator in this process.
+
+#![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
+
+mod harness;
+
+mod bad_server;
+mod commands;
+mod drivers;
+mod killed;
+mod never_deaf;
+mod session;
+mod start;
+mod tls;
+mod upload;

@@ -1,0 +1,87 @@
+//! Drivers are served while the server hangs and while its name is looked up.
+
+use std::time::{Duration, Instant};
+
+use iclock_emulator::{Act, Emulator, Fault, On};
+use serde_json::json;
+
+use crate::harness::{PATIENCE, Terminal, second, server};
+
+const PUNCHES: u32 = 200;
+
+/// Records punches one after the other; how long each waited for its answer.
+fn latencies(terminal: &Terminal) -> Vec<Duration> {
+    let mut driver = terminal.driver();
+    let mut waits: Vec<Duration> = (0..PUNCHES)
+        .map(|nth| {
+            let started = Instant::now();
+            driver.punch(&format!("{}", 1000 + nth), &second(nth));
+            started.elapsed()
+        })
+        .collect();
+    waits.sort();
+    waits
+}
+
+fn print(name: &str, waits: &[Duration], healthy: &[Duration]) {
+    let at = |waits: &[Duration], part: f64| waits[(waits.len() as f64 * part) as usize];
+    let ratio = at(waits, 0.99).as_secs_f64() / at(healthy, 0.99).as_secs_f64();
+    println!(
+        "{name}: p50 {:?}, p99 {:?}; with a healthy server p50 {:?}, p99 {:?}: p99 is {ratio:.2} times that",
+        at(waits, 0.5),
+        at(waits, 0.99),
+        at(healthy, 0.5),
+        at(healthy, 0.99),
+    );
+}
+
+fn healthy() -> Vec<Duration> {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    terminal.wait_until_online();
+    latencies(&terminal)
+}
+
+fn all_arrive(server: &Emulator) {
+    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == PUNCHES as usize));
+}
+
+#[test]
+fn a_server_that_never_answers_delays_no_punch() {
+    let healthy = healthy();
+    let server = server();
+    let terminal = Terminal::start(&server, "[timeouts]\nanswer = 600\nretry = 1");
+    terminal.wait_until_online();
+    server.fault(Fault::new(On::any(), Act::Stall { ms: None }).always());
+    // The terminal is in the middle of an exchange from here to the end.
+    terminal.driver().call("punch", json!({"pin": "1", "time": "2026-11-01 00:00:00"})).unwrap();
+    std::thread::sleep(Duration::from_millis(1200));
+    let waits = latencies(&terminal);
+    print("a server that never answers", &waits, &healthy);
+    assert_eq!(terminal.status()["streams"]["punches"]["pending"], PUNCHES + 1);
+    server.clear_faults();
+    server.release_stalled();
+    assert!(
+        server.wait_until(PATIENCE, |received| received.attlog().len() == PUNCHES as usize + 1)
+    );
+}
+
+#[test]
+fn a_name_that_cannot_be_resolved_delays_no_punch() {
+    let healthy = healthy();
+    let server = server();
+    // A name of the reserved domain: nobody ever resolves it.
+    let mut terminal = Terminal::prepare("http://terminal-server.invalid:8081", "");
+    terminal.run();
+    let waits = latencies(&terminal);
+    print("a name that cannot be resolved", &waits, &healthy);
+    let status = terminal.wait_for("in trouble", |status| !status["trouble"].is_null());
+    let words = status["trouble"].as_str().unwrap();
+    assert!(words.contains("resolved") && words.contains("DNS"), "{words}");
+    assert_eq!(status["streams"]["punches"]["pending"], PUNCHES);
+    // Given a name that can be, everything arrives.
+    terminal.configure(&server.url().replace("127.0.0.1", "localhost"), "");
+    terminal.signal("HUP");
+    all_arrive(&server);
+    assert!(server.attlog().iter().all(|row| row.times == 1));
+}

@@ -1,0 +1,186 @@
+//! Starting: what cannot work is said at once, with an exit code; a damaged store is left
+//! alone until somebody asks.
+
+use std::fs;
+
+use crate::harness::{PATIENCE, Terminal, second, server};
+
+fn words(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_configuration_that_cannot_work_is_refused_with_its_place() {
+    let terminal = Terminal::prepare("http://127.0.0.1:1", "");
+    for (text, word) in [
+        ("server = \"http://h\"", "serial"),
+        ("server = \"http://h\"\nserial = \"S\"\ncolour = 1", "line 3, column 1"),
+        ("server = \"ftp://h\"\nserial = \"S\"", "line 1"),
+        ("server = \"http://h\"\nserial = \"a b\"", "line 2"),
+        ("server = \"http://h\"\nserial = \"S\"\n[timeouts]\nconnect = 0", "connect"),
+        ("server = \"https://h\"\nserial = \"S\"\n[tls]\nca = \"/no/such.pem\"", "/no/such.pem"),
+        ("server = ", "line 1"),
+    ] {
+        fs::write(terminal.path("punchd.toml"), text).unwrap();
+        for command in ["check", "run"] {
+            let output = terminal.punchd(&[command]);
+            assert_eq!(output.status.code(), Some(78), "{text:?}: {}", words(&output));
+            assert!(
+                words(&output).contains(word) && words(&output).contains("punchd.toml")
+                    || word.starts_with('/'),
+                "{text:?}: {}",
+                words(&output)
+            );
+        }
+    }
+    fs::remove_file(terminal.path("punchd.toml")).unwrap();
+    let output = terminal.punchd(&["check"]);
+    assert_eq!(output.status.code(), Some(78));
+}
+
+#[test]
+fn a_configuration_that_can_work_is_called_good() {
+    let terminal = Terminal::prepare("http://127.0.0.1:1", "");
+    let output = terminal.punchd(&["check"]);
+    assert!(output.status.success(), "{}", words(&output));
+}
+
+#[test]
+fn the_configuration_that_ships_is_good() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/punchd.toml");
+    punchd::config::Config::load(std::path::Path::new(example)).unwrap();
+}
+
+#[test]
+fn the_command_line_helps() {
+    let terminal = Terminal::prepare("http://127.0.0.1:1", "");
+    for (arguments, code) in [
+        (&["--help"][..], 0),
+        (&["--version"], 0),
+        (&[], 64),
+        (&["fly"], 64),
+        (&["run", "--json"], 64),
+        (&["status"], 69),
+        (&["punch", "--pin", "1"], 69),
+    ] {
+        let output = terminal.punchd(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", words(&output));
+    }
+}
+
+#[test]
+fn a_damaged_store_is_refused_and_set_aside_only_on_request() {
+    let server = server();
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    type Damage<'a> = &'a dyn Fn(&mut Vec<u8>);
+    let damages: [Damage<'_>; 3] = [
+        &|bytes| *bytes = b"this was never a store of any kind, nor a database".repeat(100),
+        &|bytes| bytes[..16].fill(0),
+        &|bytes| bytes[1024..].fill(0xAA),
+    ];
+    for damage in damages {
+        let store = terminal.path("punchd.db");
+        terminal.run();
+        terminal.driver().punch("1001", &second(1));
+        assert_eq!(terminal.stop(), 0);
+        let mut bytes = fs::read(&store).unwrap();
+        damage(&mut bytes);
+        fs::write(&store, &bytes).unwrap();
+        let output = terminal.punchd(&["run"]);
+        assert_eq!(output.status.code(), Some(65), "{}", words(&output));
+        assert!(words(&output).contains("--set-aside-damaged-store"), "{}", words(&output));
+        assert_eq!(fs::read(&store).unwrap(), bytes, "the damaged store was touched");
+        // As asked: the old file stays, under another name, and the terminal works.
+        let mut child = terminal
+            .command(&["run", "--set-aside-damaged-store"])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        terminal.wait_until_socket();
+        terminal.driver().punch("1002", &second(2));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let kept = fs::read_dir(terminal.path("")).unwrap().filter_map(Result::ok).any(|file| {
+            file.file_name().to_string_lossy().starts_with("punchd.db.damaged-")
+                && fs::read(file.path()).unwrap() == bytes
+        });
+        assert!(kept, "the damaged store is gone");
+        for file in ["punchd.db", "punchd.db-wal"] {
+            let _ = fs::remove_file(terminal.path(file));
+        }
+    }
+}
+
+#[test]
+fn a_store_of_something_else_or_of_later_is_refused() {
+    let terminal = Terminal::prepare("http://127.0.0.1:1", "");
+    let db = rusqlite::Connection::open(terminal.path("punchd.db")).unwrap();
+    db.execute_batch("CREATE TABLE cheese (x); PRAGMA user_version = 1;").unwrap();
+    drop(db);
+    let output = terminal.punchd(&["run"]);
+    assert_eq!(output.status.code(), Some(65), "{}", words(&output));
+    assert!(words(&output).contains("other program"), "{}", words(&output));
+    fs::remove_file(terminal.path("punchd.db")).unwrap();
+    punchd::store::Store::open(&terminal.path("punchd.db")).unwrap();
+    let db = rusqlite::Connection::open(terminal.path("punchd.db")).unwrap();
+    db.execute_batch("PRAGMA user_version = 99;").unwrap();
+    drop(db);
+    let output = terminal.punchd(&["run"]);
+    assert_eq!(output.status.code(), Some(73), "{}", words(&output));
+    assert!(words(&output).contains("later"), "{}", words(&output));
+}
+
+#[test]
+fn a_store_that_cannot_be_made_or_is_in_use_is_said_plainly() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    let output = terminal.punchd(&["run"]);
+    assert_eq!(output.status.code(), Some(73), "{}", words(&output));
+    assert!(words(&output).contains("in use"), "{}", words(&output));
+    let elsewhere = Terminal::prepare(&server.url(), "");
+    let text = fs::read_to_string(elsewhere.path("punchd.toml")).unwrap();
+    fs::write(elsewhere.path("punchd.toml"), text.replace("punchd.db", "no/such/place.db"))
+        .unwrap();
+    let output = elsewhere.punchd(&["run"]);
+    assert_eq!(output.status.code(), Some(73), "{}", words(&output));
+    assert!(words(&output).contains("place.db"), "{}", words(&output));
+}
+
+#[test]
+fn term_stops_cleanly_also_in_the_middle_of_an_exchange() {
+    let server = server();
+    server.fault(
+        iclock_emulator::Fault::new(
+            iclock_emulator::On::poll(),
+            iclock_emulator::Act::Stall { ms: None },
+        )
+        .always(),
+    );
+    let mut terminal = Terminal::start(&server, "");
+    assert!(server.wait_until(PATIENCE, |received| {
+        received.requests().any(|seen| seen.exchange == "handshake")
+    }));
+    let started = std::time::Instant::now();
+    assert_eq!(terminal.stop(), 0);
+    assert!(started.elapsed() < std::time::Duration::from_secs(5));
+    assert!(!terminal.path("run/driver.sock").exists());
+    assert!(terminal.log().ends_with("stopped\n"), "{}", terminal.log());
+}
+
+#[test]
+fn an_idle_terminal_wakes_only_to_poll() {
+    let server = server();
+    server.set_option("Delay", "2");
+    let terminal = Terminal::start(&server, "");
+    terminal.wait_until_online();
+    let polls = || server.requests().iter().filter(|seen| seen.exchange == "poll").count() as u64;
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let (woken, polled) = (terminal.proc("status", "voluntary_ctxt_switches"), polls());
+    std::thread::sleep(std::time::Duration::from_secs(8));
+    let (woken, polled) =
+        (terminal.proc("status", "voluntary_ctxt_switches") - woken, polls() - polled);
+    // A poll waits for the connection, for the answer, and for the next poll; the rest is
+    // what the machine's other work adds.
+    assert!((3..=5).contains(&polled), "{polled} polls");
+    assert!(woken <= polled * 8, "{woken} wake-ups for {polled} polls");
+}

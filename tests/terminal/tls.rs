@@ -1,0 +1,55 @@
+//! HTTPS with a private authority, and what is said when trust is missing.
+
+use iclock_emulator::{Settings, Tls, private_ca};
+
+use crate::harness::{PATIENCE, Terminal, second, server, server_with};
+
+#[test]
+fn punches_go_over_plain_http() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    terminal.driver().punch("1001", &second(1));
+    assert!(server.url().starts_with("http://"));
+    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    server.assert_strict();
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn punches_go_over_https_with_a_private_authority() {
+    let ca = private_ca().unwrap();
+    let tls = Tls { certificates: ca.certificate.clone(), key: ca.key.clone() };
+    let server = server_with(Settings { tls: Some(tls), ..Settings::default() });
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    let file = terminal.path("ca.pem");
+    std::fs::write(&file, &ca.ca).unwrap();
+    terminal.configure(&server.url(), &format!("[tls]\nca = \"{}\"", file.display()));
+    terminal.run();
+    let mut driver = terminal.driver();
+    for nth in 0..200 {
+        driver.punch("1001", &second(nth));
+    }
+    let id = server.queue("INFO");
+    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 200
+        && received.reply(&id).is_some()));
+    assert!(server.attlog().iter().all(|row| row.times == 1));
+    server.assert_strict();
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_server_without_our_trust_gets_nothing() {
+    let (ours, theirs) = (private_ca().unwrap(), private_ca().unwrap());
+    let tls = Tls { certificates: theirs.certificate.clone(), key: theirs.key.clone() };
+    let server = server_with(Settings { tls: Some(tls), ..Settings::default() });
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    let file = terminal.path("ca.pem");
+    std::fs::write(&file, &ours.ca).unwrap();
+    terminal.configure(&server.url(), &format!("[tls]\nca = \"{}\"", file.display()));
+    terminal.run();
+    terminal.driver().punch("1001", &second(1));
+    let status = terminal.wait_for("in trouble", |status| !status["trouble"].is_null());
+    assert!(status["trouble"].as_str().unwrap().contains("[tls]"), "{status:#}");
+    assert_eq!(status["streams"]["punches"]["pending"], 1);
+    assert!(server.requests().is_empty());
+}
