@@ -89,15 +89,15 @@ fn kills(count: u32) {
     });
 
     // Commands whose effect can be counted: the server makes a user, the keypad renames them
-    // once the command is answered, and the server sends the command again, twice. Carried
-    // out a second time, it would undo the renaming.
+    // once the command is answered, and the server sends the command again, twice, at the end.
+    // Carried out a second time, it would undo the renaming.
     let mut dice = Dice(7);
+    let text = |pin: &str| format!("DATA UPDATE USERINFO PIN={pin}\tName=Server");
     let mut commands = Vec::new();
     let mut renamed = BTreeSet::new();
     for nth in 0..count {
         for pin in [format!("a{nth}"), format!("b{nth}")] {
-            let text = format!("DATA UPDATE USERINFO PIN={pin}\tName=Server");
-            server.queue_repeated(&pin, &text, Repeat::Times(3));
+            server.queue_repeated(&pin, &text(&pin), Repeat::UntilAnswered);
             commands.push(pin);
         }
         std::thread::sleep(Duration::from_millis(dice.roll(150)));
@@ -105,14 +105,14 @@ fn kills(count: u32) {
         terminal.run();
         rename(&server, &terminal, &commands, &mut renamed);
     }
-    let all_answered = |received: &Received| {
-        commands.iter().all(|id| received.reply(id).is_some_and(|reply| reply.times >= 3))
-    };
-    let answered_once =
-        |received: &Received| commands.iter().all(|id| received.reply(id).is_some());
-    assert!(server.wait_until(PATIENCE, answered_once));
-    rename(&server, &terminal, &commands, &mut renamed);
+    let all_answered = |received: &Received| commands.iter().all(|id| received.reply(id).is_some());
     assert!(server.wait_until(PATIENCE, all_answered));
+    rename(&server, &terminal, &commands, &mut renamed);
+    for pin in &commands {
+        server.queue_repeated(pin, &text(pin), Repeat::Times(2));
+    }
+    let last = server.queue("INFO");
+    assert!(server.wait_until(PATIENCE, |received| received.reply(&last).is_some()));
     stop.store(true, Ordering::Relaxed);
     sensor.join().unwrap();
     terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);
