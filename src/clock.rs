@@ -130,6 +130,7 @@ impl Clock for SystemClock {
             let now = Timespec { tv_sec: utc, tv_nsec: 0 };
             match clock_settime(ClockId::Realtime, now) {
                 Ok(()) => {
+                    self.shift.set(0);
                     log::info!("clock set to the server's, it was off by {off} s");
                     return;
                 }

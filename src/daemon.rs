@@ -48,6 +48,7 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
         &config.run_dir,
         &config.serial,
         config.language,
+        config.limits.users,
         Rc::clone(&store),
         Rc::clone(&clock) as Rc<dyn Clock>,
         Rc::clone(&status),

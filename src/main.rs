@@ -1,5 +1,6 @@
 //! The command line of `punchd`.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -83,20 +84,23 @@ fn obey(config: &Path, command: Command) -> Result<(), Failure> {
         Command::Check => check(config),
         Command::Status { json } => {
             let report = ask(config, "status", Map::new())?;
-            if json {
-                println!("{report:#}")
+            say(&if json {
+                format!(
+                    "{report:#}
+"
+                )
             } else {
-                print!("{}", status::describe(&report))
-            }
+                status::describe(&report)
+            });
             Ok(())
         }
         Command::Punch(punch) => {
             let recorded = ask(config, "punch", punch)?;
-            println!("recorded as number {}", recorded["seq"]);
+            say(&format!("recorded as number {}\n", recorded["seq"]));
             Ok(())
         }
         Command::Say(text) => {
-            print!("{text}");
+            say(&text);
             Ok(())
         }
     }
@@ -112,6 +116,11 @@ fn stopped(stop: Stop) -> Failure {
     Failure { words, code }
 }
 
+/// Prints, also into a pipe whose reader has gone.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
 fn load(path: &Path) -> Result<Config, Failure> {
     Config::load(path).map_err(|error| Failure { words: error.to_string(), code: CONFIG })
 }
@@ -120,7 +129,7 @@ fn check(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
     punchd::uplink::Server::new(&daemon::settings(&config))
         .map_err(|words| Failure { words: format!("{}: {words}", path.display()), code: CONFIG })?;
-    println!("{}: terminal {} of {}", path.display(), config.serial, config.server);
+    say(&format!("{}: terminal {} of {}\n", path.display(), config.serial, config.server));
     Ok(())
 }
 

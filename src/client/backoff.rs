@@ -36,6 +36,11 @@ impl Backoff {
         self.failures > 0
     }
 
+    /// Failures since the last success.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Whether the trouble is not the one of the last time.
     pub(super) fn is_news(&mut self, words: &str) -> bool {
         let news = self.words != words;

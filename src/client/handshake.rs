@@ -29,6 +29,7 @@ impl<U: Uplink> Client<U> {
             target = target.with("pushcommkey", &self.settings.comm_key);
         }
         let mut response = self.get(&target)?;
+        let head_at = self.clock.monotonic();
         if response.status != 200 {
             let body = response.read_up_to(ack::ANSWER_BYTES)?;
             return Err(Trouble::Refused(ack::refusal(response.status, &body)));
@@ -62,7 +63,7 @@ impl<U: Uplink> Client<U> {
                 self.options.delay
             );
         }
-        self.heed_date(&response)?;
+        self.heed_date(&response, head_at)?;
         Ok(())
     }
 
@@ -108,13 +109,19 @@ impl<U: Uplink> Client<U> {
 
     /// Sets the clock by the `Date` of a fresh reply, unless the server's idea of the zone
     /// makes no sense. Rows that waited for the clock then get their time.
-    pub(super) fn heed_date(&mut self, response: &Response) -> Result<(), StoreError> {
+    /// `head_at`: when the head of the reply was there; its body may have taken minutes since.
+    pub(super) fn heed_date(
+        &mut self,
+        response: &Response,
+        head_at: Duration,
+    ) -> Result<(), StoreError> {
         if let Some(date) = response.date
             && date >= FLOOR
             && response.took < FRESH
             && self.options.time_zone != Given::Nonsense
         {
-            self.clock.set(date);
+            let since = self.clock.monotonic().saturating_sub(head_at);
+            self.clock.set(date + since.as_secs() as i64);
         }
         let now = self.clock.local();
         self.status.update(|connection| connection.clock_set = now.is_some());
@@ -183,6 +190,8 @@ impl<U: Uplink> Client<U> {
             && !self.store.is_sending_again(table)?
         {
             again(stamp)?;
+            // To be believed once more, it has to prove itself once more.
+            (known.proof, known.proven) = (0, false);
         }
         Ok(known)
     }

@@ -78,6 +78,7 @@ pub struct Client<U> {
 enum Activity {
     Handshake,
     Replies,
+    RefusedReplies,
     Upload(Table),
     Query,
     Poll,
@@ -117,6 +118,8 @@ impl From<StoreError> for Trouble {
 
 /// Longest pause after a failure in seconds, unless the server asks for longer.
 const LONGEST_PAUSE: u32 = 900;
+/// How often the rows of a query are offered that the server refuses.
+const MOST_REFUSALS: u32 = 5;
 
 impl<U: Uplink> Client<U> {
     /// A client that has not spoken to its server yet.
@@ -154,11 +157,16 @@ impl<U: Uplink> Client<U> {
 
     /// Does the next exchange that is due.
     pub fn step(&mut self) -> Next {
-        match self.due() {
+        let due = self.due();
+        if due.is_ok() && self.backoffs.remove(&Activity::Store).is_some() {
+            self.went_well(Activity::Store);
+        }
+        match due {
             Ok(Due::Exchange(activity)) => {
                 let done = match activity {
                     Activity::Handshake => self.handshake(),
                     Activity::Replies => self.send_replies(),
+                    Activity::RefusedReplies => self.send_refused_reply(),
                     Activity::Upload(table) => self.upload(table),
                     Activity::Query => self.answer_query(),
                     Activity::Poll => self.poll(),
@@ -185,7 +193,7 @@ impl<U: Uplink> Client<U> {
             until = until.min(at.max(now));
             at <= now
         };
-        use Activity::{Handshake, Poll, Query, Replies, Upload};
+        use Activity::{Handshake, Poll, Query, RefusedReplies, Replies, Upload};
         if !self.online {
             let due = may(Handshake, Duration::ZERO);
             return Ok(if due { Due::Exchange(Handshake) } else { Due::Nothing(until) });
@@ -211,6 +219,9 @@ impl<U: Uplink> Client<U> {
                 return Ok(Due::Exchange(Upload(table)));
             }
         }
+        if self.store.has_refused_replies()? && may(RefusedReplies, Duration::ZERO) {
+            return Ok(Due::Exchange(RefusedReplies));
+        }
         Ok(Due::Nothing(until))
     }
 
@@ -222,21 +233,22 @@ impl<U: Uplink> Client<U> {
             Err(Trouble::Link(failure)) if failure.stopping => return,
             Err(trouble) => trouble,
         };
-        let (held, words) = match trouble {
+        let words = match trouble {
             Trouble::Link(failure) => {
                 self.online = false;
-                (Activity::Handshake, failure.words)
+                // The way itself gets a pause; the activity gets one of its own, that grows
+                // until it succeeds, so that the others have their turn after the handshake.
+                if activity != Activity::Handshake {
+                    self.hold_back(Activity::Handshake);
+                }
+                failure.words
             }
-            Trouble::Refused(words) => (activity, words),
-            Trouble::Store(error) => (activity, error.to_string()),
+            Trouble::Refused(words) => words,
+            Trouble::Store(error) => error.to_string(),
         };
-        let now = self.clock.monotonic();
-        let base = self.options.error_delay;
-        let backoff =
-            self.backoffs.entry(held).or_insert_with(|| Backoff::new(&self.settings.device.serial));
-        let pause = backoff.fail(now, base, LONGEST_PAUSE.max(base));
         let words = format!("{}: {words}", activity.name());
-        if backoff.is_news(&words) {
+        let pause = self.hold_back(activity);
+        if self.backoffs.get_mut(&activity).is_some_and(|backoff| backoff.is_news(&words)) {
             log::warn!("{words}; next try in {} s", pause.as_secs());
         }
         let at = self.clock.utc();
@@ -245,6 +257,18 @@ impl<U: Uplink> Client<U> {
             connection.online = online;
             connection.trouble = Some((words, at));
         });
+    }
+
+    /// Counts a failure of an activity; how long it pauses.
+    fn hold_back(&mut self, activity: Activity) -> Duration {
+        let (now, base) = (self.clock.monotonic(), self.options.error_delay);
+        let serial = &self.settings.device.serial;
+        let backoff = self.backoffs.entry(activity).or_insert_with(|| Backoff::new(serial));
+        backoff.fail(now, base, LONGEST_PAUSE.max(base))
+    }
+
+    fn has_failed_too_often(&self, activity: Activity) -> bool {
+        self.backoffs.get(&activity).is_some_and(|backoff| backoff.failures() >= MOST_REFUSALS)
     }
 
     fn went_well(&mut self, activity: Activity) {
@@ -310,6 +334,7 @@ impl Activity {
         match self {
             Self::Handshake => "connecting",
             Self::Replies => "sending results of commands",
+            Self::RefusedReplies => "sending a result that was refused",
             Self::Upload(Table::Attlog) => "uploading punches",
             Self::Upload(Table::Operlog) => "uploading operations and users",
             Self::Query => "answering a query",

@@ -11,6 +11,8 @@ use crate::uplink::{Failure, Response, Uplink};
 
 /// Bytes of a body that are looked at together: its commands share their commits.
 const PIECE: usize = 16 << 10;
+/// Most results that wait for the server before no more commands are taken.
+const MOST_WAITING: u64 = 200_000;
 
 impl<U: Uplink> Client<U> {
     pub(super) fn poll(&mut self) -> Result<(), Trouble> {
@@ -20,10 +22,12 @@ impl<U: Uplink> Client<U> {
             let body = response.read_up_to(ack::ANSWER_BYTES)?;
             return Err(Trouble::Refused(ack::refusal(response.status, &body)));
         }
+        self.heed_date(&response, self.clock.monotonic())?;
+        let asked_again = self.fragment.is_some();
         let list = self.read_list(&mut response)?;
         let first = list.others.first().map_or("", String::as_str).trim_start();
         let is_ok = first.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("OK"));
-        if list.commands == 0 && !is_ok {
+        if list.commands == 0 && !is_ok && self.fragment.is_none() {
             return Err(Trouble::Refused(ack::refusal(200, first.as_bytes())));
         }
         for line in list.others.iter().filter(|_| list.commands > 0) {
@@ -32,9 +36,10 @@ impl<U: Uplink> Client<U> {
                 line.chars().take(80).collect::<String>()
             );
         }
-        self.heed_date(&response)?;
-        // Where one command came there may be more; one that came before is no news.
-        let pause = if list.fresh > 0 { 0 } else { self.options.delay };
+        // Where one command came there may be more; one that came before is no news. What may
+        // have been cut off is asked for again at once, but only once.
+        let at_once = list.fresh > 0 || (self.fragment.is_some() && !asked_again);
+        let pause = if at_once { 0 } else { self.options.delay };
         self.poll_at = self.clock.monotonic() + Duration::from_secs(pause.into());
         Ok(())
     }
@@ -58,6 +63,12 @@ impl<U: Uplink> Client<U> {
             if amount == 0 {
                 return Ok(list);
             }
+            if self.store.replies_waiting()? > MOST_WAITING {
+                log::warn!(
+                    "the server sent more commands than can be kept; it is to send the rest again"
+                );
+                return Ok(list);
+            }
         }
     }
 
@@ -74,7 +85,6 @@ impl<U: Uplink> Client<U> {
             Line::Whole(bytes) if !framed && bytes.starts_with(b"C:") && earlier != Some(bytes) => {
                 log::debug!("the end of the command list may be cut off, asking again");
                 self.fragment = Some(bytes.clone());
-                self.poll_at = Duration::ZERO;
                 None
             }
             _ => Some(line),
@@ -102,11 +112,9 @@ impl<U: Uplink> Client<U> {
 }
 
 impl List {
-    /// Whether the body so far began as a server of this protocol begins one: with a
-    /// command, with options, or with OK. A web page that holds `C:1:…` is no command list.
+    /// Whether the body so far may be of the protocol: a web page that holds a line `C:1:…`
+    /// is no command list.
     fn is_of_the_protocol(&self) -> bool {
-        let Some(first) = self.others.first().filter(|_| self.commands == 0) else { return true };
-        let first = first.trim_start().to_ascii_uppercase();
-        first.starts_with("GET OPTION") || first.starts_with("OK")
+        self.others.first().is_none_or(|first| !first.trim_start().starts_with('<'))
     }
 }

@@ -1,6 +1,6 @@
 //! Answering queries (§12.4): the rows first, by the upload path, then the result.
 
-use super::{Client, Trouble};
+use super::{Activity, Client, Trouble};
 use crate::commands::query::ROWS_A_PACK;
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::codes::ReturnCode;
@@ -35,6 +35,14 @@ impl<U: Uplink> Client<U> {
         let answer = response.read_up_to(ack::ANSWER_BYTES)?;
         match ack::read(response.status, &answer) {
             Ack::Taken(_) => Ok(self.store.query_went(query.command, last)?),
+            Ack::Refused(words) if self.has_failed_too_often(Activity::Query) => {
+                log::warn!("query {} is given up, the server refuses its rows: {words}", query.id);
+                let store = &self.store;
+                Ok(store.atomically(|| {
+                    store.end_query(query.command)?;
+                    store.finish_command(query.command, ReturnCode::TIMED_OUT, &[])
+                })?)
+            }
             Ack::Refused(words) => Err(Trouble::Refused(words)),
         }
     }

@@ -1,8 +1,12 @@
 //! Sending the results of commands (§13).
+//!
+//! A batch that is refused is halved at once, until it goes or one reply is left: that one
+//! steps aside and is tried by itself from then on, so that it holds up no other.
 
 use super::{Client, Trouble};
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::reply::MOST_IN_ONE_POST;
+use crate::store::Due;
 use crate::uplink::Uplink;
 
 impl<U: Uplink> Client<U> {
@@ -14,27 +18,46 @@ impl<U: Uplink> Client<U> {
             true => 1,
             false => due.iter().take_while(|due| !due.reply.goes_alone()).count(),
         };
+        match self.post_replies(&due[..together])? {
+            Ok(()) => {
+                self.replies_at_once = (self.replies_at_once * 2).min(MOST_IN_ONE_POST);
+                Ok(())
+            }
+            Err(_) if together > 1 => {
+                self.replies_at_once = together / 2;
+                Ok(())
+            }
+            Err(words) => {
+                self.store.reply_refused(first.row)?;
+                Err(Trouble::Refused(words))
+            }
+        }
+    }
+
+    pub(super) fn send_refused_reply(&mut self) -> Result<(), Trouble> {
+        let Some(due) = self.store.refused_reply()? else { return Ok(()) };
+        let row = due.row;
+        self.post_replies(&[due])?.or_else(|words| {
+            self.store.reply_refused(row)?;
+            Err(Trouble::Refused(words))
+        })
+    }
+
+    /// Posts replies. The inner error holds the server's words, if it refused them.
+    fn post_replies(&mut self, due: &[Due]) -> Result<Result<(), String>, Trouble> {
         let mut body = Vec::new();
-        let mut rows = Vec::with_capacity(together);
-        for due in &due[..together] {
+        for due in due {
             due.reply.write(&mut body);
-            rows.push(due.row);
         }
         let mut response = self.post(&self.target("/iclock/devicecmd"), &body)?;
         let answer = response.read_up_to(ack::ANSWER_BYTES)?;
         match ack::read(response.status, &answer) {
             Ack::Taken(_) => {
-                self.replies_at_once = MOST_IN_ONE_POST;
-                Ok(self.store.replies_taken(&rows)?)
+                let rows: Vec<i64> = due.iter().map(|due| due.row).collect();
+                self.store.replies_taken(&rows)?;
+                Ok(Ok(()))
             }
-            // One at a time from now on, until one goes: the others go round the bad one.
-            Ack::Refused(words) => {
-                self.replies_at_once = 1;
-                if let [row] = rows[..] {
-                    self.store.reply_refused(row)?;
-                }
-                Err(Trouble::Refused(words))
-            }
+            Ack::Refused(words) => Ok(Err(words)),
         }
     }
 }

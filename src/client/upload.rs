@@ -6,11 +6,14 @@ use super::{Client, Trouble};
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::codes::Language;
 use crate::protocol::stream::{Stream, Table};
-use crate::store::{PendingRow, StoreError};
+use crate::store::{Pass, PendingRow, StoreError};
 use crate::uplink::Uplink;
 
 /// What field firmware sends at once, and what servers that read their socket once can read.
 const FIRST: Size = Size { rows: 62, bytes: 8 << 10 };
+
+/// Most rows in one request, whatever their size.
+const MOST_ROWS: usize = 4096;
 
 /// How much goes in one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +41,9 @@ impl Uploads {
 
     fn grow(&mut self, table: Table) {
         let size = self.size(table, usize::MAX);
-        if size.bytes < self.most_bytes {
-            self.sizes.insert(
-                table.name(),
-                Size { rows: size.rows * 2, bytes: (size.bytes * 2).min(self.most_bytes) },
-            );
-        }
+        let rows = (size.rows * 2).min(MOST_ROWS);
+        let bytes = (size.bytes * 2).min(self.most_bytes);
+        self.sizes.insert(table.name(), Size { rows, bytes });
     }
 
     fn shrink(&mut self, table: Table) {
@@ -90,7 +90,7 @@ impl<U: Uplink> Client<U> {
         let taken = &batch.rows[..body.used];
         if body.rows > 0 {
             let is_full = body.used < batch.rows.len() || batch.rows.len() == size.rows;
-            match self.deliver(table, taken, &body) {
+            match self.deliver(table, batch.pass, taken, &body) {
                 Ok(true) if is_full => self.uploads.grow(table),
                 Ok(_) => self.uploads.restore(table),
                 Err(trouble) => {
@@ -103,8 +103,19 @@ impl<U: Uplink> Client<U> {
     }
 
     /// Posts a body until the server took it. Whether it confirmed the count of rows.
-    fn deliver(&mut self, table: Table, rows: &[PendingRow], body: &Body) -> Result<bool, Trouble> {
-        let stamp = rows.last().map_or(0, |row| row.seq);
+    fn deliver(
+        &mut self,
+        table: Table,
+        pass: Pass,
+        rows: &[PendingRow],
+        body: &Body,
+    ) -> Result<bool, Trouble> {
+        let last = rows.last().map_or(0, |row| row.seq);
+        // New rows never set a table's stamp back: a kind that was held up may come late.
+        let stamp = match pass {
+            Pass::New => last.max(self.store.acknowledged(table)?),
+            Pass::Again => last,
+        };
         let target = self.target("/iclock/cdata").with("table", table.name()).with("Stamp", stamp);
         let mut sent_before = false;
         loop {

@@ -51,6 +51,15 @@ pub struct Notes {
     pub option_set: bool,
 }
 
+impl Notes {
+    fn add(&mut self, other: Self) {
+        self.fresh += other.fresh;
+        self.handshake |= other.handshake;
+        self.upload |= other.upload;
+        self.option_set |= other.option_set;
+    }
+}
+
 /// How a command ended.
 enum End {
     /// With a code, and what follows `CMD=…` in the reply.
@@ -73,6 +82,28 @@ impl Executor<'_> {
     /// # Errors
     /// If the store fails: then none of the piece has happened.
     pub fn run(&mut self, lines: &[Line]) -> Result<Notes, StoreError> {
+        // Where one was cut off before, each runs by itself: if that one makes the program
+        // fall over, its neighbours are not counted as tried.
+        if lines.len() > 1 && self.any_was_cut_off(lines)? {
+            let mut notes = Notes::default();
+            for line in lines {
+                notes.add(self.run_together(std::slice::from_ref(line))?);
+            }
+            return Ok(notes);
+        }
+        self.run_together(lines)
+    }
+
+    fn any_was_cut_off(&self, lines: &[Line]) -> Result<bool, StoreError> {
+        for Line::Whole(bytes) | Line::Overlong(bytes) in lines {
+            if self.store.is_unfinished(&digest(bytes))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn run_together(&mut self, lines: &[Line]) -> Result<Notes, StoreError> {
         let todo = self.store.atomically(|| self.begin(lines))?;
         let mut notes = Notes { fresh: todo.len(), ..Notes::default() };
         let store = self.store;

@@ -8,6 +8,8 @@ use crate::store::StoreError;
 
 /// Most options that are kept.
 const MOST_OPTIONS: usize = 500;
+/// Most bytes of all options together.
+const MOST_BYTES: usize = 64 << 10;
 /// Longest value of an option in characters.
 const LONGEST_VALUE: usize = 1000;
 /// What is counted or comes from the configuration, and cannot be set from outside.
@@ -29,11 +31,13 @@ impl Executor<'_> {
             Ok(pair) => pair,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let is_new = self.store.option(&key)?.is_none();
-        if is_new && self.store.options()?.len() >= MOST_OPTIONS {
+        let others: Vec<_> = self.store.options()?;
+        let others = others.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(&key));
+        let bytes: usize = others.clone().map(|(name, value)| name.len() + value.len()).sum();
+        if others.count() >= MOST_OPTIONS || bytes + value.len() > MOST_BYTES {
             return Ok(Err(Refusal::new(
                 ReturnCode::CAPACITY,
-                format!("{MOST_OPTIONS} options are set already"),
+                format!("{MOST_OPTIONS} options or {MOST_BYTES} bytes of them are set already"),
             )));
         }
         self.store.set_option(&key, &value)?;

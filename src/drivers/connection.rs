@@ -10,7 +10,7 @@ use super::rpc::Fault;
 /// Longest line a driver may send, in bytes.
 pub(super) const LONGEST_LINE: usize = 64 << 10;
 /// Bytes read of one driver before the next has its turn.
-const A_TURN: usize = 16 << 10;
+const A_TURN: usize = 4 << 10;
 
 /// A connected driver.
 pub(super) struct Connection {

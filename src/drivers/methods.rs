@@ -19,6 +19,8 @@ use crate::store::{Moment, NewOperation, NewPunch, Origin, Store, StoreError};
 const PROTOCOL: u64 = 1;
 /// The ways of verification of App. 7.
 const HIGHEST_VERIFY: u64 = 28;
+/// The error code for a table that is full (the store's own is another: −1001).
+const FULL: i64 = -1006;
 /// What a user has, by the protocol's names in lower case.
 const USER_FIELDS: [&str; 9] =
     ["pin", "name", "pri", "passwd", "card", "grp", "tz", "verify", "vicecard"];
@@ -27,6 +29,7 @@ const USER_FIELDS: [&str; 9] =
 pub(super) struct Methods {
     serial: String,
     language: Language,
+    most_users: u64,
     store: Rc<Store>,
     clock: Rc<dyn Clock>,
     status: Rc<Status>,
@@ -36,11 +39,12 @@ impl Methods {
     pub(super) fn new(
         serial: &str,
         language: Language,
+        most_users: u64,
         store: Rc<Store>,
         clock: Rc<dyn Clock>,
         status: Rc<Status>,
     ) -> Self {
-        Self { serial: serial.to_owned(), language, store, clock, status }
+        Self { serial: serial.to_owned(), language, most_users, store, clock, status }
     }
 
     /// Does what a call asks for. Methods that write run inside a transaction of the caller.
@@ -51,7 +55,7 @@ impl Methods {
             "operation" => self.operation(&call.params),
             "user.get" => self.user_get(&call.params),
             "user.put" => self.user_put(&call.params),
-            "status" => self.status.report(&self.store).map_err(|error| Fault::storage(&error)),
+            "status" => Ok(self.status.report(&self.store)?),
             other => Err(Fault::unknown_method(other)),
         }
     }
@@ -97,7 +101,7 @@ impl Methods {
     }
 
     fn recorded(&self, seq: Result<i64, StoreError>) -> Result<Value, Fault> {
-        let seq = seq.map_err(|error| Fault::storage(&error))?;
+        let seq = seq?;
         reactor::note();
         Ok(json!({"seq": seq}))
     }
@@ -125,7 +129,7 @@ impl Methods {
             (None, Some(card)) => self.store.user_by_card(card.trim_start_matches('0')),
             (None, None) => return Err(Params::complain("pin", "is missing, and so is card")),
         };
-        let user = found.map_err(|error| Fault::storage(&error))?;
+        let user = found?;
         Ok(user.map_or(Value::Null, |user| describe(&user)))
     }
 
@@ -136,8 +140,16 @@ impl Methods {
             pairs.extend(params.text(key)?.map(|value| (key.to_owned(), value)));
         }
         let change = UserChange::from_fields(&Fields::from_pairs(pairs), self.language)?;
-        let known = self.store.user(&change.pin).map_err(|error| Fault::storage(&error))?;
-        let mut user = known.unwrap_or_else(|| User::new(change.pin.clone()));
+        let mut user = match self.store.user(&change.pin)? {
+            Some(user) => user,
+            None if self.store.users()? >= self.most_users => {
+                return Err(Fault::new(
+                    FULL,
+                    format!("there are {} users already", self.most_users),
+                ));
+            }
+            None => User::new(change.pin.clone()),
+        };
         change.apply(&mut user);
         self.recorded(self.store.put_user(&user, Origin::Terminal))
     }

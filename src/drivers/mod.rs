@@ -15,6 +15,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 
@@ -22,7 +23,7 @@ use crate::clock::Clock;
 use crate::protocol::codes::Language;
 use crate::reactor::Served;
 use crate::status::Status;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use connection::Connection;
 use methods::Methods;
 use rpc::{Call, Fault};
@@ -36,6 +37,8 @@ const SOCKET_MODE: u32 = 0o660;
 pub struct Drivers {
     path: PathBuf,
     listener: UnixListener,
+    /// Set when nobody can be let in for want of something.
+    accept_after: Option<Instant>,
     connections: Vec<Connection>,
     methods: Methods,
     store: Rc<Store>,
@@ -55,6 +58,7 @@ impl Drivers {
         run_dir: &Path,
         serial: &str,
         language: Language,
+        most_users: u64,
         store: Rc<Store>,
         clock: Rc<dyn Clock>,
         status: Rc<Status>,
@@ -63,8 +67,8 @@ impl Drivers {
         let listener = listen(run_dir, &path).map_err(|error| {
             format!("cannot open the driver socket {}: {error}", path.display())
         })?;
-        let methods = Methods::new(serial, language, Rc::clone(&store), clock, status);
-        Ok(Self { path, listener, connections: Vec::new(), methods, store })
+        let methods = Methods::new(serial, language, most_users, Rc::clone(&store), clock, status);
+        Ok(Self { path, listener, accept_after: None, connections: Vec::new(), methods, store })
     }
 
     fn accept(&mut self) {
@@ -74,7 +78,9 @@ impl Drivers {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    log::warn!("a driver could not connect: {error}");
+                    // Out of descriptors, say: the socket would stay ready, and we awake.
+                    log::warn!("no driver can connect for a second: {error}");
+                    self.accept_after = Some(Instant::now() + Duration::from_secs(1));
                     return;
                 }
             }
@@ -119,22 +125,27 @@ impl Drivers {
         self.connections.retain(|connection| !connection.is_over());
     }
 
+    /// The answers to one turn. If the store fails, nothing of the turn was recorded, and
+    /// every call that wanted to record something hears so.
     fn answers(&mut self, turn: Vec<(usize, Result<Call, Fault>)>) -> Vec<(usize, Option<String>)> {
         let writes = turn.iter().any(|(_, call)| call.as_ref().is_ok_and(Call::writes));
         let (methods, connections) = (&mut self.methods, &mut self.connections);
         let mut run = |(nth, call): &(usize, Result<Call, Fault>)| match call {
-            Ok(call) => call.answer(methods.run(call, &mut connections[*nth])),
-            Err(fault) => Some(fault.answer()),
+            Ok(call) => match methods.run(call, &mut connections[*nth]) {
+                Err(fault) if fault.is_of_the_store() => Err(fault),
+                result => Ok(call.answer(result)),
+            },
+            Err(fault) => Ok(Some(fault.answer())),
         };
-        let done = if writes {
-            self.store.atomically(|| Ok::<_, StoreError>(turn.iter().map(&mut run).collect()))
+        let done: Result<Vec<_>, Fault> = if writes {
+            self.store.atomically(|| turn.iter().map(&mut run).collect())
         } else {
-            Ok(turn.iter().map(&mut run).collect::<Vec<_>>())
+            turn.iter().map(&mut run).collect()
         };
-        let answers = done.unwrap_or_else(|error| {
-            log::error!("nothing could be recorded: {error}");
+        let answers = done.unwrap_or_else(|failure| {
+            log::error!("nothing could be recorded: {}", failure.message());
             let failed = |(_, call): &(usize, Result<Call, Fault>)| match call {
-                Ok(call) => call.answer(Err(Fault::storage(&error))),
+                Ok(call) => call.answer(Err(failure.clone())),
                 Err(fault) => Some(fault.answer()),
             };
             turn.iter().map(failed).collect()
@@ -160,7 +171,9 @@ fn listen(run_dir: &Path, path: &Path) -> io::Result<UnixListener> {
 
 impl Served for Drivers {
     fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
-        fds.push(PollFd::new(&self.listener, PollFlags::IN));
+        let rests = self.accept_after.is_some_and(|at| Instant::now() < at);
+        let interest = if rests { PollFlags::empty() } else { PollFlags::IN };
+        fds.push(PollFd::new(&self.listener, interest));
         for connection in &self.connections {
             fds.push(PollFd::new(connection.stream(), connection.interest()));
         }

@@ -11,6 +11,9 @@ use crate::protocol::fields::Refusal;
 use crate::protocol::record::Invalid;
 use crate::store::StoreError;
 
+/// The error code for a store that fails, as App. 1 has it for want of room.
+const STORAGE: i64 = -1001;
+
 /// A call of a driver.
 pub(super) struct Call {
     /// `None` for a notification, which gets no answer.
@@ -20,7 +23,7 @@ pub(super) struct Call {
 }
 
 /// Why a call was refused.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Fault {
     code: i64,
     message: String,
@@ -89,9 +92,13 @@ impl Fault {
         Self::new(-32600, format!("a line is at most {longest} bytes long"))
     }
 
-    /// The store could not keep it: nothing was recorded.
-    pub(super) fn storage(error: &StoreError) -> Self {
-        Self::new(-1001, format!("not recorded: {error}"))
+    /// Whether the store failed.
+    pub(super) fn is_of_the_store(&self) -> bool {
+        self.code == STORAGE
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
     }
 
     fn field(field: &'static str, why: impl std::fmt::Display) -> Self {
@@ -104,6 +111,13 @@ impl Fault {
             error["data"] = json!({"field": field});
         }
         json!({"jsonrpc": "2.0", "id": self.id, "error": error}).to_string()
+    }
+}
+
+/// The store could not keep it: nothing was recorded.
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::new(STORAGE, format!("not recorded: {error}"))
     }
 }
 
@@ -179,6 +193,8 @@ fn exchange(socket: &Path, request: &str) -> io::Result<String> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     writeln!(stream, "{request}")?;
     let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer)?;
+    if BufReader::new(stream).read_line(&mut answer)? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     Ok(answer)
 }

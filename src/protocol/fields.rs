@@ -38,22 +38,31 @@ impl Refusal {
 }
 
 impl Fields {
-    /// Splits a record whose keys are among `known` (other keys are kept aside, unread).
+    /// Splits a record whose keys are among `known`; other keys are passed over.
     ///
     /// A record with blanks in place of TABs is refused: taken literally, everything after
     /// the first field would end up in its value.
     pub fn parse(record: &[u8], known: &[&str], language: Language) -> Result<Self, Refusal> {
         let mut fields = Self::default();
-        for part in record.split(|&byte| byte == b'\t') {
+        for (nth, part) in record.split(|&byte| byte == b'\t').enumerate() {
+            if nth == MOST_FIELDS {
+                return Err(Refusal::parameter(format!(
+                    "there are more than {MOST_FIELDS} fields"
+                )));
+            }
             let part = text::decode(part, language)
                 .ok_or_else(|| Refusal::parameter("the record is neither UTF-8 nor GBK text"))?;
             if part.trim().is_empty() {
                 continue;
             }
             let Some((key, value)) = part.split_once('=') else {
+                let part = clip(&part);
                 return Err(Refusal::parameter(format!("{part:?} is not of the form key=value")));
             };
             let key = key.trim().to_ascii_lowercase();
+            if !known.iter().any(|name| name.eq_ignore_ascii_case(&key)) {
+                continue;
+            }
             if fields.get(&key).is_some() {
                 return Err(Refusal::parameter(format!("{key} stands twice")));
             }
@@ -91,10 +100,18 @@ impl Fields {
         match self.get(key).map(str::trim) {
             None | Some("") => Ok(None),
             Some(value) => value.parse().map(Some).map_err(|_| {
-                Refusal::field(key, format_args!("is not a number that fits: {value:?}"))
+                Refusal::field(key, format_args!("is not a number that fits: {:?}", clip(value)))
             }),
         }
     }
+}
+
+/// Most fields of a record; the document's longest has seventeen.
+const MOST_FIELDS: usize = 64;
+
+/// The beginning of a text, fit to be quoted.
+pub fn clip(text: &str) -> &str {
+    text.char_indices().nth(60).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Whether ` key=` stands inside a value.
@@ -109,7 +126,7 @@ fn holds_key(value: &str, key: &str) -> bool {
 mod tests {
     use super::*;
 
-    const KNOWN: [&str; 3] = ["PIN", "Name", "Pri"];
+    const KNOWN: [&str; 4] = ["PIN", "Name", "Pri", "TMP"];
 
     fn parse(record: &str) -> Result<Fields, Refusal> {
         Fields::parse(record.as_bytes(), &KNOWN, Language::ENGLISH)
@@ -117,7 +134,7 @@ mod tests {
 
     #[test]
     fn keys_are_found_in_any_case_and_values_kept_as_they_are() {
-        let fields = parse("pin=7\tNAME=Jo = Ann\tPri=\tTmp=QQ==").unwrap();
+        let fields = parse("pin=7\tNAME=Jo = Ann\tPri=\tTmp=QQ==\tNew=1").unwrap();
         assert_eq!(fields.required("pin"), Ok("7"));
         assert_eq!(fields.get("name"), Some("Jo = Ann"));
         assert_eq!(fields.number::<u8>("pri"), Ok(None));

@@ -108,18 +108,18 @@ pub fn read_handshake(lines: &[String], base: &ServerOptions) -> Handshake {
         return refused();
     }
     let mut options = base.clone();
-    let mut key = String::new();
+    // The document's own example wraps the value of TransFlag after its first word.
+    let mut is_wrapped = false;
     for line in &lines[1..] {
         match line.split_once('=') {
             Some((name, value)) => {
-                key = name.trim().to_ascii_lowercase();
-                options.set(&key, value.trim());
+                let (key, value) = (name.trim().to_ascii_lowercase(), value.trim());
+                options.set(&key, value);
+                is_wrapped = key == "transflag" && value.eq_ignore_ascii_case("TransData");
             }
-            // The document's own example wraps TransFlag's value after its first word.
-            None if key == "transflag" => {
-                let value = format!("TransData {}", line.trim());
-                options.set("transflag", &value);
-                key.clear();
+            None if is_wrapped => {
+                options.set("transflag", &format!("TransData {}", line.trim()));
+                is_wrapped = false;
             }
             None => {}
         }
@@ -290,6 +290,14 @@ mod tests {
         assert_eq!(options.push_options, ["FingerFunOn", "FaceFunOn"]);
         assert_eq!(options.max_post_size, Some(1_048_576));
         assert_eq!(options.others["supportping"], "1");
+    }
+
+    #[test]
+    fn a_final_ok_is_no_part_of_the_options() {
+        for flag in ["1111111111", "TransData AttLog\tOpLog"] {
+            let options = options(&format!("GET OPTION FROM: MADE01\nTransFlag={flag}\nOK"));
+            assert!(options.trans_flag.allows(crate::protocol::transflag::Kind::AttLog), "{flag}");
+        }
     }
 
     #[test]

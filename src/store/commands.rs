@@ -1,7 +1,7 @@
 //! The command journal: what was asked, what came of it, and what the server still has to
 //! be told. It makes the effect of a command happen once, however often it is sent.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::{Result, Store};
 use crate::protocol::codes::ReturnCode;
@@ -9,6 +9,11 @@ use crate::protocol::reply::Reply;
 
 /// How many answered commands are remembered, to know one that is sent again.
 const REMEMBERED: i64 = 10_000;
+
+/// Most bytes of content that are looked at together.
+const BYTES_AT_ONCE: usize = 64 << 10;
+/// Longest content that is kept once the server has it.
+const LONGEST_KEPT: usize = 1024;
 
 /// A command that was just looked up in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,28 +95,46 @@ impl Store {
         Ok(())
     }
 
-    /// The replies that wait, those first that were refused least often.
+    /// The replies that wait and were never refused alone, the oldest first.
     pub fn replies_due(&self, most: usize) -> Result<Vec<Due>> {
-        let sql = "SELECT row, id, name, code, rest FROM command WHERE due > 0 ORDER BY due, row LIMIT ?1";
-        let read = |row: &Row<'_>| {
-            let reply = Reply {
-                id: row.get(1)?,
-                name: row.get(2)?,
-                code: ReturnCode(row.get(3)?),
-                rest: row.get::<_, Option<_>>(4)?.unwrap_or_default(),
-            };
-            Ok(Due { row: row.get(0)?, reply })
-        };
-        let mut statement = self.db.prepare_cached(sql)?;
-        let due = statement.query_map([most as i64], read)?;
-        Ok(due.collect::<rusqlite::Result<_>>()?)
+        self.replies("due = 1 ORDER BY row", most)
     }
 
-    /// The server took these replies. The oldest of what is answered is forgotten.
+    /// The reply that was refused, the one least often.
+    pub fn refused_reply(&self) -> Result<Option<Due>> {
+        Ok(self.replies("due > 1 ORDER BY due, row", 1)?.pop())
+    }
+
+    /// Replies in an order, as many as `most` and as [`BYTES_AT_ONCE`] allow.
+    fn replies(&self, which: &str, most: usize) -> Result<Vec<Due>> {
+        let sql = format!(
+            "SELECT row, id, name, code, rest FROM command WHERE due > 0 AND {which} LIMIT ?1"
+        );
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let mut rows = statement.query([most as i64])?;
+        let (mut replies, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.next()? {
+            let rest: Vec<u8> = row.get::<_, Option<_>>(4)?.unwrap_or_default();
+            bytes += rest.len();
+            if bytes > BYTES_AT_ONCE && !replies.is_empty() {
+                break;
+            }
+            let code = ReturnCode(row.get(3)?);
+            let reply = Reply { id: row.get(1)?, name: row.get(2)?, code, rest };
+            replies.push(Due { row: row.get(0)?, reply });
+        }
+        Ok(replies)
+    }
+
+    /// The server took these replies. The oldest of what is answered is forgotten, and so is
+    /// long content: sent again, such a reply holds the code alone.
     pub fn replies_taken(&self, rows: &[i64]) -> Result<()> {
+        let taken = format!(
+            "UPDATE command SET due = 0, rest = iif(length(rest) > {LONGEST_KEPT}, NULL, rest) WHERE row = ?1"
+        );
         self.atomically(|| {
             for row in rows {
-                self.change("UPDATE command SET due = 0 WHERE row = ?1", *row)?;
+                self.change(&taken, *row)?;
             }
             self.change(
                 "DELETE FROM command WHERE due = 0 AND code IS NOT NULL
@@ -126,12 +149,24 @@ impl Store {
         self.change("UPDATE command SET due = due + 1 WHERE row = ?1", row)
     }
 
-    /// Whether replies wait for the server.
+    /// Whether replies wait that were never refused alone.
     pub fn has_replies(&self) -> Result<bool> {
-        Ok(self
-            .db
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM command WHERE due > 0)")?
-            .query_row([], |row| row.get(0))?)
+        self.exists("SELECT EXISTS (SELECT 1 FROM command WHERE due > 0 AND due = 1)")
+    }
+
+    /// Whether replies wait that were refused.
+    pub fn has_refused_replies(&self) -> Result<bool> {
+        self.exists("SELECT EXISTS (SELECT 1 FROM command WHERE due > 0 AND due > 1)")
+    }
+
+    /// Whether a command is known that never came to an end.
+    pub fn is_unfinished(&self, digest: &[u8; 16]) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM command WHERE digest = ?1 AND code IS NULL AND goes_on = 0)";
+        Ok(self.db.prepare_cached(sql)?.query_row([&digest[..]], |row| row.get(0))?)
+    }
+
+    fn exists(&self, sql: &str) -> Result<bool> {
+        Ok(self.db.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
     /// How many replies wait for the server.

@@ -162,8 +162,9 @@ impl Store {
             Stream::Users => format!("{column}, NULL, {}", source.columns),
             _ => source.columns.to_owned(),
         };
+        // `> 0` lets SQLite see that the partial index holds all there is to find.
         let sql = format!(
-            "SELECT {columns} FROM {} WHERE {column} > ?1 AND {column} <= ?2 ORDER BY {column} LIMIT ?3",
+            "SELECT {columns} FROM {} WHERE {column} > ?1 AND {column} > 0 AND {column} <= ?2 ORDER BY {column} LIMIT ?3",
             source.table
         );
         let mut statement = self.db.prepare_cached(&sql)?;
@@ -263,7 +264,7 @@ impl Store {
             let source = source(stream);
             let column = source.column(pass);
             let sql = format!(
-                "SELECT count(*) FROM {} WHERE {column} > ?1 AND {column} <= ?2",
+                "SELECT count(*) FROM {} WHERE {column} > ?1 AND {column} > 0 AND {column} <= ?2",
                 source.table
             );
             Ok(self.db.prepare_cached(&sql)?.query_row([after, until], |row| row.get(0))?)

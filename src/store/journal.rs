@@ -79,6 +79,7 @@ impl Store {
                 punch.workcode.as_str(),
                 held
             ])?;
+        self.counts.punches.set(self.counts.punches.get().map(|count| count + 1));
         Ok(seq)
     }
 
@@ -132,12 +133,13 @@ impl Store {
                 estimated += self
                     .db
                     .prepare_cached(&format!(
-                        "UPDATE {table} SET held = NULL, time = time + coalesce(
+                        "UPDATE {table} SET held = NULL, time = min(?2, time + coalesce(
                             (SELECT max(before.time) FROM {table} AS before
-                             WHERE before.seq < {table}.seq AND before.held IS NULL), ?1)
+                             WHERE before.seq < {table}.seq AND before.held IS NULL
+                             AND before.time <= ?2), ?1))
                          WHERE held IS NOT NULL"
                     ))?
-                    .execute([floor])?;
+                    .execute([floor, now.seconds()])?;
             }
             Ok((exact, estimated))
         })
@@ -156,7 +158,7 @@ impl Store {
 
     /// How many punches are kept.
     pub fn punches(&self) -> Result<u64> {
-        Ok(self.db.prepare_cached("SELECT count(*) FROM punch")?.query_row([], |row| row.get(0))?)
+        self.counted(&self.counts.punches, "SELECT count(*) FROM punch")
     }
 }
 

@@ -41,6 +41,14 @@ pub struct Store {
     db: Connection,
     path: PathBuf,
     last_seq: Cell<Seq>,
+    counts: Counts,
+}
+
+/// Counts that would cost a scan each time; `None` until they are asked for.
+#[derive(Default)]
+struct Counts {
+    users: Cell<Option<u64>>,
+    punches: Cell<Option<u64>>,
 }
 
 impl Store {
@@ -55,12 +63,15 @@ impl Store {
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags).map_err(open)?;
-        prepare(&db, path).map_err(|error| classify(error, path))?;
+        // Nothing is written before it is known whose file this is.
+        db.execute_batch("PRAGMA locking_mode = EXCLUSIVE").map_err(open)?;
         let version = examine(&db, path)?;
+        prepare(&db, path).map_err(|error| classify(error, path))?;
         if version < schema::VERSION {
             schema::migrate(&db, version).map_err(|error| classify(error, path))?;
         }
-        let store = Self { db, path: path.into(), last_seq: Cell::new(0) };
+        let store =
+            Self { db, path: path.into(), last_seq: Cell::new(0), counts: Counts::default() };
         store.last_seq.set(store.highest_seq()?);
         Ok(store)
     }
@@ -104,11 +115,24 @@ impl Store {
             self.run("COMMIT")?;
             Ok(value)
         });
-        // A full disk rolls back by itself; asking again would be an error of its own.
-        if done.is_err() && !self.db.is_autocommit() {
-            self.run("ROLLBACK")?;
+        if done.is_err() {
+            self.counts.users.set(None);
+            self.counts.punches.set(None);
+            // A full disk rolls back by itself; asking again would be an error of its own.
+            if !self.db.is_autocommit() {
+                self.run("ROLLBACK")?;
+            }
         }
         done
+    }
+
+    fn counted(&self, known: &Cell<Option<u64>>, sql: &str) -> Result<u64> {
+        if let Some(count) = known.get() {
+            return Ok(count);
+        }
+        let count = self.db.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        known.set(Some(count));
+        Ok(count)
     }
 
     /// The next number of the sequence. Held in memory and found again at start, so that
@@ -146,8 +170,7 @@ fn prepare(db: &Connection, path: &Path) -> rusqlite::Result<()> {
         ))?;
     }
     db.execute_batch(&format!(
-        "PRAGMA locking_mode = EXCLUSIVE;
-         PRAGMA journal_mode = WAL;
+        "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA cache_size = -{CACHE_KIB};
          PRAGMA temp_store = MEMORY;

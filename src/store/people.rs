@@ -36,13 +36,19 @@ impl Store {
     }
 
     fn find_user(&self, column: &str, value: &str) -> Result<Option<User>> {
-        let sql = format!("SELECT changed, NULL, {USER} FROM user WHERE {column} = ?1 LIMIT 1");
+        // `<> ''` lets SQLite see that the partial indexes hold all there is to find.
+        let sql = format!(
+            "SELECT changed, NULL, {USER} FROM user WHERE {column} = ?1 AND {column} <> '' LIMIT 1"
+        );
         Ok(self.db.prepare_cached(&sql)?.query_row([value], user).optional()?.flatten())
     }
 
     /// Writes a user as a whole. A change that waits to go up still does.
     pub fn put_user(&self, user: &User, origin: Origin) -> Result<Seq> {
         let seq = self.next_seq();
+        if self.user(&user.pin)?.is_none() {
+            self.counts.users.set(self.counts.users.get().map(|count| count + 1));
+        }
         let local = if origin == Origin::Terminal { seq } else { 0 };
         self.db
             .prepare_cached(
@@ -69,12 +75,17 @@ impl Store {
 
     /// Takes a user off the terminal. Whether there was one.
     pub fn delete_user(&self, pin: &Pin) -> Result<bool> {
-        Ok(self.db.prepare_cached("DELETE FROM user WHERE pin = ?1")?.execute([pin.as_str()])? > 0)
+        let mut delete = self.db.prepare_cached("DELETE FROM user WHERE pin = ?1")?;
+        let was_there = delete.execute([pin.as_str()])? > 0;
+        if was_there {
+            self.counts.users.set(self.counts.users.get().map(|count| count - 1));
+        }
+        Ok(was_there)
     }
 
     /// How many users there are.
     pub fn users(&self) -> Result<u64> {
-        Ok(self.db.prepare_cached("SELECT count(*) FROM user")?.query_row([], |row| row.get(0))?)
+        self.counted(&self.counts.users, "SELECT count(*) FROM user")
     }
 }
 

@@ -30,10 +30,10 @@ impl Store {
     /// Begins to answer a query for one user, or for all. Whether there is anything to send.
     pub fn begin_query(&self, command: i64, pin: Option<&Pin>, rows_a_pack: u64) -> Result<bool> {
         let until = self.last_seq.get();
-        let count: u64 = self
-            .db
-            .prepare_cached("SELECT count(*) FROM user WHERE ?1 IS NULL OR pin = ?1")?
-            .query_row([pin.map(Pin::as_str)], |row| row.get(0))?;
+        let count = match pin {
+            Some(pin) => u64::from(self.user(pin)?.is_some()),
+            None => self.users()?,
+        };
         if count > 0 {
             self.db
                 .prepare_cached("INSERT OR REPLACE INTO query VALUES (?1, ?2, 0, ?3, ?4, 0, ?5)")?
@@ -73,9 +73,10 @@ impl Store {
 
     /// The next users that a query asks for, with their numbers.
     pub fn query_rows(&self, query: &Query, most: u64) -> Result<Vec<(Seq, User)>> {
+        let who = if query.pin.is_some() { "pin = ?3 AND" } else { "?3 IS NULL AND" };
         let sql = format!(
             "SELECT changed, NULL, {} FROM user
-             WHERE changed > ?1 AND changed <= ?2 AND (?3 IS NULL OR pin = ?3) ORDER BY changed LIMIT ?4",
+             WHERE {who} changed > ?1 AND changed <= ?2 ORDER BY changed LIMIT ?4",
             people::USER
         );
         let mut statement = self.db.prepare_cached(&sql)?;

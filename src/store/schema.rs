@@ -2,8 +2,8 @@
 //!
 //! Rows that go up carry a number from one sequence for the whole store (see
 //! [`super::Store::next_seq`]), so that a stamp means the same place in every table. The
-//! journals have no index but that number: every further index would be written with every
-//! punch.
+//! journals have no index but that number (and one of the rare rows that are held): every
+//! further index would be written with every punch.
 
 use rusqlite::Connection;
 
@@ -22,6 +22,7 @@ const STEPS: [&str; 1] = ["
         workcode TEXT    NOT NULL,
         held     TEXT              -- the boot whose monotonic clock `time` is of
     ) STRICT;
+    CREATE INDEX punch_held ON punch (held) WHERE held IS NOT NULL;
     CREATE TABLE operation (
         seq      INTEGER PRIMARY KEY,
         code     INTEGER NOT NULL,
@@ -33,6 +34,7 @@ const STEPS: [&str; 1] = ["
         v3       TEXT    NOT NULL,
         held     TEXT
     ) STRICT;
+    CREATE INDEX operation_held ON operation (held) WHERE held IS NOT NULL;
     CREATE TABLE user (
         pin        TEXT    PRIMARY KEY,
         name       TEXT    NOT NULL,
@@ -49,6 +51,7 @@ const STEPS: [&str; 1] = ["
     CREATE INDEX user_changed ON user (changed);
     CREATE INDEX user_local ON user (local) WHERE local > 0;
     CREATE INDEX user_card ON user (card) WHERE card <> '';
+    CREATE INDEX user_vice_card ON user (vice_card) WHERE vice_card <> '';
     CREATE TABLE cursor (
         stream     TEXT    PRIMARY KEY,
         sent       INTEGER NOT NULL, -- everything up to here was acknowledged
@@ -63,7 +66,7 @@ const STEPS: [&str; 1] = ["
         again   INTEGER NOT NULL  -- the last stamp that went up, if by a row sent again
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE option (
-        key   TEXT PRIMARY KEY,
+        key   TEXT PRIMARY KEY COLLATE NOCASE,
         value TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE command (

@@ -116,8 +116,11 @@ pub(super) struct Tcp {
 impl Drop for Tcp {
     fn drop(&mut self) {
         let Some(surplus) = &self.surplus else { return };
-        let more = !self.buffers.input().is_empty()
-            || matches!((&self.stream).read(&mut [0]), Ok(amount) if amount > 0);
+        // A stray line end after the body harms nobody.
+        let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let mut late = [0; 16];
+        let late = (&self.stream).read(&mut late).map_or(&[][..], |amount| &late[..amount]);
+        let more = !self.buffers.input().iter().chain(late).all(is_line_end);
         surplus.0.store(more, Ordering::Relaxed);
     }
 }
@@ -160,15 +163,18 @@ impl Transport for Tcp {
         let timeout = timeout.for_read();
         let deadline = deadline(timeout);
         loop {
+            // Also when bytes are there already: drivers are not to wait for a long answer.
+            ready(&self.stream, PollFlags::IN, deadline, timeout.reason)?;
             match (&self.stream).read(self.buffers.input_append_buf()) {
                 Ok(amount) => {
                     self.buffers.input_appended(amount);
                     return Ok(amount > 0);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready(&self.stream, PollFlags::IN, deadline, timeout.reason)?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                    ) => {}
                 // Passed on as it is, ureq would take a reset for the end of the body.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
                     return Err(io::Error::other("the connection was reset").into());

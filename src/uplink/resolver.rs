@@ -66,39 +66,45 @@ impl fmt::Debug for PatientResolver {
     }
 }
 
+/// A name and a port.
+type Question = (String, u16);
+
 /// The helper thread, seen from outside. It ends when this is dropped.
 struct Helper {
-    questions: Sender<(u64, String, u16)>,
-    answers: Receiver<(u64, std::io::Result<Vec<SocketAddr>>)>,
+    questions: Sender<Question>,
+    answers: Receiver<(Question, std::io::Result<Vec<SocketAddr>>)>,
     bell: UnixStream,
-    asked: u64,
+    /// The last question, until it is answered.
+    open: Option<Question>,
 }
 
 impl Helper {
     fn start() -> std::io::Result<Self> {
-        let (questions, asked) = channel::<(u64, String, u16)>();
+        let (questions, asked) = channel::<Question>();
         let (tell, answers) = channel();
         let (bell, mut ring) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         std::thread::Builder::new().name("look-up".into()).stack_size(256 << 10).spawn(
             move || {
-                for (ticket, host, port) in asked {
-                    let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-                    if tell.send((ticket, found)).is_err() || ring.write_all(&[0]).is_err() {
+                for question in asked {
+                    let (host, port) = &question;
+                    let found = (host.as_str(), *port).to_socket_addrs().map(Iterator::collect);
+                    if tell.send((question, found)).is_err() || ring.write_all(&[0]).is_err() {
                         break;
                     }
                 }
             },
         )?;
-        Ok(Self { questions, answers, bell, asked: 0 })
+        Ok(Self { questions, answers, bell, open: None })
     }
 
-    /// Asks, and waits in the reactor. An answer to an earlier question, for which nobody
-    /// waits any more, is thrown away.
+    /// Asks, and waits in the reactor. A question that is still open is not asked again: a
+    /// slow answer then serves the next try.
     fn ask(&mut self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
-        self.asked += 1;
-        if self.questions.send((self.asked, host.to_owned(), port)).is_err() {
-            return Err(Error::HostNotFound);
+        let question = (host.to_owned(), port);
+        if self.open.as_ref() != Some(&question) {
+            self.questions.send(question.clone()).map_err(|_| Error::HostNotFound)?;
+            self.open = Some(question.clone());
         }
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -107,14 +113,19 @@ impl Helper {
                 Woken::Stopping => return Err(std::io::Error::other(Stopping).into()),
                 Woken::Ready => {}
             }
-            let _ = (&self.bell).read(&mut [0; 16]);
-            while let Ok((ticket, found)) = self.answers.try_recv() {
-                if ticket == self.asked {
+            // Nothing left to read and no answer: the helper is gone.
+            let is_gone = matches!((&self.bell).read(&mut [0; 16]), Ok(0));
+            while let Ok((answered, found)) = self.answers.try_recv() {
+                if answered == question {
+                    self.open = None;
                     return found.map_err(|error| {
                         log::debug!("looking up {host}: {error}");
                         Error::HostNotFound
                     });
                 }
+            }
+            if is_gone {
+                return Err(Error::HostNotFound);
             }
         }
     }

@@ -120,8 +120,9 @@ impl Uplink for Server {
         };
         let response = answer.map_err(|error| explain::failure(&error, &self.url))?;
         let (head, body) = response.into_parts();
-        let framed =
-            [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| head.headers.contains_key(name));
+        let chunked = head.headers.get(TRANSFER_ENCODING).and_then(|value| value.to_str().ok());
+        let framed = head.headers.contains_key(CONTENT_LENGTH)
+            || chunked.is_some_and(|value| value.to_ascii_lowercase().contains("chunked"));
         Ok(Response {
             status: head.status.as_u16(),
             date: date(&head.headers),

@@ -92,6 +92,8 @@ fn a_wrong_user_record_changes_nothing() {
     ] {
         assert_eq!(returns(&server, &format!("DATA UPDATE USERINFO {record}")), code, "{record:?}");
     }
+    let many: String = (0..10_000).map(|nth| format!("\tk{nth}=1")).collect();
+    assert_eq!(returns(&server, &format!("DATA UPDATE USERINFO PIN=7{many}")), -1);
     assert_eq!(returns(&server, "DATA UPDATE NOSUCHTABLE PIN=7"), -1004);
     assert_eq!(returns(&server, "DATA EXPLODE USERINFO PIN=7"), -1);
     let user = terminal.driver().call("user.get", json!({"pin": "7"})).unwrap();
@@ -313,4 +315,20 @@ fn lines_that_are_no_commands_are_skipped_and_the_rest_is_done() {
     let terminal = Terminal::start(&server, "");
     terminal.wait_for("three users", |status| status["users"] == 3);
     assert!(terminal.log().contains("skipped"), "{}", terminal.log());
+}
+
+#[test]
+fn a_reply_that_is_always_refused_holds_up_no_other() {
+    let server = server();
+    server.fault(Fault::new(On::reply(), Act::status(200, "FAIL")).containing("ID=bad&").always());
+    for id in ["a", "b", "bad", "c", "d"] {
+        server.queue_repeated(id, &format!("SET OPTION {id}=1"), Repeat::Times(1));
+    }
+    let _terminal = Terminal::start(&server, "");
+    for id in ["a", "b", "c", "d"] {
+        assert_eq!(answer(&server, id).0, 0);
+    }
+    assert_eq!(returns(&server, "SET OPTION later=1"), 0);
+    server.clear_faults();
+    assert_eq!(answer(&server, "bad").0, 0);
 }

@@ -85,3 +85,46 @@ fn a_name_that_cannot_be_resolved_delays_no_punch() {
     all_arrive(&server);
     assert!(server.attlog().iter().all(|row| row.times == 1));
 }
+
+#[test]
+fn a_long_command_list_delays_no_punch() {
+    // 20 000 users come in one answer, as fast as the server can send them.
+    let server = server();
+    let list: String = (0..20_000)
+        .map(|nth| format!("C:u{nth}:DATA UPDATE USERINFO PIN={nth}\tName=User {nth}\n"))
+        .collect();
+    server.next_poll_body(list);
+    let terminal = Terminal::start(&server, "");
+    let mut driver = terminal.driver();
+    let mut longest = Duration::ZERO;
+    let mut nth = 0;
+    while terminal.status()["users"] != 20_000 {
+        let started = Instant::now();
+        driver.punch(&nth.to_string(), &second(nth));
+        longest = longest.max(started.elapsed());
+        nth += 1;
+    }
+    println!(
+        "while 20 000 commands came in, {nth} punches were answered, the slowest after {longest:?}"
+    );
+    assert!(nth > 10, "only {nth} punches had their turn");
+}
+
+#[test]
+fn one_broken_way_holds_up_no_other() {
+    // The server resets every reply to a command, and goes on resetting.
+    let server = server();
+    server.fault(Fault::new(On::reply(), Act::ResetRead).always());
+    server.queue("INFO");
+    let terminal = Terminal::start(&server, "");
+    terminal.wait_for("in trouble", |status| !status["trouble"].is_null());
+    for nth in 0..3 {
+        terminal.driver().punch("1001", &second(nth));
+        assert!(server.wait_until(PATIENCE, |received| received.attlog().len() as u32 == nth + 1));
+    }
+    // Every further failure makes the pause longer.
+    let tries = |server: &Emulator| server.received(|received| received.count("reply"));
+    let before = tries(&server);
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(tries(&server) - before <= 3, "{} tries in four seconds", tries(&server) - before);
+}

@@ -2,7 +2,7 @@
 
 use super::{Invalid, Pin, clean};
 use crate::protocol::codes::Language;
-use crate::protocol::fields::{Fields, Refusal};
+use crate::protocol::fields::{Fields, Refusal, clip};
 use crate::protocol::text;
 
 /// A person as the terminal knows them, without templates and photos.
@@ -95,7 +95,7 @@ impl UserChange {
         };
         Ok(Self {
             pin: Pin::new(fields.required("pin")?).map_err(invalid)?,
-            name: texted("name", 64)?
+            name: texted("name", 1000)?
                 .map(|name| text::clip(&name, text::NAME_BYTES, language).to_owned()),
             privilege: privilege(fields)?,
             password: texted("passwd", 24)?,
@@ -155,15 +155,19 @@ fn time_zones(value: &str) -> Result<String, Refusal> {
     if value.len() == 16 && value.bytes().all(|byte| byte.is_ascii_digit()) {
         Ok(value.to_owned())
     } else {
-        Err(Refusal::field("tz", format_args!("is not of 16 digits: {value:?}")))
+        Err(Refusal::field("tz", format_args!("is not of 16 digits: {:?}", clip(value))))
     }
 }
 
 /// A card number: decimal, or four bytes in hex with the lowest first, `[15CD5B07]`.
 /// Both are stored in decimal; 0 is the field's way to say none.
 fn card(field: &'static str, value: &str) -> Result<String, Refusal> {
-    let wrong =
-        || Refusal::field(field, format_args!("is neither a number nor [8 hex digits]: {value:?}"));
+    let wrong = || {
+        Refusal::field(
+            field,
+            format_args!("is neither a number nor [8 hex digits]: {:?}", clip(value)),
+        )
+    };
     let number = match value.strip_prefix('[') {
         Some(hex) => {
             let hex = hex.strip_suffix(']').filter(|hex| hex.len() == 8).ok_or_else(wrong)?;
