@@ -8,6 +8,7 @@ mod harness;
 
 mod bad_server;
 mod commands;
+mod documents;
 mod drivers;
 mod killed;
 mod never_deaf;

@@ -1,0 +1,90 @@
+//! The documents say what is so.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// All Rust files beneath a directory of the project.
+fn sources(directory: &Path, found: &mut String) {
+    for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+fn project(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+#[test]
+fn coverage_names_every_item_once_and_only_tests_that_exist() {
+    let mut tests = String::new();
+    sources(&project("tests"), &mut tests);
+    let text = fs::read_to_string(project("docs/coverage.md")).unwrap();
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(1)
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    let ids: BTreeSet<&str> = rows.iter().map(|row| row[1]).collect();
+    let expected: BTreeSet<String> = [
+        ("S", 12),
+        ("U", 18),
+        ("C", 2),
+        ("D", 18),
+        ("E", 10),
+        ("Q", 4),
+        ("K", 9),
+        ("F", 4),
+        ("R", 3),
+        ("X", 6),
+    ]
+    .iter()
+    .flat_map(|(letter, count)| (1..=*count).map(move |nth| format!("{letter}{nth}")))
+    .collect();
+    assert_eq!(ids, expected.iter().map(String::as_str).collect());
+    assert_eq!(rows.len(), ids.len());
+    for row in rows {
+        let shown = row[4].trim_matches('`');
+        assert!(
+            shown == "not yet" || tests.contains(&format!("fn {shown}()")),
+            "{}: {shown}",
+            row[1]
+        );
+    }
+}
+
+#[test]
+fn promises_name_only_tests_that_exist() {
+    let mut tests = String::new();
+    sources(&project("tests"), &mut tests);
+    sources(&project("src"), &mut tests);
+    let text = fs::read_to_string(project("docs/promises.md")).unwrap();
+    for name in
+        text.split('`').skip(1).step_by(2).filter(|name| name.contains('_') && !name.contains('/'))
+    {
+        assert!(tests.contains(&format!("fn {name}()")), "{name}");
+    }
+}
+
+#[test]
+fn every_key_of_the_configuration_is_documented() {
+    let config = fs::read_to_string(project("src/config.rs")).unwrap();
+    let documented = fs::read_to_string(project("docs/configuration.md")).unwrap();
+    let fields = config
+        .lines()
+        .filter(|line| !line.contains("fn "))
+        .filter_map(|line| line.strip_prefix("    pub ")?.split_once(": "))
+        .map(|(name, _)| name);
+    let tables = ["device", "dialect", "limits", "timeouts", "tls"];
+    for field in fields {
+        let shown =
+            if tables.contains(&field) { format!("`[{field}]`") } else { format!("| `{field}`") };
+        assert!(documented.contains(&shown), "{field} is not in docs/configuration.md");
+    }
+}
