@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use ureq::Agent;
 use ureq::config::Config;
 use ureq::http::header::{CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING};
-use ureq::unversioned::transport::Connector;
 
 use super::connector::{Surplus, TcpConnector};
 use super::resolver::PatientResolver;

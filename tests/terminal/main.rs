@@ -14,5 +14,6 @@ mod killed;
 mod never_deaf;
 mod session;
 mod start;
+#[cfg(feature = "tls")]
 mod tls;
 mod upload;

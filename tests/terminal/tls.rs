@@ -14,7 +14,6 @@ fn punches_go_over_plain_http() {
     server.assert_strict();
 }
 
-#[cfg(feature = "tls")]
 #[test]
 fn punches_go_over_https_with_a_private_authority() {
     let ca = private_ca().unwrap();
@@ -36,7 +35,6 @@ fn punches_go_over_https_with_a_private_authority() {
     server.assert_strict();
 }
 
-#[cfg(feature = "tls")]
 #[test]
 fn a_server_without_our_trust_gets_nothing() {
     let (ours, theirs) = (private_ca().unwrap(), private_ca().unwrap());
