@@ -96,6 +96,8 @@ impl Server {
 
 fn agent(config: Config, surplus: Surplus) -> Agent {
     #[cfg(feature = "tls")]
+    use ureq::unversioned::transport::Connector as _;
+    #[cfg(feature = "tls")]
     let connector =
         TcpConnector::new(surplus).chain(ureq::unversioned::transport::RustlsConnector::default());
     #[cfg(not(feature = "tls"))]
