@@ -21,6 +21,8 @@ Commands:
       --set-aside-damaged-store   rename a damaged store and begin an empty one
   check               say whether the configuration can work
   status [--json]     ask the running punchd how it stands
+  quarantine [list]   show the rows that the server refuses, with its words
+  quarantine retry|drop [SEQ]   send them once more, or give them up; all, or one by its number
   punch --pin PIN     record a punch through the running punchd
       [--time 'YYYY-MM-DD hh:mm:ss'] [--status N] [--verify N] [--workcode CODE]
 
@@ -53,6 +55,7 @@ enum Command {
     Check,
     Status { json: bool },
     Punch(Map<String, Json>),
+    Quarantine(Map<String, Json>),
     Say(String),
 }
 
@@ -97,6 +100,14 @@ fn obey(config: &Path, command: Command) -> Result<(), Failure> {
         Command::Punch(punch) => {
             let recorded = ask(config, "punch", punch)?;
             say(&format!("recorded as number {}\n", recorded["seq"]));
+            Ok(())
+        }
+        Command::Quarantine(what) => {
+            let done = ask(config, "quarantine", what)?;
+            say(&match done["rows"].as_u64() {
+                Some(rows) => format!("{rows} rows\n"),
+                None => format!("{done:#}\n"),
+            });
             Ok(())
         }
         Command::Say(text) => {
@@ -153,6 +164,13 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
                 command = Some(Command::Say(format!("punchd {}\n", env!("CARGO_PKG_VERSION"))));
             }
             (Value(name), None) => command = Some(named(&name.to_string_lossy())?),
+            (Value(word), Some(Command::Quarantine(what))) => {
+                let word = word.to_string_lossy().into_owned();
+                match word.parse::<u64>() {
+                    Ok(seq) => what.insert("seq".into(), seq.into()),
+                    Err(_) => what.insert("action".into(), word.into()),
+                };
+            }
             (Long("set-aside-damaged-store"), Some(Command::Run { set_aside })) => {
                 *set_aside = true
             }
@@ -179,6 +197,7 @@ fn named(name: &str) -> Result<Command, lexopt::Error> {
         "check" => Ok(Command::Check),
         "status" => Ok(Command::Status { json: false }),
         "punch" => Ok(Command::Punch(Map::new())),
+        "quarantine" => Ok(Command::Quarantine(Map::new())),
         other => Err(format!("there is no command {other:?}").into()),
     }
 }

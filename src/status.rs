@@ -6,7 +6,10 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::protocol::stream::Stream;
-use crate::store::{Result, Store};
+use crate::store::{Quarantined, Result, Store};
+
+/// Most rows in quarantine that a report names.
+const MOST_QUARANTINED: usize = 100;
 
 /// The state of the connection, kept up to date by the loop.
 #[derive(Debug)]
@@ -55,7 +58,12 @@ impl Status {
             let pending = store.pending(stream)?;
             streams.insert(
                 stream.name().into(),
-                json!({"pending": pending.new, "again": pending.again, "sent_up_to": pending.sent}),
+                json!({
+                    "pending": pending.new,
+                    "again": pending.again,
+                    "quarantined": store.count_quarantined(stream)?,
+                    "sent_up_to": pending.sent,
+                }),
             );
         }
         Ok(json!({
@@ -69,11 +77,27 @@ impl Status {
             "clock_set": connection.clock_set,
             "held": store.held()?,
             "streams": streams,
+            "quarantine": quarantine(store)?,
             "replies_pending": store.replies_waiting()?,
             "punches": store.punches()?,
             "users": store.users()?,
         }))
     }
+}
+
+/// The rows that the server refuses, with its words; the first of them.
+pub fn quarantine(store: &Store) -> Result<Vec<Value>> {
+    let rows = store.quarantined(MOST_QUARANTINED)?;
+    let describe = |row: &Quarantined| {
+        json!({
+            "stream": row.stream.name(),
+            "seq": row.seq,
+            "words": row.words,
+            "at": row.at,
+            "retry": row.retry,
+        })
+    };
+    Ok(rows.iter().map(describe).collect())
 }
 
 /// A report for a person.
@@ -102,7 +126,15 @@ pub fn describe(report: &Value) -> String {
             Some(again) if again > 0 => format!(", {again} to go up again"),
             _ => String::new(),
         };
-        line(format_args!("{name:<10} {} pending{again}", stream["pending"]));
+        let aside = match stream["quarantined"].as_u64() {
+            Some(count) if count > 0 => format!(", {count} in quarantine"),
+            _ => String::new(),
+        };
+        line(format_args!("{name:<10} {} pending{again}{aside}", stream["pending"]));
+    }
+    for row in report["quarantine"].as_array().into_iter().flatten() {
+        let words = row["words"].as_str().unwrap_or_default();
+        line(format_args!("refused    row {} of the {}: {words}", row["seq"], row["stream"]));
     }
     line(format_args!("replies    {} pending", report["replies_pending"]));
     line(format_args!("kept       {} punches, {} users", report["punches"], report["users"]));

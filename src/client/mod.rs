@@ -7,9 +7,11 @@
 
 mod backoff;
 mod handshake;
+mod pace;
 mod poll;
 mod query;
 mod replies;
+mod schedule;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -68,6 +70,7 @@ pub struct Client<U> {
     poll_at: Duration,
     backoffs: BTreeMap<Activity, Backoff>,
     uploads: upload::Uploads,
+    gate: schedule::Gate,
     replies_at_once: usize,
     /// What stood after the last line end of a body without a known end.
     fragment: Option<Vec<u8>>,
@@ -149,6 +152,7 @@ impl<U: Uplink> Client<U> {
             poll_at: Duration::ZERO,
             backoffs: BTreeMap::from([(Activity::Handshake, start)]),
             uploads: upload::Uploads::new(settings.post_bytes),
+            gate: schedule::Gate::default(),
             replies_at_once: crate::protocol::reply::MOST_IN_ONE_POST,
             fragment: None,
             settings,
@@ -183,46 +187,74 @@ impl<U: Uplink> Client<U> {
         }
     }
 
-    fn due(&self) -> Result<Due, StoreError> {
+    /// The first activity of the order that has something to do and may do it; otherwise how
+    /// long all of them rest.
+    fn due(&mut self) -> Result<Due, StoreError> {
+        use Activity::{Handshake, Poll, Query, RefusedReplies, Replies, Upload};
         let now = self.clock.monotonic();
         let mut until = Duration::MAX;
-        // Whether an activity with something to do may do it now; else when it may.
-        let mut may = |activity: Activity, not_before: Duration| {
-            let held = self.backoffs.get(&activity).map_or(Duration::ZERO, Backoff::until);
-            let at = not_before.max(held);
-            until = until.min(at.max(now));
-            at <= now
-        };
-        use Activity::{Handshake, Poll, Query, RefusedReplies, Replies, Upload};
         if !self.online {
-            let due = may(Handshake, Duration::ZERO);
-            return Ok(if due { Due::Exchange(Handshake) } else { Due::Nothing(until) });
+            return Ok(self
+                .first_of(&[(Handshake, Duration::ZERO)], &mut until)
+                .unwrap_or(Due::Nothing(until)));
         }
-        if self.store.has_replies()? && may(Replies, Duration::ZERO) {
-            return Ok(Due::Exchange(Replies));
+        let gate_at = self.gate.opens_at(&self.options, &*self.clock);
+        let gate_is_open = self.gate.is_open(&self.options, &*self.clock);
+        let mut ready = Vec::with_capacity(10);
+        let mut add = |has_work: bool, activity, at| {
+            if has_work {
+                ready.push((activity, at));
+            }
+        };
+        add(self.store.has_replies()?, Replies, Duration::ZERO);
+        let tables = if gate_is_open { self.tables_with_rows()? } else { Vec::new() };
+        let is_punches = |table: &&Table| **table == Table::Attlog;
+        add(tables.iter().any(|table| is_punches(&table)), Upload(Table::Attlog), Duration::ZERO);
+        if let Some(at) = self.handshake_at {
+            add(true, Handshake, at);
         }
-        let punches = Upload(Table::Attlog);
-        if self.has_rows(Table::Attlog)? && may(punches, Duration::ZERO) {
-            return Ok(Due::Exchange(punches));
+        add(self.store.query()?.is_some(), Query, Duration::ZERO);
+        add(true, Poll, self.poll_at);
+        for table in tables.iter().filter(|table| !is_punches(table)) {
+            add(true, Upload(*table), Duration::ZERO);
         }
-        if self.handshake_at.is_some_and(|at| may(Handshake, at)) {
-            return Ok(Due::Exchange(Handshake));
+        add(self.store.has_refused_replies()?, RefusedReplies, Duration::ZERO);
+        if tables.is_empty() && gate_is_open && !self.options.realtime {
+            self.gate.close(&*self.clock);
         }
-        if self.store.query()?.is_some() && may(Query, Duration::ZERO) {
-            return Ok(Due::Exchange(Query));
+        if !gate_is_open {
+            until = gate_at.max(now);
         }
-        if may(Poll, self.poll_at) {
-            return Ok(Due::Exchange(Poll));
+        Ok(self.first_of(&ready, &mut until).unwrap_or(Due::Nothing(until)))
+    }
+
+    /// The first that is not held back; `until` becomes the moment at which one is next.
+    fn first_of(&self, ready: &[(Activity, Duration)], until: &mut Duration) -> Option<Due> {
+        let now = self.clock.monotonic();
+        for (activity, not_before) in ready {
+            let held = self.backoffs.get(activity).map_or(Duration::ZERO, Backoff::until);
+            let at = held.max(*not_before);
+            if at <= now {
+                return Some(Due::Exchange(*activity));
+            }
+            *until = at.min(*until);
         }
+        None
+    }
+
+    /// The tables of which rows wait that may go up, punches first. A table whose only row
+    /// was refused is not held back any more once another row can show what that meant.
+    fn tables_with_rows(&mut self) -> Result<Vec<Table>, StoreError> {
+        let mut found = Vec::new();
         for table in Table::ALL {
-            if self.has_rows(table)? && may(Upload(table), Duration::ZERO) {
-                return Ok(Due::Exchange(Upload(table)));
+            if self.has_company(table)? {
+                self.backoffs.remove(&Activity::Upload(table));
+            }
+            if self.has_rows(table)? {
+                found.push(table);
             }
         }
-        if self.store.has_refused_replies()? && may(RefusedReplies, Duration::ZERO) {
-            return Ok(Due::Exchange(RefusedReplies));
-        }
-        Ok(Due::Nothing(until))
+        Ok(found)
     }
 
     /// Draws the consequences of an exchange: success clears the activity's trouble, a
@@ -311,9 +343,11 @@ impl<U: Uplink> Client<U> {
         }
         .run(lines)?;
         if notes.handshake {
+            self.gate.open();
             self.handshake_at = Some(Duration::ZERO);
         }
         if notes.upload {
+            self.gate.open();
             self.backoffs.retain(|activity, _| !matches!(activity, Activity::Upload(_)));
         }
         if notes.option_set {

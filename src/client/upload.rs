@@ -1,61 +1,38 @@
-//! Uploads (§11): a batch of a table, the server's word about it, the cursors.
+//! Uploads (§11): a batch of a table, the server's word about it, the cursors; and rows that
+//! the server refuses, found by halving and set aside.
 
 use std::collections::BTreeMap;
 
+use super::pace::Pace;
 use super::{Client, Trouble};
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::codes::Language;
 use crate::protocol::stream::{Stream, Table};
-use crate::store::{Pass, PendingRow, StoreError};
+use crate::store::{Batch, Pass, PendingRow, StoreError};
 use crate::uplink::Uplink;
 
-/// What field firmware sends at once, and what servers that read their socket once can read.
-const FIRST: Size = Size { rows: 62, bytes: 8 << 10 };
+/// So many rows after a refused one are offered by themselves, to see whether it is the row's
+/// fault or the server's.
+const PROBES: usize = 4;
 
-/// Most rows in one request, whatever their size.
-const MOST_ROWS: usize = 4096;
-
-/// How much goes in one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Size {
-    rows: usize,
-    bytes: usize,
-}
-
-/// How much goes in one request of each table: small at first, more while the server
-/// confirms the count of rows, less after trouble.
+/// The pace of each table.
 pub(super) struct Uploads {
     most_bytes: usize,
-    sizes: BTreeMap<&'static str, Size>,
+    paces: BTreeMap<Table, Pace>,
 }
 
 impl Uploads {
     pub(super) fn new(most_bytes: usize) -> Self {
-        Self { most_bytes, sizes: BTreeMap::new() }
+        Self { most_bytes, paces: BTreeMap::new() }
     }
 
-    fn size(&self, table: Table, most: usize) -> Size {
-        let size = self.sizes.get(table.name()).copied().unwrap_or(FIRST);
-        Size { bytes: size.bytes.min(most), ..size }
+    fn pace(&mut self, table: Table) -> &mut Pace {
+        self.paces.entry(table).or_insert_with(|| Pace::new(self.most_bytes))
     }
 
-    fn grow(&mut self, table: Table) {
-        let size = self.size(table, usize::MAX);
-        let rows = (size.rows * 2).min(MOST_ROWS);
-        let bytes = (size.bytes * 2).min(self.most_bytes);
-        self.sizes.insert(table.name(), Size { rows, bytes });
-    }
-
-    fn shrink(&mut self, table: Table) {
-        let size = self.size(table, usize::MAX);
-        let halved = Size { rows: (size.rows.min(FIRST.rows) / 2).max(1), bytes: FIRST.bytes };
-        self.sizes.insert(table.name(), halved);
-    }
-
-    fn restore(&mut self, table: Table) {
-        if self.size(table, usize::MAX).rows < FIRST.rows {
-            self.sizes.insert(table.name(), FIRST);
-        }
+    /// Whether the only row of a table has been refused.
+    fn is_lonely(&self, table: Table) -> bool {
+        self.paces.get(&table).is_some_and(Pace::is_lonely)
     }
 }
 
@@ -68,10 +45,27 @@ struct Body {
     used: usize,
 }
 
+/// The server's word about a body.
+enum Word {
+    /// Taken; whether it confirmed the count of rows.
+    Taken { counted: bool },
+    /// Not taken.
+    Refused { words: String, too_large: bool },
+}
+
 impl<U: Uplink> Client<U> {
     /// Whether rows of a table wait that may go up.
     pub(super) fn has_rows(&self, table: Table) -> Result<bool, StoreError> {
         self.store.has_rows(&self.allowed(table))
+    }
+
+    /// Whether a row has come that can show what the refusal of the only one means.
+    pub(super) fn has_company(&self, table: Table) -> Result<bool, StoreError> {
+        if !self.uploads.is_lonely(table) {
+            return Ok(false);
+        }
+        let batch = self.store.next_batch(&self.allowed(table), 2)?;
+        Ok(batch.is_some_and(|batch| batch.rows.len() > 1))
     }
 
     /// The streams of a table that the server wants.
@@ -83,38 +77,93 @@ impl<U: Uplink> Client<U> {
 
     pub(super) fn upload(&mut self, table: Table) -> Result<(), Trouble> {
         let limit = self.options.max_post_size.map_or(usize::MAX, |bytes| bytes as usize);
-        let size = self.uploads.size(table, limit);
         let streams = self.allowed(table);
-        let Some(batch) = self.store.next_batch(&streams, size.rows)? else { return Ok(()) };
-        let body = write(&batch.rows, size.bytes, self.settings.language);
-        let taken = &batch.rows[..body.used];
-        if body.rows > 0 {
-            let is_full = body.used < batch.rows.len() || batch.rows.len() == size.rows;
-            match self.deliver(table, batch.pass, taken, &body) {
-                Ok(true) if is_full => self.uploads.grow(table),
-                Ok(_) => self.uploads.restore(table),
-                Err(trouble) => {
-                    self.uploads.shrink(table);
-                    return Err(trouble);
-                }
+        let pace = *self.uploads.pace(table);
+        let most = pace.rows(table);
+        let Some(batch) = self.store.next_batch(&streams, most)? else { return Ok(()) };
+        let body = write(&batch.rows, pace.bytes(limit), self.settings.language);
+        let sent = &batch.rows[..body.used];
+        if body.rows == 0 {
+            return Ok(self.store.acknowledge(table, batch.pass, sent)?);
+        }
+        let is_full = body.used < batch.rows.len() || batch.rows.len() == most;
+        match self.deliver(table, batch.pass, sent, &body) {
+            Ok(Word::Taken { counted }) => {
+                self.uploads.pace(table).taken(body.used, counted && is_full);
+                Ok(self.store.acknowledge(table, batch.pass, sent)?)
+            }
+            Ok(Word::Refused { too_large, .. }) if body.used > 1 => {
+                // Half of it at once; this ends at a single row.
+                self.uploads.pace(table).refused(body.used, body.bytes.len(), too_large);
+                Ok(())
+            }
+            Ok(Word::Refused { words, .. }) => self.isolate(table, &streams, batch.pass, words),
+            Err(trouble) => {
+                self.uploads.pace(table).broken();
+                Err(trouble)
             }
         }
-        Ok(self.store.acknowledge(table, batch.pass, taken)?)
     }
 
-    /// Posts a body until the server took it. Whether it confirmed the count of rows.
+    /// A row was refused by itself. If the server takes one of the next rows, it is the row's
+    /// fault, and the row is set aside; otherwise it is the server's, and the row waits.
+    fn isolate(
+        &mut self,
+        table: Table,
+        streams: &[Stream],
+        pass: Pass,
+        words: String,
+    ) -> Result<(), Trouble> {
+        let next = self.store.next_batch(streams, 1 + PROBES)?;
+        let Some(Batch { rows, .. }) = next.filter(|next| next.pass == pass) else { return Ok(()) };
+        if pass == Pass::Retry {
+            self.quarantine(table, pass, &rows[..1], &words)?;
+            return Ok(());
+        }
+        for nth in 1..rows.len() {
+            let body = write(&rows[nth..=nth], usize::MAX, self.settings.language);
+            if let Word::Taken { .. } = self.deliver(table, pass, &rows[nth..=nth], &body)? {
+                self.quarantine(table, pass, &rows[..nth], &words)?;
+                self.uploads.pace(table).taken(nth + 1, false);
+                return Ok(self.store.acknowledge(table, pass, &rows[nth..=nth])?);
+            }
+        }
+        self.uploads.pace(table).refused_one(rows.len() == 1);
+        Err(Trouble::Refused(words))
+    }
+
+    fn quarantine(
+        &self,
+        table: Table,
+        pass: Pass,
+        rows: &[PendingRow],
+        words: &str,
+    ) -> Result<(), StoreError> {
+        for row in rows {
+            log::warn!(
+                "row {} of the {} is set aside, the server refuses it: {words}",
+                row.seq,
+                row.stream.name()
+            );
+        }
+        let now = self.clock.utc();
+        let _ = table;
+        self.store.atomically(|| self.store.set_aside_rows(pass, rows, words, now))
+    }
+
+    /// Posts a body until the server said something about it.
     fn deliver(
         &mut self,
         table: Table,
         pass: Pass,
         rows: &[PendingRow],
         body: &Body,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<Word, Trouble> {
         let last = rows.last().map_or(0, |row| row.seq);
         // New rows never set a table's stamp back: a kind that was held up may come late.
         let stamp = match pass {
             Pass::New => last.max(self.store.acknowledged(table)?),
-            Pass::Again => last,
+            Pass::Again | Pass::Retry => last,
         };
         let target = self.target("/iclock/cdata").with("table", table.name()).with("Stamp", stamp);
         let mut sent_before = false;
@@ -126,10 +175,12 @@ impl<U: Uplink> Client<U> {
                 Ack::Taken(Some(count)) if count < body.rows => {
                     // Some servers count only the rows that are new to them.
                     log::debug!("{count} of {} rows counted, twice: taken as delivered", body.rows);
-                    return Ok(false);
+                    return Ok(Word::Taken { counted: false });
                 }
-                Ack::Taken(count) => return Ok(count.is_some()),
-                Ack::Refused(words) => return Err(Trouble::Refused(words)),
+                Ack::Taken(count) => return Ok(Word::Taken { counted: count.is_some() }),
+                Ack::Refused(words) => {
+                    return Ok(Word::Refused { words, too_large: response.status == 413 });
+                }
             }
         }
     }

@@ -55,6 +55,7 @@ impl Methods {
             "operation" => self.operation(&call.params),
             "user.get" => self.user_get(&call.params),
             "user.put" => self.user_put(&call.params),
+            "quarantine" => self.quarantine(&call.params),
             "status" => Ok(self.status.report(&self.store)?),
             other => Err(Fault::unknown_method(other)),
         }
@@ -131,6 +132,19 @@ impl Methods {
         };
         let user = found?;
         Ok(user.map_or(Value::Null, |user| describe(&user)))
+    }
+
+    /// Lists, retries or drops the rows that the server refuses.
+    fn quarantine(&self, params: &Params) -> Result<Value, Fault> {
+        let seq = params.number("seq", i64::MAX as u64)?.map(|seq| seq as i64);
+        let done = match params.text("action")?.as_deref() {
+            None | Some("list") => return Ok(json!(crate::status::quarantine(&self.store)?)),
+            Some("retry") => self.store.retry_quarantined(seq)?,
+            Some("drop") => self.store.drop_quarantined(seq)?,
+            Some(_) => return Err(Params::complain("action", "is none of list, retry, drop")),
+        };
+        reactor::note();
+        Ok(json!({"rows": done}))
     }
 
     /// Adds a user on the terminal, or changes what is named of one who is there.

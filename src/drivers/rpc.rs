@@ -66,7 +66,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Call, Fault> {
 impl Call {
     /// Whether it changes the store.
     pub(super) fn writes(&self) -> bool {
-        matches!(self.method.as_str(), "punch" | "operation" | "user.put")
+        matches!(self.method.as_str(), "punch" | "operation" | "user.put" | "quarantine")
     }
 
     /// The line that answers it; none for a notification.

@@ -23,6 +23,11 @@ impl Table {
         }
     }
 
+    /// Whether a request carries one row of it and no more.
+    pub fn is_single(self) -> bool {
+        false
+    }
+
     /// The streams that go up by it.
     pub fn streams(self) -> impl Iterator<Item = Stream> {
         Stream::ALL.into_iter().filter(move |stream| stream.table() == self)
@@ -51,6 +56,11 @@ pub enum Stream {
 impl Stream {
     /// Every stream, in the order in which they are served.
     pub const ALL: [Self; 3] = [Self::Punches, Self::Operations, Self::Users];
+
+    /// The stream with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stream| stream.name() == name)
+    }
 
     /// Its name in the store and in `punchd status`.
     pub fn name(self) -> &'static str {

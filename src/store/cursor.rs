@@ -17,6 +17,8 @@ pub enum Pass {
     New,
     /// Rows that the server wants once more.
     Again,
+    /// A row that was set aside and is tried once more.
+    Retry,
 }
 
 /// Rows of one table that are pending, in the order of their numbers, whatever their streams.
@@ -108,7 +110,7 @@ fn source(stream: Stream) -> Source {
 impl Source {
     fn column(&self, pass: Pass) -> &'static str {
         match pass {
-            Pass::New => self.new,
+            Pass::New | Pass::Retry => self.new,
             Pass::Again => self.again,
         }
     }
@@ -129,7 +131,7 @@ impl Store {
                 let cursor = self.cursor(*stream)?;
                 let range = match pass {
                     Pass::New => Some((cursor.sent, Seq::MAX)),
-                    Pass::Again => cursor.again,
+                    Pass::Again | Pass::Retry => cursor.again,
                 };
                 let Some((after, until)) = range else { continue };
                 let found = self.rows(*stream, pass, after, until, most)?;
@@ -144,10 +146,10 @@ impl Store {
                 return Ok(Some(Batch { pass, rows }));
             }
         }
-        Ok(None)
+        Ok(self.row_to_retry(streams)?.map(|row| Batch { pass: Pass::Retry, rows: vec![row] }))
     }
 
-    fn rows(
+    pub(super) fn rows(
         &self,
         stream: Stream,
         pass: Pass,
@@ -183,6 +185,11 @@ impl Store {
     /// The server took these rows of a table, which were the next.
     pub fn acknowledge(&self, table: Table, pass: Pass, rows: &[PendingRow]) -> Result<()> {
         self.atomically(|| {
+            if pass == Pass::Retry {
+                return rows
+                    .iter()
+                    .try_for_each(|row| self.release_quarantined(row.stream, row.seq));
+            }
             for stream in table.streams() {
                 let last = rows.iter().rev().find(|row| row.stream == stream).map(|row| row.seq);
                 if let Some(last) = last {
@@ -198,11 +205,11 @@ impl Store {
         })
     }
 
-    fn move_cursor(&self, stream: Stream, pass: Pass, last: Seq) -> Result<()> {
+    pub(super) fn move_cursor(&self, stream: Stream, pass: Pass, last: Seq) -> Result<()> {
         let cursor = self.cursor(stream)?;
         let moved = match pass {
             Pass::New => Cursor { sent: last.max(cursor.sent), ..cursor },
-            Pass::Again => Cursor {
+            Pass::Again | Pass::Retry => Cursor {
                 again: cursor
                     .again
                     .map(|(_, until)| (last, until))

@@ -10,6 +10,7 @@ mod error;
 mod journal;
 pub mod options;
 mod people;
+mod quarantine;
 mod query;
 mod schema;
 
@@ -18,6 +19,7 @@ pub use cursor::{Batch, Pass, Pending, PendingRow, Stamp};
 pub use error::{Result, StoreError};
 pub use journal::{Moment, NewOperation, NewPunch};
 pub use people::Origin;
+pub use quarantine::Quarantined;
 pub use query::Query;
 
 use std::cell::Cell;

@@ -12,7 +12,8 @@ pub const APPLICATION_ID: i64 = 0x706e_6368;
 
 /// The steps from one schema version to the next. A step that has been released is never
 /// changed again.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE punch (
         seq      INTEGER PRIMARY KEY,
         pin      TEXT    NOT NULL,
@@ -91,7 +92,18 @@ const STEPS: [&str; 1] = ["
         pack    INTEGER NOT NULL,
         count   INTEGER NOT NULL
     ) STRICT;
-"];
+",
+    "
+    CREATE TABLE quarantine (
+        stream TEXT    NOT NULL,
+        seq    INTEGER NOT NULL,
+        words  TEXT    NOT NULL, -- the server's
+        at     INTEGER NOT NULL, -- seconds since 1970
+        retry  INTEGER NOT NULL, -- it goes up once more
+        PRIMARY KEY (stream, seq)
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// The version of the schema that this program writes.
 pub const VERSION: i64 = STEPS.len() as i64;

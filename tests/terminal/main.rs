@@ -11,7 +11,9 @@ mod commands;
 mod documents;
 mod drivers;
 mod killed;
+mod modes;
 mod never_deaf;
+mod quarantine;
 mod session;
 mod start;
 #[cfg(feature = "tls")]

@@ -1,0 +1,107 @@
+//! Rows that the server refuses, set aside with its words so that they block no other.
+//!
+//! Nothing is lost by it: the row stays in its journal, and `punchd quarantine retry` sends
+//! it again.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{Pass, PendingRow, Result, Seq, Store};
+use crate::protocol::stream::Stream;
+
+/// A row that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Whose row.
+    pub stream: Stream,
+    /// Its number.
+    pub seq: Seq,
+    /// The server's words.
+    pub words: String,
+    /// When, in seconds since 1970.
+    pub at: i64,
+    /// It goes up once more.
+    pub retry: bool,
+}
+
+impl Store {
+    /// Sets rows aside that were the next of a table, with the server's words.
+    pub fn set_aside_rows(
+        &self,
+        pass: Pass,
+        rows: &[PendingRow],
+        words: &str,
+        at: i64,
+    ) -> Result<()> {
+        for row in rows {
+            self.db
+                .prepare_cached("INSERT OR REPLACE INTO quarantine VALUES (?1, ?2, ?3, ?4, 0)")?
+                .execute(params![row.stream.name(), row.seq, words, at])?;
+            if pass != Pass::Retry {
+                self.move_cursor(row.stream, pass, row.seq)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was set aside, the oldest first; at most `most`.
+    pub fn quarantined(&self, most: usize) -> Result<Vec<Quarantined>> {
+        let sql = "SELECT stream, seq, words, at, retry FROM quarantine ORDER BY seq LIMIT ?1";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let rows = statement.query_map([most as i64], |row| {
+            let name: String = row.get(0)?;
+            Ok(Stream::named(&name)
+                .map(|stream| (stream, row.get(1), row.get(2), row.get(3), row.get(4))))
+        })?;
+        let mut found = Vec::new();
+        for row in rows {
+            let Some((stream, seq, words, at, retry)) = row? else { continue };
+            found.push(Quarantined { stream, seq: seq?, words: words?, at: at?, retry: retry? });
+        }
+        Ok(found)
+    }
+
+    /// How many rows of a stream are set aside.
+    pub fn count_quarantined(&self, stream: Stream) -> Result<u64> {
+        let sql = "SELECT count(*) FROM quarantine WHERE stream = ?1";
+        Ok(self.db.prepare_cached(sql)?.query_row([stream.name()], |row| row.get(0))?)
+    }
+
+    /// Sends rows once more: the one with this number, or all. How many.
+    pub fn retry_quarantined(&self, seq: Option<Seq>) -> Result<usize> {
+        let sql = "UPDATE quarantine SET retry = 1 WHERE ?1 IS NULL OR seq = ?1";
+        Ok(self.db.prepare_cached(sql)?.execute([seq])?)
+    }
+
+    /// Gives rows up for the server; they stay in the journal. How many.
+    pub fn drop_quarantined(&self, seq: Option<Seq>) -> Result<usize> {
+        let sql = "DELETE FROM quarantine WHERE ?1 IS NULL OR seq = ?1";
+        Ok(self.db.prepare_cached(sql)?.execute([seq])?)
+    }
+
+    /// The next row of a table that goes up once more, if it is still there.
+    pub(super) fn row_to_retry(&self, streams: &[Stream]) -> Result<Option<PendingRow>> {
+        for stream in streams {
+            let sql =
+                "SELECT seq FROM quarantine WHERE stream = ?1 AND retry = 1 ORDER BY seq LIMIT 1";
+            let mut next = self.db.prepare_cached(sql)?;
+            while let Some(seq) =
+                next.query_row([stream.name()], |row| row.get::<_, Seq>(0)).optional()?
+            {
+                if let Some(row) = self.rows(*stream, Pass::New, seq - 1, seq, 1)?.pop() {
+                    return Ok(Some(row));
+                }
+                // Changed or deleted since: what stands in its place went by itself.
+                self.release_quarantined(*stream, seq)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// A row is not set aside any more.
+    pub(super) fn release_quarantined(&self, stream: Stream, seq: Seq) -> Result<()> {
+        self.db
+            .prepare_cached("DELETE FROM quarantine WHERE stream = ?1 AND seq = ?2")?
+            .execute(params![stream.name(), seq])?;
+        Ok(())
+    }
+}

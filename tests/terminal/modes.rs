@@ -1,0 +1,61 @@
+//! When data goes up (U1) and which (U2).
+
+use std::time::Duration;
+
+use crate::harness::{PATIENCE, Terminal, second, server};
+
+#[test]
+fn interval_and_timed_modes_hold_back_and_log_and_check_override() {
+    // Not in real time, no interval: nothing goes by itself.
+    let server = server();
+    server.set_option("Realtime", "0");
+    server.set_option("TransInterval", "0");
+    server.remove_option("TransTimes");
+    let terminal = Terminal::start(&server, "");
+    terminal.wait_until_online();
+    terminal.driver().punch("1001", &second(1));
+    std::thread::sleep(Duration::from_millis(2500));
+    assert!(server.attlog().is_empty());
+    server.queue("LOG");
+    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    // The gate is closed again behind it; CHECK opens it too.
+    terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);
+    std::thread::sleep(Duration::from_millis(1500));
+    terminal.driver().punch("1002", &second(2));
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(server.attlog().len(), 1);
+    server.queue("CHECK");
+    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 2));
+    // Real time overrides the others.
+    server.set_option("Realtime", "1");
+    server.queue("CHECK");
+    assert!(server.wait_until(PATIENCE, |received| received.count("handshake") == 3));
+    terminal.driver().punch("1003", &second(3));
+    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 3));
+    server.assert_strict();
+}
+
+#[test]
+fn a_time_of_the_day_lets_data_go() {
+    // The server's clock stands a few seconds before the time, in a zone of its own.
+    let server = server();
+    server.set_option("Realtime", "0");
+    server.set_option("TransInterval", "0");
+    server.set_option("TransTimes", "03:15;14:00");
+    server.set_option("TimeZone", "-570");
+    let three_fifteen = 1_856_002_500 - 1_856_002_500 % 86_400 + 3 * 3600 + 15 * 60 + 34_200;
+    let ahead = three_fifteen
+        - 4
+        - std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+            as i64;
+    server.set_clock_offset(ahead);
+    let terminal = Terminal::start(&server, "");
+    // What waited while the terminal was off goes at first contact; then the gate closes.
+    assert!(server.wait_until(PATIENCE, |received| received.oplog().len() == 1));
+    std::thread::sleep(Duration::from_millis(300));
+    let started = std::time::Instant::now();
+    terminal.driver().punch("1001", &second(1));
+    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    let waited = started.elapsed();
+    assert!((Duration::from_secs(2)..Duration::from_secs(8)).contains(&waited), "after {waited:?}");
+}

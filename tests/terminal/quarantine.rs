@@ -1,0 +1,107 @@
+//! Rows that the server keeps refusing: found by halving, set aside, no row else held up.
+
+use iclock_emulator::{Act, Fault, On};
+
+use crate::harness::{PATIENCE, Terminal, second, server, targets};
+
+/// The server refuses every request that holds a row of this PIN.
+fn poison(server: &iclock_emulator::Emulator, pin: &str) {
+    let refuse = Act::status(400, "bad row");
+    server.fault(Fault::new(On::table("ATTLOG"), refuse).containing(&format!("{pin}\t")).always());
+}
+
+#[test]
+fn poison_rows_are_found_and_set_aside_and_all_others_arrive() {
+    const ROWS: u32 = 10_000;
+    let bad = [5, 4000, 9990];
+    let server = server();
+    let mut terminal = Terminal::start(&server, "");
+    terminal.wait_until_online();
+    server.pause();
+    let mut driver = terminal.driver();
+    for nth in 0..ROWS {
+        let pin = if bad.contains(&nth) { format!("bad{nth}") } else { nth.to_string() };
+        driver.punch(&pin, &second(nth));
+    }
+    bad.iter().for_each(|nth| poison(&server, &format!("bad{nth}")));
+    server.resume().unwrap();
+    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() as u32 == ROWS - 3));
+    let status = terminal.wait_for("done", |status| status["streams"]["punches"]["pending"] == 0);
+    assert_eq!(status["streams"]["punches"]["quarantined"], 3, "{status:#}");
+    assert!(status["quarantine"][0]["words"].as_str().unwrap().contains("bad row"), "{status:#}");
+    assert!(server.attlog().iter().all(|row| row.times == 1));
+    let uploads = targets(&server, "upload:ATTLOG").len();
+    // What the same rows cost without poison: 62 rows first, then twice as many each time, up
+    // to 64 KiB.
+    let plain = {
+        let (mut sent, mut rows, mut requests) = (0, 62, 0);
+        while sent < ROWS {
+            (sent, requests) = (sent + rows, requests + 1);
+            rows = (rows * 2).min(2000);
+        }
+        requests
+    };
+    let each = (uploads as f64 - f64::from(plain)) / 3.0;
+    let goal = 3.0 * 2000f64.log2() + 3.0;
+    println!(
+        "{uploads} requests for {ROWS} rows with three poison rows, {plain} without: {each:.1} for each (goal {goal:.0})"
+    );
+    assert!(each <= goal, "{each} requests for each poison row");
+
+    // Retried while the server still refuses, they come back; cured, they arrive.
+    let retry = |terminal: &Terminal| {
+        let output = terminal.punchd(&["quarantine", "retry"]);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "3 rows\n");
+    };
+    retry(&terminal);
+    assert!(server.wait_until(PATIENCE, |received| received.count("upload:ATTLOG") >= uploads + 3));
+    terminal.wait_for("back again", |status| {
+        status["quarantine"].as_array().unwrap().iter().filter(|row| row["retry"] == false).count()
+            == 3
+    });
+    terminal.stop();
+    server.clear_faults();
+    terminal.run();
+    retry(&terminal);
+    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() as u32 == ROWS));
+    terminal.wait_for("empty", |status| status["quarantine"] == serde_json::json!([]));
+}
+
+#[test]
+fn one_refused_row_waits_until_another_shows_whose_fault_it_is() {
+    let server = server();
+    poison(&server, "bad");
+    let terminal = Terminal::start(&server, "");
+    terminal.wait_until_online();
+    let mut driver = terminal.driver();
+    driver.punch("bad", &second(1));
+    // Alone it may be the server's trouble: nothing is set aside.
+    let status = terminal.wait_for("in trouble", |status| !status["trouble"].is_null());
+    assert_eq!(status["streams"]["punches"]["pending"], 1);
+    // The next one goes through at once, and shows that it was the row.
+    driver.punch("good", &second(2));
+    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    let status =
+        terminal.wait_for("set aside", |status| status["streams"]["punches"]["quarantined"] == 1);
+    assert_eq!(status["streams"]["punches"]["pending"], 0);
+    let output = terminal.punchd(&["quarantine", "drop"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1 rows\n");
+    assert_eq!(terminal.status()["quarantine"], serde_json::json!([]));
+}
+
+#[test]
+fn a_server_that_refuses_everything_sets_nothing_aside() {
+    let server = server();
+    server.fault(Fault::new(On::table("ATTLOG"), Act::status(200, "FAIL")).always());
+    let terminal = Terminal::start(&server, "");
+    let mut driver = terminal.driver();
+    for nth in 0..100 {
+        driver.punch("1001", &second(nth));
+    }
+    assert!(server.wait_until(PATIENCE, |received| received.count("upload:ATTLOG") >= 12));
+    let status = terminal.status();
+    assert_eq!(status["streams"]["punches"]["pending"], 100, "{status:#}");
+    assert_eq!(status["streams"]["punches"]["quarantined"], 0);
+    server.clear_faults();
+    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 100));
+}
