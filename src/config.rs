@@ -83,6 +83,12 @@ pub struct Limits {
     pub users: u64,
     /// Most bytes in the body of an upload.
     pub post_bytes: usize,
+    /// Punches that are kept; the oldest that were uploaded go first.
+    pub punches: u64,
+    /// MiB of the store.
+    pub store_mib: u64,
+    /// MiB that stay free on the store's disk.
+    pub free_mib: u64,
     /// Longest command of a server in bytes.
     pub command_bytes: usize,
     /// Seconds over which terminals that start together spread their first contact.
@@ -124,7 +130,15 @@ impl Default for Device {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { users: 100_000, post_bytes: 64 << 10, command_bytes: 2 << 20, start_spread: 3 }
+        Self {
+            users: 100_000,
+            punches: 500_000,
+            store_mib: 512,
+            free_mib: 8,
+            post_bytes: 64 << 10,
+            command_bytes: 2 << 20,
+            start_spread: 3,
+        }
     }
 }
 
@@ -178,6 +192,9 @@ impl Config {
                     "[timeouts] {name} = {seconds} is not within 1 to 86400 seconds"
                 ));
             }
+        }
+        if self.limits.punches == 0 || self.limits.store_mib == 0 {
+            return Err("[limits] punches and store_mib leave no room for a single punch".into());
         }
         if self.limits.post_bytes < 1024 {
             return Err("[limits] post_bytes is less than 1024, too small for a row".into());

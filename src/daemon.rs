@@ -15,7 +15,7 @@ use crate::protocol::record::Operand;
 use crate::reactor::{self, Woken};
 use crate::status::Status;
 use crate::store::options::ZONE;
-use crate::store::{Moment, NewOperation, Store, StoreError};
+use crate::store::{Limits, Moment, NewOperation, Store, StoreError};
 use crate::terminal::Machine;
 use crate::uplink::{self, Server};
 
@@ -41,7 +41,7 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
     let server = connect(&config)?;
     reactor::take_signals()
         .map_err(|error| Stop::System(format!("cannot take signals: {error}")))?;
-    let store = Rc::new(open_store(&config.store, set_aside)?);
+    let store = Rc::new(open_store(&config, set_aside)?);
     let clock = Rc::new(clock(&config, &store)?);
     let status = Rc::new(Status::new(&config.serial));
     let drivers = Drivers::open(
@@ -204,8 +204,14 @@ fn connect(config: &Config) -> Result<Server, Stop> {
     Server::new(&settings(config)).map_err(Stop::Config)
 }
 
-fn open_store(path: &Path, set_aside: bool) -> Result<Store, Stop> {
-    match Store::open(path) {
+fn open_store(config: &Config, set_aside: bool) -> Result<Store, Stop> {
+    let path = &config.store;
+    let limits = Limits {
+        punches: config.limits.punches,
+        bytes: config.limits.store_mib.saturating_mul(1 << 20),
+        free: config.limits.free_mib.saturating_mul(1 << 20),
+    };
+    match Store::open(path, limits) {
         Ok(store) => Ok(store),
         Err(error @ StoreError::Damaged { .. }) if set_aside => {
             let damaged = Store::set_aside(path).map_err(|io| {
@@ -216,7 +222,7 @@ fn open_store(path: &Path, set_aside: bool) -> Result<Store, Stop> {
                 "as asked, it was set aside as {}, and an empty store begun",
                 damaged.display()
             );
-            Store::open(path).map_err(Stop::Store)
+            Store::open(path, limits).map_err(Stop::Store)
         }
         Err(error @ StoreError::Damaged { .. }) => Err(Stop::Damaged(error)),
         Err(error) => Err(Stop::Store(error)),

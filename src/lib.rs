@@ -22,6 +22,7 @@ pub mod client;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod csv;
 pub mod daemon;
 pub mod drivers;
 pub mod logging;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use lexopt::prelude::{Long, Short, Value};
 use punchd::config::{Config, DEFAULT_PATH};
 use punchd::daemon::{self, Stop};
-use punchd::{drivers, logging, status};
+use punchd::{csv, drivers, logging, status};
 use serde_json::{Map, Value as Json};
 
 const HELP: &str = "\
@@ -23,6 +23,8 @@ Commands:
   status [--json]     ask the running punchd how it stands
   quarantine [list]   show the rows that the server refuses, with its words
   quarantine retry|drop [SEQ]   send them once more, or give them up; all, or one by its number
+  export              print all punches as CSV
+  import FILE         record the punches of such a file; - for standard input
   punch --pin PIN     record a punch through the running punchd
       [--time 'YYYY-MM-DD hh:mm:ss'] [--status N] [--verify N] [--workcode CODE]
 
@@ -56,6 +58,8 @@ enum Command {
     Status { json: bool },
     Punch(Map<String, Json>),
     Quarantine(Map<String, Json>),
+    Export,
+    Import(Option<PathBuf>),
     Say(String),
 }
 
@@ -110,6 +114,8 @@ fn obey(config: &Path, command: Command) -> Result<(), Failure> {
             });
             Ok(())
         }
+        Command::Export => export(config),
+        Command::Import(file) => import(config, &file.unwrap_or_else(|| "-".into())),
         Command::Say(text) => {
             say(&text);
             Ok(())
@@ -144,6 +150,47 @@ fn check(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Prints all punches, page by page.
+fn export(config: &Path) -> Result<(), Failure> {
+    say(&format!("{}\n", csv::HEADER));
+    let mut after = Json::from(0);
+    while !after.is_null() {
+        let mut page = ask(config, "export", Map::from_iter([("after".to_owned(), after)]))?;
+        for row in page["rows"].as_array().into_iter().flatten() {
+            say(&format!("{}\n", row.as_str().unwrap_or_default()));
+        }
+        after = page["next"].take();
+    }
+    Ok(())
+}
+
+/// Records every punch of a file; the first bad line ends it, with its number.
+fn import(config: &Path, file: &Path) -> Result<(), Failure> {
+    let failed =
+        |words: String| Failure { words: format!("{}: {words}", file.display()), code: DATA };
+    let text = if file == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(file)
+    }
+    .map_err(|error| failed(error.to_string()))?;
+    // The whole file is read before anything is recorded.
+    let punches = csv::read(&text).map_err(failed)?;
+    let count = punches.len();
+    for (nth, (line, punch)) in punches.into_iter().enumerate() {
+        ask(config, "punch", punch).map_err(|failure| Failure {
+            words: format!(
+                "{}: line {line}: {}; {nth} punches before it were recorded",
+                file.display(),
+                failure.words
+            ),
+            ..failure
+        })?;
+    }
+    say(&format!("{count} punches recorded\n"));
+    Ok(())
+}
+
 fn ask(path: &Path, method: &str, params: Map<String, Json>) -> Result<Json, Failure> {
     let socket = drivers::socket_path(&load(path)?.run_dir);
     drivers::call(&socket, method, &Json::Object(params))
@@ -164,6 +211,7 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
                 command = Some(Command::Say(format!("punchd {}\n", env!("CARGO_PKG_VERSION"))));
             }
             (Value(name), None) => command = Some(named(&name.to_string_lossy())?),
+            (Value(file), Some(Command::Import(place @ None))) => *place = Some(file.into()),
             (Value(word), Some(Command::Quarantine(what))) => {
                 let word = word.to_string_lossy().into_owned();
                 match word.parse::<u64>() {
@@ -197,6 +245,8 @@ fn named(name: &str) -> Result<Command, lexopt::Error> {
         "check" => Ok(Command::Check),
         "status" => Ok(Command::Status { json: false }),
         "punch" => Ok(Command::Punch(Map::new())),
+        "export" => Ok(Command::Export),
+        "import" => Ok(Command::Import(None)),
         "quarantine" => Ok(Command::Quarantine(Map::new())),
         other => Err(format!("there is no command {other:?}").into()),
     }

@@ -77,6 +77,7 @@ impl Status {
             "clock_set": connection.clock_set,
             "held": store.held()?,
             "streams": streams,
+            "full": store.is_full(),
             "quarantine": quarantine(store)?,
             "replies_pending": store.replies_waiting()?,
             "punches": store.punches()?,
@@ -120,6 +121,9 @@ pub fn describe(report: &Value) -> String {
     }
     if report["clock_set"] == false {
         line(format_args!("clock      not set; {} rows wait for it", report["held"]));
+    }
+    if let Some(shortage) = report["full"].as_str() {
+        line(format_args!("FULL       new punches are refused: {shortage}"));
     }
     for (name, stream) in report["streams"].as_object().into_iter().flatten() {
         let again = match stream["again"].as_u64() {

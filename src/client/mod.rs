@@ -28,7 +28,7 @@ use crate::protocol::options::ServerOptions;
 use crate::protocol::query::Target;
 use crate::protocol::stream::Table;
 use crate::status::Status;
-use crate::store::{Store, StoreError};
+use crate::store::{Room, Store, StoreError};
 use crate::terminal::Terminal;
 use crate::uplink::{Failure, Request, Response, Uplink};
 
@@ -71,6 +71,7 @@ pub struct Client<U> {
     backoffs: BTreeMap<Activity, Backoff>,
     uploads: upload::Uploads,
     gate: schedule::Gate,
+    house_at: Duration,
     replies_at_once: usize,
     /// What stood after the last line end of a body without a known end.
     fragment: Option<Vec<u8>>,
@@ -121,6 +122,8 @@ impl From<StoreError> for Trouble {
 
 /// Longest pause after a failure in seconds, unless the server asks for longer.
 const LONGEST_PAUSE: u32 = 900;
+/// How often the limits of the store are looked at, if anything else wakes.
+const HOUSEKEEPING: Duration = Duration::from_secs(20);
 /// How often the rows of a query are offered that the server refuses.
 const MOST_REFUSALS: u32 = 5;
 
@@ -153,6 +156,7 @@ impl<U: Uplink> Client<U> {
             backoffs: BTreeMap::from([(Activity::Handshake, start)]),
             uploads: upload::Uploads::new(settings.post_bytes),
             gate: schedule::Gate::default(),
+            house_at: Duration::ZERO,
             replies_at_once: crate::protocol::reply::MOST_IN_ONE_POST,
             fragment: None,
             settings,
@@ -192,7 +196,7 @@ impl<U: Uplink> Client<U> {
     fn due(&mut self) -> Result<Due, StoreError> {
         use Activity::{Handshake, Poll, Query, RefusedReplies, Replies, Upload};
         let now = self.clock.monotonic();
-        let mut until = Duration::MAX;
+        let mut until = self.keep_house(now)?;
         if !self.online {
             return Ok(self
                 .first_of(&[(Handshake, Duration::ZERO)], &mut until)
@@ -226,6 +230,19 @@ impl<U: Uplink> Client<U> {
             until = gate_at.max(now);
         }
         Ok(self.first_of(&ready, &mut until).unwrap_or(Due::Nothing(until)))
+    }
+
+    /// Drops what may be dropped when a limit is reached; when to look again.
+    fn keep_house(&mut self, now: Duration) -> Result<Duration, StoreError> {
+        if now >= self.house_at {
+            self.house_at = now
+                + match self.store.make_room()? {
+                    Room::Making => Duration::from_millis(100),
+                    Room::Enough | Room::None(_) => HOUSEKEEPING,
+                };
+        }
+        // Not a reason to wake: what wakes for something else looks then.
+        Ok(if self.house_at < now + HOUSEKEEPING / 2 { self.house_at } else { Duration::MAX })
     }
 
     /// The first that is not held back; `until` becomes the moment at which one is next.

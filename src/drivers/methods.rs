@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::connection::Connection;
 use super::rpc::{Call, Fault, Params};
 use crate::clock::Clock;
+use crate::csv;
 use crate::protocol::codes::Language;
 use crate::protocol::fields::Fields;
 use crate::protocol::record::{Operand, Pin, User, UserChange, WorkCode};
@@ -21,6 +22,8 @@ const PROTOCOL: u64 = 1;
 const HIGHEST_VERIFY: u64 = 28;
 /// The error code for a table that is full (the store's own is another: −1001).
 const FULL: i64 = -1006;
+/// Rows in one page of an export.
+const ROWS_A_PAGE: usize = 500;
 /// What a user has, by the protocol's names in lower case.
 const USER_FIELDS: [&str; 9] =
     ["pin", "name", "pri", "passwd", "card", "grp", "tz", "verify", "vicecard"];
@@ -55,6 +58,7 @@ impl Methods {
             "operation" => self.operation(&call.params),
             "user.get" => self.user_get(&call.params),
             "user.put" => self.user_put(&call.params),
+            "export" => self.export(&call.params),
             "quarantine" => self.quarantine(&call.params),
             "status" => Ok(self.status.report(&self.store)?),
             other => Err(Fault::unknown_method(other)),
@@ -132,6 +136,15 @@ impl Methods {
         };
         let user = found?;
         Ok(user.map_or(Value::Null, |user| describe(&user)))
+    }
+
+    /// A page of the punches, for `punchd export`.
+    fn export(&self, params: &Params) -> Result<Value, Fault> {
+        let after = params.number("after", i64::MAX as u64)?.unwrap_or(0) as i64;
+        let rows = self.store.punches_after(after, ROWS_A_PAGE)?;
+        let next = rows.last().map(|(seq, _)| *seq);
+        let page: Vec<String> = rows.iter().map(|(_, punch)| csv::row(punch)).collect();
+        Ok(json!({"next": next, "rows": page}))
     }
 
     /// Lists, retries or drops the rows that the server refuses.

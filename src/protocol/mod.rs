@@ -7,6 +7,8 @@
 pub mod ack;
 pub mod codes;
 pub mod command;
+pub mod device;
+pub mod dialect;
 pub mod fields;
 pub mod lines;
 pub mod options;
@@ -14,6 +16,7 @@ pub mod query;
 pub mod record;
 pub mod reply;
 pub mod stream;
+pub mod tables;
 pub mod text;
 pub mod time;
 pub mod transflag;

@@ -264,6 +264,12 @@ impl Store {
         Ok(false)
     }
 
+    /// The number up to which the server has a stream, and does not want it again.
+    pub(super) fn uploaded_up_to(&self, stream: Stream) -> Result<Seq> {
+        let cursor = self.cursor(stream)?;
+        Ok(cursor.again.map_or(cursor.sent, |(after, _)| after.min(cursor.sent)))
+    }
+
     /// How much of a stream waits.
     pub fn pending(&self, stream: Stream) -> Result<Pending> {
         let cursor = self.cursor(stream)?;

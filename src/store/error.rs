@@ -34,6 +34,8 @@ pub enum StoreError {
     },
     /// The disk is full.
     Full,
+    /// A limit is reached, and nothing may be dropped for it.
+    NoRoom(String),
     /// Any other failure of SQLite.
     Sql(rusqlite::Error),
 }
@@ -75,6 +77,7 @@ impl fmt::Display for StoreError {
                 path.display()
             ),
             Self::Full => f.write_str("the disk is full"),
+            Self::NoRoom(shortage) => write!(f, "{shortage}, and nothing of it was uploaded yet"),
             Self::Sql(error) => write!(f, "the store failed: {error}"),
         }
     }

@@ -62,7 +62,11 @@ pub struct NewOperation {
 
 impl Store {
     /// Writes a punch into the journal.
+    ///
+    /// # Errors
+    /// If there is no room, and nothing that may be dropped for it.
     pub fn add_punch(&self, punch: &NewPunch) -> Result<Seq> {
+        self.has_room()?;
         let seq = self.next_seq();
         let (time, held) = punch.moment.columns();
         self.db
@@ -154,6 +158,22 @@ impl Store {
                   + (SELECT count(*) FROM operation WHERE held IS NOT NULL)",
             )?
             .query_row([], |row| row.get(0))?)
+    }
+
+    /// Punches after a number, with their numbers; those that are held are left out.
+    pub fn punches_after(&self, after: Seq, most: usize) -> Result<Vec<(Seq, Punch)>> {
+        let sql = format!(
+            "SELECT {PUNCH} FROM punch WHERE seq > ?1 AND held IS NULL ORDER BY seq LIMIT ?2"
+        );
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![after, most as i64])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            if let Some(Record::Punch(read)) = punch(row)? {
+                found.push((row.get(0)?, read));
+            }
+        }
+        Ok(found)
     }
 
     /// How many punches are kept.

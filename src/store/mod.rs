@@ -12,6 +12,7 @@ pub mod options;
 mod people;
 mod quarantine;
 mod query;
+mod retention;
 mod schema;
 
 pub use commands::{Begun, Due};
@@ -21,8 +22,9 @@ pub use journal::{Moment, NewOperation, NewPunch};
 pub use people::Origin;
 pub use quarantine::Quarantined;
 pub use query::Query;
+pub use retention::{Limits, Room};
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
@@ -44,6 +46,9 @@ pub struct Store {
     path: PathBuf,
     last_seq: Cell<Seq>,
     counts: Counts,
+    limits: Limits,
+    /// Why no new punch can be taken, while none can.
+    full: RefCell<Option<String>>,
 }
 
 /// Counts that would cost a scan each time; `None` until they are asked for.
@@ -58,7 +63,7 @@ impl Store {
     ///
     /// # Errors
     /// A file that is damaged, foreign, in use or of a later version is left untouched.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path, limits: Limits) -> Result<Self> {
         let open =
             |error: rusqlite::Error| StoreError::Open { path: path.into(), why: error.to_string() };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -72,8 +77,14 @@ impl Store {
         if version < schema::VERSION {
             schema::migrate(&db, version).map_err(|error| classify(error, path))?;
         }
-        let store =
-            Self { db, path: path.into(), last_seq: Cell::new(0), counts: Counts::default() };
+        let store = Self {
+            db,
+            path: path.into(),
+            last_seq: Cell::new(0),
+            counts: Counts::default(),
+            limits,
+            full: RefCell::default(),
+        };
         store.last_seq.set(store.highest_seq()?);
         Ok(store)
     }

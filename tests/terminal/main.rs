@@ -14,6 +14,7 @@ mod killed;
 mod modes;
 mod never_deaf;
 mod quarantine;
+mod retention;
 mod session;
 mod start;
 #[cfg(feature = "tls")]

@@ -121,7 +121,8 @@ fn a_store_of_something_else_or_of_later_is_refused() {
     assert_eq!(output.status.code(), Some(65), "{}", words(&output));
     assert!(words(&output).contains("other program"), "{}", words(&output));
     fs::remove_file(terminal.path("punchd.db")).unwrap();
-    punchd::store::Store::open(&terminal.path("punchd.db")).unwrap();
+    punchd::store::Store::open(&terminal.path("punchd.db"), punchd::store::Limits::default())
+        .unwrap();
     let db = rusqlite::Connection::open(terminal.path("punchd.db")).unwrap();
     db.execute_batch("PRAGMA user_version = 99;").unwrap();
     drop(db);

@@ -1,18 +1,34 @@
 //! Rows that go up: what they hold, what is allowed in them, their bytes (§11).
 
 mod attlog;
+mod attphoto;
+mod data;
+mod errorlog;
+mod idcard;
+mod idpunch;
 mod oplog;
+mod photo;
 mod pin;
+mod template;
 mod user;
 
 pub use attlog::{Punch, Status, WorkCode};
+pub use attphoto::{AttPhoto, CardPhotoKind};
+pub use errorlog::{ErrorCode, ErrorLog};
+pub use idcard::{CardData, CardText, Day, IdCard, IdNumber, LONGEST_CARD_DATA};
+pub use idpunch::IdPunch;
 pub use oplog::{Operand, Operation};
+pub use photo::{BioPhoto, BioPhotoUpdate, Jpeg, LONGEST_PHOTO, UserPic};
 pub use pin::Pin;
+pub use template::{
+    Algorithm, LONGEST_TEMPLATE, Template, TemplateData, TemplateKind, TemplateSlot,
+};
 pub use user::{User, UserChange};
 
 use super::codes::Language;
+use super::version::Version;
 
-/// A row of any stream.
+/// A row of any stream. An [`AttPhoto`] is none: it is a request of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// §11.2.
@@ -21,6 +37,18 @@ pub enum Record {
     Operation(Operation),
     /// §11.5.
     User(User),
+    /// §11.6.
+    IdCard(Box<IdCard>),
+    /// §11.7.
+    IdPunch(IdPunch),
+    /// §11.9 to §11.12.
+    Template(Template),
+    /// §11.13.
+    UserPic(UserPic),
+    /// §11.15.
+    BioPhoto(BioPhoto),
+    /// §11.16.
+    ErrorLog(ErrorLog),
 }
 
 impl Record {
@@ -30,8 +58,30 @@ impl Record {
             Self::Punch(punch) => punch.write(out),
             Self::Operation(operation) => operation.write(out),
             Self::User(user) => user.write(out, language),
+            Self::IdCard(card) => card.write(out),
+            Self::IdPunch(punch) => punch.write(out),
+            Self::Template(template) => template.write(out),
+            Self::UserPic(photo) => photo.write(out),
+            Self::BioPhoto(photo) => photo.write(out),
+            Self::ErrorLog(error) => error.write(out, language),
         }
         out.push(b'\n');
+    }
+
+    /// The first version of the protocol that has it; a server that speaks an older one is
+    /// not sent it (App. 6).
+    pub fn since(&self) -> Version {
+        match self {
+            Self::IdCard(_) => Version(2, 3, 0),
+            Self::IdPunch(_) => Version(2, 4, 0),
+            Self::ErrorLog(_) => Version(2, 4, 1),
+            Self::Punch(_)
+            | Self::Operation(_)
+            | Self::User(_)
+            | Self::Template(_)
+            | Self::UserPic(_)
+            | Self::BioPhoto(_) => Version::OLDEST,
+        }
     }
 }
 

@@ -1,0 +1,249 @@
+//! What the terminal says of itself: the values of `INFO` (§10) and the options push (§9).
+//!
+//! Both are lists joined by commas on one line. What is written here can be taken apart
+//! again: no value of `INFO` holds a comma, and no value of an options push holds one that
+//! looks like the start of the next pair.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// How many values `INFO` has at most.
+const MOST_VALUES: usize = 13;
+
+/// What stands in `INFO`, in its order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// Version of the firmware.
+    pub firmware: String,
+    /// Users.
+    pub users: u64,
+    /// Fingerprint templates.
+    pub fingerprints: u64,
+    /// Attendance records.
+    pub punches: u64,
+    /// Address of the terminal.
+    pub address: IpAddr,
+    /// Version of the fingerprint algorithm.
+    pub fp_version: u16,
+    /// Version of the face algorithm.
+    pub face_version: u16,
+    /// How many faces an enrolment takes.
+    pub faces_needed: u64,
+    /// Face templates.
+    pub faces: u64,
+    /// What the terminal can do.
+    pub functions: Functions,
+    /// Cards. This and the two after it are not in the document.
+    pub cards: u64,
+    /// Photos of users.
+    pub user_photos: u64,
+    /// Photos taken at a punch.
+    pub punch_photos: u64,
+}
+
+/// What the terminal can do: three digits, or five if it has a camera for visible light.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Functions {
+    /// Fingerprints.
+    pub fingerprint: bool,
+    /// Faces.
+    pub face: bool,
+    /// Photos of users.
+    pub user_photo: bool,
+    /// The fourth and the fifth digit (`VisilightFun=1`).
+    pub visible: Option<VisibleLight>,
+}
+
+/// What a terminal with a camera for visible light can do besides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VisibleLight {
+    /// Comparison photos (`BioPhotoFun`).
+    pub comparison_photo: bool,
+    /// Templates of faces in visible light (`BioDataFun`).
+    pub face_template: bool,
+}
+
+impl Default for DeviceInfo {
+    fn default() -> Self {
+        Self {
+            firmware: String::new(),
+            users: 0,
+            fingerprints: 0,
+            punches: 0,
+            address: Ipv4Addr::UNSPECIFIED.into(),
+            fp_version: 0,
+            face_version: 0,
+            faces_needed: 0,
+            faces: 0,
+            functions: Functions::default(),
+            cards: 0,
+            user_photos: 0,
+            punch_photos: 0,
+        }
+    }
+}
+
+impl DeviceInfo {
+    /// The values in their order; firmware says the first 6, the document the first 10.
+    pub(super) fn values(&self) -> [String; MOST_VALUES] {
+        [
+            without_control(&self.firmware).replace(',', " "),
+            self.users.to_string(),
+            self.fingerprints.to_string(),
+            self.punches.to_string(),
+            self.address.to_string(),
+            self.fp_version.to_string(),
+            self.face_version.to_string(),
+            self.faces_needed.to_string(),
+            self.faces.to_string(),
+            self.functions.to_string(),
+            self.cards.to_string(),
+            self.user_photos.to_string(),
+            self.punch_photos.to_string(),
+        ]
+    }
+}
+
+impl fmt::Display for Functions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { fingerprint, face, user_photo, visible } = *self;
+        let digit = u8::from;
+        write!(f, "{}{}{}", digit(fingerprint), digit(face), digit(user_photo))?;
+        match visible {
+            Some(VisibleLight { comparison_photo, face_template }) => {
+                write!(f, "{}{}", digit(comparison_photo), digit(face_template))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// The body of an options push: `key=value,key=value` on one line, without a line end.
+///
+/// A value may hold commas (`ACME CO., LTD.`); one after which a server could see the next
+/// pair becomes a blank. A key loses what it cannot hold, and a pair without key is left out.
+pub fn options_push(values: &[(String, String)]) -> String {
+    let mut body = String::new();
+    for (key, value) in values {
+        let key = without_control(key).replace([',', '='], "");
+        if key.is_empty() {
+            continue;
+        }
+        if !body.is_empty() {
+            body.push(',');
+        }
+        body.push_str(&key);
+        body.push('=');
+        for (place, piece) in without_control(value).split(',').enumerate() {
+            if place > 0 {
+                body.push(if piece.contains('=') { ' ' } else { ',' });
+            }
+            body.push_str(piece);
+        }
+    }
+    body
+}
+
+/// The options that a server asked for (`PushOptions`), of those that are known, in its order
+/// and spelling. Case and a leading `~` make no difference; what is not known is left out.
+pub fn select(asked: &[String], known: &[(String, String)]) -> Vec<(String, String)> {
+    let mut told = HashSet::new();
+    let find = |name: &String| {
+        let (_, value) = known.iter().find(|(key, _)| bare(key) == bare(name))?;
+        told.insert(bare(name)).then(|| (name.trim().to_owned(), value.clone()))
+    };
+    asked.iter().filter_map(find).collect()
+}
+
+/// A key as it is compared.
+fn bare(key: &str) -> String {
+    key.trim().trim_start_matches('~').to_ascii_lowercase()
+}
+
+fn without_control(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(String, String)> {
+        pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec()
+    }
+
+    #[test]
+    fn a_value_of_info_never_looks_like_two() {
+        let device = DeviceInfo { firmware: "Ver 1,2\n\t3".into(), ..DeviceInfo::default() };
+        assert_eq!(device.values()[0], "Ver 1 23");
+        assert!(device.values().iter().all(|value| !value.contains(',')));
+    }
+
+    #[test]
+    fn functions_are_three_digits_or_five() {
+        let three = Functions { fingerprint: true, face: false, user_photo: true, visible: None };
+        assert_eq!(three.to_string(), "101");
+        let visible = Some(VisibleLight { comparison_photo: true, face_template: false });
+        assert_eq!(Functions { visible, ..three }.to_string(), "10110");
+    }
+
+    #[test]
+    fn the_documents_own_options_push_is_written() {
+        let values = pairs([("FingerFunOn", "1"), ("FaceFunOn", "1")]);
+        assert_eq!(options_push(&values), "FingerFunOn=1,FaceFunOn=1");
+    }
+
+    #[test]
+    fn an_options_push_is_as_captured() {
+        // C19b, its values made up.
+        let values = pairs([
+            ("~DeviceName", "Made 2A"),
+            ("MAC", "02:00:00:00:00:01"),
+            ("~Platform", "MADE_TFT"),
+            ("~OEMVendor", "ACME CO., LTD."),
+            ("FWVersion", "MADE-1.0"),
+            ("~LockFunOn", "1"),
+        ]);
+        assert_eq!(
+            options_push(&values),
+            "~DeviceName=Made 2A,MAC=02:00:00:00:00:01,~Platform=MADE_TFT,\
+             ~OEMVendor=ACME CO., LTD.,FWVersion=MADE-1.0,~LockFunOn=1"
+        );
+    }
+
+    #[test]
+    fn no_value_can_pretend_to_be_another_pair() {
+        for (key, value, written) in [
+            ("k", "a,b=c", "k=a b=c"),
+            ("k", "a,~b=c", "k=a ~b=c"),
+            ("k", "a, b=c", "k=a  b=c"),
+            ("k", "a,b,c=d,e", "k=a,b c=d,e"),
+            ("k", "a,\nb=c", "k=a b=c"),
+            ("k", "a=b", "k=a=b"),
+            ("k", "", "k="),
+            ("k", "one\r\ntwo\0\t", "k=onetwo"),
+            ("a,b=c\n", "1", "abc=1"),
+            ("=", "1", ""),
+        ] {
+            assert_eq!(options_push(&pairs([(key, value)])), written, "{key:?} {value:?}");
+        }
+        assert_eq!(options_push(&pairs([("", "1"), ("k", "2")])), "k=2");
+        assert_eq!(options_push(&[]), "");
+    }
+
+    #[test]
+    fn a_server_gets_what_it_asked_for_in_its_own_words() {
+        let known = pairs([("~LockFunOn", "1"), ("FaceCount", "7"), ("UserCount", "3")]);
+        for (asked, told) in [
+            ("UserCount ~LockFunOn", "UserCount=3,~LockFunOn=1"),
+            ("LockFunOn ~facecount", "LockFunOn=1,~facecount=7"),
+            ("PvCount FaceCount", "FaceCount=7"),
+            ("FaceCount ~FACECOUNT FaceCount", "FaceCount=7"),
+            ("", ""),
+        ] {
+            let asked: Vec<String> = asked.split(' ').map(str::to_owned).collect();
+            assert_eq!(options_push(&select(&asked, &known)), told, "{asked:?}");
+        }
+    }
+}

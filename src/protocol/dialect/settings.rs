@@ -1,0 +1,196 @@
+//! `[dialect]` of `punchd.toml`: a family, and single settings that override it.
+
+use serde::de::{Deserialize, Deserializer, Error as _};
+
+use super::{DOCUMENT_FIELDS, Dialect, Family};
+use crate::protocol::version::Version;
+
+/// The table as it is written; what is not there is as the family has it.
+#[derive(Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Settings {
+    family: Family,
+    #[serde(deserialize_with = "attlog_fields")]
+    attlog_fields: Option<usize>,
+    empty_workcode: Option<bool>,
+    empty_extra: Option<bool>,
+    running_index: Option<bool>,
+    /// Whether it is fixed.
+    #[serde(deserialize_with = "stamp")]
+    stamp: Option<bool>,
+    op_stamp: Option<bool>,
+    #[serde(deserialize_with = "info_values")]
+    info_values: Option<usize>,
+    #[serde(deserialize_with = "suffix")]
+    suffix: Option<String>,
+    #[serde(deserialize_with = "device_type")]
+    device_type: Option<String>,
+    push_options_flag: Option<bool>,
+    language_first: Option<bool>,
+    #[serde(deserialize_with = "pushver")]
+    pushver: Option<String>,
+    replies_alone: Option<bool>,
+    packed: Option<bool>,
+}
+
+impl TryFrom<Settings> for Dialect {
+    type Error = String;
+
+    fn try_from(set: Settings) -> Result<Self, String> {
+        let family = set.family.dialect();
+        let dialect = Self {
+            attlog_fields: set.attlog_fields.unwrap_or(family.attlog_fields),
+            empty_workcode: set.empty_workcode.unwrap_or(family.empty_workcode),
+            empty_extra: set.empty_extra.unwrap_or(family.empty_extra),
+            running_index: set.running_index.unwrap_or(family.running_index),
+            fixed_stamp: set.stamp.unwrap_or(family.fixed_stamp),
+            op_stamp: set.op_stamp.unwrap_or(family.op_stamp),
+            info_values: set.info_values.unwrap_or(family.info_values),
+            suffix: set.suffix.unwrap_or(family.suffix),
+            device_type: set.device_type.unwrap_or(family.device_type),
+            push_options_flag: set.push_options_flag.unwrap_or(family.push_options_flag),
+            language_first: set.language_first.unwrap_or(family.language_first),
+            pushver: set.pushver.unwrap_or(family.pushver),
+            replies_alone: set.replies_alone.unwrap_or(family.replies_alone),
+            packed: set.packed.unwrap_or(family.packed),
+        };
+        if dialect.running_index && dialect.attlog_fields == DOCUMENT_FIELDS {
+            return Err("running_index needs attlog_fields = 8 or more".into());
+        }
+        Ok(dialect)
+    }
+}
+
+fn attlog_fields<'de, D: Deserializer<'de>>(input: D) -> Result<Option<usize>, D::Error> {
+    match i64::deserialize(input)? {
+        fields @ 7..=11 => Ok(Some(fields as usize)),
+        other => Err(D::Error::custom(format!("attlog_fields = {other} is not within 7 to 11"))),
+    }
+}
+
+fn stamp<'de, D: Deserializer<'de>>(input: D) -> Result<Option<bool>, D::Error> {
+    match String::deserialize(input)?.as_str() {
+        "sequence" => Ok(Some(false)),
+        super::FIXED_STAMP => Ok(Some(true)),
+        other => {
+            Err(D::Error::custom(format!("stamp {other:?} is neither \"sequence\" nor \"9999\"")))
+        }
+    }
+}
+
+fn info_values<'de, D: Deserializer<'de>>(input: D) -> Result<Option<usize>, D::Error> {
+    match i64::deserialize(input)? {
+        values @ (0 | 6 | 10 | 13) => Ok(Some(values as usize)),
+        other => Err(D::Error::custom(format!("info_values = {other} is none of 0, 6, 10 and 13"))),
+    }
+}
+
+fn suffix<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(input)?;
+    let is_ending = |ending: &str| {
+        (1..=16).contains(&ending.len()) && ending.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    if text.is_empty() || text.strip_prefix('.').is_some_and(is_ending) {
+        return Ok(Some(text));
+    }
+    Err(D::Error::custom(format!(
+        "suffix {text:?} is not a dot and up to 16 letters and digits, such as \".aspx\""
+    )))
+}
+
+fn device_type<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(input)?;
+    if text.len() <= 32 && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Ok(Some(text));
+    }
+    Err(D::Error::custom(format!("device_type {text:?} is not of up to 32 printable characters")))
+}
+
+fn pushver<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(input)?;
+    let has_only_digits_and_dots = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if text.is_empty() || (has_only_digits_and_dots && Version::parse(&text).is_some()) {
+        return Ok(Some(text));
+    }
+    Err(D::Error::custom(format!("pushver {text:?} is not a version such as \"2.32\"")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Dialect, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn single_settings_override_the_family_and_leave_the_rest() {
+        let family = Family::RegionType.dialect();
+        let cases = [
+            ("attlog_fields = 9", Dialect { attlog_fields: 9, ..family.clone() }),
+            ("running_index = false", Dialect { running_index: false, ..family.clone() }),
+            ("empty_workcode = true", Dialect { empty_workcode: true, ..family.clone() }),
+            ("empty_extra = true", Dialect { empty_extra: true, ..family.clone() }),
+            ("stamp = \"sequence\"", Dialect { fixed_stamp: false, ..family.clone() }),
+            ("op_stamp = true", Dialect { op_stamp: true, ..family.clone() }),
+            ("info_values = 0", Dialect { info_values: 0, ..family.clone() }),
+            ("suffix = \".php\"", Dialect { suffix: ".php".into(), ..family.clone() }),
+            ("device_type = \"\"", Dialect { device_type: String::new(), ..family.clone() }),
+            ("push_options_flag = false", Dialect { push_options_flag: false, ..family.clone() }),
+            ("language_first = false", Dialect { language_first: false, ..family.clone() }),
+            ("pushver = \"2.32\"", Dialect { pushver: "2.32".into(), ..family.clone() }),
+            ("replies_alone = true", Dialect { replies_alone: true, ..family.clone() }),
+            ("packed = true", Dialect { packed: true, ..family.clone() }),
+        ];
+        for (setting, dialect) in cases {
+            assert_ne!(dialect, family, "{setting} changes nothing");
+            let text = format!("family = \"region-type\"\n{setting}");
+            assert_eq!(read(&text).unwrap(), dialect, "{setting}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_its_key_and_place() {
+        for (text, words) in [
+            (
+                "family = \"brand\"",
+                "family \"brand\" is not known; there are document, fixed-stamp",
+            ),
+            ("family = \"Document\"", "sparse-index"),
+            ("attlog_fields = 6", "attlog_fields = 6 is not within 7 to 11"),
+            ("attlog_fields = 12", "attlog_fields = 12"),
+            ("attlog_fields = -1", "attlog_fields = -1"),
+            ("running_index = true", "running_index needs attlog_fields"),
+            ("family = \"region-type\"\nattlog_fields = 7", "running_index needs attlog_fields"),
+            ("stamp = \"now\"", "stamp \"now\" is neither"),
+            ("stamp = \"\"", "stamp \"\""),
+            ("info_values = 7", "info_values = 7 is none of"),
+            ("info_values = -6", "info_values = -6"),
+            ("suffix = \"aspx\"", "suffix \"aspx\""),
+            ("suffix = \".\"", "suffix \".\""),
+            ("suffix = \".a/b\"", "suffix"),
+            ("suffix = \".aspx?a=b\"", "suffix"),
+            ("suffix = \".12345678901234567\"", "suffix"),
+            ("device_type = \"a\\nb\"", "device_type"),
+            ("device_type = \"é\"", "device_type"),
+            ("device_type = \"123456789012345678901234567890123\"", "device_type"),
+            ("pushver = \"new\"", "pushver \"new\" is not a version"),
+            ("pushver = \" 2.4.1\"", "pushver"),
+            ("pushver = \"2.4.1.1\"", "pushver"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.message().contains(words), "{text:?}: {error}");
+            assert!(error.to_string().contains("line "), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_shown_with_its_line() {
+        for text in
+            ["stamp = 9999", "packed = 1", "attlog_fields = \"8\"", "pushver = 2.32", "colour = 1"]
+        {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains("line 1") && error.contains(text), "{text:?}: {error}");
+        }
+    }
+}

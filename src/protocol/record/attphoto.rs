@@ -1,0 +1,159 @@
+//! Attendance photos (§11.3) and those of attendance with an identity card (§11.8): each goes
+//! in a request of its own, three lines, `CMD=uploadphoto`, a NUL, and the picture.
+
+use super::data;
+use super::{IdNumber, Invalid, Jpeg, Pin};
+use crate::protocol::time::LocalTime;
+use crate::protocol::version::Version;
+
+/// What the photo of an attendance with an identity card shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CardPhotoKind {
+    /// 0: the user was let in.
+    Attended,
+    /// 1: the user was refused.
+    Refused,
+    /// 2: the person is on the blacklist.
+    Blacklisted,
+    /// 3: card and person belong together.
+    Verified,
+    /// 4: card and person do not.
+    NotVerified,
+}
+
+impl CardPhotoKind {
+    const ALL: [Self; 5] =
+        [Self::Attended, Self::Refused, Self::Blacklisted, Self::Verified, Self::NotVerified];
+
+    /// The kind of a number of §11.8.
+    pub fn new(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+
+    /// Its number in the file's name.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+/// The photo taken at a punch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttPhoto {
+    time: LocalTime,
+    pin: Pin,
+    card: Option<(CardPhotoKind, IdNumber)>,
+    photo: Jpeg,
+}
+
+impl AttPhoto {
+    /// A photo of a punch. The file's name, which carries all that the server learns, is
+    /// joined by dashes, so that a PIN with a dash can have none.
+    pub fn new(time: LocalTime, pin: Pin, photo: Jpeg) -> Result<Self, Invalid> {
+        if pin.as_str().contains('-') {
+            return Err(Invalid::new("pin", "holds a dash, which a photo's name cannot carry"));
+        }
+        Ok(Self { time, pin, card: None, photo })
+    }
+
+    /// The same of an attendance with an identity card.
+    pub fn with_card(self, kind: CardPhotoKind, number: IdNumber) -> Self {
+        Self { card: Some((kind, number)), ..self }
+    }
+
+    /// When the photo was taken, by the terminal's wall clock.
+    pub fn time(&self) -> LocalTime {
+        self.time
+    }
+
+    /// Of whom.
+    pub fn pin(&self) -> &Pin {
+        &self.pin
+    }
+
+    /// The identity card, if there was one.
+    pub fn card(&self) -> Option<&(CardPhotoKind, IdNumber)> {
+        self.card.as_ref()
+    }
+
+    /// The picture.
+    pub fn photo(&self) -> &Jpeg {
+        &self.photo
+    }
+
+    /// The file's name: `time-PIN.jpg`, or `time-kind-PIN-number.jpg` with an identity card.
+    pub fn name(&self) -> String {
+        let Self { time, pin, card, .. } = self;
+        let time: String = time.to_string().chars().filter(char::is_ascii_digit).collect();
+        match card {
+            None => format!("{time}-{pin}.jpg"),
+            Some((kind, number)) => format!("{time}-{}-{pin}-{number}.jpg", kind.code()),
+        }
+    }
+
+    /// Writes the whole body of the request. `size` counts the picture's bytes, also when the
+    /// server asked for base64 (`ATTPHOTOBase64=1`).
+    pub fn write(&self, out: &mut Vec<u8>, serial: &str, base64: bool) {
+        let (name, bytes) = (self.name(), self.photo.as_bytes());
+        let size = bytes.len();
+        let head = format!("PIN={name}\nSN={serial}\nsize={size}\nCMD=uploadphoto\0");
+        out.extend_from_slice(head.as_bytes());
+        if base64 {
+            data::write(bytes, out);
+        } else {
+            out.extend_from_slice(bytes);
+        }
+    }
+
+    /// The first version of the protocol that has it.
+    pub fn since(&self) -> Version {
+        if self.card.is_some() { Version(2, 4, 0) } else { Version::OLDEST }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JPEG: [u8; 6] = [0xFF, 0xD8, 0xFF, 0x00, 0xFF, 0xD9];
+
+    fn photo(time: &str, pin: &str) -> Result<AttPhoto, Invalid> {
+        AttPhoto::new(
+            LocalTime::parse(time).unwrap(),
+            Pin::new(pin).unwrap(),
+            Jpeg::new("photo", JPEG.to_vec()).unwrap(),
+        )
+    }
+
+    fn body(photo: &AttPhoto, base64: bool) -> Vec<u8> {
+        let mut body = Vec::new();
+        photo.write(&mut body, "0316144680030", base64);
+        body
+    }
+
+    #[test]
+    fn bodies_are_as_in_the_document() {
+        let plain = photo("2015-07-31 10:30:12", "123").unwrap();
+        let number = IdNumber::new("idnum", "210218199011304365").unwrap();
+        let card = photo("2016-06-15 09:37:58", "1457")
+            .unwrap()
+            .with_card(CardPhotoKind::Attended, number);
+        for (photo, name, since) in [
+            (plain, "20150731103012-123.jpg", Version(2, 2, 14)),
+            (card, "20160615093758-0-1457-210218199011304365.jpg", Version(2, 4, 0)),
+        ] {
+            let head = format!("PIN={name}\nSN=0316144680030\nsize=6\nCMD=uploadphoto\0");
+            assert_eq!(body(&photo, false), [head.as_bytes(), &JPEG].concat());
+            assert_eq!(body(&photo, true), [head.as_bytes(), b"/9j/AP/Z"].concat());
+            assert_eq!((photo.name().as_str(), photo.since()), (name, since));
+        }
+    }
+
+    #[test]
+    fn a_name_can_be_taken_apart_again() {
+        assert_eq!(photo("2015-07-31 10:30:12", "a-1").unwrap_err().field, "pin");
+        for code in 0..=4 {
+            assert_eq!(CardPhotoKind::new(code).unwrap().code(), code);
+        }
+        assert_eq!(CardPhotoKind::new(5), None);
+    }
+}

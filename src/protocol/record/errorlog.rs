@@ -1,0 +1,210 @@
+//! The error log (§11.16; codes in App. 9).
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::data;
+use super::{Invalid, clean};
+use crate::protocol::codes::Language;
+use crate::protocol::{tables, text};
+
+/// Longest message, in characters: a sentence or two.
+const LONGEST_MESSAGE: usize = 512;
+/// Longest id of a command, as the field knows them.
+const LONGEST_ID: usize = 32;
+/// Most bytes of additional information: a row must stay one among many.
+const LONGEST_ADDITIONAL: usize = 16 * 1024;
+
+/// The code of an error: `D` terminal or `S` server, two digits of the module, `E`, four
+/// digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorCode(String);
+
+impl ErrorCode {
+    /// Reads a code such as `D01E0001`. `00000000` is success, not an error.
+    pub fn new(text: &str) -> Result<Self, Invalid> {
+        let fits = text.len() == 8
+            && text.bytes().zip(*b"D99E9999").all(|(byte, shape)| match shape {
+                b'D' => matches!(byte, b'D' | b'S'),
+                b'E' => byte == b'E',
+                _ => byte.is_ascii_digit(),
+            });
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid::new("errcode", "is not of the form D01E0001"))
+        }
+    }
+
+    /// The code as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The code in words, as far as App. 9 has them.
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = self.as_str();
+        let module = code[1..3].parse().ok().and_then(tables::error_module);
+        match (tables::error(code), module) {
+            (Some(words), _) => write!(f, "{code} ({words})"),
+            (None, Some(module)) if code.starts_with('D') => write!(f, "{code} (of {module})"),
+            _ => f.write_str(code),
+        }
+    }
+}
+
+/// An error that the terminal met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorLog {
+    code: ErrorCode,
+    message: String,
+    command: Option<String>,
+    additional: Option<Map<String, Value>>,
+}
+
+impl ErrorLog {
+    /// An error of data that is the terminal's own, or that came with a command. What is
+    /// added is an object, or null for nothing.
+    pub fn new(
+        code: ErrorCode,
+        message: &str,
+        command: Option<&str>,
+        additional: Value,
+    ) -> Result<Self, Invalid> {
+        if let Some(id) = command {
+            let fits = (1..=LONGEST_ID).contains(&id.len())
+                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+            if !fits {
+                return Err(Invalid::new("cmdid", "is not of up to 32 letters and digits"));
+            }
+        }
+        let additional = match additional {
+            Value::Null => None,
+            Value::Object(object) => Some(object),
+            _ => return Err(Invalid::new("additional", "is not a JSON object")),
+        };
+        let error = Self {
+            code,
+            message: clean("errmsg", message, LONGEST_MESSAGE)?,
+            command: command.map(str::to_owned),
+            additional,
+        };
+        let bytes = error.json().len();
+        if bytes > LONGEST_ADDITIONAL {
+            let why = format!("has {bytes} bytes as JSON, more than {LONGEST_ADDITIONAL}");
+            return Err(Invalid::new("additional", why));
+        }
+        Ok(error)
+    }
+
+    /// What went wrong.
+    pub fn code(&self) -> &ErrorCode {
+        &self.code
+    }
+
+    /// What there is to say about it.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The command whose data was at fault, if it was a command's.
+    pub fn command(&self) -> Option<&str> {
+        self.command.as_deref()
+    }
+
+    /// What else is known.
+    pub fn additional(&self) -> Option<&Map<String, Value>> {
+        self.additional.as_ref()
+    }
+
+    /// Writes the row without its line end.
+    pub fn write(&self, out: &mut Vec<u8>, language: Language) {
+        let Self { code, message, command, .. } = self;
+        let (origin, id) = command.as_deref().map_or(("dev", ""), |id| ("cmd", id));
+        out.extend_from_slice(format!("ERRORLOG ErrCode={}\tErrMsg=", code.as_str()).as_bytes());
+        out.extend_from_slice(&text::encode(message, language));
+        out.extend_from_slice(format!("\tDataOrigin={origin}\tCmdId={id}\tAdditional=").as_bytes());
+        data::write(self.json().as_bytes(), out);
+    }
+
+    /// What is added as JSON, empty for nothing.
+    fn json(&self) -> String {
+        self.additional
+            .as_ref()
+            .map(|object| Value::Object(object.clone()).to_string())
+            .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn code() -> ErrorCode {
+        ErrorCode::new("D01E0001").unwrap()
+    }
+
+    fn row(error: &ErrorLog, language: Language) -> Vec<u8> {
+        let mut row = Vec::new();
+        error.write(&mut row, language);
+        row
+    }
+
+    #[test]
+    fn a_row_is_as_in_the_document() {
+        let error = ErrorLog::new(code(), "", Some("123"), Value::Null).unwrap();
+        assert_eq!(
+            String::from_utf8(row(&error, Language::ENGLISH)).unwrap(),
+            "ERRORLOG ErrCode=D01E0001\tErrMsg=\tDataOrigin=cmd\tCmdId=123\tAdditional="
+        );
+    }
+
+    #[test]
+    fn what_is_the_terminals_own_has_no_command_and_additions_are_base64() {
+        let error = ErrorLog::new(code(), "太暗", None, json!({"a": 1})).unwrap();
+        let row = row(&error, Language::SIMPLIFIED_CHINESE);
+        let (text, ..) = encoding_rs::GBK.decode(&row);
+        assert_eq!(
+            text,
+            "ERRORLOG ErrCode=D01E0001\tErrMsg=太暗\tDataOrigin=dev\tCmdId=\tAdditional=eyJhIjoxfQ=="
+        );
+    }
+
+    #[test]
+    fn codes_have_one_form_and_words() {
+        for text in ["", "00000000", "D01E001", "X01E0001", "D01e0001", "D01E000é", "D0AE0001"] {
+            assert_eq!(ErrorCode::new(text).unwrap_err().field, "errcode", "{text}");
+        }
+        for (text, words) in [
+            ("D01E0001", "D01E0001 (no face found)"),
+            ("D03E0042", "D03E0042 (of hardware)"),
+            ("D99E0042", "D99E0042"),
+            ("S01E0042", "S01E0042"),
+        ] {
+            assert_eq!(ErrorCode::new(text).unwrap().to_string(), words);
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_refused_with_their_field() {
+        let long = "x".repeat(LONGEST_MESSAGE + 1);
+        let huge = json!({"a": "x".repeat(LONGEST_ADDITIONAL)});
+        for (message, command, additional, field) in [
+            ("a\tb", None, Value::Null, "errmsg"),
+            (long.as_str(), None, Value::Null, "errmsg"),
+            ("", Some(""), Value::Null, "cmdid"),
+            ("", Some("1\t2"), Value::Null, "cmdid"),
+            ("", None, json!([1]), "additional"),
+            ("", None, json!("text"), "additional"),
+            ("", None, huge, "additional"),
+        ] {
+            let invalid = ErrorLog::new(code(), message, command, additional).unwrap_err();
+            assert_eq!(invalid.field, field, "{message}");
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Identity cards (§11.6, §12.2.2). Their text is UTF-8 whatever the terminal's language.
+
+use std::fmt;
+
+use tz::UtcDateTime;
+
+use super::data::{self, Rules, refuse, required_number};
+use super::{Invalid, Pin, clean};
+use crate::protocol::codes::{Language, ReturnCode};
+use crate::protocol::fields::{Fields, Refusal, clip};
+use crate::protocol::tables::{Gender, Nation};
+
+/// Longest text of a card; the longest that is printed on one, an address, has 35 characters.
+const LONGEST_TEXT: usize = 256;
+
+/// Most bytes of a card's photo (1 KB on the chip) or of one of its fingerprints (half of it).
+pub const LONGEST_CARD_DATA: usize = 16 * 1024;
+
+const RULES: Rules =
+    Rules { most: LONGEST_CARD_DATA, size: ReturnCode::PARAMETER, base64: ReturnCode::PARAMETER };
+
+/// The number of a citizen: 18 characters, 15 on old cards; those of foreigners have letters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdNumber(String);
+
+impl IdNumber {
+    /// Checks a number, under the name of its field.
+    pub fn new(field: &'static str, text: &str) -> Result<Self, Invalid> {
+        if matches!(text.len(), 15 | 18) && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid::new(field, "is not of 15 or 18 letters and digits"))
+        }
+    }
+
+    /// The number as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for IdNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A day of the calendar, `19911218`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Day {
+    year: u16,
+    month: u8,
+    day: u8,
+}
+
+impl Day {
+    /// Reads `yyyyMMdd`. `None` for an impossible day.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != 8 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let (year, month, day) =
+            (text[..4].parse().ok()?, text[4..6].parse().ok()?, text[6..].parse().ok()?);
+        UtcDateTime::new(i32::from(year), month, day, 0, 0, 0, 0).ok()?;
+        Some(Self { year, month, day })
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}{:02}{:02}", self.year, self.month, self.day)
+    }
+}
+
+/// A text of a card, fit to stand between TABs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CardText(String);
+
+impl CardText {
+    /// Checks a text, under the name of its field.
+    pub fn new(field: &'static str, text: &str) -> Result<Self, Invalid> {
+        clean(field, text, LONGEST_TEXT).map(Self)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CardText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Bytes of a card, perhaps none: the photo, encrypted as it lies there, or a fingerprint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CardData(Vec<u8>);
+
+impl CardData {
+    /// Checks how many bytes there are.
+    pub fn new(field: &'static str, bytes: Vec<u8>) -> Result<Self, Invalid> {
+        if !bytes.is_empty() {
+            RULES.check(field, &bytes)?;
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// What an identity card holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdCard {
+    /// The user it is bound to, if it is.
+    pub pin: Option<Pin>,
+    /// Number of the chip.
+    pub sn_num: CardText,
+    /// Number of the citizen.
+    pub id_num: IdNumber,
+    /// Number of the card's body.
+    pub dn_num: CardText,
+    /// Name of the citizen.
+    pub name: CardText,
+    /// Gender.
+    pub gender: Gender,
+    /// Nation.
+    pub nation: Nation,
+    /// Day of birth.
+    pub birthday: Option<Day>,
+    /// First and last day of validity.
+    pub valid: Option<(Day, Day)>,
+    /// Address.
+    pub address: CardText,
+    /// Address that was added by machine.
+    pub additional_info: CardText,
+    /// Who issued it.
+    pub issuer: CardText,
+    /// The photo, encrypted as it lies on the card.
+    pub photo: CardData,
+    /// Features of two fingerprints.
+    pub fingerprints: [CardData; 2],
+    /// Reserved.
+    pub reserve: CardText,
+    /// Remarks.
+    pub notice: CardText,
+}
+
+const KEYS: [&str; 17] = [
+    "PIN",
+    "SNNum",
+    "IDNum",
+    "DNNum",
+    "Name",
+    "Gender",
+    "Nation",
+    "Birthday",
+    "ValidInfo",
+    "Address",
+    "AdditionalInfo",
+    "Issuer",
+    "Photo",
+    "FPTemplate1",
+    "FPTemplate2",
+    "Reserve",
+    "Notice",
+];
+
+impl IdCard {
+    /// Writes the row without its line end.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let Self { sn_num, id_num, dn_num, name, address, additional_info, issuer, .. } = self;
+        let pin = self.pin.as_ref().map_or("0", Pin::as_str);
+        let (gender, nation) = (self.gender.code(), self.nation.code());
+        let birthday = self.birthday.map(|day| day.to_string()).unwrap_or_default();
+        let valid = self.valid.map(|(first, last)| format!("{first}{last}")).unwrap_or_default();
+        let head = format!(
+            "IDCARD PIN={pin}\tSNNum={sn_num}\tIDNum={id_num}\tDNNum={dn_num}\tName={name}\
+             \tGender={gender}\tNation={nation}\tBirthday={birthday}\tValidInfo={valid}\
+             \tAddress={address}\tAdditionalInfo={additional_info}\tIssuer={issuer}"
+        );
+        out.extend_from_slice(head.as_bytes());
+        let [first, second] = &self.fingerprints;
+        for (key, bytes) in
+            [("Photo", &self.photo), ("FPTemplate1", first), ("FPTemplate2", second)]
+        {
+            out.extend_from_slice(format!("\t{key}=").as_bytes());
+            data::write(bytes.as_bytes(), out);
+        }
+        let tail = format!("\tReserve={}\tNotice={}", self.reserve, self.notice);
+        out.extend_from_slice(tail.as_bytes());
+    }
+
+    /// Reads and checks the record of a `DATA UPDATE IDCARD`.
+    pub fn parse(record: &[u8]) -> Result<Self, Refusal> {
+        // Any language but the one of GB2312: the text of a card is always UTF-8.
+        Self::from_fields(&Fields::parse(record, &KEYS, Language::ENGLISH)?)
+    }
+
+    /// Checks a card whose fields have the names of an `IDCARD` record.
+    pub fn from_fields(fields: &Fields) -> Result<Self, Refusal> {
+        let text = |field: &'static str| {
+            CardText::new(field, fields.get(field).unwrap_or_default()).map_err(refuse)
+        };
+        let bytes = |field: &'static str| {
+            let bytes = RULES.decode(field, fields.get(field).unwrap_or_default())?;
+            CardData::new(field, bytes).map_err(refuse)
+        };
+        Ok(Self {
+            pin: match fields.required("pin")? {
+                "0" => None,
+                pin => Some(Pin::new(pin).map_err(refuse)?),
+            },
+            sn_num: text("snnum")?,
+            id_num: IdNumber::new("idnum", fields.required("idnum")?).map_err(refuse)?,
+            dn_num: text("dnnum")?,
+            name: text("name")?,
+            gender: code(fields, "gender", Gender::new, "1, 2")?,
+            nation: code(fields, "nation", Nation::new, "0 to 57, 97, 98")?,
+            birthday: birthday(fields)?,
+            valid: valid(fields)?,
+            address: text("address")?,
+            additional_info: text("additionalinfo")?,
+            issuer: text("issuer")?,
+            photo: bytes("photo")?,
+            fingerprints: [bytes("fptemplate1")?, bytes("fptemplate2")?],
+            reserve: text("reserve")?,
+            notice: text("notice")?,
+        })
+    }
+}
+
+/// A number that must be of a table.
+fn code<T>(
+    fields: &Fields,
+    field: &'static str,
+    of_table: fn(u8) -> Option<T>,
+    table: &str,
+) -> Result<T, Refusal> {
+    let code = required_number(fields, field)?;
+    of_table(code).ok_or_else(|| Refusal::field(field, format_args!("is none of {table}: {code}")))
+}
+
+fn birthday(fields: &Fields) -> Result<Option<Day>, Refusal> {
+    let Some(text) = fields.get("birthday").filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    Day::parse(text).map(Some).ok_or_else(|| {
+        Refusal::field("birthday", format_args!("is no day of the form yyyyMMdd: {:?}", clip(text)))
+    })
+}
+
+/// The document knows no word for a card that is valid for ever.
+fn valid(fields: &Fields) -> Result<Option<(Day, Day)>, Refusal> {
+    let Some(text) = fields.get("validinfo").filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let halves = text.split_at_checked(8);
+    let days = halves.and_then(|(first, last)| Day::parse(first).zip(Day::parse(last)));
+    match days {
+        Some((first, last)) if first <= last => Ok(Some((first, last))),
+        Some(_) => Err(Refusal::field("validinfo", "ends before it begins")),
+        None => {
+            let why = format!("is not two days, yyyyMMddyyyyMMdd: {:?}", clip(text));
+            Err(Refusal::field("validinfo", why))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The document's example, with what it blots out made up.
+    const RECORD: &str = "PIN=2\tSNNum=0000000046008800\tIDNum=000000199112180000\tDNNum=\tName=张三\
+        \tGender=1\tNation=1\tBirthday=19911218\tValidInfo=2017091520270915\tAddress=某省某市1号\
+        \tAdditionalInfo=\tIssuer=某县公安局\tPhoto=V0xmAA==\tFPTemplate1=QwGI\tFPTemplate2=QwGJ\
+        \tReserve=\tNotice=";
+
+    fn row(card: &IdCard) -> String {
+        let mut row = Vec::new();
+        card.write(&mut row);
+        String::from_utf8(row).unwrap()
+    }
+
+    #[test]
+    fn a_row_is_as_in_the_document() {
+        let card = IdCard::parse(RECORD.as_bytes()).unwrap();
+        assert_eq!(row(&card), format!("IDCARD {RECORD}"));
+        assert_eq!((card.gender.name(), card.nation.name()), ("male", "Han"));
+    }
+
+    #[test]
+    fn a_card_without_a_user_has_pin_0_and_what_is_missing_is_empty() {
+        let card = IdCard::parse(b"pin=0\tidnum=USA110074091501\tgender=2\tnation=98").unwrap();
+        assert_eq!(card.pin, None);
+        assert_eq!(
+            row(&card),
+            "IDCARD PIN=0\tSNNum=\tIDNum=USA110074091501\tDNNum=\tName=\tGender=2\tNation=98\
+             \tBirthday=\tValidInfo=\tAddress=\tAdditionalInfo=\tIssuer=\tPhoto=\tFPTemplate1=\
+             \tFPTemplate2=\tReserve=\tNotice="
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_with_its_field() {
+        for (from, to, field) in [
+            ("PIN=2\t", "", "pin"),
+            ("PIN=2", "PIN=a b", "pin"),
+            ("SNNum=0", "SNNum=\u{7f}", "snnum"),
+            ("IDNum=0", "IDNum=", "idnum"),
+            ("IDNum=0", "IDNum=-", "idnum"),
+            ("Gender=1\t", "", "gender"),
+            ("Gender=1", "Gender=0", "gender"),
+            ("Nation=1", "Nation=58", "nation"),
+            ("Nation=1", "Nation=Han", "nation"),
+            ("Birthday=19911218", "Birthday=19911318", "birthday"),
+            ("Birthday=19911218", "Birthday=1991-12-18", "birthday"),
+            ("2017091520270915", "2017091520170914", "validinfo"),
+            ("2017091520270915", "20170915", "validinfo"),
+            ("2017091520270915", "20170915长期", "validinfo"),
+            ("2017091520270915", "2017091五20270915", "validinfo"),
+            ("V0xmAA==", "V0xmAA=", "photo"),
+            ("QwGI", "QwG*", "fptemplate1"),
+            ("QwGJ", "QwG", "fptemplate2"),
+        ] {
+            let refusal = IdCard::parse(RECORD.replace(from, to).as_bytes()).unwrap_err();
+            assert_eq!(refusal.code, ReturnCode::PARAMETER, "{to}: {}", refusal.why);
+            assert_eq!(refusal.field, Some(field), "{to}: {}", refusal.why);
+        }
+        let long = RECORD.replace("QwGI", &"QwGI".repeat(LONGEST_CARD_DATA));
+        assert_eq!(IdCard::parse(long.as_bytes()).unwrap_err().code, ReturnCode::TOO_LONG);
+        let long = RECORD.replace("某省", &"某".repeat(LONGEST_TEXT));
+        assert_eq!(IdCard::parse(long.as_bytes()).unwrap_err().field, Some("address"));
+    }
+}

@@ -1,0 +1,260 @@
+//! Photos in rows: of users (§11.13, §12.2.7) and for comparison (§11.15, §12.2.8).
+
+use super::data::{self, Rules, refuse, required_number};
+use super::{Invalid, Pin, clean};
+use crate::protocol::codes::{Language, ReturnCode};
+use crate::protocol::fields::{Fields, Refusal, clip};
+use crate::protocol::tables::BioType;
+
+/// Most bytes of a photo. A terminal's camera makes some 60 KB, a portrait from an office
+/// some 500; in base64 this is as much as a terminal with 64 MB can hold beside its work.
+pub const LONGEST_PHOTO: usize = 2 * 1024 * 1024;
+
+const RULES: Rules = Rules { most: LONGEST_PHOTO, size: ReturnCode(-2), base64: ReturnCode(-1) };
+
+/// A JPEG picture: the only format the protocol has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jpeg(Vec<u8>);
+
+impl Jpeg {
+    /// Checks that the bytes begin and end as a JPEG does, and are not more than
+    /// [`LONGEST_PHOTO`].
+    pub fn new(field: &'static str, bytes: Vec<u8>) -> Result<Self, Invalid> {
+        RULES.check(field, &bytes)?;
+        if !bytes.starts_with(&[0xFF, 0xD8, 0xFF]) {
+            return Err(Invalid::new(field, "is no JPEG: it does not begin with FF D8 FF"));
+        }
+        if !bytes.ends_with(&[0xFF, 0xD9]) {
+            return Err(Invalid::new(field, "is no whole JPEG: it does not end with FF D9"));
+        }
+        Ok(Self(bytes))
+    }
+
+    /// Reads base64 text, as drivers send it.
+    pub fn from_base64(field: &'static str, text: &str) -> Result<Self, Refusal> {
+        Self::new(field, RULES.decode(field, text)?).map_err(refuse)
+    }
+
+    /// Reads the base64 text of a field whose length stands in `size`.
+    fn sized(fields: &Fields, field: &'static str) -> Result<Self, Refusal> {
+        Self::new(field, RULES.sized(fields, field)?).map_err(refuse)
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Writes the last two fields of a row: how many characters, and these.
+    fn write(&self, out: &mut Vec<u8>) {
+        let size = data::characters(self.0.len());
+        out.extend_from_slice(format!("\tSize={size}\tContent=").as_bytes());
+        data::write(&self.0, out);
+    }
+}
+
+/// The photo of a user, as shown when they are verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserPic {
+    /// Whose.
+    pub pin: Pin,
+    /// The picture.
+    pub photo: Jpeg,
+}
+
+impl UserPic {
+    /// Writes the row without its line end. The file is named by the PIN.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let pin = &self.pin;
+        out.extend_from_slice(format!("USERPIC PIN={pin}\tFileName={pin}.jpg").as_bytes());
+        self.photo.write(out);
+    }
+
+    /// Reads and checks the record of a `DATA UPDATE USERPIC`.
+    pub fn parse(record: &[u8], language: Language) -> Result<Self, Refusal> {
+        let fields = Fields::parse(record, &["PIN", "Size", "Content"], language)?;
+        Ok(Self { pin: pin(&fields)?, photo: Jpeg::sized(&fields, "content")? })
+    }
+}
+
+/// A photo from which the terminal makes a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BioPhoto {
+    /// Whose.
+    pub pin: Pin,
+    /// What it shows.
+    pub bio_type: BioType,
+    /// The picture.
+    pub photo: Jpeg,
+}
+
+impl BioPhoto {
+    /// Writes the row without its line end. The file is named by the PIN.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let (pin, code) = (&self.pin, self.bio_type.code());
+        let head = format!("BIOPHOTO PIN={pin}\tFileName={pin}.jpg\tType={code}");
+        out.extend_from_slice(head.as_bytes());
+        self.photo.write(out);
+    }
+}
+
+/// A comparison photo as it comes down: in the record, or as the place to fetch it from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BioPhotoUpdate {
+    /// `Format=0`: the picture stands in the record.
+    Here(BioPhoto),
+    /// `Format=1`: the picture is to be fetched, and becomes a [`BioPhoto`] by
+    /// [`Jpeg::new`].
+    At {
+        /// Whose.
+        pin: Pin,
+        /// What it shows.
+        bio_type: BioType,
+        /// Where it lies: an `http` or `https` URL, or a path on the server.
+        url: String,
+    },
+}
+
+impl BioPhotoUpdate {
+    /// Reads and checks the record of a `DATA UPDATE BIOPHOTO`. Without `Format`, a record
+    /// that has a `Content` is taken to mean it.
+    pub fn parse(record: &[u8], language: Language) -> Result<Self, Refusal> {
+        let known = ["PIN", "Type", "Size", "Content", "Format", "Url"];
+        let fields = Fields::parse(record, &known, language)?;
+        let pin = pin(&fields)?;
+        let code = required_number(&fields, "type")?;
+        let bio_type = BioType::new(code)
+            .ok_or_else(|| Refusal::field("type", format_args!("is not within 0 to 9: {code}")))?;
+        let has = |key| fields.get(key).is_some_and(|value| !value.is_empty());
+        match fields.number::<u8>("format")? {
+            Some(1) => {
+                let url = url(fields.required("url")?)?;
+                Ok(Self::At { pin, bio_type, url })
+            }
+            None if has("url") && !has("content") => {
+                let url = url(fields.required("url")?)?;
+                Ok(Self::At { pin, bio_type, url })
+            }
+            None | Some(0) => {
+                let photo = Jpeg::sized(&fields, "content")?;
+                Ok(Self::Here(BioPhoto { pin, bio_type, photo }))
+            }
+            Some(other) => {
+                Err(Refusal::field("format", format_args!("is neither 0 nor 1: {other}")))
+            }
+        }
+    }
+}
+
+/// Longest URL taken.
+const LONGEST_URL: usize = 2048;
+
+/// A URL or path without blanks, and of no other scheme than the server's own.
+fn url(text: &str) -> Result<String, Refusal> {
+    let url = clean("url", text, LONGEST_URL).map_err(refuse)?;
+    if url.contains(char::is_whitespace) {
+        return Err(Refusal::field("url", format_args!("holds a blank: {:?}", clip(&url))));
+    }
+    match url.split_once("://") {
+        Some((scheme, _)) if !["http", "https"].contains(&&*scheme.to_ascii_lowercase()) => {
+            let why = format!("is neither http nor https: {:?}", clip(&url));
+            Err(Refusal::field("url", why))
+        }
+        _ => Ok(url),
+    }
+}
+
+fn pin(fields: &Fields) -> Result<Pin, Refusal> {
+    Pin::new(fields.required("pin")?).map_err(refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The smallest that passes for a JPEG: FF D8 FF D9.
+    const USERPIC: &str = "USERPIC PIN=123\tFileName=123.jpg\tSize=8\tContent=/9j/2Q==";
+    const BIOPHOTO: &str = "BIOPHOTO PIN=123\tFileName=123.jpg\tType=2\tSize=8\tContent=/9j/2Q==";
+    const DOWN: &str = "PIN=123\tSize=8\tContent=/9j/2Q==";
+    const BIO_DOWN: &str = "PIN=123\tType=2\tSize=8\tContent=/9j/2Q==\tFormat=0\tUrl=";
+
+    fn user_pic(record: &str) -> Result<UserPic, Refusal> {
+        UserPic::parse(record.as_bytes(), Language::ENGLISH)
+    }
+
+    fn bio_photo(record: &str) -> Result<BioPhotoUpdate, Refusal> {
+        BioPhotoUpdate::parse(record.as_bytes(), Language::ENGLISH)
+    }
+
+    #[test]
+    fn rows_are_as_in_the_document() {
+        let mut row = Vec::new();
+        user_pic(DOWN).unwrap().write(&mut row);
+        assert_eq!(String::from_utf8(row).unwrap(), USERPIC);
+
+        let mut row = Vec::new();
+        let BioPhotoUpdate::Here(photo) = bio_photo(BIO_DOWN).unwrap() else { panic!("no photo") };
+        photo.write(&mut row);
+        assert_eq!(String::from_utf8(row).unwrap(), BIOPHOTO);
+    }
+
+    #[test]
+    fn a_comparison_photo_stands_in_the_record_or_lies_on_the_server() {
+        for (record, at) in [
+            ("PIN=1\tType=9\tFormat=1\tUrl=/photos/1.jpg", Some("/photos/1.jpg")),
+            (
+                "PIN=1\tType=9\tSize=0\tContent=\tFormat=1\tUrl=HTTP://s/1.jpg",
+                Some("HTTP://s/1.jpg"),
+            ),
+            ("PIN=1\tType=9\tUrl=1.jpg", Some("1.jpg")),
+            ("PIN=1\tType=9\tUrl=1.jpg\tSize=8\tContent=/9j/2Q==", None),
+            ("pin=1\ttype=9\tsize=8\tcontent=/9j/2Q==", None),
+        ] {
+            match (bio_photo(record).unwrap(), at) {
+                (BioPhotoUpdate::At { url, .. }, Some(expected)) => assert_eq!(url, expected),
+                (BioPhotoUpdate::Here(photo), None) => {
+                    assert_eq!(photo.bio_type, BioType::VISIBLE_FACE);
+                }
+                (other, _) => panic!("{record}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_with_its_field_and_code() {
+        let (base64, long) = ("/9j/2Q==", "AAAA".repeat(LONGEST_PHOTO / 3 + 1));
+        let too_long = format!("Size={}\tContent={long}", long.len());
+        for (record, from, to, code, field) in [
+            (DOWN, "PIN=123", "PIN=", -1, "pin"),
+            (DOWN, "Size=8", "Size=4", -2, "size"),
+            (DOWN, "Size=8\t", "", -1, "size"),
+            (DOWN, base64, "", -1, "content"),
+            (DOWN, base64, "/9j/2Q=x", -1, "base64"),
+            (DOWN, base64, "SghTUw==", -1, "FF D8 FF"),
+            (DOWN, base64, "/9j/AA==", -1, "FF D9"),
+            (DOWN, "Size=8\tContent=/9j/2Q==", &too_long, -1006, "content"),
+            (BIO_DOWN, "Size=8", "Size=9", -2, "size"),
+            (BIO_DOWN, "Type=2", "Type=10", -1, "type"),
+            (BIO_DOWN, "Type=2\t", "", -1, "type"),
+            (BIO_DOWN, "Format=0", "Format=2", -1, "format"),
+            (BIO_DOWN, "Format=0", "Format=1", -1, "url"),
+            (BIO_DOWN, "Format=0\tUrl=", "Format=1\tUrl=file:///etc/1.jpg", -1, "http"),
+            (BIO_DOWN, "Format=0\tUrl=", "Format=1\tUrl=/a b.jpg", -1, "blank"),
+            (BIO_DOWN, "Content=/9j/2Q==\tFormat=0\t", "", -1, "content"),
+        ] {
+            let record = record.replace(from, to);
+            let refusal = match record.contains("Type") || record.contains("Url") {
+                true => bio_photo(&record).unwrap_err(),
+                false => user_pic(&record).unwrap_err(),
+            };
+            assert_eq!(refusal.code.0, code, "{}: {}", clip(&record), refusal.why);
+            assert!(refusal.why.contains(field), "{}: {}", clip(&record), refusal.why);
+        }
+    }
+
+    #[test]
+    fn a_photo_of_30_mb_is_refused_with_the_limit() {
+        let why = Jpeg::new("photo", vec![0xFF; 30_000_000]).unwrap_err().why;
+        assert!(why.contains("30000000") && why.contains("2097152"), "{why}");
+    }
+}

@@ -1,0 +1,238 @@
+//! Templates that come down: `FINGERTMP`, `FACE`, `FVEIN`, `BIODATA` (§12.2.3 to §12.2.6).
+
+use super::{Algorithm, RULES, Template, TemplateData, TemplateKind, TemplateSlot};
+use crate::protocol::codes::Language;
+use crate::protocol::fields::{Fields, Refusal};
+use crate::protocol::record::Pin;
+use crate::protocol::record::data::{refuse, required_number};
+use crate::protocol::tables::BioType;
+
+impl Template {
+    /// Reads and checks the record of a `DATA UPDATE FINGERTMP` (§12.2.3).
+    pub fn parse_fingertmp(record: &[u8], language: Language) -> Result<Self, Refusal> {
+        let fields = Fields::parse(record, &["PIN", "FID", "Size", "Valid", "TMP"], language)?;
+        let (valid, duress) = match required_number(&fields, "valid")? {
+            0 => (false, false),
+            1 => (true, false),
+            3 => (true, true),
+            other => return Err(not_one_of("valid", other, "0, 1, 3")),
+        };
+        let template = Self::of_a_form(&fields, TemplateKind::Fingerprint, 0)?;
+        Ok(Self { valid, duress, ..template })
+    }
+
+    /// Reads and checks the record of a `DATA UPDATE FACE` (§12.2.4). Only the way up has the
+    /// 16 leading bytes: the data is kept as it comes.
+    pub fn parse_face(record: &[u8], language: Language) -> Result<Self, Refusal> {
+        let fields = Fields::parse(record, &["PIN", "FID", "Valid", "Size", "TMP"], language)?;
+        let valid = flag(required_number(&fields, "valid")?, "valid")?;
+        Ok(Self { valid, ..Self::of_a_form(&fields, TemplateKind::Face, 0)? })
+    }
+
+    /// Reads and checks the record of a `DATA UPDATE FVEIN` (§12.2.5).
+    pub fn parse_fvein(record: &[u8], language: Language) -> Result<Self, Refusal> {
+        let known = ["Pin", "FID", "Index", "Valid", "Size", "Tmp"];
+        let fields = Fields::parse(record, &known, language)?;
+        let valid = flag(required_number(&fields, "valid")?, "valid")?;
+        let index = required_number(&fields, "index")?;
+        Ok(Self { valid, ..Self::of_a_form(&fields, TemplateKind::FingerVein, index)? })
+    }
+
+    /// Reads and checks the record of a `DATA UPDATE BIODATA` (§12.2.6). The document gives
+    /// defaults for `No`, `Valid` and `Duress`; the other keys must stand there.
+    pub fn parse_biodata(record: &[u8], language: Language) -> Result<Self, Refusal> {
+        let fields = Fields::parse(record, &BIODATA, language)?;
+        let code = required_number(&fields, "type")?;
+        let bio_type = BioType::new(code)
+            .ok_or_else(|| Refusal::field("type", format_args!("is not within 0 to 9: {code}")))?;
+        let algorithm = Algorithm::new(
+            required_number(&fields, "majorver")?,
+            required_number(&fields, "minorver")?,
+            required_number(&fields, "format")?,
+        );
+        let number = fields.number("no")?.unwrap_or(0);
+        let index = required_number(&fields, "index")?;
+        Ok(Self {
+            pin: pin(&fields)?,
+            slot: slot(TemplateKind::Unified(bio_type), ("no", number), index)?,
+            valid: flag(fields.number("valid")?.unwrap_or(1), "valid")?,
+            duress: flag(fields.number("duress")?.unwrap_or(0), "duress")?,
+            algorithm: algorithm.map_err(refuse)?,
+            data: TemplateData::from_base64("tmp", fields.required("tmp")?)?,
+        })
+    }
+
+    /// What the three older forms have in common.
+    fn of_a_form(fields: &Fields, kind: TemplateKind, index: u8) -> Result<Self, Refusal> {
+        Ok(Self {
+            pin: pin(fields)?,
+            slot: slot(kind, ("fid", required_number(fields, "fid")?), index)?,
+            valid: true,
+            duress: false,
+            algorithm: Algorithm::default(),
+            data: TemplateData::new("tmp", RULES.sized(fields, "tmp")?).map_err(refuse)?,
+        })
+    }
+}
+
+const BIODATA: [&str; 10] =
+    ["Pin", "No", "Index", "Valid", "Duress", "Type", "MajorVer", "MinorVer", "Format", "Tmp"];
+
+fn pin(fields: &Fields) -> Result<Pin, Refusal> {
+    Pin::new(fields.required("pin")?).map_err(refuse)
+}
+
+/// The slot, with the number under the name that its form has for it.
+fn slot(
+    kind: TemplateKind,
+    (name, number): (&'static str, u8),
+    index: u8,
+) -> Result<TemplateSlot, Refusal> {
+    TemplateSlot::new(kind, number, index).map_err(|invalid| {
+        let field = if invalid.field == "number" { name } else { invalid.field };
+        Refusal::field(field, invalid.why)
+    })
+}
+
+fn flag(value: u8, field: &'static str) -> Result<bool, Refusal> {
+    match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(not_one_of(field, other, "0, 1")),
+    }
+}
+
+fn not_one_of(field: &'static str, value: u8, allowed: &str) -> Refusal {
+    Refusal::field(field, format_args!("is none of {allowed}: {value}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::codes::ReturnCode;
+    use crate::protocol::record::template::LONGEST_TEMPLATE;
+
+    type Parse = fn(&[u8], Language) -> Result<Template, Refusal>;
+
+    // The values of the document's examples, round made-up templates.
+    const FP: &str = "FP PIN=2\tFID=0\tSize=8\tValid=1\tTMP=U2gxMA==";
+    const FACE: &str = "FACE PIN=306\tFID=2\tSIZE=28\tVALID=1\tTMP=AAAAAAAAAAAAAAAAAAAAAEZhY2U=";
+    const FVEIN: &str = "FVEIN Pin=306\tFID=2\tIndex=0\tSize=8\tValid=1\tTmp=VmVpbg==";
+    const BIODATA: &str = "BIODATA Pin=306\tNo=0\tIndex=2\tValid=1\tDuress=0\tType=8\tMajorVer=1\tMinorVer=0\tFormat=0\tTmp=UGFsbQ==";
+
+    // What comes down for the same: keys in another order, and no bytes before a face.
+    const DOWN: [(Parse, &str); 4] = [
+        (Template::parse_fingertmp, "PIN=2\tFID=0\tSize=8\tValid=1\tTMP=U2gxMA=="),
+        (Template::parse_face, "PIN=306\tFID=2\tValid=1\tSize=8\tTMP=RmFjZQ=="),
+        (Template::parse_fvein, "Pin=306\tFID=2\tIndex=0\tValid=1\tSize=8\tTmp=VmVpbg=="),
+        (
+            Template::parse_biodata,
+            "Pin=306\tNo=0\tIndex=2\tValid=1\tDuress=0\tType=8\tMajorVer=1\tMinorVer=0\tFormat=0\tTmp=UGFsbQ==",
+        ),
+    ];
+
+    fn row(template: &Template) -> String {
+        let mut row = Vec::new();
+        template.write(&mut row);
+        String::from_utf8(row).unwrap()
+    }
+
+    fn read(nth: usize, record: &str) -> Result<Template, Refusal> {
+        DOWN[nth].0(record.as_bytes(), Language::ENGLISH)
+    }
+
+    #[test]
+    fn rows_are_as_in_the_document() {
+        for (nth, up) in [FP, FACE, FVEIN, BIODATA].into_iter().enumerate() {
+            let template = read(nth, DOWN[nth].1).unwrap();
+            assert_eq!(row(&template), up);
+            assert!(up.starts_with(template.slot.kind().word()));
+        }
+    }
+
+    #[test]
+    fn keys_in_any_case_and_order_mean_the_same() {
+        for (nth, (_, record)) in DOWN.iter().enumerate() {
+            let mut parts: Vec<String> = record
+                .split('\t')
+                .filter_map(|part| part.split_once('='))
+                .map(|(key, value)| format!("{}={value}", key.to_lowercase()))
+                .collect();
+            parts.reverse();
+            parts.push("NewKey=1".into());
+            assert_eq!(read(nth, &parts.join("\t")), read(nth, record));
+        }
+    }
+
+    #[test]
+    fn each_form_says_validity_and_duress_in_its_own_way() {
+        for (nth, from, to, valid, duress, said) in [
+            (0, "Valid=1", "Valid=0", false, false, "Valid=0"),
+            (0, "Valid=1", "Valid=3", true, true, "Valid=3"),
+            (1, "Valid=1", "Valid=0", false, false, "VALID=0"),
+            (2, "Valid=1", "Valid=0", false, false, "Valid=0"),
+            (3, "Valid=1\tDuress=0", "Valid=0\tDuress=1", false, true, "Valid=0\tDuress=1"),
+            (
+                3,
+                "No=0\tIndex=2\tValid=1\tDuress=0",
+                "Index=2",
+                true,
+                false,
+                "No=0\tIndex=2\tValid=1\tDuress=0",
+            ),
+        ] {
+            let template = read(nth, &DOWN[nth].1.replace(from, to)).unwrap();
+            assert_eq!((template.valid, template.duress), (valid, duress), "{to}");
+            assert!(row(&template).contains(said), "{}", row(&template));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_with_its_field_and_code() {
+        for (nth, from, to, code, field) in [
+            (0, "Size=8", "Size=4", -9, "size"),
+            (1, "Size=8", "Size=28", -9, "size"),
+            (2, "Size=8", "Size=9", -9, "size"),
+            (0, "Size=8\t", "", -1, "size"),
+            (0, "Size=8", "Size=x", -1, "size"),
+            (0, "U2gxMA==", "U2gxMA*=", -11, "tmp"),
+            (3, "UGFsbQ==", "UGFsbQ", -11, "tmp"),
+            (0, "TMP=U2gxMA==", "TMP=", -1, "tmp"),
+            (3, "\tTmp=UGFsbQ==", "", -1, "tmp"),
+            (0, "PIN=2\t", "", -1, "pin"),
+            (0, "PIN=2", "PIN=2 3", -1, "pin"),
+            (0, "FID=0", "FID=10", -1, "fid"),
+            (0, "FID=0\t", "", -1, "fid"),
+            (1, "FID=2", "FID=100", -1, "fid"),
+            (1, "FID=2", "FID=-1", -1, "fid"),
+            (2, "FID=2", "FID=10", -1, "fid"),
+            (2, "Index=0", "Index=3", -1, "index"),
+            (2, "Index=0\t", "", -1, "index"),
+            (0, "Valid=1", "Valid=2", -1, "valid"),
+            (0, "Valid=1\t", "", -1, "valid"),
+            (1, "Valid=1", "Valid=3", -1, "valid"),
+            (2, "Valid=1", "Valid=3", -1, "valid"),
+            (3, "Valid=1", "Valid=3", -1, "valid"),
+            (3, "Duress=0", "Duress=2", -1, "duress"),
+            (3, "Type=8", "Type=10", -1, "type"),
+            (3, "Type=8\t", "", -1, "type"),
+            (3, "No=0", "No=2", -1, "no"),
+            (3, "Index=2", "Index=100", -1, "index"),
+            (3, "MajorVer=1", "MajorVer=1000", -1, "majorver"),
+            (3, "MinorVer=0\t", "", -1, "minorver"),
+            (3, "Format=0", "Format=3", -1, "format"),
+            (0, "\tFID", " FID", -1, "pin"),
+        ] {
+            let refusal = read(nth, &DOWN[nth].1.replace(from, to)).unwrap_err();
+            assert_eq!(refusal.code.0, code, "{to}: {}", refusal.why);
+            assert!(refusal.why.contains(field), "{to}: {}", refusal.why);
+        }
+    }
+
+    #[test]
+    fn one_that_is_too_long_is_not_decoded() {
+        let text = "AAAA".repeat(LONGEST_TEMPLATE);
+        let refusal = read(3, &DOWN[3].1.replace("UGFsbQ==", &text)).unwrap_err();
+        assert_eq!((refusal.code, refusal.field), (ReturnCode::TOO_LONG, Some("tmp")));
+    }
+}

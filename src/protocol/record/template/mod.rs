@@ -1,0 +1,273 @@
+//! Templates, what a sensor matches against: fingerprints (§11.9), faces (§11.10), finger
+//! veins (§11.11) and the unified form (§11.12).
+//!
+//! The four forms spell their keys each in its own way. `down` reads what comes down.
+
+mod down;
+
+use std::ops::RangeInclusive;
+
+use super::data::{self, Rules, refuse};
+use super::{Invalid, Pin};
+use crate::protocol::codes::ReturnCode;
+use crate::protocol::fields::Refusal;
+use crate::protocol::tables::{BioType, MOST_INDIVIDUALS};
+
+/// Most bytes of a template. The largest in the field are faces of some 20 KB; a batch must
+/// still fit beside them in a server's usual `MaxPostSize` of 1 MiB.
+pub const LONGEST_TEMPLATE: usize = 64 * 1024;
+
+const RULES: Rules =
+    Rules { most: LONGEST_TEMPLATE, size: ReturnCode(-9), base64: ReturnCode(-11) };
+
+/// What stands before a face on its way up; the document leaves the bytes to the terminal.
+const BEFORE_A_FACE: [u8; 16] = [0; 16];
+
+/// The form in which a template travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TemplateKind {
+    /// `FP`, of an algorithm up to 10.0.
+    Fingerprint,
+    /// `FACE`.
+    Face,
+    /// `FVEIN`.
+    FingerVein,
+    /// `BIODATA`, with its type.
+    Unified(BioType),
+}
+
+impl TemplateKind {
+    /// The word with which its rows begin.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fingerprint => "FP",
+            Self::Face => "FACE",
+            Self::FingerVein => "FVEIN",
+            Self::Unified(_) => "BIODATA",
+        }
+    }
+
+    /// What it is a template of.
+    pub fn bio_type(self) -> BioType {
+        match self {
+            Self::Fingerprint => BioType::FINGERPRINT,
+            Self::Face => BioType::FACE,
+            Self::FingerVein => BioType::FINGER_VEIN,
+            Self::Unified(bio_type) => bio_type,
+        }
+    }
+
+    /// The numbers (`FID`, `No`) and the indexes there are.
+    fn ranges(self) -> (RangeInclusive<u8>, RangeInclusive<u8>) {
+        match self {
+            Self::Fingerprint => (0..=9, 0..=0),
+            Self::Face => (0..=MOST_INDIVIDUALS, 0..=0),
+            Self::FingerVein => (0..=9, 0..=2),
+            Self::Unified(bio_type) => (0..=bio_type.last_number(), 0..=MOST_INDIVIDUALS),
+        }
+    }
+}
+
+/// Which of a person's templates it is: no two have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TemplateSlot {
+    kind: TemplateKind,
+    number: u8,
+    index: u8,
+}
+
+impl TemplateSlot {
+    /// Checks that there is such a finger, eye or hand. What has no index has 0.
+    pub fn new(kind: TemplateKind, number: u8, index: u8) -> Result<Self, Invalid> {
+        let (numbers, indexes) = kind.ranges();
+        for (field, value, range) in [("number", number, numbers), ("index", index, indexes)] {
+            if !range.contains(&value) {
+                let why = format!("is not within {} to {}: {value}", range.start(), range.end());
+                return Err(Invalid::new(field, why));
+            }
+        }
+        Ok(Self { kind, number, index })
+    }
+
+    /// The form, and what it is of.
+    pub fn kind(self) -> TemplateKind {
+        self.kind
+    }
+
+    /// Which finger, eye or hand: `FID` or `No`.
+    pub fn number(self) -> u8 {
+        self.number
+    }
+
+    /// Which of several templates of the same one.
+    pub fn index(self) -> u8 {
+        self.index
+    }
+}
+
+/// What made a template. Only the unified form carries it; it is all zero for the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Algorithm {
+    major: u16,
+    minor: u16,
+    format: u8,
+}
+
+impl Algorithm {
+    /// Highest part of a version; the field is at 39.3, the older ones write 10.3.
+    const HIGHEST: u16 = 999;
+
+    /// Checks a version, such as 10 and 3, and a format: 0 ZK, 1 ISO, 2 ANSI.
+    pub fn new(major: u16, minor: u16, format: u8) -> Result<Self, Invalid> {
+        for (field, value, highest) in [
+            ("majorver", major, Self::HIGHEST),
+            ("minorver", minor, Self::HIGHEST),
+            ("format", format.into(), 2),
+        ] {
+            if value > highest {
+                return Err(Invalid::new(field, format!("is not within 0 to {highest}: {value}")));
+            }
+        }
+        Ok(Self { major, minor, format })
+    }
+
+    /// The number before the dot.
+    pub fn major(self) -> u16 {
+        self.major
+    }
+
+    /// The number after the dot.
+    pub fn minor(self) -> u16 {
+        self.minor
+    }
+
+    /// 0 ZK, 1 ISO, 2 ANSI.
+    pub fn format(self) -> u8 {
+        self.format
+    }
+}
+
+/// The bytes of a template: some, and not more than [`LONGEST_TEMPLATE`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateData(Vec<u8>);
+
+impl TemplateData {
+    /// Checks how many bytes there are.
+    pub fn new(field: &'static str, bytes: Vec<u8>) -> Result<Self, Invalid> {
+        RULES.check(field, &bytes).map(|()| Self(bytes))
+    }
+
+    /// Reads base64 text, as drivers send it.
+    pub fn from_base64(field: &'static str, text: &str) -> Result<Self, Refusal> {
+        Self::new(field, RULES.decode(field, text)?).map_err(refuse)
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A template of a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    /// Whose.
+    pub pin: Pin,
+    /// Which of theirs.
+    pub slot: TemplateSlot,
+    /// Whether it may be matched against.
+    pub valid: bool,
+    /// Whether it calls for help. Faces and finger veins have no way to say so on the wire.
+    pub duress: bool,
+    /// What made it.
+    pub algorithm: Algorithm,
+    /// The template itself.
+    pub data: TemplateData,
+}
+
+impl Template {
+    /// Writes the row of its form, without the line end.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let Self { pin, slot: TemplateSlot { kind, number, index }, .. } = self;
+        let (word, valid, data) = (kind.word(), u8::from(self.valid), self.data.as_bytes());
+        let size = data::characters(data.len());
+        match kind {
+            TemplateKind::Fingerprint => {
+                let valid = if self.valid && self.duress { 3 } else { valid };
+                let head =
+                    format!("{word} PIN={pin}\tFID={number}\tSize={size}\tValid={valid}\tTMP=");
+                out.extend_from_slice(head.as_bytes());
+                data::write(data, out);
+            }
+            TemplateKind::Face => {
+                let data = [&BEFORE_A_FACE, data].concat();
+                let size = data::characters(data.len());
+                let head =
+                    format!("{word} PIN={pin}\tFID={number}\tSIZE={size}\tVALID={valid}\tTMP=");
+                out.extend_from_slice(head.as_bytes());
+                data::write(&data, out);
+            }
+            TemplateKind::FingerVein => {
+                let head = format!(
+                    "{word} Pin={pin}\tFID={number}\tIndex={index}\tSize={size}\tValid={valid}\tTmp="
+                );
+                out.extend_from_slice(head.as_bytes());
+                data::write(data, out);
+            }
+            TemplateKind::Unified(bio_type) => {
+                let Algorithm { major, minor, format } = self.algorithm;
+                let (duress, code) = (u8::from(self.duress), bio_type.code());
+                let head = format!(
+                    "{word} Pin={pin}\tNo={number}\tIndex={index}\tValid={valid}\tDuress={duress}\
+                     \tType={code}\tMajorVer={major}\tMinorVer={minor}\tFormat={format}\tTmp="
+                );
+                out.extend_from_slice(head.as_bytes());
+                data::write(data, out);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_ten_fingers_two_eyes_and_one_face() {
+        let unified = |code| TemplateKind::Unified(BioType::new(code).unwrap());
+        for (kind, last, last_index) in [
+            (TemplateKind::Fingerprint, 9, 0),
+            (TemplateKind::Face, 99, 0),
+            (TemplateKind::FingerVein, 9, 2),
+            (unified(1), 9, 99),
+            (unified(2), 0, 99),
+            (unified(4), 1, 99),
+            (unified(7), 9, 99),
+            (unified(8), 1, 99),
+            (unified(9), 99, 99),
+        ] {
+            assert!(TemplateSlot::new(kind, last, last_index).is_ok(), "{kind:?}");
+            let field = |number, index| TemplateSlot::new(kind, number, index).unwrap_err().field;
+            assert_eq!(field(last + 1, 0), "number", "{kind:?}");
+            assert_eq!(field(0, last_index + 1), "index", "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn an_algorithm_is_a_version_and_one_of_three_formats() {
+        assert_eq!(Algorithm::new(10, 3, 2).unwrap().major(), 10);
+        for (major, minor, format, field) in
+            [(1000, 0, 0, "majorver"), (0, 1000, 0, "minorver"), (0, 0, 3, "format")]
+        {
+            assert_eq!(Algorithm::new(major, minor, format).unwrap_err().field, field);
+        }
+    }
+
+    #[test]
+    fn a_template_has_some_bytes_and_not_too_many() {
+        assert_eq!(TemplateData::new("data", vec![]).unwrap_err().field, "data");
+        assert!(TemplateData::new("data", vec![1; LONGEST_TEMPLATE]).is_ok());
+        let why = TemplateData::new("data", vec![1; LONGEST_TEMPLATE + 1]).unwrap_err().why;
+        assert!(why.contains("65536"), "{why}");
+    }
+}

@@ -1,0 +1,150 @@
+//! How much is kept. What was uploaded goes first, the oldest first, in small bites so that
+//! nobody waits; what was not uploaded is never dropped: new punches are refused instead.
+
+use rusqlite::params;
+use rustix::fs::statvfs;
+
+use super::{Result, Store, StoreError};
+use crate::protocol::stream::Stream;
+
+/// What the store may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Punches that are kept.
+    pub punches: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Bytes that stay free on the file's disk.
+    pub free: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { punches: 500_000, bytes: 512 << 20, free: 8 << 20 }
+    }
+}
+
+/// Whether there is room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// There is.
+    Enough,
+    /// There was not, and a bite was taken; look again soon.
+    Making,
+    /// There is not, and nothing may be dropped. What is used up.
+    None(String),
+}
+
+/// Rows that are dropped in one bite.
+const BITE: usize = 200;
+/// Pages that are given back to the file system in one bite.
+const PAGES: usize = 64;
+
+/// What is dropped when bytes are short, in this order, and the table it is in.
+const ALL: [(Stream, &str); 2] = [(Stream::Operations, "operation"), (Stream::Punches, "punch")];
+/// What is dropped when there are too many punches.
+const PUNCHES: [(Stream, &str); 1] = [(Stream::Punches, "punch")];
+
+impl Store {
+    /// Looks whether a limit is reached, and takes a bite if so. Runs in a transaction of its
+    /// own, in a few milliseconds.
+    pub fn make_room(&self) -> Result<Room> {
+        let Some(shortage) = self.shortage()? else {
+            self.full.take();
+            return Ok(Room::Enough);
+        };
+        let dropped = self.atomically(|| self.drop_uploaded())?;
+        let given_back = self.give_back()?;
+        if dropped > 0 || given_back {
+            self.full.take();
+            return Ok(Room::Making);
+        }
+        if self.full.replace(Some(shortage.clone())).is_none() {
+            log::error!(
+                "new punches are refused from now on: {shortage}, and nothing of it was uploaded"
+            );
+        }
+        Ok(Room::None(shortage))
+    }
+
+    /// Why no new punch can be taken, if none can.
+    pub fn is_full(&self) -> Option<String> {
+        self.full.borrow().clone()
+    }
+
+    /// Refuses what is new while there is no room for it, and nothing may be dropped.
+    pub(super) fn has_room(&self) -> Result<()> {
+        let at_limit = self.punches()? >= self.limits.punches;
+        if !at_limit && self.full.borrow().is_none() {
+            return Ok(());
+        }
+        if self.drop_uploaded()? > 0 {
+            self.full.take();
+            return Ok(());
+        }
+        let shortage = match self.is_full() {
+            Some(shortage) => shortage,
+            None => format!("{} punches are kept", self.limits.punches),
+        };
+        self.full.replace(Some(shortage.clone()));
+        Err(StoreError::NoRoom(shortage))
+    }
+
+    /// Which limit is reached, in words.
+    fn shortage(&self) -> Result<Option<String>> {
+        let limits = self.limits;
+        let pragma = |name: &str| -> Result<u64> {
+            Ok(self
+                .db
+                .prepare_cached(&format!("PRAGMA {name}"))?
+                .query_row([], |row| row.get(0))?)
+        };
+        if self.punches()? >= limits.punches {
+            return Ok(Some(format!("{} punches are kept", limits.punches)));
+        }
+        let used = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
+        if used >= limits.bytes {
+            return Ok(Some(format!("the store holds {} MiB", limits.bytes >> 20)));
+        }
+        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let disk = statvfs(directory.unwrap_or(std::path::Path::new(".")));
+        let free = disk.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        Ok((free < limits.free)
+            .then(|| format!("less than {} MiB of the disk are free", limits.free >> 20)))
+    }
+
+    /// Drops the oldest rows that the server has. How many.
+    fn drop_uploaded(&self) -> Result<usize> {
+        let too_many = self.punches()? >= self.limits.punches;
+        let order = if too_many { &PUNCHES[..] } else { &ALL };
+        for (stream, table) in order {
+            let sql = format!(
+                "DELETE FROM {table} WHERE seq IN (
+                    SELECT seq FROM {table} WHERE seq <= ?1
+                    AND seq NOT IN (SELECT seq FROM quarantine WHERE stream = ?2)
+                    ORDER BY seq LIMIT ?3)"
+            );
+            let until = self.uploaded_up_to(*stream)?;
+            let dropped = self.db.prepare_cached(&sql)?.execute(params![
+                until,
+                stream.name(),
+                BITE as i64
+            ])?;
+            if dropped > 0 {
+                self.counts.punches.set(None);
+                log::debug!("{dropped} uploaded rows of the {} were dropped", stream.name());
+                return Ok(dropped);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Gives free pages back to the file system. Whether there were any.
+    fn give_back(&self) -> Result<bool> {
+        let free: u64 = self.db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+        if free > 0 {
+            self.db.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+        }
+        Ok(free > 0)
+    }
+}

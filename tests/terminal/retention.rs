@@ -1,0 +1,83 @@
+//! Limits of the store: what was uploaded goes first, what was not is never dropped.
+
+use serde_json::json;
+
+use crate::harness::{PATIENCE, Terminal, second, server};
+
+const LIMITS: &str = "[limits]\npunches = 300\nstart_spread = 0";
+
+#[test]
+fn uploaded_punches_make_room_for_new_ones() {
+    let server = server();
+    let terminal = Terminal::start(&server, LIMITS);
+    let mut driver = terminal.driver();
+    for nth in 0..1000 {
+        driver.punch("1001", &second(nth));
+        if nth % 250 == 249 {
+            assert!(
+                server.wait_until(PATIENCE, |received| received.attlog().len() as u32 == nth + 1)
+            );
+            terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);
+        }
+    }
+    assert!(server.attlog().iter().all(|row| row.times == 1));
+    let kept = terminal.status()["punches"].as_u64().unwrap();
+    assert!((1..=300).contains(&kept), "{kept} are kept");
+    server.assert_strict();
+}
+
+#[test]
+fn what_was_not_uploaded_is_never_dropped_and_new_punches_are_refused_loudly() {
+    let server = server();
+    let terminal = Terminal::start(&server, LIMITS);
+    terminal.wait_until_online();
+    server.pause();
+    let mut driver = terminal.driver();
+    for nth in 0..300 {
+        driver.punch("1001", &second(nth));
+    }
+    let refused = driver.call("punch", json!({"pin": "1001", "time": second(300)})).unwrap_err();
+    assert_eq!(refused["code"], -1001);
+    assert!(refused["message"].as_str().unwrap().contains("300 punches"), "{refused}");
+    let status = terminal.status();
+    assert!(status["full"].as_str().unwrap().contains("300 punches"), "{status:#}");
+    assert_eq!(
+        (&status["punches"], &status["streams"]["punches"]["pending"]),
+        (&json!(300), &json!(300))
+    );
+    // Once the server has some, there is room again.
+    server.resume().unwrap();
+    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 300));
+    terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);
+    driver.punch("1001", &second(300));
+    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 301));
+    terminal.wait_for("room", |status| status["full"].is_null());
+}
+
+#[test]
+fn punches_are_exported_and_imported_as_csv() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    let mut driver = terminal.driver();
+    for nth in 0..1200 {
+        driver.punch(&nth.to_string(), &second(nth));
+    }
+    let exported = terminal.punchd(&["export"]).stdout;
+    let text = String::from_utf8(exported.clone()).unwrap();
+    assert_eq!(text.lines().count(), 1201);
+    assert_eq!(text.lines().nth(1), Some("0,2026-11-02 00:00:00,0,1,0"));
+    // Another terminal records the same.
+    let other_server = crate::harness::server();
+    let other = Terminal::start(&other_server, "");
+    std::fs::write(other.path("punches.csv"), &exported).unwrap();
+    let file = other.path("punches.csv");
+    let done = other.punchd(&["import", file.to_str().unwrap()]);
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "1200 punches recorded\n", "{done:?}");
+    assert_eq!(other.punchd(&["export"]).stdout, exported);
+    // A file with one bad line changes nothing.
+    std::fs::write(&file, text.replace("7,2026-11-02 00:00:07", "7,2026-11-32 00:00:07")).unwrap();
+    let refused = other.punchd(&["import", file.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(65));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("line 9: time"), "{refused:?}");
+    assert_eq!(other.status()["punches"], 1200);
+}
