@@ -9,6 +9,8 @@ use ureq::http::Uri;
 
 use crate::clock::{Authority, Zone};
 use crate::protocol::codes::Language;
+use crate::protocol::device::{Functions, VisibleLight};
+use crate::protocol::dialect::Dialect;
 
 /// Where the configuration is, unless `-c` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/punchd.toml";
@@ -65,14 +67,29 @@ pub struct Device {
     pub firmware: String,
     /// Key by which a server tells whether the terminal is authorised (`pushcommkey`).
     pub comm_key: String,
+    /// Version of the fingerprint algorithm; 0 for a terminal without one.
+    pub fp_version: u16,
+    /// Version of the face algorithm; 0 for a terminal without one.
+    pub face_version: u16,
+    /// How many faces an enrolment takes.
+    pub faces_needed: u64,
+    /// Whether it shows photos of users.
+    pub user_photos: bool,
+    /// Whether it has a camera for visible light: comparison photos and unified faces.
+    pub visible_light: bool,
 }
 
-/// `[dialect]`
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Dialect {
-    /// Send every reply to a command in a POST of its own.
-    pub replies_alone: bool,
+impl Device {
+    /// What the terminal can do, as `INFO` says it.
+    pub fn functions(&self) -> Functions {
+        let light = VisibleLight { comparison_photo: true, face_template: true };
+        Functions {
+            fingerprint: self.fp_version > 0,
+            face: self.face_version > 0,
+            user_photo: self.user_photos,
+            visible: self.visible_light.then_some(light),
+        }
+    }
 }
 
 /// `[limits]`
@@ -124,6 +141,11 @@ impl Default for Device {
             name: "punchd".into(),
             firmware: env!("CARGO_PKG_VERSION").into(),
             comm_key: String::new(),
+            fp_version: 0,
+            face_version: 0,
+            faces_needed: 0,
+            user_photos: false,
+            visible_light: false,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Client, Trouble};
+use super::{Client, Settings, Trouble};
 use crate::clock::FLOOR;
 use crate::protocol::PUSH_VERSION;
 use crate::protocol::ack;
@@ -20,14 +20,8 @@ const FRESH: Duration = Duration::from_secs(5);
 
 impl<U: Uplink> Client<U> {
     pub(super) fn handshake(&mut self) -> Result<(), Trouble> {
-        let mut target = self
-            .target("/iclock/cdata")
-            .with("options", "all")
-            .with("pushver", PUSH_VERSION)
-            .with("language", self.settings.language.0);
-        if !self.settings.comm_key.is_empty() {
-            target = target.with("pushcommkey", &self.settings.comm_key);
-        }
+        let Settings { dialect, device, language, comm_key, .. } = &self.settings;
+        let target = dialect.handshake(&device.serial, *language, PUSH_VERSION, comm_key);
         let mut response = self.get(&target)?;
         let head_at = self.clock.monotonic();
         if response.status != 200 {
@@ -53,6 +47,7 @@ impl<U: Uplink> Client<U> {
             Handshake::Refused(words) => return Err(Trouble::Refused(words)),
         }
         self.online = true;
+        self.pushed = None;
         self.handshake_at = again_at;
         if !was_online {
             self.poll_at = Duration::ZERO;

@@ -12,6 +12,7 @@ mod poll;
 mod query;
 mod replies;
 mod schedule;
+mod tell;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use backoff::Backoff;
 use crate::clock::Clock;
 use crate::commands::{Device, Executor, Notes};
 use crate::protocol::codes::Language;
+use crate::protocol::dialect::Dialect;
 use crate::protocol::lines::Line;
 use crate::protocol::options::ServerOptions;
 use crate::protocol::query::Target;
@@ -41,8 +43,8 @@ pub struct Settings {
     pub language: Language,
     /// `pushcommkey`, empty for none.
     pub comm_key: String,
-    /// Send every reply to a command in a POST of its own.
-    pub replies_alone: bool,
+    /// How requests are written.
+    pub dialect: Dialect,
     /// Most bytes in the body of an upload.
     pub post_bytes: usize,
     /// Longest command in bytes.
@@ -73,6 +75,10 @@ pub struct Client<U> {
     gate: schedule::Gate,
     house_at: Duration,
     replies_at_once: usize,
+    /// The options that the server was last told in this session.
+    pushed: Option<String>,
+    /// The `INFO` that it was last told.
+    informed: Option<String>,
     /// What stood after the last line end of a body without a known end.
     fragment: Option<Vec<u8>>,
 }
@@ -86,6 +92,7 @@ enum Activity {
     Upload(Table),
     Query,
     Poll,
+    Options,
     Store,
 }
 
@@ -158,6 +165,8 @@ impl<U: Uplink> Client<U> {
             gate: schedule::Gate::default(),
             house_at: Duration::ZERO,
             replies_at_once: crate::protocol::reply::MOST_IN_ONE_POST,
+            pushed: None,
+            informed: None,
             fragment: None,
             settings,
         }
@@ -178,6 +187,7 @@ impl<U: Uplink> Client<U> {
                     Activity::Upload(table) => self.upload(table),
                     Activity::Query => self.answer_query(),
                     Activity::Poll => self.poll(),
+                    Activity::Options => self.push_options(),
                     Activity::Store => Ok(()),
                 };
                 self.settle(activity, done);
@@ -194,7 +204,7 @@ impl<U: Uplink> Client<U> {
     /// The first activity of the order that has something to do and may do it; otherwise how
     /// long all of them rest.
     fn due(&mut self) -> Result<Due, StoreError> {
-        use Activity::{Handshake, Poll, Query, RefusedReplies, Replies, Upload};
+        use Activity::{Handshake, Options, Poll, Query, RefusedReplies, Replies, Upload};
         let now = self.clock.monotonic();
         let mut until = self.keep_house(now)?;
         if !self.online {
@@ -217,6 +227,7 @@ impl<U: Uplink> Client<U> {
         if let Some(at) = self.handshake_at {
             add(true, Handshake, at);
         }
+        add(self.options_to_push()?.is_some(), Options, Duration::ZERO);
         add(self.store.query()?.is_some(), Query, Duration::ZERO);
         add(true, Poll, self.poll_at);
         for table in tables.iter().filter(|table| !is_punches(table)) {
@@ -339,7 +350,7 @@ impl<U: Uplink> Client<U> {
     }
 
     fn target(&self, path: &str) -> Target {
-        Target::new(path, &self.settings.device.serial)
+        Target::new(&self.settings.dialect.path(path), &self.settings.device.serial)
     }
 
     fn get(&mut self, target: &Target) -> Result<Response, Failure> {
@@ -387,9 +398,14 @@ impl Activity {
             Self::Replies => "sending results of commands",
             Self::RefusedReplies => "sending a result that was refused",
             Self::Upload(Table::Attlog) => "uploading punches",
-            Self::Upload(Table::Operlog) => "uploading operations and users",
+            Self::Upload(Table::Operlog) => "uploading operations, users and templates",
+            Self::Upload(Table::Biodata) => "uploading unified templates",
+            Self::Upload(Table::Idcard) => "uploading identity cards",
+            Self::Upload(Table::Errorlog) => "uploading errors",
+            Self::Upload(Table::Attphoto) => "uploading photos",
             Self::Query => "answering a query",
             Self::Poll => "asking for commands",
+            Self::Options => "telling the options",
             Self::Store => "looking into the store",
         }
     }

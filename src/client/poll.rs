@@ -16,13 +16,21 @@ const MOST_WAITING: u64 = 200_000;
 
 impl<U: Uplink> Client<U> {
     pub(super) fn poll(&mut self) -> Result<(), Trouble> {
+        let news = self.news()?;
         let target = self.target("/iclock/getrequest");
+        let target = match &news {
+            Some(info) => target.with("INFO", info),
+            None => target,
+        };
         let mut response = self.get(&target)?;
         if response.status != 200 {
             let body = response.read_up_to(ack::ANSWER_BYTES)?;
             return Err(Trouble::Refused(ack::refusal(response.status, &body)));
         }
         self.heed_date(&response, self.clock.monotonic())?;
+        if news.is_some() {
+            self.informed = news;
+        }
         let asked_again = self.fragment.is_some();
         let list = self.read_list(&mut response)?;
         let first = list.others.first().map_or("", String::as_str).trim_start();

@@ -11,7 +11,7 @@ use crate::uplink::Uplink;
 
 impl<U: Uplink> Client<U> {
     pub(super) fn send_replies(&mut self) -> Result<(), Trouble> {
-        let most = if self.settings.replies_alone { 1 } else { self.replies_at_once };
+        let most = if self.settings.dialect.replies_alone { 1 } else { self.replies_at_once };
         let due = self.store.replies_due(most)?;
         let Some(first) = due.first() else { return Ok(()) };
         let together = match first.reply.goes_alone() {

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::pace::Pace;
-use super::{Client, Trouble};
+use super::{Client, Settings, Trouble};
 use crate::protocol::ack::{self, Ack};
-use crate::protocol::codes::Language;
+use crate::protocol::record::Record;
 use crate::protocol::stream::{Stream, Table};
-use crate::store::{Batch, Pass, PendingRow, StoreError};
+use crate::store::{Batch, Content, Pass, PendingRow, StoreError};
 use crate::uplink::Uplink;
 
 /// So many rows after a refused one are offered by themselves, to see whether it is the row's
@@ -68,10 +68,15 @@ impl<U: Uplink> Client<U> {
         Ok(batch.is_some_and(|batch| batch.rows.len() > 1))
     }
 
-    /// The streams of a table that the server wants.
+    /// The streams of a table that the server wants, and that the version of this session has.
     fn allowed(&self, table: Table) -> Vec<Stream> {
         let flag = self.options.trans_flag;
-        let wanted = |stream: &Stream| stream.kinds().iter().any(|kind| flag.allows(*kind));
+        let version = self.version();
+        let wanted = |stream: &Stream| {
+            let kinds = stream.kinds();
+            let is_on = kinds.is_empty() || kinds.iter().any(|kind| flag.allows(*kind));
+            is_on && stream.since() <= version
+        };
         table.streams().filter(wanted).collect()
     }
 
@@ -81,7 +86,7 @@ impl<U: Uplink> Client<U> {
         let pace = *self.uploads.pace(table);
         let most = pace.rows(table);
         let Some(batch) = self.store.next_batch(&streams, most)? else { return Ok(()) };
-        let body = write(&batch.rows, pace.bytes(limit), self.settings.language);
+        let body = self.write(&batch.rows, pace.bytes(limit));
         let sent = &batch.rows[..body.used];
         if body.rows == 0 {
             return Ok(self.store.acknowledge(table, batch.pass, sent)?);
@@ -121,7 +126,7 @@ impl<U: Uplink> Client<U> {
             return Ok(());
         }
         for nth in 1..rows.len() {
-            let body = write(&rows[nth..=nth], usize::MAX, self.settings.language);
+            let body = self.write(&rows[nth..=nth], usize::MAX);
             if let Word::Taken { .. } = self.deliver(table, pass, &rows[nth..=nth], &body)? {
                 self.quarantine(table, pass, &rows[..nth], &words)?;
                 self.uploads.pace(table).taken(nth + 1, false);
@@ -165,10 +170,16 @@ impl<U: Uplink> Client<U> {
             Pass::New => last.max(self.store.acknowledged(table)?),
             Pass::Again | Pass::Retry => last,
         };
-        let target = self.target("/iclock/cdata").with("table", table.name()).with("Stamp", stamp);
+        let (name, value) = self.settings.dialect.stamp(table, stamp);
+        let target = self.target("/iclock/cdata").with("table", table.name()).with(name, value);
+        let packed = self.packed(table, &body.bytes);
+        let (target, bytes) = match &packed {
+            Some(packed) => (target.with("ContentType", "tgz"), packed),
+            None => (target, &body.bytes),
+        };
         let mut sent_before = false;
         loop {
-            let mut response = self.post(&target, &body.bytes)?;
+            let mut response = self.post(&target, bytes)?;
             let answer = response.read_up_to(ack::ANSWER_BYTES)?;
             match ack::read(response.status, &answer) {
                 Ack::Taken(Some(count)) if count < body.rows && !sent_before => sent_before = true,
@@ -184,27 +195,65 @@ impl<U: Uplink> Client<U> {
             }
         }
     }
-}
 
-/// Writes as many rows as fit into `most` bytes, one at least.
-fn write(rows: &[PendingRow], most: usize, language: Language) -> Body {
-    let mut body = Body { bytes: Vec::new(), rows: 0, used: 0 };
-    for row in rows {
-        let before = body.bytes.len();
-        match &row.record {
-            Some(record) => record.write(&mut body.bytes, language),
+    /// Writes as many rows as fit into `most` bytes, one at least.
+    fn write(&self, rows: &[PendingRow], most: usize) -> Body {
+        let mut body = Body { bytes: Vec::new(), rows: 0, used: 0 };
+        for row in rows {
+            let before = body.bytes.len();
+            self.write_row(row, &mut body.bytes);
+            if body.bytes.len() > most && body.rows > 0 {
+                body.bytes.truncate(before);
+                break;
+            }
+            body.rows += u64::from(row.content.is_some());
+            body.used += 1;
+        }
+        body
+    }
+
+    fn write_row(&self, row: &PendingRow, out: &mut Vec<u8>) {
+        let Settings { dialect, device, language, .. } = &self.settings;
+        match &row.content {
+            Some(Content::Record(Record::Punch(punch))) => {
+                dialect.write_punch(punch, row.seq, out);
+                out.push(b'\n');
+            }
+            Some(Content::Record(record)) => record.write(out, *language),
+            Some(Content::Photo(photo)) => {
+                photo.write(out, &device.serial, self.options.photos_base64);
+            }
             None => log::error!(
                 "row {} of the {} cannot be read and was passed over",
                 row.seq,
                 row.stream.name()
             ),
         }
-        if body.bytes.len() > most && body.rows > 0 {
-            body.bytes.truncate(before);
-            break;
-        }
-        body.rows += u64::from(row.record.is_some());
-        body.used += 1;
     }
-    body
+
+    /// The body as tgz, if the owner wants that and it is worth it (§11.14).
+    fn packed(&self, table: Table, bytes: &[u8]) -> Option<Vec<u8>> {
+        if !self.settings.dialect.packed || table != Table::Operlog || bytes.len() < WORTH_PACKING {
+            return None;
+        }
+        pack(bytes).ok().filter(|packed| packed.len() < bytes.len())
+    }
+}
+
+/// A body shorter than this is not packed: the archive alone takes 1.5 KB before it shrinks.
+const WORTH_PACKING: usize = 1024;
+
+/// An archive with one file. The same bytes give the same archive, so that a request that is
+/// sent again is the same.
+fn pack(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(
+        Vec::new(),
+        flate2::Compression::default(),
+    ));
+    let mut header = tar::Header::new_ustar();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    archive.append_data(&mut header, "operlog.txt", bytes)?;
+    archive.into_inner()?.finish()
 }

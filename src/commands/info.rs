@@ -2,7 +2,11 @@
 
 use super::Executor;
 use crate::protocol::PUSH_VERSION;
-use crate::store::Result;
+use crate::protocol::codes::Language;
+use crate::protocol::device::Functions;
+use crate::protocol::tables::BioType;
+use crate::store::{Result, Store};
+use crate::terminal::Terminal;
 
 /// What the owner says of the device.
 #[derive(Clone, Debug)]
@@ -15,23 +19,59 @@ pub struct Device {
     pub firmware: String,
     /// Most users it holds.
     pub most_users: u64,
+    /// Version of the fingerprint algorithm, 0 for none.
+    pub fp_version: u16,
+    /// Version of the face algorithm, 0 for none.
+    pub face_version: u16,
+    /// How many faces an enrolment takes.
+    pub faces_needed: u64,
+    /// What it can do.
+    pub functions: Functions,
+}
+
+impl Device {
+    /// What is known of it beyond what changes by the hour (§9): names and values.
+    pub fn known(&self, language: Language, terminal: &dyn Terminal) -> Vec<(String, String)> {
+        let Functions { fingerprint, face, user_photo, visible } = self.functions;
+        let on = |is_on: bool| u8::from(is_on).to_string();
+        let visible = visible.unwrap_or_default();
+        [
+            ("~SerialNumber", self.serial.clone()),
+            ("~DeviceName", self.name.clone()),
+            ("FWVersion", self.firmware.clone()),
+            ("PushVersion", PUSH_VERSION.to_string()),
+            ("Language", language.0.to_string()),
+            ("IPAddress", terminal.address().to_string()),
+            ("~MaxUserCount", self.most_users.to_string()),
+            ("FingerFunOn", on(fingerprint)),
+            ("FPVersion", self.fp_version.to_string()),
+            ("FaceFunOn", on(face)),
+            ("FaceVersion", self.face_version.to_string()),
+            ("PhotoFunOn", on(user_photo)),
+            ("BioPhotoFun", on(visible.comparison_photo)),
+            ("BioDataFun", on(visible.face_template)),
+            ("VisilightFun", on(self.functions.visible.is_some())),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec()
+    }
+
+    /// What is counted: names and values.
+    pub fn counted(&self, store: &Store) -> Result<Vec<(String, String)>> {
+        Ok(vec![
+            ("UserCount".into(), store.users()?.to_string()),
+            ("FPCount".into(), store.templates(BioType::FINGERPRINT)?.to_string()),
+            ("FaceCount".into(), store.templates(BioType::FACE)?.to_string()),
+            ("TransactionCount".into(), store.punches()?.to_string()),
+        ])
+    }
 }
 
 impl Executor<'_> {
     /// The lines that follow `CMD=INFO`, each with a line end before it.
     pub(super) fn info(&self) -> Result<Vec<u8>> {
-        let Device { serial, name, firmware, most_users } = self.device;
-        let mut lines = vec![
-            ("~SerialNumber".to_owned(), serial.clone()),
-            ("~DeviceName".into(), name.clone()),
-            ("FWVersion".into(), firmware.clone()),
-            ("PushVersion".into(), PUSH_VERSION.to_string()),
-            ("Language".into(), self.language.0.to_string()),
-            ("IPAddress".into(), self.terminal.address().to_string()),
-            ("UserCount".into(), self.store.users()?.to_string()),
-            ("~MaxUserCount".into(), most_users.to_string()),
-            ("TransactionCount".into(), self.store.punches()?.to_string()),
-        ];
+        let mut lines = self.device.known(self.language, &*self.terminal);
+        lines.extend(self.device.counted(self.store)?);
         lines.extend(self.store.options()?);
         let text: String = lines.iter().map(|(key, value)| format!("\n{key}={value}")).collect();
         Ok(crate::protocol::text::encode(&text, self.language).into_owned())

@@ -7,8 +7,10 @@ use rustix::event::PollFlags;
 
 use super::rpc::Fault;
 
-/// Longest line a driver may send, in bytes.
-pub(super) const LONGEST_LINE: usize = 64 << 10;
+/// Longest line a driver may send, in bytes: a photo of 2 MiB in base64.
+pub(super) const LONGEST_LINE: usize = 3 << 20;
+/// A line of up to this length needs no room that others might have taken.
+const SHORT_LINE: usize = 64 << 10;
 /// Bytes read of one driver before the next has its turn.
 const A_TURN: usize = 4 << 10;
 
@@ -65,8 +67,14 @@ impl Connection {
         self.ready = !flags.is_empty();
     }
 
-    /// Reads one turn's worth and hands each whole line on.
-    pub(super) fn receive(&mut self, mut each: impl FnMut(&[u8])) {
+    /// Bytes of a line that has not ended yet.
+    pub(super) fn unfinished(&self) -> usize {
+        self.input.len()
+    }
+
+    /// Reads one turn's worth and hands each whole line on. The line that is under way may
+    /// grow by `room`.
+    pub(super) fn receive(&mut self, room: usize, mut each: impl FnMut(&[u8])) {
         if !std::mem::take(&mut self.ready) || !self.output.is_empty() {
             return;
         }
@@ -82,20 +90,23 @@ impl Connection {
             Err(error) => return self.close(&error.to_string()),
         };
         self.input.extend_from_slice(&piece[..amount]);
-        let mut begin = 0;
-        while let Some(length) = self.input[begin..].iter().position(|&byte| byte == b'\n') {
+        let (mut begin, mut looked) = (0, self.input.len() - amount);
+        while let Some(length) = self.input[looked..].iter().position(|&byte| byte == b'\n') {
+            let length = looked + length - begin;
             let line = self.input[begin..begin + length].trim_ascii();
             if !line.is_empty() {
                 self.spoke = true;
                 each(line);
             }
             begin += length + 1;
+            looked = begin;
         }
         self.input.drain(..begin);
         if self.input.is_empty() {
             self.input = Vec::new();
         }
-        if self.input.len() > LONGEST_LINE {
+        let is_long = self.input.len() > SHORT_LINE;
+        if self.input.len() > LONGEST_LINE || (is_long && amount > room) {
             self.send(&Fault::too_long(LONGEST_LINE).answer());
             self.flush();
             self.close("it sent a line that is too long");

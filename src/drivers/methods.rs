@@ -10,11 +10,11 @@ use crate::clock::Clock;
 use crate::csv;
 use crate::protocol::codes::Language;
 use crate::protocol::fields::Fields;
-use crate::protocol::record::{Operand, Pin, User, UserChange, WorkCode};
+use crate::protocol::record::{IdNumber, Operand, Pin, User, UserChange, WorkCode};
 use crate::protocol::time::LocalTime;
 use crate::reactor;
 use crate::status::Status;
-use crate::store::{Moment, NewOperation, NewPunch, Origin, Store, StoreError};
+use crate::store::{Moment, NewOperation, NewPunch, Origin, Store, StoreError, WithCard};
 
 /// The version of the driver protocol.
 const PROTOCOL: u64 = 1;
@@ -30,10 +30,10 @@ const USER_FIELDS: [&str; 9] =
 
 /// The methods, and what they work on.
 pub(super) struct Methods {
-    serial: String,
-    language: Language,
+    pub(super) serial: String,
+    pub(super) language: Language,
     most_users: u64,
-    store: Rc<Store>,
+    pub(super) store: Rc<Store>,
     clock: Rc<dyn Clock>,
     status: Rc<Status>,
 }
@@ -56,6 +56,11 @@ impl Methods {
             "register" => self.register(&call.params, driver),
             "punch" => self.punch(&call.params),
             "operation" => self.operation(&call.params),
+            "photo" => self.photo(&call.params),
+            "template.put" => self.template_put(&call.params),
+            "picture.put" => self.picture_put(&call.params),
+            "idcard.put" => self.idcard_put(&call.params),
+            "error" => self.error(&call.params),
             "user.get" => self.user_get(&call.params),
             "user.put" => self.user_put(&call.params),
             "export" => self.export(&call.params),
@@ -84,8 +89,28 @@ impl Methods {
             status: params.number("status", 255)?.unwrap_or(0) as u8,
             verify: params.number("verify", HIGHEST_VERIFY)?.unwrap_or(0) as u8,
             workcode: WorkCode::new(&params.text("workcode")?.unwrap_or_default())?,
+            card: self.card(params)?,
         };
         self.recorded(self.store.add_punch(&punch))
+    }
+
+    /// The identity card that a punch was made with.
+    fn card(&self, params: &Params) -> Result<Option<WithCard>, Fault> {
+        let Some(number) = params.text("idnum")? else { return Ok(None) };
+        let number = IdNumber::new("idnum", &number)?;
+        let verification = params.number("type", 1)?.unwrap_or(0) == 1;
+        if verification {
+            // A verification has outcomes and ways of its own (§11.7).
+            if params.number("status", 2)?.is_none()
+                || !matches!(params.number("verify", 3)?, Some(1..))
+            {
+                return Err(Params::complain(
+                    "verify",
+                    "of a verification is not within 1 to 3, or status is missing",
+                ));
+            }
+        }
+        Ok(Some(WithCard { number, verification }))
     }
 
     fn operation(&self, params: &Params) -> Result<Value, Fault> {
@@ -105,7 +130,7 @@ impl Methods {
         self.recorded(self.store.add_operation(&operation))
     }
 
-    fn recorded(&self, seq: Result<i64, StoreError>) -> Result<Value, Fault> {
+    pub(super) fn recorded(&self, seq: Result<i64, StoreError>) -> Result<Value, Fault> {
         let seq = seq?;
         reactor::note();
         Ok(json!({"seq": seq}))
@@ -113,7 +138,7 @@ impl Methods {
 
     /// When it happened: what the driver says, else now, else (the clock is not set) a
     /// moment that is counted back later.
-    fn moment(&self, params: &Params) -> Result<Moment, Fault> {
+    pub(super) fn moment(&self, params: &Params) -> Result<Moment, Fault> {
         if let Some(text) = params.text("time")? {
             return LocalTime::parse(&text).map(Moment::At).ok_or_else(|| {
                 Params::complain("time", "is no time of the form YYYY-MM-DD hh:mm:ss")

@@ -5,6 +5,7 @@
 //! its own connection at most.
 
 mod connection;
+mod enrolled;
 mod methods;
 mod rpc;
 
@@ -30,6 +31,8 @@ use rpc::{Call, Fault};
 
 /// Most drivers at once.
 const MOST_CONNECTIONS: usize = 32;
+/// Most bytes of all lines that have not ended yet, whoever sends them.
+const LONGEST_LINES: usize = 6 << 20;
 /// Who may connect: the owner and the group.
 const SOCKET_MODE: u32 = 0o660;
 
@@ -109,8 +112,12 @@ impl Drivers {
     /// Reads what has come, does it, and answers: everything of one turn in one commit.
     fn serve_connections(&mut self) {
         let mut turn: Vec<(usize, Result<Call, Fault>)> = Vec::new();
+        let mut unfinished: usize = self.connections.iter().map(Connection::unfinished).sum();
         for (nth, connection) in self.connections.iter_mut().enumerate() {
-            connection.receive(|line| turn.push((nth, rpc::parse(line))));
+            let room = LONGEST_LINES.saturating_sub(unfinished);
+            let before = connection.unfinished();
+            connection.receive(room, |line| turn.push((nth, rpc::parse(line))));
+            unfinished = unfinished + connection.unfinished() - before;
         }
         if !turn.is_empty() {
             for (nth, answer) in self.answers(turn) {

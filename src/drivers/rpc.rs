@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
 use crate::protocol::fields::Refusal;
@@ -66,7 +67,18 @@ pub(super) fn parse(line: &[u8]) -> Result<Call, Fault> {
 impl Call {
     /// Whether it changes the store.
     pub(super) fn writes(&self) -> bool {
-        matches!(self.method.as_str(), "punch" | "operation" | "user.put" | "quarantine")
+        matches!(
+            self.method.as_str(),
+            "punch"
+                | "operation"
+                | "photo"
+                | "error"
+                | "user.put"
+                | "template.put"
+                | "picture.put"
+                | "idcard.put"
+                | "quarantine"
+        )
     }
 
     /// The line that answers it; none for a notification.
@@ -159,6 +171,26 @@ impl Params {
                 Some(number) if number <= highest => Ok(Some(number)),
                 _ => Err(Fault::field(field, format!("is no whole number from 0 to {highest}"))),
             },
+        }
+    }
+
+    /// The member of this name as it came, null if it is not there.
+    pub(super) fn value(&self, field: &'static str) -> Value {
+        self.0.get(field).cloned().unwrap_or_default()
+    }
+
+    /// Bytes in base64 that must be there.
+    pub(super) fn bytes(&self, field: &'static str) -> Result<Vec<u8>, Fault> {
+        base64::engine::general_purpose::STANDARD
+            .decode(self.required(field)?)
+            .map_err(|error| Fault::field(field, format_args!("is not base64: {error}")))
+    }
+
+    /// A switch, 0 and 1 included.
+    pub(super) fn switch(&self, field: &'static str) -> Result<Option<bool>, Fault> {
+        match self.0.get(field) {
+            Some(Value::Bool(on)) => Ok(Some(*on)),
+            _ => Ok(self.number(field, 1)?.map(|number| number == 1)),
         }
     }
 

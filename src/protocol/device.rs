@@ -150,15 +150,17 @@ pub fn options_push(values: &[(String, String)]) -> String {
 pub fn select(asked: &[String], known: &[(String, String)]) -> Vec<(String, String)> {
     let mut told = HashSet::new();
     let find = |name: &String| {
-        let (_, value) = known.iter().find(|(key, _)| bare(key) == bare(name))?;
-        told.insert(bare(name)).then(|| (name.trim().to_owned(), value.clone()))
+        let (_, value) =
+            known.iter().find(|(key, _)| bare(key).eq_ignore_ascii_case(bare(name)))?;
+        told.insert(bare(name).to_ascii_lowercase())
+            .then(|| (name.trim().to_owned(), value.clone()))
     };
     asked.iter().filter_map(find).collect()
 }
 
-/// A key as it is compared.
-fn bare(key: &str) -> String {
-    key.trim().trim_start_matches('~').to_ascii_lowercase()
+/// A key as it is compared, but for its case.
+fn bare(key: &str) -> &str {
+    key.trim().trim_start_matches('~')
 }
 
 fn without_control(text: &str) -> String {

@@ -1,31 +1,45 @@
 //! The streams that go up, each with a cursor of its own.
 
 use super::transflag::Kind;
+use super::version::Version;
 
 /// A table of the wire: what stands in `table=` and whose stamp the server keeps (§6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
     /// Attendance records.
     Attlog,
-    /// Operations, users and templates.
+    /// Operations, users, templates and pictures.
     Operlog,
+    /// Templates in the unified form.
+    Biodata,
+    /// Identity cards.
+    Idcard,
+    /// The error log.
+    Errorlog,
+    /// Photos taken at punches.
+    Attphoto,
 }
 
 impl Table {
-    /// Every table.
-    pub const ALL: [Self; 2] = [Self::Attlog, Self::Operlog];
+    /// Every table, in the order in which they are served.
+    pub const ALL: [Self; 6] =
+        [Self::Attlog, Self::Operlog, Self::Biodata, Self::Idcard, Self::Errorlog, Self::Attphoto];
 
     /// Its name in `table=`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Attlog => "ATTLOG",
             Self::Operlog => "OPERLOG",
+            Self::Biodata => "BIODATA",
+            Self::Idcard => "IDCARD",
+            Self::Errorlog => "ERRORLOG",
+            Self::Attphoto => "ATTPHOTO",
         }
     }
 
     /// Whether a request carries one row of it and no more.
     pub fn is_single(self) -> bool {
-        false
+        self == Self::Attphoto
     }
 
     /// The streams that go up by it.
@@ -38,6 +52,10 @@ impl Table {
         match self {
             Self::Attlog => ["attlogstamp", "stamp"],
             Self::Operlog => ["operlogstamp", "opstamp"],
+            Self::Biodata => ["biodatastamp", "biodatastamp"],
+            Self::Idcard => ["idcardstamp", "idcardstamp"],
+            Self::Errorlog => ["errorlogstamp", "errorlogstamp"],
+            Self::Attphoto => ["attphotostamp", "photostamp"],
         }
     }
 }
@@ -47,44 +65,119 @@ impl Table {
 pub enum Stream {
     /// Punches (§11.2).
     Punches,
+    /// Punches with an identity card (§11.7).
+    IdPunches,
     /// The operation log (§11.4).
     Operations,
     /// Users changed on the terminal (§11.5).
     Users,
+    /// Fingerprints (§11.9).
+    Fingerprints,
+    /// Faces (§11.10).
+    Faces,
+    /// Finger veins (§11.11).
+    FingerVeins,
+    /// Templates in the unified form (§11.12).
+    Unified,
+    /// Photos of users (§11.13).
+    UserPics,
+    /// Photos for comparison (§11.15).
+    BioPhotos,
+    /// Identity cards (§11.6).
+    IdCards,
+    /// The error log (§11.16).
+    Errors,
+    /// Photos taken at punches (§11.3).
+    Photos,
+    /// Photos taken at punches with an identity card (§11.8).
+    IdPhotos,
 }
 
 impl Stream {
     /// Every stream, in the order in which they are served.
-    pub const ALL: [Self; 3] = [Self::Punches, Self::Operations, Self::Users];
+    pub const ALL: [Self; 14] = [
+        Self::Punches,
+        Self::IdPunches,
+        Self::Operations,
+        Self::Users,
+        Self::Fingerprints,
+        Self::Faces,
+        Self::FingerVeins,
+        Self::Unified,
+        Self::UserPics,
+        Self::BioPhotos,
+        Self::IdCards,
+        Self::Errors,
+        Self::Photos,
+        Self::IdPhotos,
+    ];
+
+    /// Its name in the store and in `punchd status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Punches => "punches",
+            Self::IdPunches => "card punches",
+            Self::Operations => "operations",
+            Self::Users => "users",
+            Self::Fingerprints => "fingerprints",
+            Self::Faces => "faces",
+            Self::FingerVeins => "finger veins",
+            Self::Unified => "templates",
+            Self::UserPics => "user pictures",
+            Self::BioPhotos => "comparison photos",
+            Self::IdCards => "identity cards",
+            Self::Errors => "errors",
+            Self::Photos => "photos",
+            Self::IdPhotos => "card photos",
+        }
+    }
 
     /// The stream with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|stream| stream.name() == name)
     }
 
-    /// Its name in the store and in `punchd status`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Punches => "punches",
-            Self::Operations => "operations",
-            Self::Users => "users",
-        }
-    }
-
     /// The table by which it goes up.
     pub fn table(self) -> Table {
         match self {
-            Self::Punches => Table::Attlog,
-            Self::Operations | Self::Users => Table::Operlog,
+            Self::Punches | Self::IdPunches => Table::Attlog,
+            Self::Operations
+            | Self::Users
+            | Self::Fingerprints
+            | Self::Faces
+            | Self::FingerVeins
+            | Self::UserPics
+            | Self::BioPhotos => Table::Operlog,
+            Self::Unified => Table::Biodata,
+            Self::IdCards => Table::Idcard,
+            Self::Errors => Table::Errorlog,
+            Self::Photos | Self::IdPhotos => Table::Attphoto,
         }
     }
 
-    /// The kinds of `TransFlag` of which one must be on for the stream to go by itself.
+    /// The kinds of `TransFlag` of which one must be on for the stream to go by itself. None
+    /// at all: `TransFlag` has no word for it, and it always goes.
     pub fn kinds(self) -> &'static [Kind] {
         match self {
-            Self::Punches => &[Kind::AttLog],
+            Self::Punches | Self::IdPunches => &[Kind::AttLog],
             Self::Operations => &[Kind::OpLog],
             Self::Users => &[Kind::EnrollUser, Kind::ChgUser],
+            Self::Fingerprints => &[Kind::EnrollFp, Kind::ChgFp],
+            Self::Faces => &[Kind::Face],
+            Self::UserPics => &[Kind::UserPic],
+            Self::BioPhotos => &[Kind::BioPhoto],
+            Self::Photos | Self::IdPhotos => &[Kind::AttPhoto],
+            Self::FingerVeins | Self::Unified | Self::IdCards | Self::Errors => &[],
+        }
+    }
+
+    /// The first version of the protocol that has such rows (App. 6).
+    pub fn since(self) -> Version {
+        match self {
+            Self::IdCards => Version(2, 3, 0),
+            Self::IdPunches | Self::IdPhotos => Version(2, 4, 0),
+            Self::Errors => Version(2, 4, 1),
+            _ => Version::OLDEST,
         }
     }
 }

@@ -4,10 +4,11 @@
 //! it. New rows and rows that go up *again* have cursors of their own, so that a re-upload
 //! of years of history never holds up a new punch and goes on after a restart.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, params};
 
-use super::{Result, Seq, Store, journal, people};
-use crate::protocol::record::Record;
+use super::source::Source;
+use super::{Result, Seq, Store};
+use crate::protocol::record::{AttPhoto, Record};
 use crate::protocol::stream::{Stream, Table};
 
 /// Which of a stream's two cursors rows belong to.
@@ -38,8 +39,33 @@ pub struct PendingRow {
     /// Whose it is.
     pub stream: Stream,
     /// What it says; `None` if this version cannot read it: it is passed over, and said so.
-    pub record: Option<Record>,
+    pub content: Option<Content>,
 }
+
+/// What a row says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A row among others of its table.
+    Record(Record),
+    /// A photo, which is a request of its own.
+    Photo(AttPhoto),
+}
+
+impl Content {
+    /// About how many bytes it takes.
+    fn size(&self) -> usize {
+        match self {
+            Self::Photo(photo) => photo.photo().as_bytes().len(),
+            Self::Record(Record::Template(template)) => template.data.as_bytes().len(),
+            Self::Record(Record::UserPic(picture)) => picture.photo.as_bytes().len(),
+            Self::Record(Record::BioPhoto(picture)) => picture.photo.as_bytes().len(),
+            Self::Record(_) => 100,
+        }
+    }
+}
+
+/// Most bytes of one stream that are looked at together; one row may be more.
+const MOST_BYTES: usize = 64 << 10;
 
 /// How much of a stream waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,55 +97,36 @@ struct Cursor {
     again: Option<(Seq, Seq)>,
 }
 
-/// Where a stream's rows are: table, the column with their number for each pass, the other
-/// columns, and how to read them.
-struct Source {
-    table: &'static str,
-    new: &'static str,
-    again: &'static str,
-    columns: &'static str,
-    read: fn(&Row<'_>) -> rusqlite::Result<Option<Record>>,
-}
-
-fn source(stream: Stream) -> Source {
-    match stream {
-        Stream::Punches => Source {
-            table: "punch",
-            new: "seq",
-            again: "seq",
-            columns: journal::PUNCH,
-            read: journal::punch,
-        },
-        Stream::Operations => Source {
-            table: "operation",
-            new: "seq",
-            again: "seq",
-            columns: journal::OPERATION,
-            read: journal::operation,
-        },
-        Stream::Users => Source {
-            table: "user",
-            new: "local",
-            again: "changed",
-            columns: people::USER,
-            read: people::record,
-        },
-    }
-}
-
-impl Source {
-    fn column(&self, pass: Pass) -> &'static str {
-        match pass {
-            Pass::New | Pass::Retry => self.new,
-            Pass::Again => self.again,
-        }
-    }
-}
-
 impl Store {
     /// Whether rows of these streams wait that can go up now.
     pub fn has_rows(&self, streams: &[Stream]) -> Result<bool> {
-        Ok(self.next_batch(streams, 1)?.is_some())
+        for stream in streams {
+            let cursor = self.cursor(*stream)?;
+            if self.can_go(*stream, Pass::New, cursor.sent, Seq::MAX)? {
+                return Ok(true);
+            }
+            if let Some((after, until)) = cursor.again
+                && self.can_go(*stream, Pass::Again, after, until)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(self.row_to_retry(streams)?.is_some())
+    }
+
+    /// Whether the first row of a range is there, and not held.
+    fn can_go(&self, stream: Stream, pass: Pass, after: Seq, until: Seq) -> Result<bool> {
+        let source = Source::of(stream);
+        let held = if source.held { "held IS NULL" } else { "TRUE" };
+        let sql = format!(
+            "SELECT {held} FROM {} WHERE {} ORDER BY {} LIMIT 1",
+            source.table,
+            source.range(pass),
+            source.column(pass)
+        );
+        let first =
+            self.db.prepare_cached(&sql)?.query_row([after, until], |row| row.get(0)).optional()?;
+        Ok(first.unwrap_or(false))
     }
 
     /// The next rows of these streams, which share a table; new ones first. `None` when
@@ -157,27 +164,29 @@ impl Store {
         until: Seq,
         most: usize,
     ) -> Result<Vec<PendingRow>> {
-        let source = source(stream);
+        let source = Source::of(stream);
         let column = source.column(pass);
-        // People have neither a number of their own nor rows that are held.
-        let columns = match stream {
-            Stream::Users => format!("{column}, NULL, {}", source.columns),
-            _ => source.columns.to_owned(),
-        };
-        // `> 0` lets SQLite see that the partial index holds all there is to find.
+        let held = if source.held { "held" } else { "NULL" };
         let sql = format!(
-            "SELECT {columns} FROM {} WHERE {column} > ?1 AND {column} > 0 AND {column} <= ?2 ORDER BY {column} LIMIT ?3",
-            source.table
+            "SELECT {column}, {held}, {} FROM {} WHERE {} ORDER BY {column} LIMIT ?3",
+            source.columns,
+            source.table,
+            source.range(pass)
         );
         let mut statement = self.db.prepare_cached(&sql)?;
         let mut found = statement.query(params![after, until, most as i64])?;
-        let mut rows = Vec::new();
+        let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(row) = found.next()? {
             let held: Option<String> = row.get(1)?;
             if held.is_some() {
                 break;
             }
-            rows.push(PendingRow { seq: row.get(0)?, stream, record: (source.read)(row)? });
+            let content = (source.read)(row)?;
+            bytes += content.as_ref().map_or(0, Content::size);
+            rows.push(PendingRow { seq: row.get(0)?, stream, content });
+            if bytes > MOST_BYTES {
+                break;
+            }
         }
         Ok(rows)
     }
@@ -235,8 +244,9 @@ impl Store {
         if cursor.sent <= from {
             return Ok(());
         }
-        // A user changed by the server counts too, and its number may be above `sent`.
-        let until = if stream == Stream::Users { self.last_seq.get() } else { cursor.sent };
+        // What the server changed counts too, and its number may be above `sent`.
+        let until =
+            if Source::of(stream).again == "changed" { self.last_seq.get() } else { cursor.sent };
         self.set_cursor(stream, Cursor { again: Some((from, until)), ..cursor })
     }
 
@@ -274,12 +284,8 @@ impl Store {
     pub fn pending(&self, stream: Stream) -> Result<Pending> {
         let cursor = self.cursor(stream)?;
         let count = |pass, after: Seq, until: Seq| -> Result<u64> {
-            let source = source(stream);
-            let column = source.column(pass);
-            let sql = format!(
-                "SELECT count(*) FROM {} WHERE {column} > ?1 AND {column} > 0 AND {column} <= ?2",
-                source.table
-            );
+            let source = Source::of(stream);
+            let sql = format!("SELECT count(*) FROM {} WHERE {}", source.table, source.range(pass));
             Ok(self.db.prepare_cached(&sql)?.query_row([after, until], |row| row.get(0))?)
         };
         let again = match cursor.again {

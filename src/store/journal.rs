@@ -2,8 +2,14 @@
 
 use rusqlite::{Row, params};
 
+use serde_json::Value;
+
+use super::cursor::Content;
 use super::{Result, Seq, Store};
-use crate::protocol::record::{Operand, Operation, Pin, Punch, Record, Status, WorkCode};
+use crate::protocol::record::{
+    ErrorCode, ErrorLog, IdNumber, IdPunch, Operand, Operation, Pin, Punch, Record, Status,
+    WorkCode,
+};
 use crate::protocol::time::LocalTime;
 
 /// When something happened, as far as is known.
@@ -22,7 +28,7 @@ pub enum Moment {
 }
 
 impl Moment {
-    fn columns(&self) -> (i64, Option<&str>) {
+    pub(super) fn columns(&self) -> (i64, Option<&str>) {
         match self {
             Self::At(time) => (time.seconds(), None),
             Self::Held { boot, seconds } => (*seconds, Some(boot)),
@@ -43,6 +49,17 @@ pub struct NewPunch {
     pub verify: Status,
     /// What the person works on.
     pub workcode: WorkCode,
+    /// The identity card that was used, if any (§11.7).
+    pub card: Option<WithCard>,
+}
+
+/// The identity card of a punch.
+#[derive(Clone, Debug)]
+pub struct WithCard {
+    /// Its number.
+    pub number: IdNumber,
+    /// Whether card and person were verified, and it is no attendance.
+    pub verification: bool,
 }
 
 /// An operation on its way into the journal.
@@ -71,8 +88,8 @@ impl Store {
         let (time, held) = punch.moment.columns();
         self.db
             .prepare_cached(
-                "INSERT INTO punch (seq, pin, time, status, verify, workcode, held)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO punch (seq, pin, time, status, verify, workcode, held, id_num, verification)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?
             .execute(params![
                 seq,
@@ -81,7 +98,9 @@ impl Store {
                 punch.status,
                 punch.verify,
                 punch.workcode.as_str(),
-                held
+                held,
+                punch.card.as_ref().map(|card| card.number.as_str()),
+                punch.card.as_ref().map(|card| card.verification)
             ])?;
         self.counts.punches.set(self.counts.punches.get().map(|count| count + 1));
         Ok(seq)
@@ -127,7 +146,7 @@ impl Store {
     ) -> Result<(usize, usize)> {
         self.atomically(|| {
             let (mut exact, mut estimated) = (0, 0);
-            for table in ["punch", "operation"] {
+            for table in ["punch", "operation", "photo"] {
                 exact += self
                     .db
                     .prepare_cached(&format!(
@@ -155,7 +174,8 @@ impl Store {
             .db
             .prepare_cached(
                 "SELECT (SELECT count(*) FROM punch WHERE held IS NOT NULL)
-                  + (SELECT count(*) FROM operation WHERE held IS NOT NULL)",
+                  + (SELECT count(*) FROM operation WHERE held IS NOT NULL)
+                  + (SELECT count(*) FROM photo WHERE held IS NOT NULL)",
             )?
             .query_row([], |row| row.get(0))?)
     }
@@ -163,14 +183,18 @@ impl Store {
     /// Punches after a number, with their numbers; those that are held are left out.
     pub fn punches_after(&self, after: Seq, most: usize) -> Result<Vec<(Seq, Punch)>> {
         let sql = format!(
-            "SELECT {PUNCH} FROM punch WHERE seq > ?1 AND held IS NULL ORDER BY seq LIMIT ?2"
+            "SELECT seq, held, {PUNCH} FROM punch WHERE seq > ?1 AND held IS NULL ORDER BY seq LIMIT ?2"
         );
         let mut statement = self.db.prepare_cached(&sql)?;
         let mut rows = statement.query(params![after, most as i64])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            if let Some(Record::Punch(read)) = punch(row)? {
-                found.push((row.get(0)?, read));
+            match punch(row)? {
+                Some(Content::Record(Record::Punch(read))) => found.push((row.get(0)?, read)),
+                Some(Content::Record(Record::IdPunch(read))) => {
+                    found.push((row.get(0)?, read.punch().clone()));
+                }
+                _ => {}
             }
         }
         Ok(found)
@@ -182,29 +206,52 @@ impl Store {
     }
 }
 
-/// The columns that [`punch`] reads, after the number.
-pub(super) const PUNCH: &str = "seq, held, pin, time, status, verify, workcode";
-/// The columns that [`operation`] reads, after the number.
-pub(super) const OPERATION: &str = "seq, held, code, operator, time, who, v1, v2, v3";
+/// The columns that [`punch`] reads, after the number and `held`.
+pub(super) const PUNCH: &str = "pin, time, status, verify, workcode, id_num, verification";
+/// The columns that [`operation`] reads, after the number and `held`.
+pub(super) const OPERATION: &str = "code, operator, time, who, v1, v2, v3";
+
+/// The columns that [`error`] reads, after the number and `held`.
+pub(super) const ERROR: &str = "code, message, command, additional";
+
+impl Store {
+    /// Writes an error into the error log.
+    pub fn add_error(&self, error: &ErrorLog) -> Result<Seq> {
+        let seq = self.next_seq();
+        let additional = error.additional().map(|object| Value::Object(object.clone()).to_string());
+        self.db.prepare_cached("INSERT INTO error VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(
+            params![seq, error.code().as_str(), error.message(), error.command(), additional],
+        )?;
+        Ok(seq)
+    }
+}
 
 /// A punch from its columns; `None` if it breaks a rule of this version.
-pub(super) fn punch(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
+pub(super) fn punch(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
     let (pin, workcode): (String, String) = (row.get(2)?, row.get(6)?);
     let time = LocalTime::from_seconds(row.get(3)?);
     let (status, verify) = (row.get(4)?, row.get(5)?);
-    Ok((|| {
-        Some(Record::Punch(Punch {
+    let (number, verification): (Option<String>, Option<bool>) = (row.get(7)?, row.get(8)?);
+    let read = || {
+        let punch = Punch {
             pin: Pin::new(&pin).ok()?,
             time: time?,
             status,
             verify,
             workcode: WorkCode::new(&workcode).ok()?,
+        };
+        let Some(number) = number else { return Some(Record::Punch(punch)) };
+        let number = IdNumber::new("idnum", &number).ok()?;
+        Some(Record::IdPunch(match verification {
+            Some(true) => IdPunch::verification(punch, number).ok()?,
+            _ => IdPunch::attendance(punch, number),
         }))
-    })())
+    };
+    Ok(read().map(Content::Record))
 }
 
 /// An operation from its columns; `None` if it breaks a rule of this version.
-pub(super) fn operation(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
+pub(super) fn operation(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
     let operand = |index| -> rusqlite::Result<Option<Operand>> {
         Ok(Operand::new("operand", &row.get::<_, String>(index)?).ok())
     };
@@ -212,7 +259,7 @@ pub(super) fn operation(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
     let (operator, who) = (operand(3)?, operand(5)?);
     let values = [operand(6)?, operand(7)?, operand(8)?];
     let time = LocalTime::from_seconds(row.get(4)?);
-    Ok((|| {
+    let read = || {
         let [v1, v2, v3] = values;
         Some(Record::Operation(Operation {
             code,
@@ -221,5 +268,18 @@ pub(super) fn operation(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
             who: who?,
             values: [v1?, v2?, v3?],
         }))
-    })())
+    };
+    Ok(read().map(Content::Record))
+}
+
+/// An error from its columns; `None` if it breaks a rule of this version.
+pub(super) fn error(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
+    let (code, message): (String, String) = (row.get(2)?, row.get(3)?);
+    let (command, additional): (Option<String>, Option<String>) = (row.get(4)?, row.get(5)?);
+    let additional = additional.map_or(Some(Value::Null), |text| serde_json::from_str(&text).ok());
+    let read = || {
+        let code = ErrorCode::new(&code).ok()?;
+        ErrorLog::new(code, &message, command.as_deref(), additional?).ok()
+    };
+    Ok(read().map(|error| Content::Record(Record::ErrorLog(error))))
 }

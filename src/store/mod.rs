@@ -4,8 +4,10 @@
 //! method is one statement or is called inside [`Store::atomically`], and none is ever open
 //! across a wait.
 
+mod biometrics;
 mod commands;
 mod cursor;
+mod documents;
 mod error;
 mod journal;
 pub mod options;
@@ -14,11 +16,13 @@ mod quarantine;
 mod query;
 mod retention;
 mod schema;
+mod source;
 
 pub use commands::{Begun, Due};
-pub use cursor::{Batch, Pass, Pending, PendingRow, Stamp};
+pub use cursor::{Batch, Content, Pass, Pending, PendingRow, Stamp};
+pub use documents::NewPhoto;
 pub use error::{Result, StoreError};
-pub use journal::{Moment, NewOperation, NewPunch};
+pub use journal::{Moment, NewOperation, NewPunch, WithCard};
 pub use people::Origin;
 pub use quarantine::Quarantined;
 pub use query::Query;
@@ -162,6 +166,11 @@ impl Store {
                 (SELECT coalesce(max(seq), 0) FROM punch),
                 (SELECT coalesce(max(seq), 0) FROM operation),
                 (SELECT coalesce(max(changed), 0) FROM user),
+                (SELECT coalesce(max(changed), 0) FROM template),
+                (SELECT coalesce(max(changed), 0) FROM picture),
+                (SELECT coalesce(max(changed), 0) FROM card),
+                (SELECT coalesce(max(seq), 0) FROM photo),
+                (SELECT coalesce(max(seq), 0) FROM error),
                 (SELECT coalesce(max(max(sent, coalesce(again_end, 0))), 0) FROM cursor))",
             [],
             |row| row.get(0),

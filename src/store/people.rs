@@ -2,6 +2,7 @@
 
 use rusqlite::{OptionalExtension, Row, params};
 
+use super::cursor::Content;
 use super::{Result, Seq, Store};
 use crate::protocol::record::{Pin, Record, User};
 
@@ -73,10 +74,11 @@ impl Store {
         Ok(seq)
     }
 
-    /// Takes a user off the terminal. Whether there was one.
+    /// Takes a user off the terminal, with templates and pictures. Whether there was one.
     pub fn delete_user(&self, pin: &Pin) -> Result<bool> {
         let mut delete = self.db.prepare_cached("DELETE FROM user WHERE pin = ?1")?;
         let was_there = delete.execute([pin.as_str()])? > 0;
+        self.delete_biometrics(pin)?;
         if was_there {
             self.counts.users.set(self.counts.users.get().map(|count| count - 1));
         }
@@ -106,6 +108,6 @@ pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<Option<User>> {
 }
 
 /// The same, as a row that goes up.
-pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Option<Record>> {
-    Ok(user(row)?.map(Record::User))
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
+    Ok(user(row)?.map(|user| Content::Record(Record::User(user))))
 }

@@ -4,6 +4,7 @@
 use rusqlite::params;
 use rustix::fs::statvfs;
 
+use super::source::Source;
 use super::{Result, Store, StoreError};
 use crate::protocol::stream::Stream;
 
@@ -41,9 +42,16 @@ const BITE: usize = 200;
 const PAGES: usize = 64;
 
 /// What is dropped when bytes are short, in this order, and the table it is in.
-const ALL: [(Stream, &str); 2] = [(Stream::Operations, "operation"), (Stream::Punches, "punch")];
+const ALL: [(Stream, &str); 6] = [
+    (Stream::Photos, "photo"),
+    (Stream::IdPhotos, "photo"),
+    (Stream::Errors, "error"),
+    (Stream::Operations, "operation"),
+    (Stream::Punches, "punch"),
+    (Stream::IdPunches, "punch"),
+];
 /// What is dropped when there are too many punches.
-const PUNCHES: [(Stream, &str); 1] = [(Stream::Punches, "punch")];
+const PUNCHES: [(Stream, &str); 2] = [(Stream::Punches, "punch"), (Stream::IdPunches, "punch")];
 
 impl Store {
     /// Looks whether a limit is reached, and takes a bite if so. Runs in a transaction of its
@@ -118,9 +126,10 @@ impl Store {
         let too_many = self.punches()? >= self.limits.punches;
         let order = if too_many { &PUNCHES[..] } else { &ALL };
         for (stream, table) in order {
+            let filter = Source::of(*stream).filter;
             let sql = format!(
                 "DELETE FROM {table} WHERE seq IN (
-                    SELECT seq FROM {table} WHERE seq <= ?1
+                    SELECT seq FROM {table} WHERE seq <= ?1 AND {filter}
                     AND seq NOT IN (SELECT seq FROM quarantine WHERE stream = ?2)
                     ORDER BY seq LIMIT ?3)"
             );

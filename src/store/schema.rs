@@ -102,6 +102,69 @@ const STEPS: [&str; 2] = [
         retry  INTEGER NOT NULL, -- it goes up once more
         PRIMARY KEY (stream, seq)
     ) STRICT, WITHOUT ROWID;
+    ALTER TABLE punch ADD COLUMN id_num TEXT;          -- of an identity card
+    ALTER TABLE punch ADD COLUMN verification INTEGER; -- of card and person, not attendance
+    CREATE INDEX punch_card ON punch (seq) WHERE id_num IS NOT NULL;
+    CREATE TABLE template (
+        id      INTEGER PRIMARY KEY,
+        pin     TEXT    NOT NULL,
+        kind    INTEGER NOT NULL, -- 0 FP, 1 FACE, 2 FVEIN, 3 BIODATA
+        type    INTEGER NOT NULL, -- what it is of (§11.12)
+        number  INTEGER NOT NULL,
+        idx     INTEGER NOT NULL,
+        valid   INTEGER NOT NULL,
+        duress  INTEGER NOT NULL,
+        major   INTEGER NOT NULL,
+        minor   INTEGER NOT NULL,
+        format  INTEGER NOT NULL,
+        data    BLOB    NOT NULL,
+        changed INTEGER NOT NULL,
+        local   INTEGER NOT NULL,
+        UNIQUE (pin, kind, type, number, idx)
+    ) STRICT;
+    CREATE INDEX template_changed ON template (kind, changed);
+    CREATE INDEX template_local ON template (kind, local) WHERE local > 0;
+    CREATE INDEX template_type ON template (type);
+    CREATE TABLE picture (
+        id      INTEGER PRIMARY KEY,
+        pin     TEXT    NOT NULL,
+        kind    INTEGER NOT NULL, -- 0 USERPIC, 1 BIOPHOTO
+        type    INTEGER NOT NULL,
+        data    BLOB    NOT NULL,
+        changed INTEGER NOT NULL,
+        local   INTEGER NOT NULL,
+        UNIQUE (pin, kind, type)
+    ) STRICT;
+    CREATE INDEX picture_changed ON picture (kind, changed);
+    CREATE INDEX picture_local ON picture (kind, local) WHERE local > 0;
+    CREATE TABLE card (
+        id      INTEGER PRIMARY KEY,
+        id_num  TEXT    NOT NULL UNIQUE,
+        pin     TEXT,
+        record  BLOB    NOT NULL, -- as it travels
+        changed INTEGER NOT NULL,
+        local   INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX card_changed ON card (changed);
+    CREATE INDEX card_local ON card (local) WHERE local > 0;
+    CREATE TABLE photo (
+        seq    INTEGER PRIMARY KEY,
+        pin    TEXT    NOT NULL,
+        time   INTEGER NOT NULL,
+        kind   INTEGER,          -- with an identity card (§11.8)
+        id_num TEXT,
+        data   BLOB    NOT NULL,
+        held   TEXT
+    ) STRICT;
+    CREATE INDEX photo_card ON photo (seq) WHERE id_num IS NOT NULL;
+    CREATE INDEX photo_held ON photo (held) WHERE held IS NOT NULL;
+    CREATE TABLE error (
+        seq        INTEGER PRIMARY KEY,
+        code       TEXT NOT NULL,
+        message    TEXT NOT NULL,
+        command    TEXT,
+        additional TEXT -- JSON
+    ) STRICT;
 ",
 ];
 

@@ -102,7 +102,7 @@ fn an_overlong_line_ends_its_own_connection_only() {
     let terminal = Terminal::start(&server, "");
     let mut good = terminal.driver();
     let mut bad = terminal.driver();
-    let line = vec![b'x'; 200 << 10];
+    let line = vec![b'x'; 4 << 20];
     let _ = bad.stream().write_all(&line);
     assert_eq!(bad.receive().unwrap()["error"]["code"], -32600);
     assert!(bad.receive().is_none());

@@ -11,6 +11,7 @@ mod commands;
 mod documents;
 mod drivers;
 mod killed;
+mod kinds;
 mod modes;
 mod never_deaf;
 mod quarantine;

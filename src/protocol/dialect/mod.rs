@@ -246,6 +246,18 @@ mod tests {
     }
 
     #[test]
+    fn info_has_as_many_values_as_are_set_or_is_not_there() {
+        for (settings, values) in [
+            ("info_values = 0", None),
+            ("info_values = 6", Some(6)),
+            ("info_values = 13", Some(13)),
+        ] {
+            let info = dialect(settings).info(&DeviceInfo::default());
+            assert_eq!(info.map(|info| info.split(',').count()), values, "{settings}");
+        }
+    }
+
+    #[test]
     fn only_the_operation_log_has_an_op_stamp() {
         let own = dialect("op_stamp = true");
         assert_eq!(own.stamp(Table::Operlog, 42), ("OpStamp", "42".into()));

@@ -55,7 +55,7 @@ impl TryFrom<Settings> for Dialect {
             packed: set.packed.unwrap_or(family.packed),
         };
         if dialect.running_index && dialect.attlog_fields == DOCUMENT_FIELDS {
-            return Err("running_index needs attlog_fields = 8 or more".into());
+            return Err("[dialect] running_index needs attlog_fields = 8 or more".into());
         }
         Ok(dialect)
     }
@@ -119,8 +119,13 @@ fn pushver<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Err
 mod tests {
     use super::*;
 
+    #[derive(Debug, serde::Deserialize)]
+    struct File {
+        dialect: Dialect,
+    }
+
     fn read(text: &str) -> Result<Dialect, toml::de::Error> {
-        toml::from_str(text)
+        toml::from_str(&format!("[dialect]\n{text}")).map(|file: File| file.dialect)
     }
 
     #[test]
@@ -190,7 +195,7 @@ mod tests {
             ["stamp = 9999", "packed = 1", "attlog_fields = \"8\"", "pushver = 2.32", "colour = 1"]
         {
             let error = read(text).unwrap_err().to_string();
-            assert!(error.contains("line 1") && error.contains(text), "{text:?}: {error}");
+            assert!(error.contains("line 2") && error.contains(text), "{text:?}: {error}");
         }
     }
 }

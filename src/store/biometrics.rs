@@ -1,0 +1,146 @@
+//! What is known of people beyond their record: templates and pictures.
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::cursor::Content;
+use super::{Origin, Result, Seq, Store};
+use crate::protocol::record::{
+    Algorithm, BioPhoto, Jpeg, Pin, Record, Template, TemplateData, TemplateKind, TemplateSlot,
+    UserPic,
+};
+use crate::protocol::tables::BioType;
+
+/// The columns that [`template`] reads, after the number and `held`.
+pub(super) const TEMPLATE: &str =
+    "pin, kind, type, number, idx, valid, duress, major, minor, format, data";
+/// The columns that [`picture`] reads, after the number and `held`.
+pub(super) const PICTURE: &str = "pin, kind, type, data";
+
+/// The form of a template as it stands in the table.
+fn kind(kind: TemplateKind) -> u8 {
+    match kind {
+        TemplateKind::Fingerprint => 0,
+        TemplateKind::Face => 1,
+        TemplateKind::FingerVein => 2,
+        TemplateKind::Unified(_) => 3,
+    }
+}
+
+impl Store {
+    /// Writes a template in its place; one that is there already is replaced.
+    pub fn put_template(&self, template: &Template, origin: Origin) -> Result<Seq> {
+        let seq = self.next_seq();
+        let local = if origin == Origin::Terminal { seq } else { 0 };
+        let (slot, made) = (template.slot, template.algorithm);
+        self.db
+            .prepare_cached(
+                "INSERT INTO template (pin, kind, type, number, idx, valid, duress, major, minor, format,
+                    data, changed, local)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                 ON CONFLICT (pin, kind, type, number, idx) DO UPDATE SET valid = ?6, duress = ?7,
+                    major = ?8, minor = ?9, format = ?10, data = ?11, changed = ?12,
+                    local = max(local, ?13)",
+            )?
+            .execute(params![
+                template.pin.as_str(),
+                kind(slot.kind()),
+                slot.kind().bio_type().code(),
+                slot.number(),
+                slot.index(),
+                template.valid,
+                template.duress,
+                made.major(),
+                made.minor(),
+                made.format(),
+                template.data.as_bytes(),
+                seq,
+                local
+            ])?;
+        Ok(seq)
+    }
+
+    /// Writes a user's picture; one that is there already is replaced.
+    pub fn put_user_pic(&self, picture: &UserPic, origin: Origin) -> Result<Seq> {
+        self.put_picture(&picture.pin, 0, 0, picture.photo.as_bytes(), origin)
+    }
+
+    /// Writes a comparison photo; one of the same type is replaced.
+    pub fn put_bio_photo(&self, picture: &BioPhoto, origin: Origin) -> Result<Seq> {
+        self.put_picture(&picture.pin, 1, picture.bio_type.code(), picture.photo.as_bytes(), origin)
+    }
+
+    fn put_picture(
+        &self,
+        pin: &Pin,
+        kind: u8,
+        bio_type: u8,
+        data: &[u8],
+        origin: Origin,
+    ) -> Result<Seq> {
+        let seq = self.next_seq();
+        let local = if origin == Origin::Terminal { seq } else { 0 };
+        self.db
+            .prepare_cached(
+                "INSERT INTO picture (pin, kind, type, data, changed, local) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (pin, kind, type) DO UPDATE SET data = ?4, changed = ?5, local = max(local, ?6)",
+            )?
+            .execute(params![pin.as_str(), kind, bio_type, data, seq, local])?;
+        Ok(seq)
+    }
+
+    /// Takes everything off the terminal that hangs on a user.
+    pub(super) fn delete_biometrics(&self, pin: &Pin) -> Result<()> {
+        for sql in ["DELETE FROM template WHERE pin = ?1", "DELETE FROM picture WHERE pin = ?1"] {
+            self.db.prepare_cached(sql)?.execute([pin.as_str()])?;
+        }
+        Ok(())
+    }
+
+    /// How many templates of a form there are: fingerprints or faces, also unified ones.
+    pub fn templates(&self, of: BioType) -> Result<u64> {
+        let sql = "SELECT count(*) FROM template WHERE type = ?1";
+        let count =
+            self.db.prepare_cached(sql)?.query_row([of.code()], |row| row.get(0)).optional()?;
+        Ok(count.unwrap_or(0))
+    }
+}
+
+/// A template from its columns; `None` if it breaks a rule of this version.
+pub(super) fn template(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
+    let (pin, kind, bio_type): (String, u8, u8) = (row.get(2)?, row.get(3)?, row.get(4)?);
+    let (number, index) = (row.get(5)?, row.get(6)?);
+    let (valid, duress) = (row.get(7)?, row.get(8)?);
+    let (major, minor, format) = (row.get(9)?, row.get(10)?, row.get(11)?);
+    let data: Vec<u8> = row.get(12)?;
+    let read = || {
+        let kind = match kind {
+            0 => TemplateKind::Fingerprint,
+            1 => TemplateKind::Face,
+            2 => TemplateKind::FingerVein,
+            _ => TemplateKind::Unified(BioType::new(bio_type)?),
+        };
+        Some(Template {
+            pin: Pin::new(&pin).ok()?,
+            slot: TemplateSlot::new(kind, number, index).ok()?,
+            valid,
+            duress,
+            algorithm: Algorithm::new(major, minor, format).ok()?,
+            data: TemplateData::new("tmp", data).ok()?,
+        })
+    };
+    Ok(read().map(|template| Content::Record(Record::Template(template))))
+}
+
+/// A picture from its columns; `None` if it breaks a rule of this version.
+pub(super) fn picture(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
+    let (pin, kind, bio_type): (String, u8, u8) = (row.get(2)?, row.get(3)?, row.get(4)?);
+    let data: Vec<u8> = row.get(5)?;
+    let read = || {
+        let (pin, photo) = (Pin::new(&pin).ok()?, Jpeg::new("photo", data).ok()?);
+        Some(match kind {
+            0 => Record::UserPic(UserPic { pin, photo }),
+            _ => Record::BioPhoto(BioPhoto { pin, bio_type: BioType::new(bio_type)?, photo }),
+        })
+    };
+    Ok(read().map(Content::Record))
+}

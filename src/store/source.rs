@@ -1,0 +1,113 @@
+//! Where the rows of each stream are, and how they are read.
+
+use rusqlite::Row;
+
+use super::cursor::{Content, Pass};
+use super::{biometrics, documents, journal, people};
+use crate::protocol::stream::Stream;
+
+/// The rows of a stream.
+pub(super) struct Source {
+    /// The SQL table.
+    pub table: &'static str,
+    /// Which of its rows.
+    pub filter: &'static str,
+    /// The column with the number under which a row goes up.
+    pub new: &'static str,
+    /// The column with the number under which it goes up again.
+    pub again: &'static str,
+    /// Whether rows may be held for want of a clock.
+    pub held: bool,
+    /// What [`Source::read`] reads; number and `held` come before it.
+    pub columns: &'static str,
+    /// Reads a row; `None` if it breaks a rule of this version.
+    pub read: fn(&Row<'_>) -> rusqlite::Result<Option<Content>>,
+}
+
+impl Source {
+    /// The rows of a stream.
+    pub(super) fn of(stream: Stream) -> Self {
+        match stream {
+            Stream::Punches => Self { filter: "id_num IS NULL", ..Self::punches() },
+            Stream::IdPunches => Self { filter: "id_num IS NOT NULL", ..Self::punches() },
+            Stream::Operations => Self {
+                columns: journal::OPERATION,
+                read: journal::operation,
+                ..Self::journal("operation")
+            },
+            Stream::Users => {
+                Self { columns: people::USER, read: people::record, ..Self::changes("user") }
+            }
+            Stream::Fingerprints => Self { filter: "kind = 0", ..Self::templates() },
+            Stream::Faces => Self { filter: "kind = 1", ..Self::templates() },
+            Stream::FingerVeins => Self { filter: "kind = 2", ..Self::templates() },
+            Stream::Unified => Self { filter: "kind = 3", ..Self::templates() },
+            Stream::UserPics => Self { filter: "kind = 0", ..Self::pictures() },
+            Stream::BioPhotos => Self { filter: "kind = 1", ..Self::pictures() },
+            Stream::IdCards => {
+                Self { columns: documents::CARD, read: documents::card, ..Self::changes("card") }
+            }
+            Stream::Errors => Self {
+                held: false,
+                columns: journal::ERROR,
+                read: journal::error,
+                ..Self::journal("error")
+            },
+            Stream::Photos => Self { filter: "id_num IS NULL", ..Self::photos() },
+            Stream::IdPhotos => Self { filter: "id_num IS NOT NULL", ..Self::photos() },
+        }
+    }
+
+    /// What happened, by its number.
+    fn journal(table: &'static str) -> Self {
+        Self {
+            table,
+            filter: "TRUE",
+            new: "seq",
+            again: "seq",
+            held: true,
+            columns: "",
+            read: |_| Ok(None),
+        }
+    }
+
+    /// What is, by the number of its last change.
+    fn changes(table: &'static str) -> Self {
+        Self { new: "local", again: "changed", held: false, ..Self::journal(table) }
+    }
+
+    fn punches() -> Self {
+        Self { columns: journal::PUNCH, read: journal::punch, ..Self::journal("punch") }
+    }
+
+    fn templates() -> Self {
+        Self {
+            columns: biometrics::TEMPLATE,
+            read: biometrics::template,
+            ..Self::changes("template")
+        }
+    }
+
+    fn pictures() -> Self {
+        Self { columns: biometrics::PICTURE, read: biometrics::picture, ..Self::changes("picture") }
+    }
+
+    fn photos() -> Self {
+        Self { columns: documents::PHOTO, read: documents::photo, ..Self::journal("photo") }
+    }
+
+    /// The column with the number by which a pass goes.
+    pub(super) fn column(&self, pass: Pass) -> &'static str {
+        match pass {
+            Pass::New | Pass::Retry => self.new,
+            Pass::Again => self.again,
+        }
+    }
+
+    /// Which rows of a pass stand after `?1` and up to `?2`. `> 0` lets SQLite see that the
+    /// partial indexes hold all there is to find.
+    pub(super) fn range(&self, pass: Pass) -> String {
+        let column = self.column(pass);
+        format!("{} AND {column} > ?1 AND {column} > 0 AND {column} <= ?2", self.filter)
+    }
+}
