@@ -4,7 +4,7 @@
 //! A piece of a command list is carried out in two transactions: the first writes down that
 //! the commands are about to run, the second holds their effects *and* their results. So a
 //! command that is cut off leaves no trace but that it was tried; one that makes the
-//! program fall over is tried [`MOST_ATTEMPTS`] times and not for ever.
+//! program fall over is tried three times and not for ever.
 
 mod data;
 mod info;

@@ -116,10 +116,11 @@ pub fn clip(text: &str) -> &str {
 
 /// Whether ` key=` stands inside a value.
 fn holds_key(value: &str, key: &str) -> bool {
-    value
-        .to_ascii_lowercase()
-        .match_indices(&format!("{}=", key.to_ascii_lowercase()))
-        .any(|(at, _)| at > 0 && value.as_bytes()[at - 1] == b' ')
+    value.match_indices(' ').any(|(at, _)| {
+        let rest = &value.as_bytes()[at + 1..];
+        let (name, after) = rest.split_at(key.len().min(rest.len()));
+        name.eq_ignore_ascii_case(key.as_bytes()) && after.first() == Some(&b'=')
+    })
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
 pub fn user() -> impl Strategy<Value = User> {
     let card = || prop_oneof![Just(String::new()), any::<u32>().prop_map(|n| n.to_string())];
     let numbers = (prop::sample::select(&[0_u8, 2, 6, 10, 14][..]), any::<u16>(), -1..=28_i16);
-    (pin(), words(30), numbers, "[ -~]{0,24}", [card(), card()], "[0-9]{16}").prop_map(
+    (pin(), words(30), numbers, words(24), [card(), card()], "[0-9]{16}").prop_map(
         |(pin, name, (privilege, group, verify), password, [card, vice_card], time_zones)| User {
             pin,
             name,

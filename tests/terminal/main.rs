@@ -10,6 +10,7 @@ mod bad_server;
 mod commands;
 mod documents;
 mod drivers;
+mod fairness;
 mod killed;
 mod kinds;
 mod modes;
@@ -17,6 +18,7 @@ mod never_deaf;
 mod quarantine;
 mod retention;
 mod session;
+mod stamps;
 mod start;
 #[cfg(feature = "tls")]
 mod tls;

@@ -198,3 +198,53 @@ fn a_stamp_of_zero_with_check_uploads_everything_once_more() {
     assert_eq!(server.attlog().iter().map(|row| row.times).sum::<u32>(), 201);
     server.assert_strict();
 }
+
+#[test]
+fn every_form_of_reply_leaves_pending_what_it_should() {
+    let server = server();
+    server.set_option("ErrorDelay", "1");
+    let terminal = Terminal::start(&server, "");
+    terminal.wait_until_online();
+    let mut driver = terminal.driver();
+    // The reply, how often the same request is made before it counts, and what stays after.
+    // (A server that says OK and keeps nothing is believed: that is the protocol.)
+    let table = [
+        ("OK", 1, 0),
+        ("ok:1\r\n", 1, 0),
+        ("  OK: 1\n", 1, 0),
+        ("Ok:7", 1, 0),
+        ("OK:0", 2, 0),
+        ("OK: 0", 2, 0),
+        ("UNKNOWN DEVICE", 1, 1),
+        ("Terminal Not Authorized", 1, 1),
+        ("ERROR: OK", 1, 1),
+        ("error:device not exist", 1, 1),
+        ("FAIL", 1, 1),
+        ("<html>OK:1</html>", 1, 1),
+        ("", 1, 1),
+        ("GET OPTION FROM: MADE0001\nOK", 1, 1),
+        ("OKAY", 1, 1),
+    ];
+    for (nth, (reply, requests, left)) in table.into_iter().enumerate() {
+        let act = Act::status(200, reply);
+        server.fault(Fault::new(On::table("ATTLOG"), act).times(requests));
+        let before = server.received(|received| received.count("upload:ATTLOG"));
+        driver.punch("1001", &second(nth as u32));
+        let made = |received: &iclock_emulator::Received| {
+            received.count("upload:ATTLOG") >= before + requests as usize
+        };
+        assert!(server.wait_until(PATIENCE, made), "{reply:?}");
+        if left == 1 {
+            // It stays, and goes when the server is itself again.
+            assert!(server.wait_until(PATIENCE, |received| {
+                received
+                    .attlog()
+                    .iter()
+                    .any(|row| row.record.time.to_string().ends_with(&second(nth as u32)[11..]))
+            }));
+        }
+        terminal.wait_for(reply, |status| status["streams"]["punches"]["pending"] == 0);
+        let more = server.received(|received| received.count("upload:ATTLOG")) - before;
+        assert_eq!(more, requests as usize + left, "{reply:?}");
+    }
+}

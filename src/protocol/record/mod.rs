@@ -56,7 +56,7 @@ impl Record {
     pub fn write(&self, out: &mut Vec<u8>, language: Language) {
         match self {
             Self::Punch(punch) => punch.write(out),
-            Self::Operation(operation) => operation.write(out),
+            Self::Operation(operation) => operation.write(out, language),
             Self::User(user) => user.write(out, language),
             Self::IdCard(card) => card.write(out),
             Self::IdPunch(punch) => punch.write(out),

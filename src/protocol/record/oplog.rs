@@ -1,6 +1,8 @@
 //! The operation log (§11.4; codes in App. 3 and App. 4).
 
 use super::{Invalid, clean};
+use crate::protocol::codes::Language;
+use crate::protocol::text;
 use crate::protocol::time::LocalTime;
 
 /// What an operation was done to: a number, a PIN or a text, `0` for nothing.
@@ -53,12 +55,11 @@ impl Operation {
     }
 
     /// Writes the row without its line end.
-    pub fn write(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut Vec<u8>, language: Language) {
         let Self { code, operator, time, who, values: [v1, v2, v3] } = self;
         let [operator, who, v1, v2, v3] = [operator, who, v1, v2, v3].map(Operand::as_str);
-        out.extend_from_slice(
-            format!("OPLOG {code}\t{operator}\t{time}\t{who}\t{v1}\t{v2}\t{v3}").as_bytes(),
-        );
+        let row = format!("OPLOG {code}\t{operator}\t{time}\t{who}\t{v1}\t{v2}\t{v3}");
+        out.extend_from_slice(&text::encode(&row, language));
     }
 }
 
@@ -73,7 +74,7 @@ mod tests {
             ..Operation::plain(4, LocalTime::parse("2015-07-30 10:22:34").unwrap())
         };
         let mut row = Vec::new();
-        operation.write(&mut row);
+        operation.write(&mut row, Language::ENGLISH);
         assert_eq!(row, b"OPLOG 4\t14\t2015-07-30 10:22:34\t0\t0\t0\t0");
     }
 

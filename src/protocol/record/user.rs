@@ -53,13 +53,12 @@ impl User {
             text::clip(name, text::NAME_BYTES, language),
             language,
         ));
-        out.extend_from_slice(
-            format!(
-                "\tPri={privilege}\tPasswd={password}\tCard={card}\tGrp={group}\tTZ={time_zones}\
-                 \tVerify={verify}\tViceCard={vice_card}"
-            )
-            .as_bytes(),
+        out.extend_from_slice(format!("\tPri={privilege}\tPasswd=").as_bytes());
+        out.extend_from_slice(&text::encode(password, language));
+        let rest = format!(
+            "\tCard={card}\tGrp={group}\tTZ={time_zones}\tVerify={verify}\tViceCard={vice_card}"
         );
+        out.extend_from_slice(rest.as_bytes());
     }
 }
 
@@ -159,6 +158,9 @@ fn time_zones(value: &str) -> Result<String, Refusal> {
     }
 }
 
+/// Highest card number: databases of the field hold them in 63 bits.
+const MOST_CARD: u64 = i64::MAX as u64;
+
 /// A card number: decimal, or four bytes in hex with the lowest first, `[15CD5B07]`.
 /// Both are stored in decimal; 0 is the field's way to say none.
 fn card(field: &'static str, value: &str) -> Result<String, Refusal> {
@@ -175,7 +177,7 @@ fn card(field: &'static str, value: &str) -> Result<String, Refusal> {
         }
         None if value.is_empty() => 0,
         None if value.bytes().all(|byte| byte.is_ascii_digit()) => {
-            value.parse().map_err(|_| wrong())?
+            value.parse::<u64>().ok().filter(|card| *card <= MOST_CARD).ok_or_else(wrong)?
         }
         None => return Err(wrong()),
     };
