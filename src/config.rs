@@ -55,6 +55,9 @@ pub struct Config {
     /// HTTPS.
     #[serde(default)]
     pub tls: Tls,
+    /// What the protocol itself encrypts.
+    #[serde(default)]
+    pub encryption: Encryption,
 }
 
 /// `[device]`
@@ -133,6 +136,15 @@ pub struct Timeouts {
 pub struct Tls {
     /// Certificates to trust, in PEM; the system's if not set.
     pub ca: Option<PathBuf>,
+}
+
+/// `[encryption]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Encryption {
+    /// Key of the attendance rows, for a server that says `EncryptFlag=1`.
+    #[serde(deserialize_with = "attlog_key")]
+    pub attlog_key: Option<String>,
 }
 
 impl Default for Device {
@@ -305,6 +317,15 @@ fn language<'de, D: Deserializer<'de>>(input: D) -> Result<Language, D::Error> {
     }
 }
 
+fn attlog_key<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    let key = String::deserialize(input)?;
+    if (1..=256).contains(&key.len()) {
+        Ok(Some(key))
+    } else {
+        Err(D::Error::custom(format!("attlog_key has {} bytes, RC4 takes 1 to 256", key.len())))
+    }
+}
+
 fn zone<'de, D: Deserializer<'de>>(input: D) -> Result<Zone, D::Error> {
     let text = String::deserialize(input)?;
     match text.as_str() {
@@ -353,6 +374,9 @@ mod tests {
             ("server = \"http://h/?x\"\nserial = \"S\"".into(), "query"),
             ("server = \"http://h\"\nserial = \"a b\"".into(), "serial"),
             ("server = \"http://h\"\nserial = \"\"".into(), "serial"),
+            (format!("{good}[encryption]\nkey = \"k\""), "line 4, column 1"),
+            (format!("{good}[encryption]\nattlog_key = \"\""), "attlog_key has 0 bytes"),
+            (format!("{good}[encryption]\nattlog_key = \"{}\"", "k".repeat(257)), "257 bytes"),
         ] {
             let error = load(&text).unwrap_err().to_string();
             assert!(error.contains(words), "{text:?}: {error}");

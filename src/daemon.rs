@@ -117,6 +117,7 @@ impl Daemon<'_> {
             language: config.language,
             comm_key: config.device.comm_key.clone(),
             dialect: config.dialect.clone(),
+            attlog_key: config.encryption.attlog_key.clone(),
             post_bytes: config.limits.post_bytes,
             command_bytes: config.limits.command_bytes,
             error_delay: config.timeouts.retry,

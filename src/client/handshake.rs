@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Client, Settings, Trouble};
+use super::{Client, Settings, Trouble, seal};
 use crate::clock::FLOOR;
 use crate::protocol::PUSH_VERSION;
 use crate::protocol::ack;
@@ -34,6 +34,7 @@ impl<U: Uplink> Client<U> {
         let list = self.read_list(&mut response)?;
         let mut again_at = None;
         let was_online = self.online;
+        let was_told = was_online && self.lacks_key();
         match read_handshake(&list.others, &base) {
             Handshake::Options(options) => {
                 self.bare = 0;
@@ -57,6 +58,9 @@ impl<U: Uplink> Client<U> {
                 self.version(),
                 self.options.delay
             );
+        }
+        if self.lacks_key() && !was_told {
+            seal::warn();
         }
         self.heed_date(&response, head_at)?;
         Ok(())

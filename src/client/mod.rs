@@ -12,6 +12,7 @@ mod poll;
 mod query;
 mod replies;
 mod schedule;
+mod seal;
 mod tell;
 mod upload;
 
@@ -45,6 +46,8 @@ pub struct Settings {
     pub comm_key: String,
     /// How requests are written.
     pub dialect: Dialect,
+    /// Key of the attendance rows, for a server that wants them encrypted.
+    pub attlog_key: Option<String>,
     /// Most bytes in the body of an upload.
     pub post_bytes: usize,
     /// Longest command in bytes.
@@ -368,6 +371,7 @@ impl<U: Uplink> Client<U> {
             terminal: self.terminal.as_mut(),
             device: &self.settings.device,
             language: self.settings.language,
+            attlog_count: self.settings.dialect.attlog_count,
         }
         .run(lines)?;
         if notes.handshake {

@@ -1,32 +1,26 @@
 //! Answering queries (§12.4): the rows first, by the upload path, then the result.
 
 use super::{Activity, Client, Trouble};
-use crate::commands::query::ROWS_A_PACK;
+use crate::commands::query::rows_a_pack;
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::codes::ReturnCode;
-use crate::protocol::record::Record;
-use crate::protocol::stream::Table;
+use crate::store::{Query, StoreError};
 use crate::uplink::Uplink;
 
 impl<U: Uplink> Client<U> {
     pub(super) fn answer_query(&mut self) -> Result<(), Trouble> {
         let Some(query) = self.store.query()? else { return Ok(()) };
-        let rows = self.store.query_rows(&query, ROWS_A_PACK)?;
-        let Some(last) = rows.last().map(|(seq, _)| *seq) else {
-            let store = &self.store;
-            return Ok(store.atomically(|| {
-                store.end_query(query.command)?;
-                store.finish_command(query.command, ReturnCode::DONE, &[])
-            })?);
+        let rows = self.store.query_rows(&query, rows_a_pack(query.asked.stream))?;
+        let Some(last) = rows.last().map(|row| row.seq) else {
+            return Ok(self.end_query(&query, ReturnCode::DONE)?);
         };
-        let mut body = Vec::new();
-        for (_, user) in rows {
-            Record::User(user).write(&mut body, self.settings.language);
-        }
+        let body = self.body(&rows);
+        let table = query.asked.stream.table();
+        let (name, stamp) = self.settings.dialect.stamp(table, self.store.acknowledged(table)?);
         let target = self
             .target("/iclock/cdata")
-            .with("table", Table::Operlog.name())
-            .with("Stamp", self.store.acknowledged(Table::Operlog)?)
+            .with("table", table.name())
+            .with(name, stamp)
             .with("CmdId", &query.id)
             .with("Count", query.count)
             .with("PackCnt", query.packs)
@@ -37,13 +31,16 @@ impl<U: Uplink> Client<U> {
             Ack::Taken(_) => Ok(self.store.query_went(query.command, last)?),
             Ack::Refused(words) if self.has_failed_too_often(Activity::Query) => {
                 log::warn!("query {} is given up, the server refuses its rows: {words}", query.id);
-                let store = &self.store;
-                Ok(store.atomically(|| {
-                    store.end_query(query.command)?;
-                    store.finish_command(query.command, ReturnCode::TIMED_OUT, &[])
-                })?)
+                Ok(self.end_query(&query, ReturnCode::TIMED_OUT)?)
             }
             Ack::Refused(words) => Err(Trouble::Refused(words)),
         }
+    }
+
+    fn end_query(&self, query: &Query, code: ReturnCode) -> Result<(), StoreError> {
+        self.store.atomically(|| {
+            self.store.end_query(query.command)?;
+            self.store.finish_command(query.command, code, &[])
+        })
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::pace::Pace;
 use super::{Client, Settings, Trouble};
 use crate::protocol::ack::{self, Ack};
-use crate::protocol::record::Record;
+use crate::protocol::record::{ErrorCode, ErrorLog, Record};
 use crate::protocol::stream::{Stream, Table};
 use crate::store::{Batch, Content, Pass, PendingRow, StoreError};
 use crate::uplink::Uplink;
@@ -91,6 +91,13 @@ impl<U: Uplink> Client<U> {
         if body.rows == 0 {
             return Ok(self.store.acknowledge(table, batch.pass, sent)?);
         }
+        if body.used == 1 && body.bytes.len() > limit {
+            let words = format!(
+                "it has {} bytes, more than the server's MaxPostSize={limit}",
+                body.bytes.len()
+            );
+            return Ok(self.quarantine(batch.pass, sent, &words)?);
+        }
         let is_full = body.used < batch.rows.len() || batch.rows.len() == most;
         match self.deliver(table, batch.pass, sent, &body) {
             Ok(Word::Taken { counted }) => {
@@ -122,13 +129,13 @@ impl<U: Uplink> Client<U> {
         let next = self.store.next_batch(streams, 1 + PROBES)?;
         let Some(Batch { rows, .. }) = next.filter(|next| next.pass == pass) else { return Ok(()) };
         if pass == Pass::Retry {
-            self.quarantine(table, pass, &rows[..1], &words)?;
+            self.quarantine(pass, &rows[..1], &words)?;
             return Ok(());
         }
         for nth in 1..rows.len() {
             let body = self.write(&rows[nth..=nth], usize::MAX);
             if let Word::Taken { .. } = self.deliver(table, pass, &rows[nth..=nth], &body)? {
-                self.quarantine(table, pass, &rows[..nth], &words)?;
+                self.quarantine(pass, &rows[..nth], &words)?;
                 self.uploads.pace(table).taken(nth + 1, false);
                 return Ok(self.store.acknowledge(table, pass, &rows[nth..=nth])?);
             }
@@ -137,23 +144,23 @@ impl<U: Uplink> Client<U> {
         Err(Trouble::Refused(words))
     }
 
-    fn quarantine(
-        &self,
-        table: Table,
-        pass: Pass,
-        rows: &[PendingRow],
-        words: &str,
-    ) -> Result<(), StoreError> {
-        for row in rows {
-            log::warn!(
-                "row {} of the {} is set aside, the server refuses it: {words}",
-                row.seq,
-                row.stream.name()
-            );
-        }
+    /// Sets rows aside with the server's words, and tells of it in the error log.
+    fn quarantine(&self, pass: Pass, rows: &[PendingRow], words: &str) -> Result<(), StoreError> {
         let now = self.clock.utc();
-        let _ = table;
-        self.store.atomically(|| self.store.set_aside_rows(pass, rows, words, now))
+        self.store.atomically(|| {
+            self.store.set_aside_rows(pass, rows, words, now)?;
+            for row in rows {
+                let stream = row.stream.name();
+                log::warn!("row {} of the {stream} is set aside: {words}", row.seq);
+                // An error about an error that was refused would be refused as well.
+                if row.stream != Stream::Errors
+                    && let Some(error) = refused_row(row, words)
+                {
+                    self.store.add_error(&error)?;
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Posts a body until the server said something about it.
@@ -173,10 +180,9 @@ impl<U: Uplink> Client<U> {
         let (name, value) = self.settings.dialect.stamp(table, stamp);
         let target = self.target("/iclock/cdata").with("table", table.name()).with(name, value);
         let packed = self.packed(table, &body.bytes);
-        let (target, bytes) = match &packed {
-            Some(packed) => (target.with("ContentType", "tgz"), packed),
-            None => (target, &body.bytes),
-        };
+        let target = if packed.is_some() { target.with("ContentType", "tgz") } else { target };
+        let changed = packed.or_else(|| self.sealed(table, &body.bytes));
+        let bytes = changed.as_deref().unwrap_or(&body.bytes);
         let mut sent_before = false;
         loop {
             let mut response = self.post(&target, bytes)?;
@@ -212,6 +218,11 @@ impl<U: Uplink> Client<U> {
         body
     }
 
+    /// The rows as a body, all of them.
+    pub(super) fn body(&self, rows: &[PendingRow]) -> Vec<u8> {
+        self.write(rows, usize::MAX).bytes
+    }
+
     fn write_row(&self, row: &PendingRow, out: &mut Vec<u8>) {
         let Settings { dialect, device, language, .. } = &self.settings;
         match &row.content {
@@ -239,6 +250,18 @@ impl<U: Uplink> Client<U> {
         pack(bytes).ok().filter(|packed| packed.len() < bytes.len())
     }
 }
+
+/// The line of the error log about a row that the server refuses: an error of the PUSH
+/// module, as App. 9 builds its codes.
+fn refused_row(row: &PendingRow, words: &str) -> Option<ErrorLog> {
+    let words: String = words.chars().filter(|c| !c.is_control()).take(200).collect();
+    let code = ErrorCode::new(ROW_REFUSED).ok()?;
+    let about = serde_json::json!({"stream": row.stream.name(), "row": row.seq});
+    ErrorLog::new(code, &format!("row refused: {words}"), None, about).ok()
+}
+
+/// Device, PUSH module, error, a number of our own.
+const ROW_REFUSED: &str = "D01E1001";
 
 /// A body shorter than this is not packed: the archive alone takes 1.5 KB before it shrinks.
 const WORTH_PACKING: usize = 1024;

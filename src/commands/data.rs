@@ -1,51 +1,82 @@
-//! `DATA UPDATE` and `DATA DELETE` (§12.2, §12.3).
+//! `DATA UPDATE` and `DATA DELETE` (§12.2, §12.3). A record changes only what it carries; a
+//! wrong one changes nothing.
 
 use super::Executor;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::{Fields, Refusal};
-use crate::protocol::record::{Pin, User, UserChange};
-use crate::store::{Origin, StoreError};
+use crate::protocol::record::{
+    BioPhotoUpdate, EntryTable, IdCard, Pin, Template, User, UserChange, UserPic,
+};
+use crate::store::{Origin, StoreError, TemplateKey};
+
+/// Done, refused, or the store failed.
+type Done = Result<Result<(), Refusal>, StoreError>;
+
+/// Hands a refusal on as the result of the command, not as a failure of the store.
+macro_rules! checked {
+    ($result:expr) => {
+        match $result {
+            Ok(value) => value,
+            Err(refusal) => return Ok(Err(refusal)),
+        }
+    };
+}
 
 impl Executor<'_> {
-    pub(super) fn update(
-        &self,
-        table: &str,
-        record: &[u8],
-    ) -> Result<Result<(), Refusal>, StoreError> {
+    pub(super) fn update(&self, table: &str, record: &[u8]) -> Done {
+        let language = self.language;
         match table.to_ascii_uppercase().as_str() {
             "USERINFO" => self.update_user(record),
-            _ => Ok(Err(unknown_table(table))),
+            "IDCARD" => {
+                let card = checked!(IdCard::parse(record));
+                self.store.put_card(&card, Origin::Server).map(|_| Ok(()))
+            }
+            "FINGERTMP" => self.update_template(Template::parse_fingertmp(record, language)),
+            "FACE" => self.update_template(Template::parse_face(record, language)),
+            "FVEIN" => self.update_template(Template::parse_fvein(record, language)),
+            "BIODATA" => self.update_template(Template::parse_biodata(record, language)),
+            "USERPIC" => {
+                let picture = checked!(UserPic::parse(record, language));
+                checked!(self.known(&picture.pin)?);
+                self.store.put_user_pic(&picture, Origin::Server).map(|_| Ok(()))
+            }
+            "BIOPHOTO" => self.update_bio_photo(record),
+            _ => self.update_entry(table, record),
         }
     }
 
-    pub(super) fn delete(
-        &self,
-        table: &str,
-        record: &[u8],
-    ) -> Result<Result<(), Refusal>, StoreError> {
+    pub(super) fn delete(&self, table: &str, record: &[u8]) -> Done {
+        // What is not there any more is deleted already: that is done, too.
         match table.to_ascii_uppercase().as_str() {
-            "USERINFO" => match self.pin_of(record) {
-                // One that is not there any more is deleted already.
-                Ok(pin) => self.store.delete_user(&pin).map(|_| Ok(())),
-                Err(refusal) => Ok(Err(refusal)),
-            },
+            "USERINFO" => {
+                let pin = checked!(self.pin_of(record));
+                self.store.delete_user(&pin).map(|_| Ok(()))
+            }
+            "FINGERTMP" => self.delete_templates(record, Some(0), &["PIN", "FID"]),
+            "FACE" => self.delete_templates(record, Some(1), &["PIN"]),
+            "FVEIN" => self.delete_templates(record, Some(2), &["Pin", "FID"]),
+            "BIODATA" => self.delete_templates(record, Some(3), &["Pin", "Type", "No"]),
+            "USERPIC" => self.delete_picture(record, 0),
+            "BIOPHOTO" => self.delete_picture(record, 1),
+            "SMS" | "WORKCODE" | "ADPIC" => {
+                let Some(table) = EntryTable::named(table) else {
+                    return Ok(Err(unknown_table(table)));
+                };
+                let id = checked!(table.parse_id(record, self.language));
+                self.store.delete_entry(table, &id).map(|_| Ok(()))
+            }
             _ => Ok(Err(unknown_table(table))),
         }
     }
 
     /// Adds a user, or changes what the record carries of one who is there.
-    fn update_user(&self, record: &[u8]) -> Result<Result<(), Refusal>, StoreError> {
-        let change = match UserChange::parse(record, self.language) {
-            Ok(change) => change,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
+    fn update_user(&self, record: &[u8]) -> Done {
+        let change = checked!(UserChange::parse(record, self.language));
         let mut user = match self.store.user(&change.pin)? {
             Some(user) => user,
             None if self.store.users()? >= self.device.most_users => {
-                return Ok(Err(Refusal::new(
-                    ReturnCode::CAPACITY,
-                    format!("there are {} users already", self.device.most_users),
-                )));
+                let why = format!("there are {} users already", self.device.most_users);
+                return Ok(Err(Refusal::new(ReturnCode::CAPACITY, why)));
             }
             None => User::new(change.pin.clone()),
         };
@@ -54,12 +85,72 @@ impl Executor<'_> {
         Ok(Ok(()))
     }
 
+    fn update_template(&self, template: Result<Template, Refusal>) -> Done {
+        let template = checked!(template);
+        checked!(self.known(&template.pin)?);
+        self.store.put_template(&template, Origin::Server).map(|_| Ok(()))
+    }
+
+    fn update_bio_photo(&self, record: &[u8]) -> Done {
+        match checked!(BioPhotoUpdate::parse(record, self.language)) {
+            BioPhotoUpdate::Here(picture) => {
+                checked!(self.known(&picture.pin)?);
+                self.store.put_bio_photo(&picture, Origin::Server).map(|_| Ok(()))
+            }
+            BioPhotoUpdate::At { .. } => {
+                let why = "this terminal does not fetch pictures yet";
+                Ok(Err(Refusal::new(ReturnCode::UNSUPPORTED, why)))
+            }
+        }
+    }
+
+    fn update_entry(&self, table: &str, record: &[u8]) -> Done {
+        let Some(table) = EntryTable::named(table) else { return Ok(Err(unknown_table(table))) };
+        let entry = checked!(table.parse(record, self.language));
+        let is_new = self.store.entry(table, &table.id_of(&entry))?.is_none();
+        if is_new && self.store.count_entries(table)? >= table.most {
+            let why = format!("there are {} entries in {} already", table.most, table.name);
+            return Ok(Err(Refusal::new(ReturnCode::CAPACITY, why)));
+        }
+        self.store.put_entry(table, &entry).map(|_| Ok(()))
+    }
+
+    /// Deletes a person's templates of a form: all of them, or those that the record names.
+    fn delete_templates(&self, record: &[u8], kind: Option<u8>, keys: &[&str]) -> Done {
+        let fields = checked!(Fields::parse(record, keys, self.language));
+        let pin = checked!(pin(&fields));
+        let key = TemplateKey {
+            kind,
+            bio_type: checked!(fields.number("type")),
+            number: match checked!(fields.number("fid")) {
+                Some(number) => Some(number),
+                None => checked!(fields.number("no")),
+            },
+        };
+        self.store.delete_templates(&pin, &key).map(|_| Ok(()))
+    }
+
+    fn delete_picture(&self, record: &[u8], kind: u8) -> Done {
+        let pin = checked!(self.pin_of(record));
+        self.store.delete_picture(&pin, kind).map(|_| Ok(()))
+    }
+
+    /// Refuses what is meant for somebody who is not on the terminal.
+    fn known(&self, pin: &Pin) -> Result<Result<(), Refusal>, StoreError> {
+        Ok(match self.store.user(pin)? {
+            Some(_) => Ok(()),
+            None => Err(Refusal::new(ReturnCode::UNKNOWN_PIN, format!("there is no user {pin}"))),
+        })
+    }
+
     /// The PIN in a record that must hold one.
     pub(super) fn pin_of(&self, record: &[u8]) -> Result<Pin, Refusal> {
-        let fields = Fields::parse(record, &["PIN"], self.language)?;
-        Pin::new(fields.required("pin")?)
-            .map_err(|invalid| Refusal::field(invalid.field, invalid.why))
+        pin(&Fields::parse(record, &["PIN"], self.language)?)
     }
+}
+
+fn pin(fields: &Fields) -> Result<Pin, Refusal> {
+    Pin::new(fields.required("pin")?).map_err(|invalid| Refusal::field(invalid.field, invalid.why))
 }
 
 pub(super) fn unknown_table(table: &str) -> Refusal {

@@ -19,6 +19,7 @@ use crate::protocol::codes::{Language, ReturnCode};
 use crate::protocol::command::{Command, CommandLine, reply_name};
 use crate::protocol::fields::Refusal;
 use crate::protocol::lines::Line;
+use crate::protocol::stream::Stream;
 use crate::store::options::CHECK;
 use crate::store::{Begun, Store, StoreError};
 use crate::terminal::Terminal;
@@ -36,6 +37,8 @@ pub struct Executor<'a> {
     pub device: &'a Device,
     /// The terminal's language.
     pub language: Language,
+    /// Answer `VERIFY SUM` with `AttlogCount` too.
+    pub attlog_count: bool,
 }
 
 /// What the loop should do after a piece of a command list.
@@ -180,6 +183,18 @@ impl Executor<'_> {
                 Ok(end) => return Ok(end),
                 Err(refusal) => Err(refusal),
             },
+            Command::VerifySum(record) => match self.verify_sum(record)? {
+                Ok(end) => return Ok(end),
+                Err(refusal) => Err(refusal),
+            },
+            Command::ClearLog => {
+                self.store.clear_uploaded(&[Stream::Punches, Stream::IdPunches])?;
+                return done();
+            }
+            Command::ClearPhoto => {
+                self.store.clear_uploaded(&[Stream::Photos, Stream::IdPhotos])?;
+                return done();
+            }
             Command::SetOption(option) => {
                 notes.option_set = true;
                 self.set_option(option)?

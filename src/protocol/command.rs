@@ -44,6 +44,12 @@ pub enum Command<'a> {
     Check,
     /// `LOG` (§12.6.2).
     Log,
+    /// `VERIFY SUM ATTLOG record` (§12.6.3).
+    VerifySum(&'a [u8]),
+    /// `CLEAR LOG` (§12.5.1).
+    ClearLog,
+    /// `CLEAR PHOTO` (§12.5.2).
+    ClearPhoto,
     /// `SET OPTION key=value` (§12.7.1).
     SetOption(&'a [u8]),
     /// `RELOAD OPTIONS` (§12.7.2).
@@ -74,6 +80,19 @@ impl<'a> Command<'a> {
                     }
                 }
             }
+            "VERIFY" if word(rest).0.eq_ignore_ascii_case("SUM") => {
+                let (table, record) = word(word(rest).1);
+                match table.eq_ignore_ascii_case("ATTLOG") {
+                    true => Self::VerifySum(record),
+                    false => {
+                        return Err(Refusal::parameter(format!(
+                            "VERIFY SUM {table:?} is not ATTLOG"
+                        )));
+                    }
+                }
+            }
+            "CLEAR" if word(rest).0.eq_ignore_ascii_case("LOG") => Self::ClearLog,
+            "CLEAR" if word(rest).0.eq_ignore_ascii_case("PHOTO") => Self::ClearPhoto,
             "CHECK" => Self::Check,
             "LOG" => Self::Log,
             "INFO" => Self::Info,
@@ -89,7 +108,11 @@ pub fn reply_name(text: &[u8]) -> String {
     let (first, rest) = word(text);
     let name = first.to_ascii_uppercase();
     match name.as_str() {
-        "SET" | "RELOAD" => match word(rest).0.to_ascii_uppercase() {
+        "CLEAR" => match word(rest).0.to_ascii_uppercase() {
+            second if second.is_empty() => name,
+            second => format!("{name}_{second}"),
+        },
+        "SET" | "RELOAD" | "VERIFY" => match word(rest).0.to_ascii_uppercase() {
             second if second.is_empty() => name,
             second => format!("{name} {second}"),
         },
@@ -155,6 +178,8 @@ mod tests {
         for (text, name) in [
             ("DATA UPDATE USERINFO PIN=1", "DATA"),
             ("set option x=y", "SET OPTION"),
+            ("VERIFY SUM ATTLOG StartTime=x", "VERIFY SUM"),
+            ("CLEAR LOG", "CLEAR_LOG"),
             ("RELOAD OPTIONS", "RELOAD OPTIONS"),
             ("Fly away", "FLY"),
             ("a&b=c", ""),

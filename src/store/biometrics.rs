@@ -16,6 +16,17 @@ pub(super) const TEMPLATE: &str =
 /// The columns that [`picture`] reads, after the number and `held`.
 pub(super) const PICTURE: &str = "pin, kind, type, data";
 
+/// Which templates of a person are meant; what is `None` does not matter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TemplateKey {
+    /// 0 fingerprint, 1 face, 2 finger vein, 3 unified.
+    pub kind: Option<u8>,
+    /// What it is of.
+    pub bio_type: Option<u8>,
+    /// Which finger, eye or hand.
+    pub number: Option<u8>,
+}
+
 /// The form of a template as it stands in the table.
 fn kind(kind: TemplateKind) -> u8 {
     match kind {
@@ -94,6 +105,20 @@ impl Store {
             self.db.prepare_cached(sql)?.execute([pin.as_str()])?;
         }
         Ok(())
+    }
+
+    /// Deletes the templates of a person that a key names. How many.
+    pub fn delete_templates(&self, pin: &Pin, key: &TemplateKey) -> Result<usize> {
+        let sql = "DELETE FROM template WHERE pin = ?1 AND (?2 IS NULL OR kind = ?2)
+                   AND (?3 IS NULL OR type = ?3) AND (?4 IS NULL OR number = ?4)";
+        let mut delete = self.db.prepare_cached(sql)?;
+        Ok(delete.execute(params![pin.as_str(), key.kind, key.bio_type, key.number])?)
+    }
+
+    /// Deletes the pictures of a person: 0 the user's, 1 those for comparison. How many.
+    pub fn delete_picture(&self, pin: &Pin, kind: u8) -> Result<usize> {
+        let sql = "DELETE FROM picture WHERE pin = ?1 AND kind = ?2";
+        Ok(self.db.prepare_cached(sql)?.execute(params![pin.as_str(), kind])?)
     }
 
     /// How many templates of a form there are: fingerprints or faces, also unified ones.

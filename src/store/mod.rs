@@ -8,6 +8,7 @@ mod biometrics;
 mod commands;
 mod cursor;
 mod documents;
+mod entries;
 mod error;
 mod journal;
 pub mod options;
@@ -18,6 +19,7 @@ mod retention;
 mod schema;
 mod source;
 
+pub use biometrics::TemplateKey;
 pub use commands::{Begun, Due};
 pub use cursor::{Batch, Content, Pass, Pending, PendingRow, Stamp};
 pub use documents::NewPhoto;
@@ -25,7 +27,7 @@ pub use error::{Result, StoreError};
 pub use journal::{Moment, NewOperation, NewPunch, WithCard};
 pub use people::Origin;
 pub use quarantine::Quarantined;
-pub use query::Query;
+pub use query::{Asked, Query};
 pub use retention::{Limits, Room};
 
 use std::cell::{Cell, RefCell};
@@ -169,6 +171,7 @@ impl Store {
                 (SELECT coalesce(max(changed), 0) FROM template),
                 (SELECT coalesce(max(changed), 0) FROM picture),
                 (SELECT coalesce(max(changed), 0) FROM card),
+                (SELECT coalesce(max(changed), 0) FROM entry),
                 (SELECT coalesce(max(seq), 0) FROM photo),
                 (SELECT coalesce(max(seq), 0) FROM error),
                 (SELECT coalesce(max(max(sent, coalesce(again_end, 0))), 0) FROM cursor))",

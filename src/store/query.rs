@@ -2,8 +2,25 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Result, Seq, Store, people};
-use crate::protocol::record::{Pin, User};
+use super::cursor::PendingRow;
+use super::source::Source;
+use super::{Result, Seq, Store};
+use crate::protocol::record::Pin;
+use crate::protocol::stream::Stream;
+use crate::protocol::time::LocalTime;
+
+/// What a query asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Whose rows.
+    pub stream: Stream,
+    /// Of this person only.
+    pub pin: Option<String>,
+    /// Of this finger only.
+    pub number: Option<u8>,
+    /// Of this time only: from, to, both included.
+    pub times: Option<(LocalTime, LocalTime)>,
+}
 
 /// A query under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +29,8 @@ pub struct Query {
     pub command: i64,
     /// The server's id of it.
     pub id: String,
-    /// Whom it asks for; `None` is everybody.
-    pub pin: Option<String>,
+    /// What it asks for.
+    pub asked: Asked,
     /// Rows up to this number have gone.
     pub after: Seq,
     /// Rows after this number came later, and are not asked for.
@@ -26,26 +43,76 @@ pub struct Query {
     pub pack: u64,
 }
 
+impl Asked {
+    /// For users, or for one.
+    pub fn users(pin: Option<&Pin>) -> Self {
+        let pin = pin.map(|pin| pin.as_str().to_owned());
+        Self { stream: Stream::Users, pin, number: None, times: None }
+    }
+
+    /// Which rows, `?1` and `?2` being the range of numbers.
+    fn condition(&self, source: &Source) -> String {
+        // Rows with and without an identity card are asked for together.
+        let filter = if self.times.is_some() { "TRUE" } else { source.filter };
+        let column = source.again;
+        let mut sql = format!("{filter} AND {column} > ?1 AND {column} <= ?2");
+        for (is_asked, part) in [
+            (self.pin.is_some(), " AND pin = ?3"),
+            (self.number.is_some(), " AND number = ?4"),
+            (self.times.is_some(), " AND held IS NULL AND time BETWEEN ?5 AND ?6"),
+        ] {
+            if is_asked {
+                sql.push_str(part);
+            }
+        }
+        // Every parameter has to stand somewhere.
+        sql + " AND coalesce(?3, ?4, ?5, ?6, 0) IS NOT NULL"
+    }
+
+    fn times(&self) -> (Option<i64>, Option<i64>) {
+        self.times.map(|(from, to)| (from.seconds(), to.seconds())).unzip()
+    }
+}
+
 impl Store {
-    /// Begins to answer a query for one user, or for all. Whether there is anything to send.
-    pub fn begin_query(&self, command: i64, pin: Option<&Pin>, rows_a_pack: u64) -> Result<bool> {
+    /// Begins to answer a query. How many rows there are to send.
+    pub fn begin_query(&self, command: i64, asked: &Asked, rows_a_pack: u64) -> Result<u64> {
         let until = self.last_seq.get();
-        let count = match pin {
-            Some(pin) => u64::from(self.user(pin)?.is_some()),
-            None => self.users()?,
-        };
+        let count = self.count_asked(asked, 0, until)?;
         if count > 0 {
+            let (from, to) = asked.times();
             self.db
-                .prepare_cached("INSERT OR REPLACE INTO query VALUES (?1, ?2, 0, ?3, ?4, 0, ?5)")?
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO query (command, pin, after, until, packs, pack, count, stream,
+                        number, begins, ends) VALUES (?1, ?2, 0, ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9)",
+                )?
                 .execute(params![
                     command,
-                    pin.map(Pin::as_str),
+                    asked.pin,
                     until,
                     count.div_ceil(rows_a_pack),
-                    count
+                    count,
+                    asked.stream.name(),
+                    asked.number,
+                    from,
+                    to
                 ])?;
         }
-        Ok(count > 0)
+        Ok(count)
+    }
+
+    /// How many rows are asked for.
+    pub fn count_asked(&self, asked: &Asked, after: Seq, until: Seq) -> Result<u64> {
+        let source = Source::of(asked.stream);
+        let sql =
+            format!("SELECT count(*) FROM {} WHERE {}", source.table, asked.condition(&source));
+        let (from, to) = asked.times();
+        Ok(self
+            .db
+            .prepare_cached(&sql)?
+            .query_row(params![after, until, asked.pin, asked.number, from, to], |row| {
+                row.get(0)
+            })?)
     }
 
     /// The oldest query under way.
@@ -53,14 +120,23 @@ impl Store {
         Ok(self
             .db
             .prepare_cached(
-                "SELECT query.command, command.id, query.pin, after, until, count, packs, pack
+                "SELECT query.command, command.id, query.pin, after, until, count, packs, pack, stream,
+                    number, begins, ends
                  FROM query JOIN command ON command.row = query.command ORDER BY query.command LIMIT 1",
             )?
             .query_row([], |row| {
+                let (from, to): (Option<i64>, Option<i64>) = (row.get(10)?, row.get(11)?);
+                let time = |seconds: Option<i64>| seconds.and_then(LocalTime::from_seconds);
+                let stream: String = row.get(8)?;
                 Ok(Query {
                     command: row.get(0)?,
                     id: row.get(1)?,
-                    pin: row.get(2)?,
+                    asked: Asked {
+                        stream: Stream::named(&stream).unwrap_or(Stream::Users),
+                        pin: row.get(2)?,
+                        number: row.get(9)?,
+                        times: time(from).zip(time(to)),
+                    },
                     after: row.get(3)?,
                     until: row.get(4)?,
                     count: row.get(5)?,
@@ -71,21 +147,34 @@ impl Store {
             .optional()?)
     }
 
-    /// The next users that a query asks for, with their numbers.
-    pub fn query_rows(&self, query: &Query, most: u64) -> Result<Vec<(Seq, User)>> {
-        let who = if query.pin.is_some() { "pin = ?3 AND" } else { "?3 IS NULL AND" };
+    /// The next rows that a query asks for.
+    pub fn query_rows(&self, query: &Query, most: u64) -> Result<Vec<PendingRow>> {
+        let source = Source::of(query.asked.stream);
+        let column = source.again;
         let sql = format!(
-            "SELECT changed, NULL, {} FROM user
-             WHERE {who} changed > ?1 AND changed <= ?2 ORDER BY changed LIMIT ?4",
-            people::USER
+            "SELECT {column}, NULL, {} FROM {} WHERE {} ORDER BY {column} LIMIT ?7",
+            source.columns,
+            source.table,
+            query.asked.condition(&source)
         );
+        let (from, to) = query.asked.times();
         let mut statement = self.db.prepare_cached(&sql)?;
-        let rows = statement
-            .query_map(params![query.after, query.until, query.pin, most as i64], |row| {
-                Ok((row.get(0)?, people::user(row)?))
-            })?;
-        let rows: Vec<(Seq, Option<User>)> = rows.collect::<rusqlite::Result<_>>()?;
-        Ok(rows.into_iter().filter_map(|(seq, user)| Some((seq, user?))).collect())
+        let (pin, number) = (&query.asked.pin, query.asked.number);
+        let mut found = statement.query(params![
+            query.after,
+            query.until,
+            pin,
+            number,
+            from,
+            to,
+            most as i64
+        ])?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next()? {
+            let content = (source.read)(row)?;
+            rows.push(PendingRow { seq: row.get(0)?, stream: query.asked.stream, content });
+        }
+        Ok(rows)
     }
 
     /// The server took a request of a query, up to the row with this number.

@@ -148,6 +148,24 @@ impl Store {
         Ok(0)
     }
 
+    /// Drops all rows of these streams that the server has. What it has not goes up first, and
+    /// stays: it is somebody's wage, whatever the server says.
+    pub fn clear_uploaded(&self, streams: &[Stream]) -> Result<usize> {
+        let mut dropped = 0;
+        for stream in streams {
+            let source = Source::of(*stream);
+            let sql = format!(
+                "DELETE FROM {} WHERE {} AND seq <= ?1
+                 AND seq NOT IN (SELECT seq FROM quarantine WHERE stream = ?2)",
+                source.table, source.filter
+            );
+            let until = self.uploaded_up_to(*stream)?;
+            dropped += self.db.prepare_cached(&sql)?.execute(params![until, stream.name()])?;
+        }
+        self.counts.punches.set(None);
+        Ok(dropped)
+    }
+
     /// Gives free pages back to the file system. Whether there were any.
     fn give_back(&self) -> Result<bool> {
         let free: u64 = self.db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;

@@ -102,6 +102,10 @@ const STEPS: [&str; 2] = [
         retry  INTEGER NOT NULL, -- it goes up once more
         PRIMARY KEY (stream, seq)
     ) STRICT, WITHOUT ROWID;
+    ALTER TABLE query ADD COLUMN stream TEXT NOT NULL DEFAULT 'users';
+    ALTER TABLE query ADD COLUMN number INTEGER; -- of a finger
+    ALTER TABLE query ADD COLUMN begins INTEGER; -- wall clock
+    ALTER TABLE query ADD COLUMN ends   INTEGER;
     ALTER TABLE punch ADD COLUMN id_num TEXT;          -- of an identity card
     ALTER TABLE punch ADD COLUMN verification INTEGER; -- of card and person, not attendance
     CREATE INDEX punch_card ON punch (seq) WHERE id_num IS NOT NULL;
@@ -147,6 +151,14 @@ const STEPS: [&str; 2] = [
     ) STRICT;
     CREATE INDEX card_changed ON card (changed);
     CREATE INDEX card_local ON card (local) WHERE local > 0;
+    CREATE TABLE entry (
+        name    TEXT    NOT NULL, -- of the table (§12.2.9 to §12.2.18)
+        id      TEXT    NOT NULL,
+        record  TEXT    NOT NULL, -- JSON
+        changed INTEGER NOT NULL,
+        PRIMARY KEY (name, id)
+    ) STRICT;
+    CREATE INDEX entry_changed ON entry (changed);
     CREATE TABLE photo (
         seq    INTEGER PRIMARY KEY,
         pin    TEXT    NOT NULL,
@@ -178,4 +190,35 @@ pub fn migrate(db: &Connection, from: i64) -> rusqlite::Result<()> {
         "BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION_ID}; \
          PRAGMA user_version = {VERSION}; COMMIT;"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::stream::Stream;
+    use crate::store::{Limits, Store};
+
+    #[test]
+    fn a_store_of_every_earlier_version_becomes_one_of_this() {
+        let path = std::env::temp_dir().join(format!("punchd-schema-{}.db", std::process::id()));
+        for version in 1..=VERSION {
+            let _ = std::fs::remove_file(&path);
+            let db = Connection::open(&path).unwrap();
+            db.execute_batch(&STEPS[..version as usize].concat()).unwrap();
+            db.execute_batch(&format!(
+                "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version};
+                 INSERT INTO punch (seq, pin, time, status, verify, workcode)
+                 VALUES (7, '1001', 1793577600, 0, 1, '0');"
+            ))
+            .unwrap();
+            drop(db);
+            let store = Store::open(&path, Limits::default()).unwrap();
+            let batch = store.next_batch(&[Stream::Punches], 10).unwrap().unwrap();
+            assert_eq!((batch.rows.len(), batch.rows[0].seq), (1, 7), "from version {version}");
+            assert!(store.pending(Stream::Faces).unwrap().new == 0);
+        }
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
+        }
+    }
 }

@@ -63,11 +63,10 @@ fn kills(count: u32) {
         move || {
             let mut nth = 0;
             while !stop.load(Ordering::Relaxed) {
-                if std::os::unix::net::UnixStream::connect(&socket).is_err() {
+                let Some(mut driver) = Driver::try_connect(&socket) else {
                     std::thread::sleep(Duration::from_millis(1));
                     continue;
-                }
-                let mut driver = Driver::connect(&socket);
+                };
                 loop {
                     nth += 1;
                     let pin = format!("{nth}");

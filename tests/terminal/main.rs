@@ -8,6 +8,8 @@ mod harness;
 
 mod bad_server;
 mod commands;
+mod data;
+mod dialects;
 mod documents;
 mod drivers;
 mod fairness;
@@ -17,6 +19,7 @@ mod modes;
 mod never_deaf;
 mod quarantine;
 mod retention;
+mod sealed;
 mod session;
 mod stamps;
 mod start;

@@ -84,6 +84,15 @@ fn one_refused_row_waits_until_another_shows_whose_fault_it_is() {
     let status =
         terminal.wait_for("set aside", |status| status["streams"]["punches"]["quarantined"] == 1);
     assert_eq!(status["streams"]["punches"]["pending"], 0);
+    // The error log tells of it.
+    assert!(server.wait_until(PATIENCE, |received| received.errors().len() == 1));
+    let error = server.received(|received| received.errors()[0].raw.clone());
+    let words = b"ErrCode=D01E1001\tErrMsg=row refused: the server answered with status 400";
+    assert!(
+        error.windows(words.len()).any(|part| part == words),
+        "{}",
+        String::from_utf8_lossy(&error)
+    );
     let output = terminal.punchd(&["quarantine", "drop"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1 rows\n");
     assert_eq!(terminal.status()["quarantine"], serde_json::json!([]));
@@ -105,4 +114,24 @@ fn a_server_that_refuses_everything_sets_nothing_aside() {
     server.clear_faults();
     server.queue("LOG"); // By now the pauses may be long.
     assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 100));
+}
+
+#[test]
+fn a_photo_larger_than_the_server_takes_is_set_aside() {
+    use base64::Engine as _;
+    let server = server();
+    server.set_option("MaxPostSize", "4096");
+    let terminal = Terminal::start(&server, "");
+    terminal.wait_until_online();
+    let picture = [&b"\xFF\xD8\xFF"[..], &[0; 5000], &b"\xFF\xD9"[..]].concat();
+    let data = base64::engine::general_purpose::STANDARD.encode(picture);
+    let photo = serde_json::json!({"pin": "1", "time": second(1), "data": data});
+    terminal.driver().call("photo", photo).unwrap();
+    let status =
+        terminal.wait_for("set aside", |status| status["streams"]["photos"]["quarantined"] == 1);
+    assert!(
+        status["quarantine"][0]["words"].as_str().unwrap().contains("MaxPostSize"),
+        "{status:#}"
+    );
+    assert_eq!(server.received(|received| received.count("upload:ATTPHOTO")), 0);
 }

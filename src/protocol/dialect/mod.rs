@@ -60,6 +60,8 @@ pub struct Dialect {
     pub replies_alone: bool,
     /// Send the rows of the operation log as tgz when that is worth it (§11.14).
     pub packed: bool,
+    /// Answer `VERIFY SUM` with `AttlogCount` too, which a vendor's server reads.
+    pub attlog_count: bool,
 }
 
 impl Default for Dialect {
@@ -79,6 +81,7 @@ impl Default for Dialect {
             pushver: String::new(),
             replies_alone: false,
             packed: false,
+            attlog_count: false,
         }
     }
 }

@@ -31,6 +31,7 @@ pub(super) struct Settings {
     pushver: Option<String>,
     replies_alone: Option<bool>,
     packed: Option<bool>,
+    attlog_count: Option<bool>,
 }
 
 impl TryFrom<Settings> for Dialect {
@@ -53,6 +54,7 @@ impl TryFrom<Settings> for Dialect {
             pushver: set.pushver.unwrap_or(family.pushver),
             replies_alone: set.replies_alone.unwrap_or(family.replies_alone),
             packed: set.packed.unwrap_or(family.packed),
+            attlog_count: set.attlog_count.unwrap_or(family.attlog_count),
         };
         if dialect.running_index && dialect.attlog_fields == DOCUMENT_FIELDS {
             return Err("[dialect] running_index needs attlog_fields = 8 or more".into());

@@ -3,6 +3,7 @@
 mod attlog;
 mod attphoto;
 mod data;
+mod entry;
 mod errorlog;
 mod idcard;
 mod idpunch;
@@ -14,6 +15,7 @@ mod user;
 
 pub use attlog::{Punch, Status, WorkCode};
 pub use attphoto::{AttPhoto, CardPhotoKind};
+pub use entry::{Entry, EntryTable};
 pub use errorlog::{ErrorCode, ErrorLog};
 pub use idcard::{CardData, CardText, Day, IdCard, IdNumber, LONGEST_CARD_DATA};
 pub use idpunch::IdPunch;

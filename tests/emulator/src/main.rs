@@ -17,6 +17,7 @@ Usage: iclock-emulator [OPTIONS]
   --admin ADDRESS        where the admin interface is, JSON over HTTP (none)
   --option KEY=VALUE     an option of the handshake; may be repeated
   --serial SN            a serial number it knows; may be repeated (any)
+  --attlog-key KEY       the key of attendance rows, for --option EncryptFlag=1
   --persona NAME         which server of the field to play:
                          PERSONAS
   --allow KIND           a kind of deviation to permit; may be repeated
@@ -77,6 +78,7 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
             Long("admin") => settings.admin = Some(parser.value()?.parse()?),
             Long("option") => settings.options.push(parser.value()?.parse_with(pair)?),
             Long("serial") => settings.serials.push(parser.value()?.string()?),
+            Long("attlog-key") => settings.attlog_key = Some(parser.value()?.string()?),
             Long("persona") => {
                 let persona = parser
                     .value()?

@@ -126,6 +126,7 @@ pub struct Received {
     pub(crate) requests: VecDeque<Seen>,
     pub(crate) request_count: u64,
     pub(crate) deviations: Vec<Deviation>,
+    pub(crate) sealed: Option<Vec<u8>>,
     punch_of: HashMap<(String, String), usize>,
 }
 
@@ -156,6 +157,11 @@ impl Received {
     /// Attendance rows as often as they came.
     pub fn punch_rows_received_total(&self) -> u64 {
         self.attlog.total()
+    }
+
+    /// The last body of attendance rows that was decrypted, as it came.
+    pub fn sealed(&self) -> Option<&[u8]> {
+        self.sealed.as_deref()
     }
 
     /// Operation rows.

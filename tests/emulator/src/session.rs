@@ -69,6 +69,8 @@ pub(crate) struct Terms {
     pub photo_in_base64: bool,
     pub max_post_size: Option<usize>,
     pub encrypted: bool,
+    /// Attendance rows come in RC4.
+    pub attlog_sealed: bool,
 }
 
 impl Default for Terms {
@@ -79,6 +81,7 @@ impl Default for Terms {
             photo_in_base64: false,
             max_post_size: None,
             encrypted: false,
+            attlog_sealed: false,
         }
     }
 }
@@ -109,13 +112,18 @@ impl Session {
             request.parameter("pushver").and_then(Version::parse).unwrap_or_else(Version::assumed);
         let option = |name: &str| options.get(name).copied();
         let ours = option("pushprotver").and_then(Version::parse).unwrap_or_else(Version::assumed);
+        let version = theirs.min(ours);
+        let flag = option("encryptflag").unwrap_or("");
+        let attlog_sealed =
+            flag.starts_with('1') && Version::parse("2.3.0").is_some_and(|since| version >= since);
         self.established = true;
         self.terms = Terms {
             charset: Charset::of_language(request.parameter("language")),
-            version: theirs.min(ours),
+            version,
             photo_in_base64: option("attphotobase64") == Some("1"),
             max_post_size: option("maxpostsize").and_then(|text| text.parse().ok()),
             encrypted: option("encrypt") == Some("1"),
+            attlog_sealed,
         };
         self.again = STAMPED
             .iter()

@@ -32,6 +32,8 @@ pub struct Settings {
     pub commands_per_poll: usize,
     /// What stands before the number of a command's id.
     pub id_prefix: String,
+    /// The key of attendance rows that come encrypted, where the handshake says `EncryptFlag=1…`.
+    pub attlog_key: Option<String>,
     /// How long it waits for the rest of a request, or for the next on the same connection.
     pub patience: Duration,
     /// How long after the header the body may begin.
@@ -62,6 +64,7 @@ impl Default for Settings {
             tls: None,
             commands_per_poll: 100,
             id_prefix: String::new(),
+            attlog_key: None,
             patience: Duration::from_secs(10),
             body_grace: Duration::from_millis(200),
             keep_alive: true,

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::io::{self, Read};
 
+use rc4::{KeyInit, Rc4, StreamCipher};
+
 use crate::answer::Answer;
 use crate::deviation::{Flaw, Flaws, Kind};
 use crate::http::Request;
@@ -37,6 +39,8 @@ impl State {
         flaws: &mut Flaws,
     ) -> Answer {
         let terms = self.session(sn).terms.clone();
+        let opened = self.opened(request, table, &terms);
+        let request = opened.as_ref().unwrap_or(request);
         let upload = Upload { request, sn, table, terms };
         upload.check_size(flaws);
         let tally = match table {
@@ -54,6 +58,20 @@ impl State {
         let Tally { rows, new } = tally;
         self.note(&format!("{sn} sent {table}: {rows} in all, {new} of them new"));
         self.acknowledge(&upload, tally)
+    }
+
+    /// The request with its attendance rows decrypted, if they come in RC4 (chapter 6). What was
+    /// not encrypted, or with another key, becomes rows that are none.
+    fn opened(&mut self, request: &Request, table: &str, terms: &Terms) -> Option<Request> {
+        let key = self.settings.attlog_key.as_ref()?;
+        if table != "ATTLOG" || !terms.attlog_sealed {
+            return None;
+        }
+        let mut cipher = Rc4::new_from_slice(key.as_bytes()).ok()?;
+        self.received.sealed = Some(request.body.clone());
+        let mut opened = request.clone();
+        cipher.apply_keystream(&mut opened.body);
+        Some(opened)
     }
 
     fn take_rows(&mut self, upload: &Upload, flaws: &mut Flaws) -> Tally {

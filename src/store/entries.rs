@@ -1,0 +1,56 @@
+//! The terminal's small tables, kept for the drivers to read.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{Result, Seq, Store};
+use crate::protocol::record::{Entry, EntryTable};
+
+impl Store {
+    /// An entry of a table by its identity.
+    pub fn entry(&self, table: &EntryTable, id: &str) -> Result<Option<Entry>> {
+        let sql = "SELECT record FROM entry WHERE name = ?1 AND id = ?2";
+        let found: Option<String> = self
+            .db
+            .prepare_cached(sql)?
+            .query_row([table.name, id], |row| row.get(0))
+            .optional()?;
+        Ok(found.map(|text| serde_json::from_str(&text).unwrap_or_default()))
+    }
+
+    /// All entries of a table, in the order of their identities.
+    pub fn entries(&self, table: &EntryTable) -> Result<Vec<Entry>> {
+        let sql = "SELECT record FROM entry WHERE name = ?1 ORDER BY id";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let rows = statement.query_map([table.name], |row| row.get::<_, String>(0))?;
+        let mut entries = Vec::new();
+        for text in rows {
+            entries.push(serde_json::from_str(&text?).unwrap_or_default());
+        }
+        Ok(entries)
+    }
+
+    /// How many entries a table has.
+    pub fn count_entries(&self, table: &EntryTable) -> Result<u64> {
+        let sql = "SELECT count(*) FROM entry WHERE name = ?1";
+        Ok(self.db.prepare_cached(sql)?.query_row([table.name], |row| row.get(0))?)
+    }
+
+    /// Writes an entry; what `entry` does not carry stays as it is.
+    pub fn put_entry(&self, table: &EntryTable, entry: &Entry) -> Result<Seq> {
+        let seq = self.next_seq();
+        let id = table.id_of(entry);
+        let mut whole = self.entry(table, &id)?.unwrap_or_default();
+        whole.extend(entry.clone());
+        let record = serde_json::to_string(&whole).unwrap_or_default();
+        self.db
+            .prepare_cached("INSERT OR REPLACE INTO entry VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![table.name, id, record, seq])?;
+        Ok(seq)
+    }
+
+    /// Deletes an entry. Whether there was one.
+    pub fn delete_entry(&self, table: &EntryTable, id: &str) -> Result<bool> {
+        let sql = "DELETE FROM entry WHERE name = ?1 AND id = ?2";
+        Ok(self.db.prepare_cached(sql)?.execute([table.name, id])? > 0)
+    }
+}
