@@ -14,8 +14,9 @@ impl<U: Uplink> Client<U> {
         let Some(last) = rows.last().map(|row| row.seq) else {
             return Ok(self.end_query(&query, ReturnCode::DONE)?);
         };
-        let body = self.body(&rows);
         let table = query.asked.stream.table();
+        let body = self.body(&rows);
+        let body = self.sealed(table, &body).unwrap_or(body);
         let (name, stamp) = self.settings.dialect.stamp(table, self.store.acknowledged(table)?);
         let target = self
             .target("/iclock/cdata")

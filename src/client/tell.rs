@@ -42,7 +42,8 @@ impl<U: Uplink> Client<U> {
         };
         let body = text::encode(&body, self.settings.language).into_owned();
         let stamp = self.store.acknowledged(Table::Operlog)?;
-        let target = self.target("/iclock/cdata").with("table", "options").with("Stamp", stamp);
+        let (name, stamp) = self.settings.dialect.stamp(Table::Operlog, stamp);
+        let target = self.target("/iclock/cdata").with("table", "options").with(name, stamp);
         let mut response = self.post(&target, &body)?;
         let answer = response.read_up_to(ack::ANSWER_BYTES)?;
         match ack::read(response.status, &answer) {
