@@ -84,7 +84,14 @@ impl<U: Uplink> Client<U> {
             self.store.set_option(ZONE, &offset.to_string())?;
         }
         self.options = options;
-        self.heed_stamps()
+        self.heed_stamps()?;
+        // What the server asks for again does not wait for the next time of the day.
+        for table in Table::ALL {
+            if self.store.is_sending_again(table)? {
+                self.gate.open();
+            }
+        }
+        Ok(())
     }
 
     /// The protocol version of this session: the lower of both (App. 6).
@@ -172,7 +179,8 @@ impl<U: Uplink> Client<U> {
         let acknowledged = self.store.acknowledged(table)?;
         let again = |from| -> Result<(), StoreError> {
             log::info!("the server asks for {} again, from {from}", table.name());
-            table.streams().try_for_each(|stream| self.store.send_again(stream, from))
+            let streams = self.allowed(table);
+            streams.into_iter().try_for_each(|stream| self.store.send_again(stream, from))
         };
         if stamp == 0 {
             if check || known.nonzero {

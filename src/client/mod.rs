@@ -237,18 +237,22 @@ impl<U: Uplink> Client<U> {
             add(true, Upload(*table), Duration::ZERO);
         }
         add(self.store.has_refused_replies()?, RefusedReplies, Duration::ZERO);
-        if tables.is_empty() && gate_is_open && !self.options.realtime {
+        let is_held = |table: &Table| {
+            self.backoffs.get(&Upload(*table)).is_some_and(|backoff| backoff.until() > now)
+        };
+        // A table in trouble does not keep the gate open for the others.
+        if tables.iter().all(is_held) && gate_is_open && !self.options.realtime {
             self.gate.close(&*self.clock);
         }
         if !gate_is_open {
-            until = gate_at.max(now);
+            until = until.min(gate_at.max(now));
         }
         Ok(self.first_of(&ready, &mut until).unwrap_or(Due::Nothing(until)))
     }
 
     /// Drops what may be dropped when a limit is reached; when to look again.
     fn keep_house(&mut self, now: Duration) -> Result<Duration, StoreError> {
-        if now >= self.house_at {
+        if now >= self.house_at || self.store.is_full_and_silent() {
             self.house_at = now
                 + match self.store.make_room()? {
                     Room::Making => Duration::from_millis(100),

@@ -86,6 +86,7 @@ impl Pace {
 
     /// The way was broken: smaller steps for a while.
     pub(super) fn broken(&mut self) {
+        self.lonely = false;
         self.rows = (self.rows.min(FIRST_ROWS) / 2).max(1);
         self.bytes = FIRST_BYTES.min(self.most_bytes);
     }

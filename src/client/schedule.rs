@@ -13,13 +13,19 @@ use crate::protocol::options::ServerOptions;
 const A_DAY: i64 = 86_400;
 
 /// The gate for uploads.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gate {
     open: bool,
     /// When it opened or was looked at last, on the monotonic clock.
     since: Duration,
     /// The same on the wall clock in UTC, for the times of the day.
     since_utc: i64,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { open: true, since: Duration::ZERO, since_utc: 0 }
+    }
 }
 
 impl Gate {
@@ -48,10 +54,12 @@ impl Gate {
             0 => Duration::MAX,
             minutes => self.since + Duration::from_secs(u64::from(minutes) * 60),
         };
+        // A clock that was set back does not skip a day.
+        let since = self.since_utc.min(clock.utc());
         let time = options
             .trans_times
             .iter()
-            .filter_map(|minute| next_time(i64::from(*minute) * 60, self.since_utc, clock))
+            .filter_map(|minute| next_time(i64::from(*minute) * 60, since, clock))
             .min()
             .map_or(Duration::MAX, |utc| {
                 let wait = (utc - clock.utc()).max(0) as u64;

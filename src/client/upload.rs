@@ -8,7 +8,7 @@ use super::{Client, Settings, Trouble};
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::record::{ErrorCode, ErrorLog, Record};
 use crate::protocol::stream::{Stream, Table};
-use crate::store::{Batch, Content, Pass, PendingRow, StoreError};
+use crate::store::{Batch, Content, Pass, PendingRow, Seq, StoreError};
 use crate::uplink::Uplink;
 
 /// So many rows after a refused one are offered by themselves, to see whether it is the row's
@@ -45,6 +45,13 @@ struct Body {
     used: usize,
 }
 
+/// A row that was refused by itself.
+struct Refused {
+    stream: Stream,
+    seq: Seq,
+    words: String,
+}
+
 /// The server's word about a body.
 enum Word {
     /// Taken; whether it confirmed the count of rows.
@@ -69,7 +76,7 @@ impl<U: Uplink> Client<U> {
     }
 
     /// The streams of a table that the server wants, and that the version of this session has.
-    fn allowed(&self, table: Table) -> Vec<Stream> {
+    pub(super) fn allowed(&self, table: Table) -> Vec<Stream> {
         let flag = self.options.trans_flag;
         let version = self.version();
         let wanted = |stream: &Stream| {
@@ -81,7 +88,7 @@ impl<U: Uplink> Client<U> {
     }
 
     pub(super) fn upload(&mut self, table: Table) -> Result<(), Trouble> {
-        let limit = self.options.max_post_size.map_or(usize::MAX, |bytes| bytes as usize);
+        let limit = self.largest_post();
         let streams = self.allowed(table);
         let pace = *self.uploads.pace(table);
         let most = pace.rows(table);
@@ -109,7 +116,10 @@ impl<U: Uplink> Client<U> {
                 self.uploads.pace(table).refused(body.used, body.bytes.len(), too_large);
                 Ok(())
             }
-            Ok(Word::Refused { words, .. }) => self.isolate(table, &streams, batch.pass, words),
+            Ok(Word::Refused { words, .. }) => {
+                let refused = Refused { stream: sent[0].stream, seq: sent[0].seq, words };
+                self.isolate(table, &streams, batch.pass, refused)
+            }
             Err(trouble) => {
                 self.uploads.pace(table).broken();
                 Err(trouble)
@@ -117,31 +127,61 @@ impl<U: Uplink> Client<U> {
         }
     }
 
-    /// A row was refused by itself. If the server takes one of the next rows, it is the row's
-    /// fault, and the row is set aside; otherwise it is the server's, and the row waits.
+    /// A row was refused by itself. If the server takes one of the next rows and then refuses
+    /// this one again, it is the row's fault, and the row is set aside; otherwise it is the
+    /// server's, and the row waits.
     fn isolate(
         &mut self,
         table: Table,
         streams: &[Stream],
         pass: Pass,
-        words: String,
+        refused: Refused,
     ) -> Result<(), Trouble> {
-        let next = self.store.next_batch(streams, 1 + PROBES)?;
-        let Some(Batch { rows, .. }) = next.filter(|next| next.pass == pass) else { return Ok(()) };
-        if pass == Pass::Retry {
-            self.quarantine(pass, &rows[..1], &words)?;
+        let Some(Batch { rows, pass: now, .. }) = self.store.next_batch(streams, 1 + PROBES)?
+        else {
+            return Ok(());
+        };
+        // Drivers were served meanwhile: the row may have changed, and is another one then.
+        if now != pass || (rows[0].stream, rows[0].seq) != (refused.stream, refused.seq) {
             return Ok(());
         }
+        if pass == Pass::Retry {
+            return Ok(self.quarantine(pass, &rows[..1], &refused.words)?);
+        }
         for nth in 1..rows.len() {
-            let body = self.write(&rows[nth..=nth], usize::MAX);
-            if let Word::Taken { .. } = self.deliver(table, pass, &rows[nth..=nth], &body)? {
-                self.quarantine(pass, &rows[..nth], &words)?;
-                self.uploads.pace(table).taken(nth + 1, false);
-                return Ok(self.store.acknowledge(table, pass, &rows[nth..=nth])?);
+            if !self.offer(table, pass, &rows[nth])? {
+                continue;
             }
+            let mut aside = Vec::new();
+            for (before, row) in rows[..nth].iter().enumerate() {
+                if !self.offer(table, pass, row)? {
+                    aside.push(before);
+                }
+            }
+            for before in aside {
+                self.quarantine(pass, &rows[before..=before], &refused.words)?;
+            }
+            self.uploads.pace(table).taken(nth + 1, false);
+            return Ok(self.store.acknowledge(table, pass, &rows[nth..=nth])?);
         }
         self.uploads.pace(table).refused_one(rows.len() == 1);
-        Err(Trouble::Refused(words))
+        Err(Trouble::Refused(refused.words))
+    }
+
+    /// Offers a row by itself. Whether the server took it; one that cannot be sent is no
+    /// proof of anything.
+    fn offer(&mut self, table: Table, pass: Pass, row: &PendingRow) -> Result<bool, Trouble> {
+        let row = std::slice::from_ref(row);
+        let body = self.write(row, usize::MAX);
+        if body.rows == 0 || body.bytes.len() > self.largest_post() {
+            return Ok(false);
+        }
+        Ok(matches!(self.deliver(table, pass, row, &body)?, Word::Taken { .. }))
+    }
+
+    /// Most bytes in the body of a POST, as the server has it.
+    fn largest_post(&self) -> usize {
+        self.options.max_post_size.map_or(usize::MAX, |bytes| bytes as usize)
     }
 
     /// Sets rows aside with the server's words, and tells of it in the error log.
@@ -154,6 +194,7 @@ impl<U: Uplink> Client<U> {
                 log::warn!("row {} of the {stream} is set aside: {words}", row.seq);
                 // An error about an error that was refused would be refused as well.
                 if row.stream != Stream::Errors
+                    && pass != Pass::Retry
                     && let Some(error) = refused_row(row, words)
                 {
                     self.store.add_error(&error)?;
@@ -174,8 +215,8 @@ impl<U: Uplink> Client<U> {
         let last = rows.last().map_or(0, |row| row.seq);
         // New rows never set a table's stamp back: a kind that was held up may come late.
         let stamp = match pass {
-            Pass::New => last.max(self.store.acknowledged(table)?),
-            Pass::Again | Pass::Retry => last,
+            Pass::New | Pass::Retry => last.max(self.store.acknowledged(table)?),
+            Pass::Again => last,
         };
         let (name, value) = self.settings.dialect.stamp(table, stamp);
         let target = self.target("/iclock/cdata").with("table", table.name()).with(name, value);

@@ -131,8 +131,9 @@ impl Methods {
     }
 
     pub(super) fn recorded(&self, seq: Result<i64, StoreError>) -> Result<Value, Fault> {
-        let seq = seq?;
+        // Also when it failed: the loop raises the alarm of a full store.
         reactor::note();
+        let seq = seq?;
         Ok(json!({"seq": seq}))
     }
 
@@ -166,9 +167,8 @@ impl Methods {
     /// A page of the punches, for `punchd export`.
     fn export(&self, params: &Params) -> Result<Value, Fault> {
         let after = params.number("after", i64::MAX as u64)?.unwrap_or(0) as i64;
-        let rows = self.store.punches_after(after, ROWS_A_PAGE)?;
-        let next = rows.last().map(|(seq, _)| *seq);
-        let page: Vec<String> = rows.iter().map(|(_, punch)| csv::row(punch)).collect();
+        let (rows, next) = self.store.punches_after(after, ROWS_A_PAGE)?;
+        let page: Vec<String> = rows.iter().map(csv::row).collect();
         Ok(json!({"next": next, "rows": page}))
     }
 

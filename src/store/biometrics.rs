@@ -40,6 +40,9 @@ fn kind(kind: TemplateKind) -> u8 {
 impl Store {
     /// Writes a template in its place; one that is there already is replaced.
     pub fn put_template(&self, template: &Template, origin: Origin) -> Result<Seq> {
+        if origin == Origin::Terminal {
+            self.not_full()?;
+        }
         let seq = self.next_seq();
         let local = if origin == Origin::Terminal { seq } else { 0 };
         let (slot, made) = (template.slot, template.algorithm);
@@ -88,6 +91,9 @@ impl Store {
         data: &[u8],
         origin: Origin,
     ) -> Result<Seq> {
+        if origin == Origin::Terminal {
+            self.not_full()?;
+        }
         let seq = self.next_seq();
         let local = if origin == Origin::Terminal { seq } else { 0 };
         self.db

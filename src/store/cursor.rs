@@ -42,6 +42,13 @@ pub struct PendingRow {
     pub content: Option<Content>,
 }
 
+impl PendingRow {
+    /// About how many bytes it takes.
+    fn size(&self) -> usize {
+        self.content.as_ref().map_or(0, Content::size)
+    }
+}
+
 /// What a row says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -59,6 +66,15 @@ impl Content {
             Self::Record(Record::Template(template)) => template.data.as_bytes().len(),
             Self::Record(Record::UserPic(picture)) => picture.photo.as_bytes().len(),
             Self::Record(Record::BioPhoto(picture)) => picture.photo.as_bytes().len(),
+            Self::Record(Record::IdCard(card)) => {
+                let fingerprints = card.fingerprints.iter().map(|data| data.as_bytes().len());
+                card.photo.as_bytes().len() + fingerprints.sum::<usize>() + 500
+            }
+            Self::Record(Record::ErrorLog(error)) => {
+                error.additional().map_or(0, |object| 100 * object.len())
+                    + error.message().len()
+                    + 100
+            }
             Self::Record(_) => 100,
         }
     }
@@ -117,6 +133,7 @@ impl Store {
     /// Whether the first row of a range is there, and not held.
     fn can_go(&self, stream: Stream, pass: Pass, after: Seq, until: Seq) -> Result<bool> {
         let source = Source::of(stream);
+        let start = self.start(stream, pass, after);
         let held = if source.held { "held IS NULL" } else { "TRUE" };
         let sql = format!(
             "SELECT {held} FROM {} WHERE {} ORDER BY {} LIMIT 1",
@@ -125,15 +142,28 @@ impl Store {
             source.column(pass)
         );
         let first =
-            self.db.prepare_cached(&sql)?.query_row([after, until], |row| row.get(0)).optional()?;
+            self.db.prepare_cached(&sql)?.query_row([start, until], |row| row.get(0)).optional()?;
+        if first.is_none() && pass == Pass::New {
+            self.looked.borrow_mut().insert(stream.name(), (after, self.last_seq.get()));
+        }
         Ok(first.unwrap_or(false))
+    }
+
+    /// Where to begin to look for rows after `after`. A stream that shares an SQL table with
+    /// another would look through all of the other's rows each time; what was looked through
+    /// once and held nothing is passed over.
+    fn start(&self, stream: Stream, pass: Pass, after: Seq) -> Seq {
+        match self.looked.borrow().get(stream.name()) {
+            Some((from, to)) if pass == Pass::New && *from == after => *to,
+            _ => after,
+        }
     }
 
     /// The next rows of these streams, which share a table; new ones first. `None` when
     /// nothing waits. Rows that are held for want of a clock hold up what comes after them.
     pub fn next_batch(&self, streams: &[Stream], most: usize) -> Result<Option<Batch>> {
         for pass in [Pass::New, Pass::Again] {
-            let mut rows = Vec::new();
+            let (mut rows, mut until_row) = (Vec::new(), Seq::MAX);
             for stream in streams {
                 let cursor = self.cursor(*stream)?;
                 let range = match pass {
@@ -145,10 +175,18 @@ impl Store {
                 if found.is_empty() && pass == Pass::Again {
                     self.set_cursor(*stream, Cursor { again: None, ..cursor })?;
                 }
+                // Where a stream was cut off for its size, the others end too: a table goes up
+                // in the order of its numbers.
+                if found.len() < most
+                    && found.iter().map(PendingRow::size).sum::<usize>() > MOST_BYTES
+                {
+                    until_row = until_row.min(found.last().map_or(Seq::MAX, |row| row.seq));
+                }
                 rows.extend(found);
             }
             if !rows.is_empty() {
-                rows.sort_by_key(|row: &PendingRow| row.seq);
+                rows.retain(|row: &PendingRow| row.seq <= until_row);
+                rows.sort_by_key(|row| row.seq);
                 rows.truncate(most);
                 return Ok(Some(Batch { pass, rows }));
             }
@@ -174,7 +212,8 @@ impl Store {
             source.range(pass)
         );
         let mut statement = self.db.prepare_cached(&sql)?;
-        let mut found = statement.query(params![after, until, most as i64])?;
+        let start = self.start(stream, pass, after);
+        let mut found = statement.query(params![start, until, most as i64])?;
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(row) = found.next()? {
             let held: Option<String> = row.get(1)?;
@@ -182,9 +221,11 @@ impl Store {
                 break;
             }
             let content = (source.read)(row)?;
-            bytes += content.as_ref().map_or(0, Content::size);
-            rows.push(PendingRow { seq: row.get(0)?, stream, content });
-            if bytes > MOST_BYTES {
+            let row = PendingRow { seq: row.get(0)?, stream, content };
+            bytes += row.size();
+            rows.push(row);
+            // Never less than two: a row that is refused is judged by the one after it.
+            if bytes > MOST_BYTES && rows.len() > 1 {
                 break;
             }
         }
@@ -204,6 +245,9 @@ impl Store {
                 if let Some(last) = last {
                     self.move_cursor(stream, pass, last)?;
                 }
+            }
+            if pass == Pass::Again {
+                rows.iter().try_for_each(|row| self.release_quarantined(row.stream, row.seq))?;
             }
             match (pass, rows.last()) {
                 (Pass::Again, Some(row)) => {
@@ -241,9 +285,6 @@ impl Store {
     /// Everything after `from` that was sent goes up again, in the background.
     pub fn send_again(&self, stream: Stream, from: Seq) -> Result<()> {
         let cursor = self.cursor(stream)?;
-        if cursor.sent <= from {
-            return Ok(());
-        }
         // What the server changed counts too, and its number may be above `sent`.
         let until =
             if Source::of(stream).again == "changed" { self.last_seq.get() } else { cursor.sent };

@@ -29,6 +29,9 @@ impl Store {
     /// Writes an identity card; one of the same number is replaced. It is kept in the form in
     /// which it travels.
     pub fn put_card(&self, card: &IdCard, origin: Origin) -> Result<Seq> {
+        if origin == Origin::Terminal {
+            self.not_full()?;
+        }
         let seq = self.next_seq();
         let local = if origin == Origin::Terminal { seq } else { 0 };
         let mut record = Vec::new();

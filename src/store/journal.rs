@@ -108,6 +108,7 @@ impl Store {
 
     /// Writes an operation into the journal.
     pub fn add_operation(&self, operation: &NewOperation) -> Result<Seq> {
+        self.not_full()?;
         let seq = self.next_seq();
         let (time, held) = operation.moment.columns();
         let [v1, v2, v3] = operation.values.each_ref().map(Operand::as_str);
@@ -153,16 +154,19 @@ impl Store {
                         "UPDATE {table} SET time = ?1 - (?2 - time), held = NULL WHERE held = ?3"
                     ))?
                     .execute(params![now.seconds(), monotonic, boot])?;
+                let before: Option<i64> = self
+                    .db
+                    .prepare_cached(&format!(
+                        "SELECT max(time) FROM {table} WHERE held IS NULL AND time <= ?1 AND seq <
+                            (SELECT min(seq) FROM {table} WHERE held IS NOT NULL)"
+                    ))?
+                    .query_row([now.seconds()], |row| row.get(0))?;
                 estimated += self
                     .db
                     .prepare_cached(&format!(
-                        "UPDATE {table} SET held = NULL, time = min(?2, time + coalesce(
-                            (SELECT max(before.time) FROM {table} AS before
-                             WHERE before.seq < {table}.seq AND before.held IS NULL
-                             AND before.time <= ?2), ?1))
-                         WHERE held IS NOT NULL"
+                        "UPDATE {table} SET held = NULL, time = min(?2, time + ?1) WHERE held IS NOT NULL"
                     ))?
-                    .execute([floor, now.seconds()])?;
+                    .execute([before.unwrap_or(floor), now.seconds()])?;
             }
             Ok((exact, estimated))
         })
@@ -180,24 +184,25 @@ impl Store {
             .query_row([], |row| row.get(0))?)
     }
 
-    /// Punches after a number, with their numbers; those that are held are left out.
-    pub fn punches_after(&self, after: Seq, most: usize) -> Result<Vec<(Seq, Punch)>> {
+    /// A page of the attendance after a number, and the number with which the next begins.
+    /// Rows that are held and verifications of cards, which are no attendance, are left out.
+    pub fn punches_after(&self, after: Seq, most: usize) -> Result<(Vec<Punch>, Option<Seq>)> {
         let sql = format!(
-            "SELECT seq, held, {PUNCH} FROM punch WHERE seq > ?1 AND held IS NULL ORDER BY seq LIMIT ?2"
+            "SELECT seq, held, {PUNCH} FROM punch
+             WHERE seq > ?1 AND held IS NULL AND coalesce(verification, 0) = 0 ORDER BY seq LIMIT ?2"
         );
         let mut statement = self.db.prepare_cached(&sql)?;
         let mut rows = statement.query(params![after, most as i64])?;
-        let mut found = Vec::new();
+        let (mut found, mut last) = (Vec::new(), None);
         while let Some(row) = rows.next()? {
+            last = Some(row.get(0)?);
             match punch(row)? {
-                Some(Content::Record(Record::Punch(read))) => found.push((row.get(0)?, read)),
-                Some(Content::Record(Record::IdPunch(read))) => {
-                    found.push((row.get(0)?, read.punch().clone()));
-                }
+                Some(Content::Record(Record::Punch(read))) => found.push(read),
+                Some(Content::Record(Record::IdPunch(read))) => found.push(read.punch().clone()),
                 _ => {}
             }
         }
-        Ok(found)
+        Ok((found, last))
     }
 
     /// How many punches are kept.
@@ -211,12 +216,22 @@ pub(super) const PUNCH: &str = "pin, time, status, verify, workcode, id_num, ver
 /// The columns that [`operation`] reads, after the number and `held`.
 pub(super) const OPERATION: &str = "code, operator, time, who, v1, v2, v3";
 
+/// Errors that are kept.
+const MOST_ERRORS: i64 = 5000;
+
 /// The columns that [`error`] reads, after the number and `held`.
 pub(super) const ERROR: &str = "code, message, command, additional";
 
 impl Store {
-    /// Writes an error into the error log.
+    /// Writes an error into the error log, which keeps the last [`MOST_ERRORS`]: servers
+    /// before 2.4.1 never take any.
     pub fn add_error(&self, error: &ErrorLog) -> Result<Seq> {
+        self.db
+            .prepare_cached(
+                "DELETE FROM error WHERE seq IN (SELECT seq FROM error ORDER BY seq
+                 LIMIT max(0, (SELECT count(*) FROM error) - ?1))",
+            )?
+            .execute([MOST_ERRORS])?;
         let seq = self.next_seq();
         let additional = error.additional().map(|object| Value::Object(object.clone()).to_string());
         self.db.prepare_cached("INSERT INTO error VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(

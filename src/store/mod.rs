@@ -31,6 +31,7 @@ pub use query::{Asked, Query};
 pub use retention::{Limits, Room};
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
@@ -53,8 +54,12 @@ pub struct Store {
     last_seq: Cell<Seq>,
     counts: Counts,
     limits: Limits,
+    /// Streams in which nothing was found between two numbers.
+    looked: RefCell<BTreeMap<&'static str, (Seq, Seq)>>,
     /// Why no new punch can be taken, while none can.
     full: RefCell<Option<String>>,
+    /// Whether that was told.
+    alarmed: Cell<bool>,
 }
 
 /// Counts that would cost a scan each time; `None` until they are asked for.
@@ -89,7 +94,9 @@ impl Store {
             last_seq: Cell::new(0),
             counts: Counts::default(),
             limits,
+            looked: RefCell::default(),
             full: RefCell::default(),
+            alarmed: Cell::new(false),
         };
         store.last_seq.set(store.highest_seq()?);
         Ok(store)

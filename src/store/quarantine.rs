@@ -87,8 +87,11 @@ impl Store {
             while let Some(seq) =
                 next.query_row([stream.name()], |row| row.get::<_, Seq>(0)).optional()?
             {
-                if let Some(row) = self.rows(*stream, Pass::New, seq - 1, seq, 1)?.pop() {
-                    return Ok(Some(row));
+                // What the server changed last stands under its other number.
+                for pass in [Pass::Again, Pass::New] {
+                    if let Some(row) = self.rows(*stream, pass, seq - 1, seq, 1)?.pop() {
+                        return Ok(Some(row));
+                    }
                 }
                 // Changed or deleted since: what stands in its place went by itself.
                 self.release_quarantined(*stream, seq)?;

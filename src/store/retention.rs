@@ -6,6 +6,7 @@ use rustix::fs::statvfs;
 
 use super::source::Source;
 use super::{Result, Store, StoreError};
+use crate::protocol::record::{ErrorCode, ErrorLog, Invalid};
 use crate::protocol::stream::Stream;
 
 /// What the store may take.
@@ -39,7 +40,7 @@ pub enum Room {
 /// Rows that are dropped in one bite.
 const BITE: usize = 200;
 /// Pages that are given back to the file system in one bite.
-const PAGES: usize = 64;
+const PAGES: usize = 256;
 
 /// What is dropped when bytes are short, in this order, and the table it is in.
 const ALL: [(Stream, &str); 6] = [
@@ -59,20 +60,27 @@ impl Store {
     pub fn make_room(&self) -> Result<Room> {
         let Some(shortage) = self.shortage()? else {
             self.full.take();
+            self.alarmed.set(false);
             return Ok(Room::Enough);
         };
-        let dropped = self.atomically(|| self.drop_uploaded())?;
+        // Pages that are free already are given back before anything more is dropped.
         let given_back = self.give_back()?;
+        let dropped = if given_back { 0 } else { self.atomically(|| self.drop_uploaded())? };
         if dropped > 0 || given_back {
             self.full.take();
             return Ok(Room::Making);
         }
-        if self.full.replace(Some(shortage.clone())).is_none() {
-            log::error!(
-                "new punches are refused from now on: {shortage}, and nothing of it was uploaded"
-            );
+        self.full.replace(Some(shortage.clone()));
+        if !self.alarmed.replace(true) {
+            log::error!("new punches are refused: {shortage}, and nothing of it was uploaded");
+            self.add_error(&alarm(&shortage)?)?;
         }
         Ok(Room::None(shortage))
+    }
+
+    /// Whether punches are refused, and nobody was told yet.
+    pub fn is_full_and_silent(&self) -> bool {
+        self.full.borrow().is_some() && !self.alarmed.get()
     }
 
     /// Why no new punch can be taken, if none can.
@@ -96,6 +104,14 @@ impl Store {
         };
         self.full.replace(Some(shortage.clone()));
         Err(StoreError::NoRoom(shortage))
+    }
+
+    /// Refuses what comes from drivers besides punches while the store is full.
+    pub(super) fn not_full(&self) -> Result<()> {
+        match self.is_full() {
+            Some(shortage) => Err(StoreError::NoRoom(shortage)),
+            None => Ok(()),
+        }
     }
 
     /// Which limit is reached, in words.
@@ -170,8 +186,20 @@ impl Store {
     fn give_back(&self) -> Result<bool> {
         let free: u64 = self.db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
         if free > 0 {
-            self.db.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+            // Each step of the statement frees one page.
+            let mut vacuum = self.db.prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+            let mut pages = vacuum.query([])?;
+            while pages.next()?.is_some() {}
         }
         Ok(free > 0)
     }
+}
+
+/// What the error log says of a full store: an error of the PUSH module, as App. 9 builds its
+/// codes.
+fn alarm(shortage: &str) -> Result<ErrorLog> {
+    let impossible = |invalid: Invalid| StoreError::NoRoom(invalid.to_string());
+    let code = ErrorCode::new("D01E1002").map_err(impossible)?;
+    let message = format!("new punches are refused: {shortage}");
+    ErrorLog::new(code, &message, None, serde_json::Value::Null).map_err(impossible)
 }

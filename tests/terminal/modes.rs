@@ -12,7 +12,9 @@ fn interval_and_timed_modes_hold_back_and_log_and_check_override() {
     server.set_option("TransInterval", "0");
     server.remove_option("TransTimes");
     let terminal = Terminal::start(&server, "");
-    terminal.wait_until_online();
+    // What waited while the terminal was off goes at first contact; then the gate closes.
+    assert!(server.wait_until(PATIENCE, |received| received.oplog().len() == 1));
+    std::thread::sleep(Duration::from_millis(300));
     terminal.driver().punch("1001", &second(1));
     std::thread::sleep(Duration::from_millis(2500));
     assert!(server.attlog().is_empty());
@@ -58,4 +60,22 @@ fn a_time_of_the_day_lets_data_go() {
     assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
     let waited = started.elapsed();
     assert!((Duration::from_secs(2)..Duration::from_secs(8)).contains(&waited), "after {waited:?}");
+}
+
+#[test]
+fn what_check_asks_for_again_goes_whatever_the_mode() {
+    let server = server();
+    server.set_option("Realtime", "0");
+    server.set_option("TransInterval", "0");
+    server.remove_option("TransTimes");
+    let terminal = Terminal::start(&server, "");
+    terminal.wait_until_online();
+    terminal.driver().punch("1001", &second(1));
+    server.queue("LOG");
+    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);
+    server.set_option("ATTLOGStamp", "0");
+    server.queue("CHECK");
+    let again = |received: &iclock_emulator::Received| received.attlog()[0].times == 2;
+    assert!(server.wait_until(PATIENCE, again), "{}", terminal.log());
 }

@@ -135,3 +135,44 @@ fn a_photo_larger_than_the_server_takes_is_set_aside() {
     );
     assert_eq!(server.received(|received| received.count("upload:ATTPHOTO")), 0);
 }
+
+/// A picture of so many bytes that is taken at the nth second.
+fn photo(pin: &str, nth: u32, bytes: usize) -> serde_json::Value {
+    use base64::Engine as _;
+    let picture = [&b"\xFF\xD8\xFF"[..], &vec![0; bytes], &b"\xFF\xD9"[..]].concat();
+    let data = base64::engine::general_purpose::STANDARD.encode(picture);
+    serde_json::json!({"pin": pin, "time": second(nth), "data": data})
+}
+
+#[test]
+fn a_large_photo_that_is_refused_does_not_hold_up_the_others() {
+    let server = server();
+    let refuse = Act::status(413, "too large");
+    server.fault(Fault::new(On::table("ATTPHOTO"), refuse).containing("-bad.jpg").always());
+    let terminal = Terminal::start(&server, "");
+    terminal.wait_until_online();
+    let mut driver = terminal.driver();
+    for (nth, pin) in ["bad", "1", "2", "3"].into_iter().enumerate() {
+        driver.call("photo", photo(pin, nth as u32, 100 << 10)).unwrap();
+    }
+    assert!(server.wait_until(PATIENCE, |received| received.att_photos().len() == 3));
+    let status =
+        terminal.wait_for("set aside", |status| status["streams"]["photos"]["pending"] == 0);
+    assert_eq!(status["streams"]["photos"]["quarantined"], 1, "{status:#}");
+}
+
+#[test]
+fn a_refusal_that_passes_sets_nothing_aside() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    terminal.wait_until_online();
+    server.fault(Fault::new(On::table("ATTPHOTO"), Act::status(503, "busy")));
+    let mut driver = terminal.driver();
+    for nth in 0..3 {
+        driver.call("photo", photo("1", nth, 1000)).unwrap();
+    }
+    assert!(server.wait_until(PATIENCE, |received| received.att_photos().len() == 3));
+    let status =
+        terminal.wait_for("all sent", |status| status["streams"]["photos"]["pending"] == 0);
+    assert_eq!(status["quarantine"], serde_json::json!([]), "{status:#}");
+}

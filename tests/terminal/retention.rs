@@ -45,13 +45,17 @@ fn what_was_not_uploaded_is_never_dropped_and_new_punches_are_refused_loudly() {
         (&status["punches"], &status["streams"]["punches"]["pending"]),
         (&json!(300), &json!(300))
     );
-    // Once the server has some, there is room again.
+    // The alarm goes with the rest; once the server has some, there is room again.
+    terminal.wait_for("alarmed", |status| status["streams"]["errors"]["pending"] == 1);
     server.resume().unwrap();
     assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 300));
     terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);
     driver.punch("1001", &second(300));
     assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 301));
     terminal.wait_for("room", |status| status["full"].is_null());
+    assert!(server.wait_until(PATIENCE, |received| received.errors().len() == 1));
+    let error = server.received(|received| received.errors()[0].raw.clone());
+    assert!(error.starts_with(b"ERRORLOG ErrCode=D01E1002\tErrMsg=new punches are refused: 300"));
 }
 
 #[test]
