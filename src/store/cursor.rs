@@ -7,7 +7,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::source::Source;
-use super::{Result, Seq, Store};
+use super::{Result, Seq, Stamp, Store};
 use crate::protocol::record::{AttPhoto, Record};
 use crate::protocol::stream::{Stream, Table};
 
@@ -94,23 +94,10 @@ pub struct Pending {
     pub sent: Seq,
 }
 
-/// What is known of a server's stamps for one table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stamp {
-    /// The server has sent another stamp than 0 since the last upload from the start.
-    pub nonzero: bool,
-    /// A stamp that came back exactly as it was sent, or 0.
-    pub proof: Seq,
-    /// Two different ones did: this server keeps stamps.
-    pub proven: bool,
-    /// The last stamp that went up, if it was that of a row sent again; else 0.
-    pub again: Seq,
-}
-
 #[derive(Clone, Copy, Default)]
-struct Cursor {
-    sent: Seq,
-    again: Option<(Seq, Seq)>,
+pub(super) struct Cursor {
+    pub(super) sent: Seq,
+    pub(super) again: Option<(Seq, Seq)>,
 }
 
 impl Store {
@@ -273,15 +260,6 @@ impl Store {
         self.set_cursor(stream, moved)
     }
 
-    /// New rows went up: the last stamp is that of the cursor once more. Writes nothing if
-    /// it was already.
-    fn forget_again(&self, table: Table) -> Result<()> {
-        self.db
-            .prepare_cached("UPDATE stamp SET again = 0 WHERE name = ?1 AND again <> 0")?
-            .execute([table.name()])?;
-        Ok(())
-    }
-
     /// Everything after `from` that was sent goes up again, in the background.
     pub fn send_again(&self, stream: Stream, from: Seq) -> Result<()> {
         let cursor = self.cursor(stream)?;
@@ -289,30 +267,6 @@ impl Store {
         let until =
             if Source::of(stream).again == "changed" { self.last_seq.get() } else { cursor.sent };
         self.set_cursor(stream, Cursor { again: Some((from, until)), ..cursor })
-    }
-
-    /// The number of the last row that the server acknowledged for a table: what its stamp
-    /// should be.
-    pub fn acknowledged(&self, table: Table) -> Result<Seq> {
-        let again = self.stamp(table)?.again;
-        if again != 0 {
-            return Ok(again);
-        }
-        let mut highest = 0;
-        for stream in table.streams() {
-            highest = highest.max(self.cursor(stream)?.sent);
-        }
-        Ok(highest)
-    }
-
-    /// Whether an upload from the start, or part of one, is under way for a table.
-    pub fn is_sending_again(&self, table: Table) -> Result<bool> {
-        for stream in table.streams() {
-            if self.cursor(stream)?.again.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// The number up to which the server has a stream, and does not want it again.
@@ -336,7 +290,7 @@ impl Store {
         Ok(Pending { new: count(Pass::New, cursor.sent, Seq::MAX)?, again, sent: cursor.sent })
     }
 
-    fn cursor(&self, stream: Stream) -> Result<Cursor> {
+    pub(super) fn cursor(&self, stream: Stream) -> Result<Cursor> {
         let found = self
             .db
             .prepare_cached("SELECT sent, again, again_end FROM cursor WHERE stream = ?1")?
@@ -354,40 +308,6 @@ impl Store {
         self.db
             .prepare_cached("INSERT OR REPLACE INTO cursor VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![stream.name(), cursor.sent, again, until])?;
-        Ok(())
-    }
-
-    /// What is known of the server's stamps for a table.
-    pub fn stamp(&self, table: Table) -> Result<Stamp> {
-        let found = self
-            .db
-            .prepare_cached("SELECT nonzero, proof, proven, again FROM stamp WHERE name = ?1")?
-            .query_row([table.name()], |row| {
-                Ok(Stamp {
-                    nonzero: row.get(0)?,
-                    proof: row.get(1)?,
-                    proven: row.get(2)?,
-                    again: row.get(3)?,
-                })
-            })
-            .optional()?;
-        Ok(found.unwrap_or_default())
-    }
-
-    /// Remembers what is known of the server's stamps for a table.
-    pub fn set_stamp(&self, table: Table, stamp: Stamp) -> Result<()> {
-        if self.stamp(table)? == stamp {
-            return Ok(());
-        }
-        self.db
-            .prepare_cached("INSERT OR REPLACE INTO stamp VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![
-                table.name(),
-                stamp.nonzero,
-                stamp.proof,
-                stamp.proven,
-                stamp.again
-            ])?;
         Ok(())
     }
 }

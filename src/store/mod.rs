@@ -18,10 +18,11 @@ mod query;
 mod retention;
 mod schema;
 mod source;
+mod stamp;
 
 pub use biometrics::TemplateKey;
 pub use commands::{Begun, Due};
-pub use cursor::{Batch, Content, Pass, Pending, PendingRow, Stamp};
+pub use cursor::{Batch, Content, Pass, Pending, PendingRow};
 pub use documents::NewPhoto;
 pub use error::{Result, StoreError};
 pub use journal::{Moment, NewOperation, NewPunch, WithCard};
@@ -29,6 +30,7 @@ pub use people::Origin;
 pub use quarantine::Quarantined;
 pub use query::{Asked, Query};
 pub use retention::{Limits, Room};
+pub use stamp::Stamp;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

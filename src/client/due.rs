@@ -1,0 +1,108 @@
+//! What is due: the order of the loop, and who is held back.
+
+use std::time::Duration;
+
+use super::backoff::Backoff;
+use super::{Activity, Client};
+use crate::protocol::stream::Table;
+use crate::store::{Room, StoreError};
+use crate::uplink::Uplink;
+
+/// How often the limits of the store are looked at, if anything else wakes.
+const HOUSEKEEPING: Duration = Duration::from_secs(20);
+
+/// What is due.
+pub(super) enum Due {
+    Exchange(Activity),
+    Nothing(Duration),
+}
+
+impl<U: Uplink> Client<U> {
+    /// The first activity of the order that has something to do and may do it; otherwise how
+    /// long all of them rest.
+    pub(super) fn due(&mut self) -> Result<Due, StoreError> {
+        use Activity::{Handshake, Options, Poll, Query, RefusedReplies, Replies, Upload};
+        let now = self.clock.monotonic();
+        let mut until = self.keep_house(now)?;
+        if !self.online {
+            return Ok(self
+                .first_of(&[(Handshake, Duration::ZERO)], &mut until)
+                .unwrap_or(Due::Nothing(until)));
+        }
+        let gate_at = self.gate.opens_at(&self.options, &*self.clock);
+        let gate_is_open = self.gate.is_open(&self.options, &*self.clock);
+        let mut ready = Vec::with_capacity(10);
+        let mut add = |has_work: bool, activity, at| {
+            if has_work {
+                ready.push((activity, at));
+            }
+        };
+        add(self.store.has_replies()?, Replies, Duration::ZERO);
+        let tables = if gate_is_open { self.tables_with_rows()? } else { Vec::new() };
+        let is_punches = |table: &&Table| **table == Table::Attlog;
+        add(tables.iter().any(|table| is_punches(&table)), Upload(Table::Attlog), Duration::ZERO);
+        if let Some(at) = self.handshake_at {
+            add(true, Handshake, at);
+        }
+        add(self.options_to_push()?.is_some(), Options, Duration::ZERO);
+        add(self.store.query()?.is_some(), Query, Duration::ZERO);
+        add(true, Poll, self.poll_at);
+        for table in tables.iter().filter(|table| !is_punches(table)) {
+            add(true, Upload(*table), Duration::ZERO);
+        }
+        add(self.store.has_refused_replies()?, RefusedReplies, Duration::ZERO);
+        let is_held = |table: &Table| {
+            self.backoffs.get(&Upload(*table)).is_some_and(|backoff| backoff.until() > now)
+        };
+        // A table in trouble does not keep the gate open for the others.
+        if tables.iter().all(is_held) && gate_is_open && !self.options.realtime {
+            self.gate.close(&*self.clock);
+        }
+        if !gate_is_open {
+            until = until.min(gate_at.max(now));
+        }
+        Ok(self.first_of(&ready, &mut until).unwrap_or(Due::Nothing(until)))
+    }
+
+    /// Drops what may be dropped when a limit is reached; when to look again.
+    fn keep_house(&mut self, now: Duration) -> Result<Duration, StoreError> {
+        if now >= self.house_at || self.store.is_full_and_silent() {
+            self.house_at = now
+                + match self.store.make_room()? {
+                    Room::Making => Duration::from_millis(100),
+                    Room::Enough | Room::None(_) => HOUSEKEEPING,
+                };
+        }
+        // Not a reason to wake: what wakes for something else looks then.
+        Ok(if self.house_at < now + HOUSEKEEPING / 2 { self.house_at } else { Duration::MAX })
+    }
+
+    /// The first that is not held back; `until` becomes the moment at which one is next.
+    fn first_of(&self, ready: &[(Activity, Duration)], until: &mut Duration) -> Option<Due> {
+        let now = self.clock.monotonic();
+        for (activity, not_before) in ready {
+            let held = self.backoffs.get(activity).map_or(Duration::ZERO, Backoff::until);
+            let at = held.max(*not_before);
+            if at <= now {
+                return Some(Due::Exchange(*activity));
+            }
+            *until = at.min(*until);
+        }
+        None
+    }
+
+    /// The tables of which rows wait that may go up, punches first. A table whose only row
+    /// was refused is not held back any more once another row can show what that meant.
+    fn tables_with_rows(&mut self) -> Result<Vec<Table>, StoreError> {
+        let mut found = Vec::new();
+        for table in Table::ALL {
+            if self.has_company(table)? {
+                self.backoffs.remove(&Activity::Upload(table));
+            }
+            if self.has_rows(table)? {
+                found.push(table);
+            }
+        }
+        Ok(found)
+    }
+}
