@@ -46,6 +46,9 @@ pub struct Config {
     /// How requests are written.
     #[serde(default)]
     pub dialect: Dialect,
+    /// What the server may do.
+    #[serde(default)]
+    pub commands: Commands,
     /// Limits.
     #[serde(default)]
     pub limits: Limits,
@@ -93,6 +96,25 @@ impl Device {
             visible: self.visible_light.then_some(light),
         }
     }
+}
+
+/// `[commands]`: what the owner lets the server do.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Commands {
+    /// `CLEAR DATA`: takes all people off the terminal.
+    pub clear_data: Permission,
+}
+
+/// Whether a kind of command is obeyed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Permission {
+    /// It is carried out.
+    Allow,
+    /// It is answered with −1002, and the log says so.
+    #[default]
+    Deny,
 }
 
 /// `[limits]`

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::client::{Client, Next, Settings};
 use crate::clock::{Clock, SystemClock};
 use crate::commands::Device;
-use crate::config::Config;
+use crate::config::{Config, Permission};
 use crate::drivers::Drivers;
 use crate::protocol::codes::operation::{POWER_OFF, POWER_ON};
 use crate::protocol::record::Operand;
@@ -117,6 +117,7 @@ impl Daemon<'_> {
             language: config.language,
             comm_key: config.device.comm_key.clone(),
             dialect: config.dialect.clone(),
+            may_clear_data: config.commands.clear_data == Permission::Allow,
             attlog_key: config.encryption.attlog_key.clone(),
             post_bytes: config.limits.post_bytes,
             command_bytes: config.limits.command_bytes,

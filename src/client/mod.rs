@@ -50,6 +50,8 @@ pub struct Settings {
     pub dialect: Dialect,
     /// Key of the attendance rows, for a server that wants them encrypted.
     pub attlog_key: Option<String>,
+    /// Whether the owner allows `CLEAR DATA`.
+    pub may_clear_data: bool,
     /// Most bytes in the body of an upload.
     pub post_bytes: usize,
     /// Longest command in bytes.
@@ -288,6 +290,7 @@ impl<U: Uplink> Client<U> {
             device: &self.settings.device,
             language: self.settings.language,
             attlog_count: self.settings.dialect.attlog_count,
+            may_clear_data: self.settings.may_clear_data,
         }
         .run(lines)?;
         if notes.handshake {

@@ -39,6 +39,8 @@ pub struct Executor<'a> {
     pub language: Language,
     /// Answer `VERIFY SUM` with `AttlogCount` too.
     pub attlog_count: bool,
+    /// Whether the owner allows `CLEAR DATA`.
+    pub may_clear_data: bool,
 }
 
 /// What the loop should do after a piece of a command list.
@@ -193,6 +195,15 @@ impl Executor<'_> {
             }
             Command::ClearPhoto => {
                 self.store.clear_uploaded(&[Stream::Photos, Stream::IdPhotos])?;
+                return done();
+            }
+            Command::ClearData if !self.may_clear_data => Err(Refusal::new(
+                ReturnCode::UNSUPPORTED,
+                "the owner does not allow it ([commands] clear_data)",
+            )),
+            Command::ClearData => {
+                self.store.clear_data()?;
+                log::warn!("command {} cleared all data, as the owner allows", todo.line.id);
                 return done();
             }
             Command::SetOption(option) => {

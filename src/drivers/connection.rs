@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
@@ -11,6 +12,8 @@ use super::rpc::Fault;
 pub(super) const LONGEST_LINE: usize = 3 << 20;
 /// A line of up to this length needs no room that others might have taken.
 const SHORT_LINE: usize = 64 << 10;
+/// How long a long line may stand half-finished.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes read of one driver before the next has its turn.
 const A_TURN: usize = 4 << 10;
 
@@ -20,6 +23,8 @@ pub(super) struct Connection {
     name: Option<String>,
     input: Vec<u8>,
     output: Vec<u8>,
+    /// When something was last read.
+    heard: Instant,
     ready: bool,
     over: bool,
     spoke: bool,
@@ -33,6 +38,7 @@ impl Connection {
             name: None,
             input: Vec::new(),
             output: Vec::new(),
+            heard: Instant::now(),
             ready: false,
             over: false,
             spoke: false,
@@ -89,6 +95,7 @@ impl Connection {
             }
             Err(error) => return self.close(&error.to_string()),
         };
+        self.heard = Instant::now();
         self.input.extend_from_slice(&piece[..amount]);
         let (mut begin, mut looked) = (0, self.input.len() - amount);
         while let Some(length) = self.input[looked..].iter().position(|&byte| byte == b'\n') {
@@ -110,6 +117,13 @@ impl Connection {
             self.send(&Fault::too_long(LONGEST_LINE).answer());
             self.flush();
             self.close("it sent a line that is too long");
+        }
+    }
+
+    /// Closes the connection if a long line stands half-finished: its room is for others.
+    pub(super) fn give_up_waiting(&mut self) {
+        if self.input.len() > SHORT_LINE && self.heard.elapsed() > PATIENCE {
+            self.close("it did not finish its line");
         }
     }
 

@@ -128,6 +128,7 @@ impl Drivers {
         }
         for connection in &mut self.connections {
             connection.flush();
+            connection.give_up_waiting();
         }
         self.connections.retain(|connection| !connection.is_over());
     }

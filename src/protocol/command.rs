@@ -50,6 +50,8 @@ pub enum Command<'a> {
     ClearLog,
     /// `CLEAR PHOTO` (§12.5.2).
     ClearPhoto,
+    /// `CLEAR DATA` (§12.5.3).
+    ClearData,
     /// `SET OPTION key=value` (§12.7.1).
     SetOption(&'a [u8]),
     /// `RELOAD OPTIONS` (§12.7.2).
@@ -93,6 +95,7 @@ impl<'a> Command<'a> {
             }
             "CLEAR" if word(rest).0.eq_ignore_ascii_case("LOG") => Self::ClearLog,
             "CLEAR" if word(rest).0.eq_ignore_ascii_case("PHOTO") => Self::ClearPhoto,
+            "CLEAR" if word(rest).0.eq_ignore_ascii_case("DATA") => Self::ClearData,
             "CHECK" => Self::Check,
             "LOG" => Self::Log,
             "INFO" => Self::Info,

@@ -182,6 +182,17 @@ impl Store {
         Ok(dropped)
     }
 
+    /// Takes all people off the terminal, empties its tables, and drops of the journals what
+    /// the server has. What was not uploaded goes up first, and stays.
+    pub fn clear_data(&self) -> Result<()> {
+        for table in ["user", "template", "picture", "card", "entry", "query"] {
+            self.db.prepare_cached(&format!("DELETE FROM {table}"))?.execute([])?;
+        }
+        self.counts.users.set(None);
+        let journals: Vec<Stream> = ALL.iter().map(|(stream, _)| *stream).collect();
+        self.clear_uploaded(&journals).map(drop)
+    }
+
     /// Gives free pages back to the file system. Whether there were any.
     fn give_back(&self) -> Result<bool> {
         let free: u64 = self.db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;

@@ -249,3 +249,36 @@ fn logs_and_photos_are_cleared_but_nothing_that_was_not_uploaded() {
     assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 11));
     server.assert_strict();
 }
+
+#[test]
+fn all_data_is_cleared_only_if_the_owner_allows_it() {
+    for (allowed, code, left) in [(false, -1002, 1), (true, 0, 0)] {
+        let server = server();
+        let more = if allowed { "[commands]\nclear_data = \"allow\"" } else { "" };
+        let terminal = Terminal::start(&server, more);
+        let mut driver = terminal.driver();
+        let tmp = base64(b"made-up template");
+        let finger = format!("DATA UPDATE FINGERTMP PIN=7\tFID=1\tSize=24\tValid=1\tTMP={tmp}");
+        let done = returns(&server, &["DATA UPDATE USERINFO PIN=7\tName=Ann".into(), finger]);
+        assert_eq!(done, [0, 0]);
+        // A punch that the server does not want yet survives also this.
+        server.set_option("TransFlag", "TransData OpLog");
+        assert_eq!(returned(&server, "CHECK"), 0);
+        assert!(server.wait_until(PATIENCE, |received| received.count("handshake") == 2));
+        driver.punch("7", &second(1));
+        assert_eq!(returned(&server, "CLEAR DATA"), code, "allowed: {allowed}");
+        let status = terminal.status();
+        assert_eq!(
+            (&status["users"], &status["punches"]),
+            (&json!(left), &json!(1)),
+            "allowed: {allowed}"
+        );
+        assert_eq!(returned(&server, "DATA UPDATE USERINFO PIN=7\tName=Ann"), 0);
+        assert_eq!(returned(&server, "DATA QUERY FINGERTMP PIN=7"), 0);
+        assert_eq!(
+            server.received(|received| received.templates().len() as u64),
+            left,
+            "allowed: {allowed}"
+        );
+    }
+}
