@@ -73,6 +73,8 @@ pub struct Device {
     pub firmware: String,
     /// Key by which a server tells whether the terminal is authorised (`pushcommkey`).
     pub comm_key: String,
+    /// The program that starts the device anew, and its arguments; none: it cannot be.
+    pub reboot: Vec<String>,
     /// Version of the fingerprint algorithm; 0 for a terminal without one.
     pub fp_version: u16,
     /// Version of the face algorithm; 0 for a terminal without one.
@@ -175,6 +177,7 @@ impl Default for Device {
             name: "punchd".into(),
             firmware: env!("CARGO_PKG_VERSION").into(),
             comm_key: String::new(),
+            reboot: Vec::new(),
             fp_version: 0,
             face_version: 0,
             faces_needed: 0,

@@ -124,7 +124,8 @@ impl Daemon<'_> {
             error_delay: config.timeouts.retry,
             start_spread: config.limits.start_spread,
         };
-        let machine = Machine::new(self.path.into(), Rc::clone(&self.reload));
+        let machine =
+            Machine::new(self.path.into(), Rc::clone(&self.reload), config.device.reboot.clone());
         Client::new(
             server,
             Rc::clone(&self.clock) as Rc<dyn Clock>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::backoff::Backoff;
 use super::{Activity, Client};
 use crate::protocol::stream::Table;
+use crate::store::options::REBOOT;
 use crate::store::{Room, StoreError};
 use crate::uplink::Uplink;
 
@@ -21,7 +22,7 @@ impl<U: Uplink> Client<U> {
     /// The first activity of the order that has something to do and may do it; otherwise how
     /// long all of them rest.
     pub(super) fn due(&mut self) -> Result<Due, StoreError> {
-        use Activity::{Handshake, Options, Poll, Query, RefusedReplies, Replies, Upload};
+        use Activity::{Handshake, Options, Poll, Query, Reboot, RefusedReplies, Replies, Upload};
         let now = self.clock.monotonic();
         let mut until = self.keep_house(now)?;
         if !self.online {
@@ -37,7 +38,10 @@ impl<U: Uplink> Client<U> {
                 ready.push((activity, at));
             }
         };
-        add(self.store.has_replies()?, Replies, Duration::ZERO);
+        let has_replies = self.store.has_replies()?;
+        add(has_replies, Replies, Duration::ZERO);
+        // Its answer has gone: now the act.
+        add(!has_replies && self.store.option(REBOOT)?.is_some(), Reboot, Duration::ZERO);
         let tables = if gate_is_open { self.tables_with_rows()? } else { Vec::new() };
         let is_punches = |table: &&Table| **table == Table::Attlog;
         add(tables.iter().any(|table| is_punches(&table)), Upload(Table::Attlog), Duration::ZERO);

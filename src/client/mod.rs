@@ -33,6 +33,7 @@ use crate::protocol::options::ServerOptions;
 use crate::protocol::query::Target;
 use crate::protocol::stream::Table;
 use crate::status::Status;
+use crate::store::options::REBOOT;
 use crate::store::{Store, StoreError};
 use crate::terminal::Terminal;
 use crate::uplink::{Failure, Request, Response, Uplink};
@@ -100,6 +101,7 @@ enum Activity {
     Query,
     Poll,
     Options,
+    Reboot,
     Store,
 }
 
@@ -193,6 +195,7 @@ impl<U: Uplink> Client<U> {
                     Activity::Query => self.answer_query(),
                     Activity::Poll => self.poll(),
                     Activity::Options => self.push_options(),
+                    Activity::Reboot => self.reboot(),
                     Activity::Store => Ok(()),
                 };
                 self.settle(activity, done);
@@ -270,6 +273,14 @@ impl<U: Uplink> Client<U> {
         });
     }
 
+    /// Starts the device anew, as a command asked. Forgotten before it is done, so that no
+    /// terminal reboots for ever.
+    fn reboot(&mut self) -> Result<(), Trouble> {
+        self.store.clear_option(REBOOT)?;
+        log::warn!("rebooting, as the server asked");
+        self.terminal.reboot().map_err(Trouble::Refused)
+    }
+
     fn target(&self, path: &str) -> Target {
         Target::new(&self.settings.dialect.path(path), &self.settings.device.serial)
     }
@@ -323,6 +334,7 @@ impl Activity {
             Self::Query => "answering a query",
             Self::Poll => "asking for commands",
             Self::Options => "telling the options",
+            Self::Reboot => "rebooting",
             Self::Store => "looking into the store",
         }
     }

@@ -20,7 +20,7 @@ use crate::protocol::command::{Command, CommandLine, reply_name};
 use crate::protocol::fields::Refusal;
 use crate::protocol::lines::Line;
 use crate::protocol::stream::Stream;
-use crate::store::options::CHECK;
+use crate::store::options::{CHECK, REBOOT};
 use crate::store::{Begun, Store, StoreError};
 use crate::terminal::Terminal;
 
@@ -221,8 +221,13 @@ impl Executor<'_> {
                 return done();
             }
             Command::ReloadOptions => self.terminal.reload().map_err(Refusal::parameter),
+            Command::Reboot if self.terminal.can_reboot() => {
+                // The act comes when the server has this answer.
+                self.store.set_option(REBOOT, todo.line.id)?;
+                return done();
+            }
             Command::Info => return Ok(End::Now(ReturnCode::DONE, self.info()?)),
-            Command::Unknown => {
+            Command::Reboot | Command::Unknown => {
                 Err(Refusal::new(ReturnCode::UNSUPPORTED, "this terminal does not know it"))
             }
         };

@@ -58,6 +58,8 @@ pub enum Command<'a> {
     ReloadOptions,
     /// `INFO` (§12.7.3).
     Info,
+    /// `REBOOT` (§12.10.1).
+    Reboot,
     /// A command that this terminal does not know.
     Unknown,
 }
@@ -97,6 +99,7 @@ impl<'a> Command<'a> {
             "CLEAR" if word(rest).0.eq_ignore_ascii_case("PHOTO") => Self::ClearPhoto,
             "CLEAR" if word(rest).0.eq_ignore_ascii_case("DATA") => Self::ClearData,
             "CHECK" => Self::Check,
+            "REBOOT" => Self::Reboot,
             "LOG" => Self::Log,
             "INFO" => Self::Info,
             "SET" if word(rest).0.eq_ignore_ascii_case("OPTION") => Self::SetOption(word(rest).1),

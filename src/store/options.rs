@@ -8,6 +8,8 @@ use super::{Result, Store};
 pub const ZONE: &str = "punchd.zone";
 /// Set while a `CHECK` waits for the handshake that it asks for.
 pub const CHECK: &str = "punchd.check";
+/// Set from the moment a `REBOOT` is accepted until the system is asked for it.
+pub const REBOOT: &str = "punchd.reboot";
 /// The server (URL) that the cursors and stamps are of.
 pub const SERVER: &str = "punchd.server";
 

@@ -332,3 +332,27 @@ fn a_reply_that_is_always_refused_holds_up_no_other() {
     server.clear_faults();
     assert_eq!(answer(&server, "bad").0, 0);
 }
+
+#[test]
+fn a_reboot_is_answered_first_and_done_once() {
+    let server = server();
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    let file = terminal.path("reboots");
+    let hook = format!("[device]\nreboot = [\"sh\", \"-c\", \"echo x >> {}\"]", file.display());
+    terminal.configure(&server.url(), &hook);
+    // The server does not take the answer at first, and sends the command five times.
+    server.fault(Fault::new(On::reply(), Act::status(500, "")).times(2));
+    server.queue_repeated("boot", "REBOOT", Repeat::Times(5));
+    terminal.run();
+    assert!(server.wait_until(PATIENCE, |received| received.count("reply") >= 1));
+    assert!(!file.exists(), "it was done before it was answered");
+    let answered =
+        |received: &Received| received.reply("boot").is_some_and(|reply| reply.times >= 3);
+    assert!(server.wait_until(PATIENCE, answered));
+    terminal.kill();
+    terminal.run();
+    let last = server.queue("INFO");
+    assert_eq!(answer(&server, &last).0, 0);
+    assert_eq!(answer(&server, "boot").0, 0);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "x\n");
+}
