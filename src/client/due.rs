@@ -68,6 +68,14 @@ impl<U: Uplink> Client<U> {
         Ok(self.first_of(&ready, &mut until).unwrap_or(Due::Nothing(until)))
     }
 
+    /// Whether a punch waits that could go at once.
+    pub(super) fn punches_can_go(&mut self) -> Result<bool, StoreError> {
+        let held = self.backoffs.get(&Activity::Upload(Table::Attlog)).map(Backoff::until);
+        let is_held = held.is_some_and(|until| until > self.clock.monotonic());
+        let is_open = self.gate.is_open(&self.options, &*self.clock);
+        Ok(is_open && !is_held && self.has_rows(Table::Attlog)?)
+    }
+
     /// Drops what may be dropped when a limit is reached; when to look again.
     fn keep_house(&mut self, now: Duration) -> Result<Duration, StoreError> {
         if now >= self.house_at || self.store.is_full_and_silent() {

@@ -149,6 +149,10 @@ impl<U: Uplink> Client<U> {
             return Ok(self.quarantine(pass, &rows[..1], &refused.words)?);
         }
         for nth in 1..rows.len() {
+            // A punch does not wait for a hunt in another table; the hunt begins anew after it.
+            if table != Table::Attlog && self.punches_can_go()? {
+                return Ok(());
+            }
             if !self.offer(table, pass, &rows[nth])? {
                 continue;
             }

@@ -176,3 +176,33 @@ fn a_refusal_that_passes_sets_nothing_aside() {
         terminal.wait_for("all sent", |status| status["streams"]["photos"]["pending"] == 0);
     assert_eq!(status["quarantine"], serde_json::json!([]), "{status:#}");
 }
+
+#[test]
+fn a_hunt_among_photos_does_not_hold_up_punches() {
+    let server = server();
+    server.set_option("ErrorDelay", "1");
+    let refuse = Act::status(400, "no photos today");
+    server.fault(Fault::new(On::table("ATTPHOTO"), refuse).always());
+    let terminal = Terminal::start(&server, "");
+    terminal.wait_until_online();
+    let mut driver = terminal.driver();
+    for nth in 0..10 {
+        driver.call("photo", photo("1", nth, 1000)).unwrap();
+    }
+    let mut most = 0;
+    for nth in 0..100 {
+        let before = server.received(iclock_emulator::Received::request_count);
+        driver.punch(&format!("{nth}"), &second(nth));
+        assert!(server.wait_until(PATIENCE, |received| received.attlog().len() as u32 == nth + 1));
+        let own = server.received(|received| {
+            let mut uploads =
+                received.requests().rev().filter(|seen| seen.exchange == "upload:ATTLOG");
+            uploads.next().map_or(0, |seen| seen.number)
+        });
+        most = most.max(own.saturating_sub(before + 1));
+        std::thread::sleep(std::time::Duration::from_millis(15));
+    }
+    println!("at most {most} requests went between a new punch and its upload");
+    assert!(most <= 2, "{most} requests went before a punch");
+    assert_eq!(terminal.status()["streams"]["photos"]["quarantined"], 0);
+}
