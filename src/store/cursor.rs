@@ -118,7 +118,13 @@ impl Store {
     }
 
     /// Whether the first row of a range is there, and not held.
-    fn can_go(&self, stream: Stream, pass: Pass, after: Seq, until: Seq) -> Result<bool> {
+    pub(super) fn can_go(
+        &self,
+        stream: Stream,
+        pass: Pass,
+        after: Seq,
+        until: Seq,
+    ) -> Result<bool> {
         let source = Source::of(stream);
         let start = self.start(stream, pass, after);
         let held = if source.held { "held IS NULL" } else { "TRUE" };
@@ -266,7 +272,9 @@ impl Store {
         // What the server changed counts too, and its number may be above `sent`.
         let until =
             if Source::of(stream).again == "changed" { self.last_seq.get() } else { cursor.sent };
-        self.set_cursor(stream, Cursor { again: Some((from, until)), ..cursor })
+        // A range without rows would never be worked off, and stand for ever.
+        let has_rows = self.can_go(stream, Pass::Again, from, until)?;
+        self.set_cursor(stream, Cursor { again: has_rows.then_some((from, until)), ..cursor })
     }
 
     /// The number up to which the server has a stream, and does not want it again.

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Result, Seq, Store};
+use super::{Pass, Result, Seq, Store};
 use crate::protocol::stream::Table;
 
 /// What is known of a server's stamps for one table.
@@ -36,7 +36,10 @@ impl Store {
     /// Whether an upload from the start, or part of one, is under way for a table.
     pub fn is_sending_again(&self, table: Table) -> Result<bool> {
         for stream in table.streams() {
-            if self.cursor(stream)?.again.is_some() {
+            // What is left of a range may have been deleted since.
+            if let Some((after, until)) = self.cursor(stream)?.again
+                && self.can_go(stream, Pass::Again, after, until)?
+            {
                 return Ok(true);
             }
         }
@@ -84,5 +87,34 @@ impl Store {
             .prepare_cached("UPDATE stamp SET again = 0 WHERE name = ?1 AND again <> 0")?
             .execute([table.name()])?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::record::{Pin, User};
+    use crate::protocol::stream::Stream;
+    use crate::store::{Limits, Origin};
+
+    #[test]
+    fn an_upload_from_the_start_comes_to_an_end_in_every_stream() {
+        let path = std::env::temp_dir().join(format!("punchd-stamp-{}.db", std::process::id()));
+        let store = Store::open(&path, Limits::default()).unwrap();
+        let pin = Pin::new("7").unwrap();
+        store.put_user(&User::new(pin.clone()), Origin::Server).unwrap();
+        // Of all streams of the table only the users have a row.
+        for stream in Table::Operlog.streams() {
+            store.send_again(stream, 0).unwrap();
+        }
+        assert!(store.is_sending_again(Table::Operlog).unwrap());
+        store.delete_user(&pin).unwrap();
+        assert!(!store.is_sending_again(Table::Operlog).unwrap());
+        store.send_again(Stream::Operations, 0).unwrap();
+        assert!(!store.is_sending_again(Table::Operlog).unwrap());
+        drop(store);
+        for suffix in ["", "-wal"] {
+            let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
+        }
     }
 }
