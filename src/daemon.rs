@@ -9,13 +9,13 @@ use crate::client::{Client, Next, Settings};
 use crate::clock::{Clock, SystemClock};
 use crate::commands::Device;
 use crate::config::{Config, Permission};
-use crate::drivers::Drivers;
+use crate::drivers::{self, Drivers};
 use crate::protocol::codes::operation::{POWER_OFF, POWER_ON};
 use crate::protocol::record::Operand;
 use crate::reactor::{self, Woken};
 use crate::status::Status;
 use crate::store::options::ZONE;
-use crate::store::{Limits, Moment, NewOperation, Store, StoreError};
+use crate::store::{Limits, NewOperation, Store, StoreError};
 use crate::terminal::Machine;
 use crate::uplink::{self, Server};
 
@@ -175,16 +175,9 @@ impl Daemon<'_> {
 
     /// Writes the start or the stop of the terminal into the operation log (App. 3).
     fn note_power(&self, code: u16) {
-        let moment = self.clock.local().map_or_else(
-            || Moment::Held {
-                boot: self.clock.boot().to_owned(),
-                seconds: self.clock.monotonic().as_secs() as i64,
-            },
-            Moment::At,
-        );
         let operation = NewOperation {
             code,
-            moment,
+            moment: drivers::moment(&*self.clock),
             operator: Operand::default(),
             who: Operand::default(),
             values: Default::default(),

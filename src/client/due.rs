@@ -43,21 +43,18 @@ impl<U: Uplink> Client<U> {
         // Its answer has gone: now the act.
         add(!has_replies && self.store.option(REBOOT)?.is_some(), Reboot, Duration::ZERO);
         let tables = if gate_is_open { self.tables_with_rows()? } else { Vec::new() };
-        let is_punches = |table: &&Table| **table == Table::Attlog;
-        add(tables.iter().any(|table| is_punches(&table)), Upload(Table::Attlog), Duration::ZERO);
+        add(tables.contains(&Table::Attlog), Upload(Table::Attlog), Duration::ZERO);
         if let Some(at) = self.handshake_at {
             add(true, Handshake, at);
         }
         add(self.options_to_push()?.is_some(), Options, Duration::ZERO);
         add(self.store.query()?.is_some(), Query, Duration::ZERO);
         add(true, Poll, self.poll_at);
-        for table in tables.iter().filter(|table| !is_punches(table)) {
+        for table in tables.iter().filter(|table| **table != Table::Attlog) {
             add(true, Upload(*table), Duration::ZERO);
         }
         add(self.store.has_refused_replies()?, RefusedReplies, Duration::ZERO);
-        let is_held = |table: &Table| {
-            self.backoffs.get(&Upload(*table)).is_some_and(|backoff| backoff.until() > now)
-        };
+        let is_held = |table: &Table| self.held_until(Upload(*table)) > now;
         // A table in trouble does not keep the gate open for the others.
         if tables.iter().all(is_held) && gate_is_open && !self.options.realtime {
             self.gate.close(&*self.clock);
@@ -70,8 +67,7 @@ impl<U: Uplink> Client<U> {
 
     /// Whether a punch waits that could go at once.
     pub(super) fn punches_can_go(&mut self) -> Result<bool, StoreError> {
-        let held = self.backoffs.get(&Activity::Upload(Table::Attlog)).map(Backoff::until);
-        let is_held = held.is_some_and(|until| until > self.clock.monotonic());
+        let is_held = self.held_until(Activity::Upload(Table::Attlog)) > self.clock.monotonic();
         let is_open = self.gate.is_open(&self.options, &*self.clock);
         Ok(is_open && !is_held && self.has_rows(Table::Attlog)?)
     }
@@ -89,12 +85,16 @@ impl<U: Uplink> Client<U> {
         Ok(if self.house_at < now + HOUSEKEEPING / 2 { self.house_at } else { Duration::MAX })
     }
 
+    /// When an activity may be tried again.
+    fn held_until(&self, activity: Activity) -> Duration {
+        self.backoffs.get(&activity).map_or(Duration::ZERO, Backoff::until)
+    }
+
     /// The first that is not held back; `until` becomes the moment at which one is next.
     fn first_of(&self, ready: &[(Activity, Duration)], until: &mut Duration) -> Option<Due> {
         let now = self.clock.monotonic();
         for (activity, not_before) in ready {
-            let held = self.backoffs.get(activity).map_or(Duration::ZERO, Backoff::until);
-            let at = held.max(*not_before);
+            let at = self.held_until(*activity).max(*not_before);
             if at <= now {
                 return Some(Due::Exchange(*activity));
             }

@@ -5,8 +5,6 @@ use std::time::Duration;
 use super::{Client, Settings, Trouble, seal};
 use crate::clock::FLOOR;
 use crate::protocol::PUSH_VERSION;
-use crate::protocol::ack;
-use crate::protocol::lines::Line;
 use crate::protocol::options::{Given, Handshake, ServerOptions, read_handshake};
 use crate::protocol::stream::Table;
 use crate::store::options::{CHECK, SERVER, ZONE};
@@ -24,10 +22,6 @@ impl<U: Uplink> Client<U> {
         let target = dialect.handshake(&device.serial, *language, PUSH_VERSION, comm_key);
         let mut response = self.get(&target)?;
         let head_at = self.clock.monotonic();
-        if response.status != 200 {
-            let body = response.read_up_to(ack::ANSWER_BYTES)?;
-            return Err(Trouble::Refused(ack::refusal(response.status, &body)));
-        }
         let error_delay = self.settings.error_delay;
         let base =
             self.with_set_options(ServerOptions { error_delay, ..ServerOptions::default() })?;
@@ -201,28 +195,5 @@ impl<U: Uplink> Client<U> {
             (known.proof, known.proven) = (0, false);
         }
         Ok(known)
-    }
-}
-
-/// What a body held that may hold commands.
-pub(super) struct List {
-    /// How many commands.
-    pub(super) commands: usize,
-    /// How many of them were not known before.
-    pub(super) fresh: usize,
-    /// The lines that are no commands, as far as anybody reads them.
-    pub(super) others: Vec<String>,
-}
-
-impl List {
-    /// Takes a line that is no command.
-    pub(super) fn keep(&mut self, line: &Line) {
-        const MOST: usize = 300;
-        const LONGEST: usize = 8 << 10;
-        let (Line::Whole(bytes) | Line::Overlong(bytes)) = line;
-        if self.others.len() < MOST {
-            self.others
-                .push(String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST)]).into_owned());
-        }
     }
 }

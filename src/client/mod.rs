@@ -26,6 +26,7 @@ use due::Due;
 
 use crate::clock::Clock;
 use crate::commands::{Device, Executor, Notes};
+use crate::protocol::ack::{self, Ack};
 use crate::protocol::codes::Language;
 use crate::protocol::dialect::Dialect;
 use crate::protocol::lines::Line;
@@ -285,12 +286,23 @@ impl<U: Uplink> Client<U> {
         Target::new(&self.settings.dialect.path(path), &self.settings.device.serial)
     }
 
-    fn get(&mut self, target: &Target) -> Result<Response, Failure> {
-        self.uplink.exchange(&Request { target: target.as_str(), body: None })
+    /// Asks the server; anything but status 200 is a refusal.
+    fn get(&mut self, target: &Target) -> Result<Response, Trouble> {
+        let mut response =
+            self.uplink.exchange(&Request { target: target.as_str(), body: None })?;
+        if response.status == 200 {
+            return Ok(response);
+        }
+        let body = response.read_up_to(ack::ANSWER_BYTES)?;
+        Err(Trouble::Refused(ack::refusal(response.status, &body)))
     }
 
-    fn post(&mut self, target: &Target, body: &[u8]) -> Result<Response, Failure> {
-        self.uplink.exchange(&Request { target: target.as_str(), body: Some(body) })
+    /// Sends something to the server; the status, and its word about it.
+    fn post(&mut self, target: &Target, body: &[u8]) -> Result<(u16, Ack), Failure> {
+        let request = Request { target: target.as_str(), body: Some(body) };
+        let mut response = self.uplink.exchange(&request)?;
+        let answer = response.read_up_to(ack::ANSWER_BYTES)?;
+        Ok((response.status, ack::read(response.status, &answer)))
     }
 
     /// Carries out a piece of a command list.

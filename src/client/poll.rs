@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::handshake::List;
 use super::{Client, Trouble};
 use crate::protocol::ack;
 use crate::protocol::lines::{Line, Lines};
@@ -23,10 +22,6 @@ impl<U: Uplink> Client<U> {
             None => target,
         };
         let mut response = self.get(&target)?;
-        if response.status != 200 {
-            let body = response.read_up_to(ack::ANSWER_BYTES)?;
-            return Err(Trouble::Refused(ack::refusal(response.status, &body)));
-        }
         self.heed_date(&response, self.clock.monotonic())?;
         if news.is_some() {
             self.informed = news;
@@ -59,6 +54,7 @@ impl<U: Uplink> Client<U> {
         let mut list = List { commands: 0, fresh: 0, others: Vec::new() };
         let mut piece = vec![0; PIECE];
         let earlier = self.fragment.take();
+        let waiting = self.store.replies_waiting()?;
         loop {
             let amount = response.body.read(&mut piece).map_err(Failure::in_body)?;
             let mut whole = Vec::new();
@@ -71,7 +67,7 @@ impl<U: Uplink> Client<U> {
             if amount == 0 {
                 return Ok(list);
             }
-            if self.store.replies_waiting()? > MOST_WAITING {
+            if waiting + list.commands as u64 > MOST_WAITING {
                 log::warn!(
                     "the server sent more commands than can be kept; it is to send the rest again"
                 );
@@ -119,7 +115,28 @@ impl<U: Uplink> Client<U> {
     }
 }
 
+/// What a body held that may hold commands.
+pub(super) struct List {
+    /// How many commands.
+    pub(super) commands: usize,
+    /// How many of them were not known before.
+    pub(super) fresh: usize,
+    /// The lines that are no commands, as far as anybody reads them.
+    pub(super) others: Vec<String>,
+}
+
 impl List {
+    /// Takes a line that is no command.
+    fn keep(&mut self, line: &Line) {
+        const MOST: usize = 300;
+        const LONGEST: usize = 8 << 10;
+        let (Line::Whole(bytes) | Line::Overlong(bytes)) = line;
+        if self.others.len() < MOST {
+            self.others
+                .push(String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST)]).into_owned());
+        }
+    }
+
     /// Whether the body so far may be of the protocol: a web page that holds a line `C:1:…`
     /// is no command list.
     fn is_of_the_protocol(&self) -> bool {

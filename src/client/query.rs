@@ -2,7 +2,7 @@
 
 use super::{Activity, Client, Trouble};
 use crate::commands::query::rows_a_pack;
-use crate::protocol::ack::{self, Ack};
+use crate::protocol::ack::Ack;
 use crate::protocol::codes::ReturnCode;
 use crate::store::{Query, StoreError};
 use crate::uplink::Uplink;
@@ -26,9 +26,7 @@ impl<U: Uplink> Client<U> {
             .with("Count", query.count)
             .with("PackCnt", query.packs)
             .with("PackIdx", query.pack + 1);
-        let mut response = self.post(&target, &body)?;
-        let answer = response.read_up_to(ack::ANSWER_BYTES)?;
-        match ack::read(response.status, &answer) {
+        match self.post(&target, &body)?.1 {
             Ack::Taken(_) => Ok(self.store.query_went(query.command, last)?),
             Ack::Refused(words) if self.has_failed_too_often(Activity::Query) => {
                 log::warn!("query {} is given up, the server refuses its rows: {words}", query.id);

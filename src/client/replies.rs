@@ -4,7 +4,7 @@
 //! steps aside and is tried by itself from then on, so that it holds up no other.
 
 use super::{Client, Trouble};
-use crate::protocol::ack::{self, Ack};
+use crate::protocol::ack::Ack;
 use crate::protocol::reply::MOST_IN_ONE_POST;
 use crate::store::Due;
 use crate::uplink::Uplink;
@@ -49,9 +49,7 @@ impl<U: Uplink> Client<U> {
         for due in due {
             due.reply.write(&mut body);
         }
-        let mut response = self.post(&self.target("/iclock/devicecmd"), &body)?;
-        let answer = response.read_up_to(ack::ANSWER_BYTES)?;
-        match ack::read(response.status, &answer) {
+        match self.post(&self.target("/iclock/devicecmd"), &body)?.1 {
             Ack::Taken(_) => {
                 let rows: Vec<i64> = due.iter().map(|due| due.row).collect();
                 self.store.replies_taken(&rows)?;

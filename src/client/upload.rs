@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::pace::Pace;
 use super::{Client, Settings, Trouble};
-use crate::protocol::ack::{self, Ack};
+use crate::protocol::ack::Ack;
 use crate::protocol::record::{ErrorCode, ErrorLog, Record};
 use crate::protocol::stream::{Stream, Table};
 use crate::store::{Batch, Content, Pass, PendingRow, Seq, StoreError};
@@ -230,9 +230,8 @@ impl<U: Uplink> Client<U> {
         let bytes = changed.as_deref().unwrap_or(&body.bytes);
         let mut sent_before = false;
         loop {
-            let mut response = self.post(&target, bytes)?;
-            let answer = response.read_up_to(ack::ANSWER_BYTES)?;
-            match ack::read(response.status, &answer) {
+            let (status, word) = self.post(&target, bytes)?;
+            match word {
                 Ack::Taken(Some(count)) if count < body.rows && !sent_before => sent_before = true,
                 Ack::Taken(Some(count)) if count < body.rows => {
                     // Some servers count only the rows that are new to them.
@@ -241,7 +240,7 @@ impl<U: Uplink> Client<U> {
                 }
                 Ack::Taken(count) => return Ok(Word::Taken { counted: count.is_some() }),
                 Ack::Refused(words) => {
-                    return Ok(Word::Refused { words, too_large: response.status == 413 });
+                    return Ok(Word::Refused { words, too_large: status == 413 });
                 }
             }
         }

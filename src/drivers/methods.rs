@@ -145,13 +145,7 @@ impl Methods {
                 Params::complain("time", "is no time of the form YYYY-MM-DD hh:mm:ss")
             });
         }
-        Ok(self.clock.local().map_or_else(
-            || Moment::Held {
-                boot: self.clock.boot().to_owned(),
-                seconds: self.clock.monotonic().as_secs() as i64,
-            },
-            Moment::At,
-        ))
+        Ok(moment(&*self.clock))
     }
 
     fn user_get(&self, params: &Params) -> Result<Value, Fault> {
@@ -205,6 +199,15 @@ impl Methods {
         change.apply(&mut user);
         self.recorded(self.store.put_user(&user, Origin::Terminal))
     }
+}
+
+/// Now: by the wall clock, or, while it is not set, on the monotonic clock of this boot.
+pub fn moment(clock: &dyn Clock) -> Moment {
+    let held = || Moment::Held {
+        boot: clock.boot().to_owned(),
+        seconds: clock.monotonic().as_secs() as i64,
+    };
+    clock.local().map_or_else(held, Moment::At)
 }
 
 fn describe(user: &User) -> Value {

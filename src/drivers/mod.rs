@@ -9,6 +9,7 @@ mod enrolled;
 mod methods;
 mod rpc;
 
+pub use methods::moment;
 pub use rpc::call;
 
 use std::io;

@@ -228,19 +228,18 @@ impl Store {
     /// The server took these rows of a table, which were the next.
     pub fn acknowledge(&self, table: Table, pass: Pass, rows: &[PendingRow]) -> Result<()> {
         self.atomically(|| {
+            // What goes once more is not set aside any longer.
+            if pass != Pass::New {
+                rows.iter().try_for_each(|row| self.release_quarantined(row.stream, row.seq))?;
+            }
             if pass == Pass::Retry {
-                return rows
-                    .iter()
-                    .try_for_each(|row| self.release_quarantined(row.stream, row.seq));
+                return Ok(());
             }
             for stream in table.streams() {
                 let last = rows.iter().rev().find(|row| row.stream == stream).map(|row| row.seq);
                 if let Some(last) = last {
                     self.move_cursor(stream, pass, last)?;
                 }
-            }
-            if pass == Pass::Again {
-                rows.iter().try_for_each(|row| self.release_quarantined(row.stream, row.seq))?;
             }
             match (pass, rows.last()) {
                 (Pass::Again, Some(row)) => {
