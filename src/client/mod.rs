@@ -183,7 +183,7 @@ impl<U: Uplink> Client<U> {
     /// Does the next exchange that is due.
     pub fn step(&mut self) -> Next {
         let due = self.due();
-        if due.is_ok() && self.backoffs.remove(&Activity::Store).is_some() {
+        if due.is_ok() && self.backoffs.contains_key(&Activity::Store) {
             self.went_well(Activity::Store);
         }
         match due {

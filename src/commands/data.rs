@@ -52,10 +52,10 @@ impl Executor<'_> {
                 let pin = checked!(self.pin_of(record));
                 self.store.delete_user(&pin).map(|_| Ok(()))
             }
-            "FINGERTMP" => self.delete_templates(record, Some(0), &["PIN", "FID"]),
-            "FACE" => self.delete_templates(record, Some(1), &["PIN"]),
-            "FVEIN" => self.delete_templates(record, Some(2), &["Pin", "FID"]),
-            "BIODATA" => self.delete_templates(record, Some(3), &["Pin", "Type", "No"]),
+            "FINGERTMP" => self.delete_templates(record, 0, &["PIN", "FID"]),
+            "FACE" => self.delete_templates(record, 1, &["PIN"]),
+            "FVEIN" => self.delete_templates(record, 2, &["Pin", "FID"]),
+            "BIODATA" => self.delete_templates(record, 3, &["Pin", "Type", "No"]),
             "USERPIC" => self.delete_picture(record, 0),
             "BIOPHOTO" => self.delete_picture(record, 1),
             "SMS" | "WORKCODE" | "ADPIC" => {
@@ -116,7 +116,7 @@ impl Executor<'_> {
     }
 
     /// Deletes a person's templates of a form: all of them, or those that the record names.
-    fn delete_templates(&self, record: &[u8], kind: Option<u8>, keys: &[&str]) -> Done {
+    fn delete_templates(&self, record: &[u8], kind: u8, keys: &[&str]) -> Done {
         let fields = checked!(Fields::parse(record, keys, self.language));
         let pin = checked!(pin(&fields));
         let key = TemplateKey {

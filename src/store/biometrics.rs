@@ -20,7 +20,7 @@ pub(super) const PICTURE: &str = "pin, kind, type, data";
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TemplateKey {
     /// 0 fingerprint, 1 face, 2 finger vein, 3 unified.
-    pub kind: Option<u8>,
+    pub kind: u8,
     /// What it is of.
     pub bio_type: Option<u8>,
     /// Which finger, eye or hand.
@@ -115,7 +115,7 @@ impl Store {
 
     /// Deletes the templates of a person that a key names. How many.
     pub fn delete_templates(&self, pin: &Pin, key: &TemplateKey) -> Result<usize> {
-        let sql = "DELETE FROM template WHERE pin = ?1 AND (?2 IS NULL OR kind = ?2)
+        let sql = "DELETE FROM template WHERE pin = ?1 AND kind = ?2
                    AND (?3 IS NULL OR type = ?3) AND (?4 IS NULL OR number = ?4)";
         let mut delete = self.db.prepare_cached(sql)?;
         Ok(delete.execute(params![pin.as_str(), key.kind, key.bio_type, key.number])?)
