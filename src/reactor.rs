@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -24,6 +24,10 @@ pub trait Served {
     fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>);
     /// Serves what is ready; `ready` stands in the order of [`Served::watch`].
     fn serve(&mut self, ready: &[PollFlags]);
+    /// When it is to be served although nothing is ready.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
 }
 
 /// Why a wait was given up.
@@ -114,6 +118,15 @@ pub fn wait(fd: BorrowedFd<'_>, interest: PollFlags, deadline: Instant) -> io::R
     })
 }
 
+/// Serves what is ready, without waiting: for work that takes long and needs no wait.
+/// Whether the program was asked to stop.
+pub fn breathe() -> io::Result<bool> {
+    REACTOR.with(|reactor| {
+        reactor.turn(None, Some(Duration::ZERO))?;
+        Ok(reactor.stopping())
+    })
+}
+
 /// Idles until `deadline` (for ever, without one), or until there is something to do: a
 /// note, a signal.
 pub fn rest(deadline: Option<Instant>) -> io::Result<Woken> {
@@ -140,12 +153,11 @@ impl Reactor {
     }
 
     /// One poll(2), and service for all that is ready. Whether `waited` is.
-    fn turn(
-        &self,
-        waited: Option<PollFd<'_>>,
-        timeout: Option<std::time::Duration>,
-    ) -> io::Result<bool> {
+    fn turn(&self, waited: Option<PollFd<'_>>, timeout: Option<Duration>) -> io::Result<bool> {
         let served: Vec<_> = self.served.borrow().clone();
+        let deadline = served.iter().filter_map(|source| source.borrow().deadline()).min();
+        let until = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = timeout.into_iter().chain(until).min();
         let (is_ready, ready) = self.poll(&served, waited, timeout)?;
         if ready.signalled {
             self.take_bell();
@@ -154,7 +166,8 @@ impl Reactor {
         for (source, count) in served.iter().zip(ready.counts) {
             let (mine, others) = flags.split_at(count);
             flags = others;
-            if mine.iter().any(|flag| !flag.is_empty()) {
+            let is_late = || source.borrow().deadline().is_some_and(|at| at <= Instant::now());
+            if mine.iter().any(|flag| !flag.is_empty()) || is_late() {
                 source.borrow_mut().serve(mine);
             }
         }
@@ -165,7 +178,7 @@ impl Reactor {
         &self,
         served: &[Rc<RefCell<dyn Served>>],
         waited: Option<PollFd<'_>>,
-        timeout: Option<std::time::Duration>,
+        timeout: Option<Duration>,
     ) -> io::Result<(bool, Ready)> {
         let signals = self.signals.borrow();
         let sources: Vec<_> = served.iter().map(|source| source.borrow()).collect();

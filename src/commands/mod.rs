@@ -99,6 +99,20 @@ impl Executor<'_> {
         self.run_together(lines)
     }
 
+    /// Carries out a `DATA UPDATE` or `DATA DELETE` that is no command of its own: a line of a
+    /// file, or of a remote user (§14). The caller holds the transaction.
+    ///
+    /// # Errors
+    /// If the store fails. A refusal changed nothing.
+    pub fn apply(&self, text: &[u8]) -> Result<Result<(), Refusal>, StoreError> {
+        match Command::parse(text) {
+            Ok(Command::Update(table, record)) => self.update(table, record),
+            Ok(Command::Delete(table, record)) => self.delete(table, record),
+            Ok(_) => Ok(Err(Refusal::parameter("it is neither DATA UPDATE nor DATA DELETE"))),
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
     fn any_was_cut_off(&self, lines: &[Line]) -> Result<bool, StoreError> {
         for Line::Whole(bytes) | Line::Overlong(bytes) in lines {
             if self.store.is_unfinished(&digest(bytes))? {

@@ -12,7 +12,7 @@ pub const APPLICATION_ID: i64 = 0x706e_6368;
 
 /// The steps from one schema version to the next. A step that has been released is never
 /// changed again.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
     CREATE TABLE punch (
         seq      INTEGER PRIMARY KEY,
@@ -177,6 +177,32 @@ const STEPS: [&str; 2] = [
         command    TEXT,
         additional TEXT -- JSON
     ) STRICT;
+",
+    "
+    ALTER TABLE command ADD COLUMN file TEXT; -- whose content goes up with the reply
+    CREATE TABLE job (
+        command  INTEGER PRIMARY KEY, -- the row of the command that goes on
+        text     BLOB    NOT NULL,    -- of the command
+        stage    INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,    -- at this stage
+        fetched  INTEGER NOT NULL,    -- bytes of its download that came …
+        kept     INTEGER NOT NULL,    -- … and what they are on disk
+        total    INTEGER,             -- bytes of the download, as the server says
+        etag     TEXT,
+        note     TEXT                 -- what ran when the upgrade was handed over
+    ) STRICT;
+    CREATE TABLE audit (
+        seq    INTEGER PRIMARY KEY,
+        at     INTEGER,          -- seconds since 1970, if the clock was set
+        server TEXT    NOT NULL,
+        id     TEXT    NOT NULL, -- of the command
+        what   TEXT    NOT NULL,
+        result INTEGER           -- NULL while it goes on
+    ) STRICT;
+    CREATE TABLE guest (
+        pin   TEXT    PRIMARY KEY, -- here for remote attendance (§14)
+        until INTEGER NOT NULL     -- seconds since 1970
+    ) STRICT, WITHOUT ROWID;
 ",
 ];
 
