@@ -1,0 +1,144 @@
+//! What can go wrong with files, in the words of somebody who can mend it.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// A failure of this room. Each kind asks for a return code of its own.
+#[derive(Debug)]
+pub enum FileError {
+    /// There is no such file or directory.
+    Missing(String),
+    /// The server may not use this path.
+    Outside {
+        /// The path, as the server gave it.
+        path: String,
+        /// Which rule it breaks.
+        why: String,
+    },
+    /// Something else than a file (or a directory, where one is meant) stands there.
+    NotAFile {
+        /// The path.
+        path: String,
+        /// What stands there.
+        why: &'static str,
+    },
+    /// A limit of size or number is passed.
+    TooLarge(String),
+    /// The disk has no room for it.
+    NoRoom(String),
+    /// The archive is damaged, or holds what is not unpacked.
+    Archive {
+        /// The member that is refused; none, if it is the archive as a whole.
+        member: Option<String>,
+        /// The reason.
+        why: String,
+    },
+    /// The system refused.
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which file.
+        path: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The work was given up because the program stops.
+    Stopped,
+}
+
+impl FileError {
+    pub(super) fn io(what: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+        let (path, source) = (path.display().to_string(), source.into());
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::NoRoom(format!("cannot {what} {}: {source}", plain(&path)))
+            }
+            _ => Self::Io { what, path, source },
+        }
+    }
+
+    pub(super) fn archive(why: impl Into<String>) -> Self {
+        Self::Archive { member: None, why: why.into() }
+    }
+
+    pub(super) fn member(name: &str, why: impl Into<String>) -> Self {
+        Self::Archive { member: Some(name.to_owned()), why: why.into() }
+    }
+}
+
+/// An error of a reader of this room (such as [`super::open_list`] gives) as what it is.
+impl From<io::Error> for FileError {
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<Self>() {
+            Ok(ours) => ours,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Self::archive("it is cut short")
+            }
+            Err(error) => Self::archive(error.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(path) => write!(f, "{} does not exist", plain(path)),
+            Self::Outside { path, why } => {
+                write!(f, "the server may not use the path {}: {}", plain(path), plain(why))
+            }
+            Self::NotAFile { path, why } => write!(f, "{} is {why}", plain(path)),
+            Self::TooLarge(why) | Self::NoRoom(why) => f.write_str(why),
+            Self::Archive { member: None, why } => write!(f, "the archive is refused: {why}"),
+            Self::Archive { member: Some(name), why } => {
+                write!(f, "the archive is refused: its member {} {why}", plain(name))
+            }
+            Self::Io { what, path, source } => write!(f, "cannot {what} {}: {source}", plain(path)),
+            Self::Stopped => f.write_str("given up, because punchd stops"),
+        }
+    }
+}
+
+impl std::error::Error for FileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// A name from the network as one short piece of a log line.
+fn plain(text: &str) -> String {
+    let mut words = String::new();
+    for letter in text.chars() {
+        if words.len() > 200 {
+            return words + "…";
+        }
+        match letter.is_control() {
+            true => words.extend(letter.escape_default()),
+            false => words.push(letter),
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_forge_a_log_line() {
+        let error = FileError::member("a\nERROR all is lost\x1b[2J", "is refused");
+        assert!(!error.to_string().contains(char::is_control), "{error}");
+        let error = FileError::Outside { path: "x".repeat(9_000), why: "no".into() };
+        assert!(error.to_string().len() < 300);
+    }
+
+    #[test]
+    fn an_error_comes_through_a_reader_as_it_was() {
+        let through = |error: FileError| FileError::from(io::Error::other(error));
+        assert!(matches!(through(FileError::Stopped), FileError::Stopped));
+        assert!(matches!(through(FileError::TooLarge("x".into())), FileError::TooLarge(_)));
+    }
+}

@@ -1,0 +1,154 @@
+//! A file of command lines (`PutFile … Action=…`, §12.8.2), however it is packed.
+
+use std::io::{self, Cursor, Read};
+use std::path::Path;
+
+use tar::{EntryType, Header};
+
+use super::breath::Breathing;
+use super::gunzip::Gunzip;
+use super::members::{Members, is_header};
+use super::{ArchiveLimits, FileError};
+
+const BLOCK: usize = 512;
+
+/// Opens a download as lines: plain, gzip, tar or tgz, told by what it begins with. Of a tar
+/// come the files in it, one after another, each on a new line. An error while reading is a
+/// [`FileError`] again, by `FileError::from`.
+pub fn open_list(part: &Path, limits: &ArchiveLimits) -> Result<Box<dyn Read>, FileError> {
+    // Who reads the list breathes by himself.
+    let breathe = || Ok(());
+    let (mut file, size) = Breathing::open(part, breathe)?;
+    match begin(&mut file, 2)?.as_slice() {
+        [0x1f, 0x8b] => lines(Gunzip::open(part, limits, breathe)?, limits),
+        _ if size > limits.bytes => {
+            let most = limits.bytes;
+            Err(FileError::TooLarge(format!("the list has more than {most} bytes")))
+        }
+        _ => lines(Breathing::open(part, breathe)?.0.take(size), limits),
+    }
+}
+
+fn lines(
+    mut stream: impl Read + 'static,
+    limits: &ArchiveLimits,
+) -> Result<Box<dyn Read>, FileError> {
+    let first = begin(&mut stream, BLOCK)?;
+    let is_tar = is_tar(&first);
+    let stream = Cursor::new(first).chain(stream);
+    Ok(match is_tar {
+        true => {
+            Box::new(Lines { members: Members::new(stream, limits.members), state: State::Begin })
+        }
+        false => Box::new(stream),
+    })
+}
+
+/// Up to `most` bytes, fewer only at the end.
+fn begin(stream: &mut impl Read, most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(most);
+    stream.take(most as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn is_tar(first: &[u8]) -> bool {
+    let mut header = Header::new_old();
+    first.len() == BLOCK && {
+        header.as_mut_bytes().copy_from_slice(first);
+        first[257..].starts_with(b"ustar") || is_header(&header)
+    }
+}
+
+/// The files of a tar stream as one.
+struct Lines<R> {
+    members: Members<R>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Begin,
+    InFile,
+    Between,
+}
+
+impl<R: Read> Read for Lines<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if into.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            if self.state == State::InFile {
+                match self.members.read(into)? {
+                    0 => self.state = State::Between,
+                    count => return Ok(count),
+                }
+            }
+            let Some(member) = self.members.next().map_err(io::Error::other)? else {
+                return Ok(0);
+            };
+            if member.kind == EntryType::Regular {
+                let was = std::mem::replace(&mut self.state, State::InFile);
+                if was == State::Between {
+                    into[0] = b'\n';
+                    return Ok(1);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::scratch::{LIMITS, Scratch, file, gzip, member, tar, tgz};
+
+    #[test]
+    fn a_list_is_read_however_it_is_packed() {
+        let lines = "DATA UPDATE USERINFO PIN=1\nDATA UPDATE USERINFO PIN=2";
+        let files = [
+            member(b"dir/", EntryType::Directory, 0, b""),
+            file("dir/one", "DATA UPDATE USERINFO PIN=1"),
+            member(b"link", EntryType::Symlink, 0, b""),
+            file("empty", ""),
+            file("two", "DATA UPDATE USERINFO PIN=2"),
+        ];
+        let scratch = Scratch::new();
+        for (what, bytes, wanted) in [
+            ("plain", lines.as_bytes().to_vec(), lines),
+            ("empty", vec![], ""),
+            ("gzip", gzip(lines.as_bytes()), lines),
+            ("gzip in two parts", [gzip(b"a\nb"), gzip(b"c\n")].concat(), "a\nbc\n"),
+            ("tgz", tgz(&files), &lines.replace('\n', "\n\n")),
+            ("tar", tar(&files), &lines.replace('\n', "\n\n")),
+            ("long", "x\n".repeat(50_000).into_bytes(), &"x\n".repeat(50_000)),
+        ] {
+            let mut text = String::new();
+            open_list(&scratch.part(&bytes), &LIMITS).unwrap().read_to_string(&mut text).unwrap();
+            assert!(text == wanted, "{what}: {text:.100}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_damaged_or_too_large_says_so() {
+        let scratch = Scratch::new();
+        let limits = ArchiveLimits { bytes: 2_000_000, ..LIMITS };
+        let good = gzip(b"DATA UPDATE USERINFO PIN=1");
+        let tar = tar(&[file("a", &"a".repeat(2_000))]);
+        for (what, bytes, words) in [
+            ("plain, too large", vec![b'a'; 2_000_001], "more than 2000000 bytes"),
+            ("gzip, ratio", gzip(&vec![0; 1_500_000]), "100 times"),
+            ("gzip, cut short", good[..good.len() - 4].to_vec(), "cut short"),
+            ("gzip, garbage behind", [&good[..], b"x"].concat(), "behind its end"),
+            ("tar, cut short", gzip(&tar[..1_000]), "cut short"),
+            ("tar, bad header", gzip(&tar.repeat(2)), "behind its end"),
+        ] {
+            let read = open_list(&scratch.part(&bytes), &limits)
+                .and_then(|mut lines| Ok(io::copy(&mut lines, &mut io::sink())?));
+            let error = read.unwrap_err();
+            assert!(error.to_string().contains(words), "{what}: {error}");
+        }
+        assert!(open_list(&scratch.path("none"), &limits).is_err());
+        assert!(open_list(&scratch.path("in"), &limits).is_err());
+    }
+}

@@ -1,0 +1,203 @@
+//! Downloads under way, each a file in a directory that only punchd uses.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use md5::{Digest, Md5};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+
+use super::breath::Breathing;
+use super::{Breathe, FileError};
+
+/// The directory of downloads. The key of one is the caller's.
+#[derive(Debug)]
+pub struct Spool {
+    dir: PathBuf,
+}
+
+impl Spool {
+    /// The directory `dir`, made if it is missing; for nobody else to look into.
+    pub fn open(dir: PathBuf) -> io::Result<Self> {
+        let named = |error| named("make the directory", &dir, error);
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(named)?;
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).map_err(named)?;
+        Ok(Self { dir })
+    }
+
+    /// Where a download stands, for what works by path.
+    pub fn part(&self, key: i64) -> PathBuf {
+        self.dir.join(file_name(key))
+    }
+
+    /// Opens a download to go on behind its first `offset` bytes; what stands behind them is
+    /// cut off. With 0, it begins anew. If there are fewer, the error's kind is UnexpectedEof,
+    /// and the caller starts over.
+    pub fn open_part(&self, key: i64, offset: u64) -> io::Result<File> {
+        let path = self.part(key);
+        let mut flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        if offset == 0 {
+            flags |= OFlags::CREATE;
+        }
+        let open = || -> io::Result<File> {
+            let file = rustix::fs::openat(CWD, &path, flags, Mode::from_raw_mode(0o600))?;
+            let stat = rustix::fs::fstat(&file)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+            }
+            if u64::try_from(stat.st_size).unwrap_or(0) < offset {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            let mut file = File::from(file);
+            file.set_len(offset)?;
+            file.seek(SeekFrom::Start(offset))?;
+            Ok(file)
+        };
+        open().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound if offset > 0 => io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("{} has fewer than {offset} bytes", path.display()),
+            ),
+            _ => named("open", &path, error),
+        })
+    }
+
+    /// Removes a download; it may be gone already.
+    pub fn remove(&self, key: i64) -> io::Result<()> {
+        let path = self.part(key);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(named("remove", &path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes all downloads but those of `keep`.
+    pub fn sweep(&self, keep: &[i64]) -> io::Result<()> {
+        let read = |error| named("read", &self.dir, error);
+        for entry in fs::read_dir(&self.dir).map_err(read)? {
+            let name = entry.map_err(read)?.file_name();
+            let key = name.to_str().and_then(key_of);
+            if let Some(key) = key.filter(|key| !keep.contains(key)) {
+                self.remove(key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many bytes are free for us on the disk.
+    pub fn free(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(&self.dir)
+            .map_err(|error| named("look at the disk of", &self.dir, error.into()))?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    /// The MD5 of a download.
+    pub fn digest_md5(&self, key: i64, breathe: &mut Breathe<'_>) -> io::Result<[u8; 16]> {
+        let (mut file, _) = Breathing::open(&self.part(key), breathe).map_err(io::Error::other)?;
+        let mut digest = Md5::new();
+        let mut piece = vec![0; 64 * 1024];
+        loop {
+            let count = file.read(&mut piece)?;
+            if count == 0 {
+                return Ok(digest.finalize().into());
+            }
+            digest.update(&piece[..count]);
+        }
+    }
+}
+
+fn file_name(key: i64) -> String {
+    format!("{key}.part")
+}
+
+/// The key of a name that is ours.
+fn key_of(name: &str) -> Option<i64> {
+    let key = name.strip_suffix(".part")?.parse().ok()?;
+    (file_name(key) == name).then_some(key)
+}
+
+/// An error of the kind it was, with what was tried and the path in its words.
+fn named(what: &'static str, path: &Path, error: io::Error) -> io::Error {
+    let kind = error.kind();
+    io::Error::new(kind, FileError::io(what, path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::files::scratch::Scratch;
+
+    #[test]
+    fn a_download_goes_on_where_it_was() {
+        let scratch = Scratch::new();
+        let spool = Spool::open(scratch.path("spool/inner")).unwrap();
+        let mode = fs::metadata(scratch.path("spool/inner")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o700);
+        for (offset, more, whole) in
+            [(0, "abcdef", "abcdef"), (6, "ghi", "abcdefghi"), (2, "X", "abX"), (0, "new", "new")]
+        {
+            spool.open_part(7, offset).unwrap().write_all(more.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(spool.part(7)).unwrap(), whole);
+        }
+        for (key, offset) in [(7, 4), (8, 1)] {
+            let error = spool.open_part(key, offset).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{error}");
+        }
+        assert!(!spool.part(8).exists());
+        assert_eq!(fs::read_to_string(spool.part(7)).unwrap(), "new");
+        assert!(spool.free().unwrap() > 0);
+        let digest = spool.digest_md5(7, &mut || Ok(())).unwrap();
+        assert_eq!(digest[..4], [0x22, 0xaf, 0x64, 0x5d]);
+        spool.remove(7).unwrap();
+        spool.remove(7).unwrap();
+        assert!(spool.digest_md5(7, &mut || Ok(())).is_err());
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_and_only_ours_are_swept() {
+        let scratch = Scratch::new();
+        let spool = Spool::open(scratch.path("in")).unwrap();
+        symlink(scratch.path("out/secret"), spool.part(1)).unwrap();
+        fs::create_dir(spool.part(2)).unwrap();
+        for key in [1, 2] {
+            let error = spool.open_part(key, 0).unwrap_err().to_string();
+            assert!(error.contains(&format!("{key}.part")), "{error}");
+        }
+        fs::remove_dir(spool.part(2)).unwrap();
+        for key in [3, -4, 5] {
+            spool.open_part(key, 0).unwrap();
+        }
+        fs::write(scratch.path("in/05.part"), "not ours").unwrap();
+        fs::write(scratch.path("in/x.part"), "not ours").unwrap();
+        spool.sweep(&[3, 9]).unwrap();
+        let mut names: Vec<_> = fs::read_dir(scratch.path("in"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["05.part", "3.part", "old", "x.part"]);
+        assert_eq!(fs::read_to_string(scratch.path("out/secret")).unwrap(), "secret");
+    }
+
+    #[test]
+    fn a_digest_breathes_and_stops() {
+        let scratch = Scratch::new();
+        let spool = Spool::open(scratch.path("spool")).unwrap();
+        spool.open_part(1, 0).unwrap().write_all(&vec![0; 1_000_000]).unwrap();
+        let mut breaths = 0;
+        let mut breathe = || {
+            breaths += 1;
+            Ok(())
+        };
+        spool.digest_md5(1, &mut breathe).unwrap();
+        assert_eq!(breaths, 3);
+        let stop = spool.digest_md5(1, &mut || Err(io::ErrorKind::Interrupted.into()));
+        assert!(matches!(FileError::from(stop.unwrap_err()), FileError::Stopped));
+    }
+}

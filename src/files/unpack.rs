@@ -1,0 +1,242 @@
+//! A tgz, unpacked into a directory: all of it or nothing.
+//!
+//! The first pass judges the whole archive and writes nothing. The second writes all files
+//! into a directory of our own beside their places, onto the disk. Only then each is moved
+//! to its place. A power cut before that leaves what was there before, and the directory,
+//! which goes with the next call; one during the moves leaves some files new and some old,
+//! each of them whole.
+
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode};
+use rustix::io::Errno;
+
+use super::rules::{self, Good, Totals};
+use super::{ArchiveLimits, Breathe, FileError, Place, tree};
+
+/// Unpacks `archive` into the directory `into`, and says how many bytes of files it held.
+/// Files that were there before are replaced; modes are 0755 or 0644, owner and time ours.
+pub fn unpack(
+    archive: &Path,
+    into: &Place,
+    limits: &ArchiveLimits,
+    breathe: &mut Breathe<'_>,
+) -> Result<u64, FileError> {
+    let dir = into.dir()?;
+    let failed = |error| FileError::io("write", into.path(), error);
+    tree::sweep(dir).map_err(failed)?;
+    let totals = rules::each(archive, limits, breathe, &mut |member, _| has_way(dir, member))?;
+    check_room(into, &totals, limits)?;
+    let done = extract(archive, into, limits, breathe);
+    // What cannot be removed now goes with the next call.
+    let _ = tree::sweep(dir);
+    done.map(|()| totals.bytes)
+}
+
+fn extract(
+    archive: &Path,
+    into: &Place,
+    limits: &ArchiveLimits,
+    breathe: &mut Breathe<'_>,
+) -> Result<(), FileError> {
+    let failed = |error| FileError::io("write", into.path(), error);
+    let dir = into.dir()?;
+    rustix::fs::mkdirat(dir, tree::STAGING, Mode::from_raw_mode(0o700)).map_err(failed)?;
+    let staging = tree::open_dir(dir, tree::STAGING).map_err(failed)?;
+    rules::each(archive, limits, breathe, &mut |member, contents| {
+        write(staging.as_fd(), member, contents, &into.path().join(member.path))
+    })?;
+    tree::settle(staging.as_fd(), dir, into.path(), breathe)
+}
+
+/// Whether a member can come to its place: on the way are only directories, and at the end
+/// is nothing, or what it replaces.
+fn has_way(dir: BorrowedFd<'_>, member: &Good<'_>) -> Result<(), FileError> {
+    let refused = |why: &str| Err(FileError::member(member.path, why));
+    let mut at = None;
+    for (nth, name) in member.names.iter().enumerate() {
+        let is_file = nth + 1 == member.names.len() && !member.is_directory;
+        let here = at.as_ref().map_or(dir, AsFd::as_fd);
+        let found = tree::kind(here, *name);
+        match found.map_err(|error| FileError::io("look for", Path::new(member.path), error))? {
+            None => return Ok(()),
+            Some(FileType::Symlink) => {
+                return refused("would go over a symbolic link that is in the directory");
+            }
+            Some(FileType::Directory) if is_file => {
+                return refused("would replace a directory by a file");
+            }
+            Some(FileType::Directory) => {
+                let opened = tree::open_dir(here, *name);
+                at = Some(
+                    opened.map_err(|error| FileError::io("open", Path::new(member.path), error))?,
+                );
+            }
+            Some(FileType::RegularFile) if is_file => {}
+            Some(FileType::RegularFile) => {
+                return refused("would replace a file by a directory");
+            }
+            Some(_) => return refused("would replace a device, a FIFO or a socket"),
+        }
+    }
+    Ok(())
+}
+
+fn check_room(into: &Place, totals: &Totals, limits: &ArchiveLimits) -> Result<(), FileError> {
+    let disk = rustix::fs::fstatvfs(into.dir()?)
+        .map_err(|error| FileError::io("look at the disk of", into.path(), error))?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    // Every file wastes a part of its last block.
+    let blocks = totals.names.saturating_mul(disk.f_frsize);
+    let wanted = totals.bytes.saturating_add(blocks).saturating_add(limits.free);
+    let at = into.path().display();
+    if wanted > free {
+        return Err(FileError::NoRoom(format!(
+            "{at}: unpacking needs {wanted} bytes, with {} that must stay free, and {free} are free",
+            limits.free
+        )));
+    }
+    // Some file systems count no inodes.
+    if disk.f_files > 0 && totals.names > disk.f_favail {
+        let names = totals.names;
+        return Err(FileError::NoRoom(format!("{at}: there is no room for {names} more files")));
+    }
+    Ok(())
+}
+
+/// Writes a member in the directory of ours.
+fn write(
+    staging: BorrowedFd<'_>,
+    member: &Good<'_>,
+    contents: &mut dyn Read,
+    path: &Path,
+) -> Result<(), FileError> {
+    let failed = |error: Errno| FileError::io("write", path, error);
+    let Some((name, parents)) = member.names.split_last() else { return Ok(()) };
+    let mut at = None;
+    for parent in parents {
+        let here = at.as_ref().map_or(staging, AsFd::as_fd);
+        at = Some(tree::make_dir(here, *parent).map_err(failed)?);
+    }
+    let here = at.as_ref().map_or(staging, AsFd::as_fd);
+    if member.is_directory {
+        return tree::make_dir(here, *name).map(drop).map_err(failed);
+    }
+    let file = tree::make_file(here, name).map_err(failed)?;
+    let mode = Mode::from_raw_mode(if member.is_executable { 0o755 } else { 0o644 });
+    tree::copy(contents, &file, mode, path).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io;
+    use std::os::unix::fs::PermissionsExt;
+
+    use tar::{EntryType, Header};
+
+    use crate::files::scratch::{LIMITS, Scratch, file, gzip, tgz};
+    use crate::files::{FileError, unpack};
+
+    #[test]
+    fn a_good_archive_is_unpacked_and_replaces_what_was_there() {
+        let scratch = Scratch::new();
+        let long = format!("{}/{}", "d".repeat(200), "f".repeat(250));
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut add = |name: &str, mode, kind, contents: &str| {
+            let mut header = Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(mode);
+            header.set_size(contents.len() as u64);
+            tar.append_data(&mut header, name, contents.as_bytes()).unwrap();
+        };
+        add("./old/file", 0o7600, EntryType::Regular, "new");
+        add("./a/b/c/run.sh", 0o4755, EntryType::Regular, "run");
+        add("./a/b", 0o700, EntryType::Directory, "");
+        add("./empty/", 0o700, EntryType::Directory, "");
+        add(&long, 0o600, EntryType::Regular, "long");
+        let mut tar = tar.into_inner().unwrap();
+        tar.truncate(tar.len() - 1_024);
+        let pax = format!("{} path=pax/{}\n", 218, "p".repeat(204));
+        tar.extend(crate::files::scratch::member(
+            b"pax",
+            EntryType::XHeader,
+            pax.len() as u64,
+            pax.as_bytes(),
+        ));
+        tar.extend(file("short", "pax"));
+        tar.extend([0; 10_240]);
+
+        assert_eq!(scratch.unpack(&gzip(&tar), &LIMITS).unwrap(), 3 + 3 + 4 + 3);
+        for (name, mode, contents) in [
+            ("old/file", 0o644, "new"),
+            ("a/b/c/run.sh", 0o755, "run"),
+            (&long, 0o644, "long"),
+            (&format!("pax/{}", "p".repeat(204)), 0o644, "pax"),
+        ] {
+            let path = scratch.path("in").join(name);
+            assert_eq!(fs::read_to_string(&path).unwrap(), contents, "{name}");
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode, "{name}");
+        }
+        let about = fs::metadata(scratch.path("in/empty")).unwrap();
+        assert!(about.is_dir() && about.permissions().mode() & 0o7777 == 0o755);
+        assert_eq!(fs::read_dir(scratch.path("in")).unwrap().count(), 5);
+    }
+
+    #[test]
+    fn many_files_in_one_directory_all_arrive() {
+        let scratch = Scratch::new();
+        let members: Vec<_> = (0..500).map(|nth| file(&format!("many/{nth}"), "x")).collect();
+        assert_eq!(scratch.unpack(&tgz(&members), &LIMITS).unwrap(), 500);
+        assert_eq!(fs::read_dir(scratch.path("in/many")).unwrap().count(), 500);
+    }
+
+    #[test]
+    fn what_a_crash_left_is_swept() {
+        let scratch = Scratch::new();
+        fs::create_dir_all(scratch.path("in/.punchd-unpack/a/b")).unwrap();
+        fs::write(scratch.path("in/.punchd-unpack/a/b/c"), "half").unwrap();
+        std::os::unix::fs::symlink("../out", scratch.path("in/.punchd-unpack/link")).unwrap();
+        fs::write(scratch.path("in/.punchd-put"), "half").unwrap();
+        scratch.unpack(&tgz(&[file("a", "1")]), &LIMITS).unwrap();
+        let mut names: Vec<_> = fs::read_dir(scratch.path("in"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["a", "old"]);
+        assert!(scratch.path("out/secret").exists());
+    }
+
+    #[test]
+    fn others_are_served_meanwhile_and_a_stop_changes_nothing() {
+        let scratch = Scratch::new();
+        let contents: String = (0..400_000u64).map(|nth| format!("{}", nth * 7_919)).collect();
+        let part = scratch.part(&tgz(&[file("old/file", &contents)]));
+        let into = scratch.find("in/").unwrap();
+        let before = scratch.listing();
+        let breaths = |stop: usize| {
+            let mut count = 0;
+            let done = unpack(&part, &into, &LIMITS, &mut || {
+                count += 1;
+                if count == stop { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+            });
+            (count, done)
+        };
+        let all = 2 * contents.len() / (256 * 1024);
+        for stop in [1, all / 2 + 1, all] {
+            let (_, done) = breaths(stop);
+            assert!(matches!(done, Err(FileError::Stopped)), "{stop}: {done:?}");
+            assert_eq!(scratch.listing(), before, "{stop}");
+        }
+        let (count, done) = breaths(0);
+        assert_eq!(done.unwrap(), contents.len() as u64);
+        assert!(count >= all, "{count} of {all}");
+        assert!(matches!(
+            unpack(&part, &scratch.find("in/new").unwrap(), &LIMITS, &mut || Ok(())),
+            Err(FileError::NotAFile { .. })
+        ));
+    }
+}
