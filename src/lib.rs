@@ -26,6 +26,7 @@ pub mod csv;
 pub mod daemon;
 pub mod drivers;
 pub mod logging;
+pub mod processes;
 pub mod protocol;
 pub mod reactor;
 pub mod status;
