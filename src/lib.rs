@@ -27,6 +27,7 @@ pub mod daemon;
 pub mod drivers;
 pub mod files;
 pub mod logging;
+pub mod processes;
 pub mod protocol;
 pub mod reactor;
 pub mod status;
