@@ -27,6 +27,7 @@ use crate::answer::{self, Answer, Delivery};
 use crate::connection::Shared;
 use crate::deviation::Kind;
 use crate::fault::{Fault, Weather};
+use crate::file::Offered;
 use crate::http::{Inbound, Request};
 use crate::listener::Listener;
 use crate::received::Summary;
@@ -106,7 +107,7 @@ fn act(state: &mut State, path: &str, bytes: &[u8]) -> Outcome {
         "/reset" => state.reset(),
         _ => {
             let name = path.strip_prefix("/files/").ok_or_else(|| nothing_there(path))?;
-            state.files.insert(name.to_owned(), bytes.to_vec());
+            state.files.insert(name.to_owned(), Offered::new(bytes.to_vec()));
         }
     }
     Ok(Value::Null)

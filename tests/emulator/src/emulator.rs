@@ -14,6 +14,7 @@ use crate::command::Repeat;
 use crate::connection::{self, Shared};
 use crate::deviation::Kind;
 use crate::fault::{Fault, Weather};
+use crate::file::Offered;
 use crate::listener::Listener;
 use crate::received::{AttRow, Received, Reply, Row, Seen, Summary};
 use crate::record::oplog::Oplog;
@@ -152,7 +153,8 @@ impl Emulator {
 
     /// Offers a file at `/iclock/<path>` and at `/iclock/file?url=…/<path>`.
     pub fn serve_file(&self, path: &str, bytes: impl Into<Vec<u8>>) {
-        self.shared.lock().files.insert(path.trim_start_matches('/').to_owned(), bytes.into());
+        let offered = Offered::new(bytes.into());
+        self.shared.lock().files.insert(path.trim_start_matches('/').to_owned(), offered);
     }
 
     /// What a terminal gets that asks for this PIN at its keypad: lines `DATA UPDATE …`. Unknown

@@ -5,16 +5,28 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::answer::Answer;
 use crate::http::Request;
 
+/// A file that the server offers.
+pub(crate) struct Offered {
+    bytes: Vec<u8>,
+    /// Its `ETag`, made once: a large file is asked for in many parts.
+    tag: String,
+}
+
+impl Offered {
+    pub(crate) fn new(bytes: Vec<u8>) -> Offered {
+        Offered { tag: tag_of(&bytes), bytes }
+    }
+}
+
 /// Answers a request for a file, with `Range`, `If-Range` and `If-None-Match`.
-pub(crate) fn serve(file: &[u8], request: &Request) -> Answer {
-    let tag = tag_of(file);
+pub(crate) fn serve(Offered { bytes: file, tag }: &Offered, request: &Request) -> Answer {
     let answer = |status: u16, body: &[u8]| {
         Answer::of(status, body)
-            .with("ETag", &tag)
+            .with("ETag", tag)
             .with("Accept-Ranges", "bytes")
             .with("Content-Type", "application/octet-stream")
     };
-    if request.head.field("if-none-match") == Some(&tag) {
+    if request.head.field("if-none-match") == Some(tag.as_str()) {
         return answer(304, &[]);
     }
     let unchanged = request.head.field("if-range").is_none_or(|theirs| theirs == tag);

@@ -127,6 +127,7 @@ pub struct Received {
     pub(crate) request_count: u64,
     pub(crate) deviations: Vec<Deviation>,
     pub(crate) sealed: Option<Vec<u8>>,
+    pub(crate) file_bytes: u64,
     punch_of: HashMap<(String, String), usize>,
 }
 
@@ -152,6 +153,11 @@ impl Received {
     /// Attendance rows.
     pub fn attlog(&self) -> &[AttRow] {
         &self.attlog.rows
+    }
+
+    /// Bytes of files that were answered, parts that are asked for twice counted twice.
+    pub fn file_bytes(&self) -> u64 {
+        self.file_bytes
     }
 
     /// Attendance rows as often as they came.

@@ -35,7 +35,7 @@ pub(crate) struct State {
     pub received: Received,
     pub allowed: HashSet<Kind>,
     pub queries: HashMap<(String, String), Packs>,
-    pub files: BTreeMap<String, Vec<u8>>,
+    pub files: BTreeMap<String, file::Offered>,
     pub remote_users: HashMap<String, String>,
     pub verify_answer: String,
     pub next_handshakes: VecDeque<Vec<u8>>,
@@ -277,7 +277,11 @@ impl State {
         }
         let by_end = |path: &str| name == path || name.ends_with(&format!("/{path}"));
         match self.files.iter().find(|(path, _)| by_end(path)) {
-            Some((_, bytes)) => file::serve(bytes, request),
+            Some((_, offered)) => {
+                let answer = file::serve(offered, request);
+                self.received.file_bytes += answer.body.len() as u64;
+                answer
+            }
             None => {
                 flaws.note([Exchange::unknown(&request.head.method, &request.path)]);
                 self.not_found()
