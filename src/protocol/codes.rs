@@ -14,6 +14,8 @@ impl ReturnCode {
     pub const DONE: Self = Self(0);
     /// A parameter is missing or wrong.
     pub const PARAMETER: Self = Self(-1);
+    /// A photo is not of the size that was given; also: there is no such file.
+    pub const MISSING: Self = Self(-2);
     /// Reading or writing failed.
     pub const STORAGE: Self = Self(-3);
     /// The PIN is not on this terminal.
@@ -26,8 +28,12 @@ impl ReturnCode {
     pub const TIMED_OUT: Self = Self(-1003);
     /// The data does not fit the configuration of the terminal.
     pub const MISMATCH: Self = Self(-1004);
+    /// The terminal is busy.
+    pub const BUSY: Self = Self(-1005);
     /// The data is too long.
     pub const TOO_LONG: Self = Self(-1006);
+    /// The server's data could not be had.
+    pub const NOT_FETCHED: Self = Self(-1008);
 }
 
 impl fmt::Display for ReturnCode {

@@ -1,6 +1,7 @@
 //! Commands of the server: `C:ID:text` (§12).
 
 use super::fields::Refusal;
+use super::file::{self, PutFile, Upgrade};
 
 /// Longest command id taken; the document says 16, the field knows 32.
 const LONGEST_ID: usize = 32;
@@ -58,6 +59,14 @@ pub enum Command<'a> {
     ReloadOptions,
     /// `INFO` (§12.7.3).
     Info,
+    /// `GetFile path` (§12.8.1).
+    GetFile(&'a str),
+    /// `PutFile url path …` (§12.8.2).
+    PutFile(PutFile<'a>),
+    /// `SHELL line` (§12.11.1).
+    Shell(&'a str),
+    /// `UPGRADE …` (§12.11.2).
+    Upgrade(Upgrade<'a>),
     /// `REBOOT` (§12.10.1).
     Reboot,
     /// A command that this terminal does not know.
@@ -100,6 +109,10 @@ impl<'a> Command<'a> {
             "CLEAR" if word(rest).0.eq_ignore_ascii_case("DATA") => Self::ClearData,
             "CHECK" => Self::Check,
             "REBOOT" => Self::Reboot,
+            "GETFILE" => Self::GetFile(file::get_file(rest)?),
+            "PUTFILE" => Self::PutFile(PutFile::parse(rest)?),
+            "SHELL" => Self::Shell(file::shell(rest)?),
+            "UPGRADE" => Self::Upgrade(Upgrade::parse(rest)?),
             "LOG" => Self::Log,
             "INFO" => Self::Info,
             "SET" if word(rest).0.eq_ignore_ascii_case("OPTION") => Self::SetOption(word(rest).1),
@@ -114,6 +127,9 @@ pub fn reply_name(text: &[u8]) -> String {
     let (first, rest) = word(text);
     let name = first.to_ascii_uppercase();
     match name.as_str() {
+        "GETFILE" => "GetFile".into(),
+        "PUTFILE" => "PutFile".into(),
+        "SHELL" => "Shell".into(),
         "CLEAR" => match word(rest).0.to_ascii_uppercase() {
             second if second.is_empty() => name,
             second => format!("{name}_{second}"),

@@ -10,6 +10,7 @@ pub mod command;
 pub mod device;
 pub mod dialect;
 pub mod fields;
+pub mod file;
 pub mod lines;
 pub mod options;
 pub mod query;

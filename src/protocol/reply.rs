@@ -14,26 +14,51 @@ pub struct Reply {
     pub name: String,
     /// How it ended.
     pub code: ReturnCode,
-    /// What follows the `&` form: `&key=value…`, or LF and content.
+    /// What follows the `&` form (`&key=value…`, or LF and content); the name of a file, the
+    /// output of a line.
     pub rest: Vec<u8>,
+    /// The file whose content goes up with it.
+    pub file: Option<String>,
 }
 
 impl Reply {
     /// Whether the reply must have a POST of its own: servers take everything after its
     /// first line as content.
     pub fn goes_alone(&self) -> bool {
-        self.rest.contains(&b'\n')
+        self.rest.contains(&b'\n') || matches!(&*self.name, "GetFile" | "PutFile" | "Shell")
     }
 
-    /// Writes the reply; replies that share a POST are separated by LF.
-    pub fn write(&self, out: &mut Vec<u8>) {
+    /// Writes the reply; replies that share a POST are separated by LF. The content of a file
+    /// is to follow.
+    pub fn write(&self, serial: &str, out: &mut Vec<u8>) {
+        let Self { id, name, code, rest, file } = self;
         if !out.is_empty() {
             out.push(b'\n');
         }
-        out.extend_from_slice(
-            format!("ID={}&Return={}&CMD={}", self.id, self.code, self.name).as_bytes(),
-        );
-        out.extend_from_slice(&self.rest);
+        match name.as_str() {
+            "GetFile" => {
+                out.extend_from_slice(format!("ID={id}\nSN={serial}\nFILENAME=").as_bytes());
+                out.extend_from_slice(rest);
+                out.extend_from_slice(format!("\nCMD=GetFile\nReturn={code}").as_bytes());
+                if file.is_some() {
+                    out.extend_from_slice(b"\nContent=");
+                }
+            }
+            "Shell" => {
+                let head = format!("ID={id}\nSN={serial}\nReturn={code}\nCMD=Shell");
+                out.extend_from_slice(head.as_bytes());
+                out.extend_from_slice(b"\nFILENAME=shellout.txt\nContent=");
+                out.extend_from_slice(rest);
+            }
+            "PutFile" => {
+                let lines = format!("ID={id}\nReturn={code}\nCMD=PutFile");
+                out.extend_from_slice(lines.as_bytes());
+            }
+            _ => {
+                out.extend_from_slice(format!("ID={id}&Return={code}&CMD={name}").as_bytes());
+                out.extend_from_slice(rest);
+            }
+        }
     }
 }
 
@@ -48,10 +73,33 @@ mod tests {
             name: "DATA".into(),
             code: ReturnCode::DONE,
             rest: vec![],
+            file: None,
         };
         let mut body = Vec::new();
-        reply("info8487").write(&mut body);
-        reply("fp7464").write(&mut body);
+        reply("info8487").write("S", &mut body);
+        reply("fp7464").write("S", &mut body);
         assert_eq!(body, b"ID=info8487&Return=0&CMD=DATA\nID=fp7464&Return=0&CMD=DATA");
+    }
+
+    #[test]
+    fn files_and_output_stand_on_lines_of_their_own() {
+        for (name, code, file, expected) in [
+            ("GetFile", 4, Some("/a"), "ID=7\nSN=S\nFILENAME=x\nCMD=GetFile\nReturn=4\nContent="),
+            ("GetFile", -2, None, "ID=7\nSN=S\nFILENAME=x\nCMD=GetFile\nReturn=-2"),
+            ("Shell", 1, None, "ID=7\nSN=S\nReturn=1\nCMD=Shell\nFILENAME=shellout.txt\nContent=x"),
+            ("PutFile", 9, None, "ID=7\nReturn=9\nCMD=PutFile"),
+        ] {
+            let reply = Reply {
+                id: "7".into(),
+                name: name.into(),
+                code: ReturnCode(code),
+                rest: b"x".to_vec(),
+                file: file.map(str::to_owned),
+            };
+            let mut body = Vec::new();
+            reply.write("S", &mut body);
+            assert_eq!(String::from_utf8(body).unwrap(), expected);
+            assert!(reply.goes_alone());
+        }
     }
 }

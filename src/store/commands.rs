@@ -95,6 +95,22 @@ impl Store {
         Ok(())
     }
 
+    /// The same, with a file whose content goes up with the result.
+    pub fn finish_with_file(
+        &self,
+        row: i64,
+        code: ReturnCode,
+        rest: &[u8],
+        file: &str,
+    ) -> Result<()> {
+        self.finish_command(row, code, rest)?;
+        self.db
+            .prepare_cached("UPDATE command SET file = ?2 WHERE row = ?1")?
+            .execute(params![row, file])
+            .map(drop)?;
+        Ok(())
+    }
+
     /// The replies that wait and were never refused alone, the oldest first.
     pub fn replies_due(&self, most: usize) -> Result<Vec<Due>> {
         self.replies("due = 1 ORDER BY row", most)
@@ -108,7 +124,7 @@ impl Store {
     /// Replies in an order, as many as `most` and as [`BYTES_AT_ONCE`] allow.
     fn replies(&self, which: &str, most: usize) -> Result<Vec<Due>> {
         let sql = format!(
-            "SELECT row, id, name, code, rest FROM command WHERE due > 0 AND {which} LIMIT ?1"
+            "SELECT row, id, name, code, rest, file FROM command WHERE due > 0 AND {which} LIMIT ?1"
         );
         let mut statement = self.db.prepare_cached(&sql)?;
         let mut rows = statement.query([most as i64])?;
@@ -120,7 +136,7 @@ impl Store {
                 break;
             }
             let code = ReturnCode(row.get(3)?);
-            let reply = Reply { id: row.get(1)?, name: row.get(2)?, code, rest };
+            let reply = Reply { id: row.get(1)?, name: row.get(2)?, code, rest, file: row.get(5)? };
             replies.push(Due { row: row.get(0)?, reply });
         }
         Ok(replies)

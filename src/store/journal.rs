@@ -217,7 +217,9 @@ pub(super) const PUNCH: &str = "pin, time, status, verify, workcode, id_num, ver
 pub(super) const OPERATION: &str = "code, operator, time, who, v1, v2, v3";
 
 /// Errors that are kept.
-const MOST_ERRORS: i64 = 5000;
+const MOST_ERRORS: u64 = 5000;
+/// Errors that are dropped together.
+const ERRORS_A_BITE: i64 = 100;
 
 /// The columns that [`error`] reads, after the number and `held`.
 pub(super) const ERROR: &str = "code, message, command, additional";
@@ -226,12 +228,15 @@ impl Store {
     /// Writes an error into the error log, which keeps the last [`MOST_ERRORS`]: servers
     /// before 2.4.1 never take any.
     pub fn add_error(&self, error: &ErrorLog) -> Result<Seq> {
-        self.db
-            .prepare_cached(
-                "DELETE FROM error WHERE seq IN (SELECT seq FROM error ORDER BY seq
-                 LIMIT max(0, (SELECT count(*) FROM error) - ?1))",
-            )?
-            .execute([MOST_ERRORS])?;
+        // Counted in memory, and dropped by the bite: a thousand refused records are a thousand
+        // errors.
+        let mut count = self.counted(&self.counts.errors, "SELECT count(*) FROM error")?;
+        if count >= MOST_ERRORS {
+            let sql =
+                "DELETE FROM error WHERE seq IN (SELECT seq FROM error ORDER BY seq LIMIT ?1)";
+            count -= self.db.prepare_cached(sql)?.execute([ERRORS_A_BITE])? as u64;
+        }
+        self.counts.errors.set(Some(count + 1));
         let seq = self.next_seq();
         let additional = error.additional().map(|object| Value::Object(object.clone()).to_string());
         self.db.prepare_cached("INSERT INTO error VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(

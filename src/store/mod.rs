@@ -4,12 +4,14 @@
 //! method is one statement or is called inside [`Store::atomically`], and none is ever open
 //! across a wait.
 
+mod audit;
 mod biometrics;
 mod commands;
 mod cursor;
 mod documents;
 mod entries;
 mod error;
+mod jobs;
 mod journal;
 pub mod options;
 mod people;
@@ -20,11 +22,13 @@ mod schema;
 mod source;
 mod stamp;
 
+pub use audit::Audit;
 pub use biometrics::TemplateKey;
 pub use commands::{Begun, Due};
 pub use cursor::{Batch, Content, Pass, Pending, PendingRow};
 pub use documents::NewPhoto;
 pub use error::{Result, StoreError};
+pub use jobs::{Download, Job, Stage};
 pub use journal::{Moment, NewOperation, NewPunch, WithCard};
 pub use people::Origin;
 pub use quarantine::Quarantined;
@@ -69,6 +73,15 @@ pub struct Store {
 struct Counts {
     users: Cell<Option<u64>>,
     punches: Cell<Option<u64>>,
+    jobs: Cell<Option<u64>>,
+    errors: Cell<Option<u64>>,
+}
+
+impl Counts {
+    fn forget(&self) {
+        let Self { users, punches, jobs, errors } = self;
+        [users, punches, jobs, errors].into_iter().for_each(|count| count.set(None));
+    }
 }
 
 impl Store {
@@ -144,8 +157,7 @@ impl Store {
             Ok(value)
         });
         if done.is_err() {
-            self.counts.users.set(None);
-            self.counts.punches.set(None);
+            self.counts.forget();
             // A full disk rolls back by itself; asking again would be an error of its own.
             if !self.db.is_autocommit() {
                 self.run("ROLLBACK")?;

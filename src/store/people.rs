@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::cursor::Content;
 use super::{Result, Seq, Store};
+use crate::protocol::file::SyncTable;
 use crate::protocol::record::{Pin, Record, User};
 
 /// Where a change comes from: only what was changed on the terminal goes up by itself.
@@ -83,6 +84,33 @@ impl Store {
             self.counts.users.set(self.counts.users.get().map(|count| count - 1));
         }
         Ok(was_there)
+    }
+
+    /// The last number that was given: what changes from now on has a higher one.
+    pub fn mark(&self) -> Seq {
+        self.last_seq.get()
+    }
+
+    /// Takes off the terminal what a table held at a [`Store::mark`] and was not written since.
+    pub fn delete_unchanged(&self, table: SyncTable, mark: Seq) -> Result<()> {
+        let kind = match table {
+            SyncTable::Users => {
+                for sql in [
+                    "DELETE FROM template WHERE pin IN (SELECT pin FROM user WHERE changed <= ?1)",
+                    "DELETE FROM picture WHERE pin IN (SELECT pin FROM user WHERE changed <= ?1)",
+                    "DELETE FROM user WHERE changed <= ?1",
+                ] {
+                    self.db.prepare_cached(sql)?.execute([mark])?;
+                }
+                self.counts.users.set(None);
+                return Ok(());
+            }
+            SyncTable::Fingerprints => 0,
+            SyncTable::Faces => 1,
+        };
+        let sql = "DELETE FROM template WHERE kind = ?1 AND changed <= ?2";
+        self.db.prepare_cached(sql)?.execute([kind, mark]).map(drop)?;
+        Ok(())
     }
 
     /// How many users there are.

@@ -156,7 +156,7 @@ impl Store {
                 BITE as i64
             ])?;
             if dropped > 0 {
-                self.counts.punches.set(None);
+                self.counts.forget();
                 log::debug!("{dropped} uploaded rows of the {} were dropped", stream.name());
                 return Ok(dropped);
             }
@@ -178,17 +178,17 @@ impl Store {
             let until = self.uploaded_up_to(*stream)?;
             dropped += self.db.prepare_cached(&sql)?.execute(params![until, stream.name()])?;
         }
-        self.counts.punches.set(None);
+        self.counts.forget();
         Ok(dropped)
     }
 
     /// Takes all people off the terminal, empties its tables, and drops of the journals what
     /// the server has. What was not uploaded goes up first, and stays.
     pub fn clear_data(&self) -> Result<()> {
-        for table in ["user", "template", "picture", "card", "entry", "query"] {
+        for table in ["user", "template", "picture", "card", "entry", "query", "guest"] {
             self.db.prepare_cached(&format!("DELETE FROM {table}"))?.execute([])?;
         }
-        self.counts.users.set(None);
+        self.counts.forget();
         let journals: Vec<Stream> = ALL.iter().map(|(stream, _)| *stream).collect();
         self.clear_uploaded(&journals).map(drop)
     }

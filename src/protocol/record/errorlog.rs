@@ -100,6 +100,22 @@ impl ErrorLog {
         Ok(error)
     }
 
+    /// The data of a command was refused. A code, words or an id that break a rule are left
+    /// out: this is about somebody else's fault.
+    pub fn of_data(code: &str, message: &str, command: &str) -> Self {
+        let code = ErrorCode::new(code).unwrap_or(ErrorCode("D06E0001".into()));
+        let id = Some(command).filter(|id| {
+            (1..=LONGEST_ID).contains(&id.len())
+                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        });
+        Self {
+            code,
+            message: clean("errmsg", message, LONGEST_MESSAGE).unwrap_or_default(),
+            command: id.map(str::to_owned),
+            additional: None,
+        }
+    }
+
     /// What went wrong.
     pub fn code(&self) -> &ErrorCode {
         &self.code

@@ -1,0 +1,166 @@
+//! Commands that go on beyond their command list: files that are fetched, programs that run.
+//! Each step is written down before it is taken, so that a restart finds its place.
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{Result, Store};
+use crate::protocol::codes::ReturnCode;
+
+/// A command that goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// The row of its command in the journal.
+    pub row: i64,
+    /// The server's id of the command.
+    pub id: String,
+    /// The command's text.
+    pub text: Vec<u8>,
+    /// How far it is.
+    pub stage: Stage,
+    /// What went wrong at this stage, counted.
+    pub attempts: u32,
+    /// How far its download is.
+    pub download: Download,
+    /// What ran when an upgrade was handed over.
+    pub note: Option<String>,
+}
+
+/// How far a download is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Download {
+    /// Bytes that came and are safe on disk.
+    pub fetched: u64,
+    /// What they are on disk, in bytes: less, if they came as base64.
+    pub kept: u64,
+    /// All there is to fetch, as the server says.
+    pub total: Option<u64>,
+    /// By what the server tells versions of the file apart.
+    pub version: Option<String>,
+}
+
+impl Download {
+    /// Whether nothing is left to fetch.
+    pub fn is_whole(&self) -> bool {
+        self.total == Some(self.fetched)
+    }
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing happened yet, or its file is being fetched.
+    Fetching,
+    /// The file of an upgrade is there and is what it should be.
+    Verified,
+    /// A program runs; it must not run twice by itself.
+    HandedOver,
+    /// The program said that the upgrade is installed; it is to prove itself.
+    Running,
+}
+
+impl Stage {
+    const ALL: [Self; 4] = [Self::Fetching, Self::Verified, Self::HandedOver, Self::Running];
+
+    /// In words, for `punchd status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fetching => "downloading",
+            Self::Verified => "verified",
+            Self::HandedOver => "handed over",
+            Self::Running => "running",
+        }
+    }
+}
+
+const COLUMNS: &str =
+    "job.command, command.id, text, stage, job.attempts, fetched, kept, total, etag, note
+     FROM job JOIN command ON command.row = job.command";
+
+impl Store {
+    /// A command of the journal goes on as a job.
+    pub fn begin_job(&self, row: i64, text: &[u8]) -> Result<()> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO job (command, text, stage, attempts, fetched, kept) VALUES (?1, ?2, 0, 0, 0, 0)",
+            )?
+            .execute(params![row, text])?;
+        self.counts.jobs.set(None);
+        Ok(())
+    }
+
+    /// The jobs, those without trouble first, as many as `most`.
+    pub fn jobs(&self, most: usize) -> Result<Vec<Job>> {
+        // Asked for at each step of the loop: mostly there is none.
+        if self.counts.jobs.get() == Some(0) {
+            return Ok(Vec::new());
+        }
+        let sql = format!("SELECT {COLUMNS} ORDER BY job.attempts > 0, job.command LIMIT ?1");
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let jobs =
+            statement.query_map([most as i64], job)?.collect::<rusqlite::Result<Vec<_>>>()?;
+        self.counts.jobs.set(Some(jobs.len() as u64));
+        Ok(jobs)
+    }
+
+    /// One job, unless it came to its end.
+    pub fn job(&self, row: i64) -> Result<Option<Job>> {
+        let sql = format!("SELECT {COLUMNS} WHERE job.command = ?1");
+        Ok(self.db.prepare_cached(&sql)?.query_row([row], job).optional()?)
+    }
+
+    /// Writes down how far a download is; the bytes must be on disk.
+    pub fn job_fetched(&self, row: i64, download: &Download, attempts: u32) -> Result<()> {
+        let Download { fetched, kept, total, version } = download;
+        self.db
+            .prepare_cached(
+                "UPDATE job SET fetched = ?2, kept = ?3, total = ?4, etag = ?5, attempts = ?6 WHERE command = ?1",
+            )?
+            .execute(params![row, *fetched as i64, *kept as i64, total.map(|all| all as i64), version, attempts])?;
+        Ok(())
+    }
+
+    /// Counts a trouble of a job.
+    pub fn job_troubled(&self, row: i64) -> Result<()> {
+        let sql = "UPDATE job SET attempts = attempts + 1 WHERE command = ?1";
+        self.db.prepare_cached(sql)?.execute([row])?;
+        Ok(())
+    }
+
+    /// Writes down that a job begins a stage.
+    pub fn job_stage(&self, job: &Job, stage: Stage, note: Option<&str>) -> Result<()> {
+        let nth = Stage::ALL.iter().position(|each| *each == stage).unwrap_or_default() as i64;
+        let attempts = if job.stage == stage { job.attempts + 1 } else { 0 };
+        self.db
+            .prepare_cached(
+                "UPDATE job SET stage = ?2, attempts = ?3, note = ?4 WHERE command = ?1",
+            )?
+            .execute(params![job.row, nth, attempts, note])?;
+        Ok(())
+    }
+
+    /// Ends a job with the result of its command.
+    pub fn finish_job(&self, row: i64, code: ReturnCode, rest: &[u8]) -> Result<()> {
+        self.db.prepare_cached("DELETE FROM job WHERE command = ?1")?.execute([row])?;
+        self.counts.jobs.set(None);
+        self.audit_result(row, code)?;
+        self.finish_command(row, code, rest)
+    }
+}
+
+fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+    let stage: usize = row.get::<_, u8>(3)?.into();
+    Ok(Job {
+        row: row.get(0)?,
+        id: row.get(1)?,
+        text: row.get(2)?,
+        stage: Stage::ALL.get(stage).copied().unwrap_or(Stage::Fetching),
+        attempts: row.get(4)?,
+        download: Download {
+            fetched: row.get::<_, i64>(5)?.unsigned_abs(),
+            kept: row.get::<_, i64>(6)?.unsigned_abs(),
+            total: row.get::<_, Option<i64>>(7)?.map(i64::unsigned_abs),
+            version: row.get(8)?,
+        },
+        note: row.get(9)?,
+    })
+}
