@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use ureq::http::Uri;
 
 use crate::clock::{Authority, Zone};
+use crate::commands::Family;
 use crate::protocol::codes::Language;
 use crate::protocol::device::{Functions, VisibleLight};
 use crate::protocol::dialect::Dialect;
@@ -55,6 +56,9 @@ pub struct Config {
     /// How long things may take.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// How upgrades are installed.
+    #[serde(default)]
+    pub upgrade: Upgrade,
     /// HTTPS.
     #[serde(default)]
     pub tls: Tls,
@@ -101,22 +105,88 @@ impl Device {
 }
 
 /// `[commands]`: what the owner lets the server do.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Commands {
+    /// `DATA UPDATE`, `DATA DELETE`.
+    pub data: Permission,
+    /// `DATA QUERY`.
+    pub query: Permission,
+    /// `CHECK`, `LOG`, `VERIFY SUM`, `INFO`.
+    pub check: Permission,
+    /// `SET OPTION`, `RELOAD OPTIONS`.
+    pub options: Permission,
+    /// `CLEAR LOG`, `CLEAR PHOTO`.
+    pub clear: Permission,
     /// `CLEAR DATA`: takes all people off the terminal.
     pub clear_data: Permission,
+    /// `PutFile`, and pictures by URL.
+    pub put_file: Permission,
+    /// `GetFile`.
+    pub get_file: Permission,
+    /// `ENROLL_FP`, `ENROLL_MF`, `ENROLL_BIO`.
+    pub enroll: Permission,
+    /// `AC_UNLOCK`, `AC_UNALARM`.
+    pub door: Permission,
+    /// `REBOOT`.
+    pub reboot: Permission,
+    /// `SHELL`.
+    pub shell: Permission,
+    /// `UPGRADE`.
+    pub upgrade: Permission,
+    /// Directories beneath which `PutFile` may write; a path that is not absolute begins in
+    /// the first.
+    pub put_dirs: Vec<PathBuf>,
+    /// Directories beneath which `GetFile` may read.
+    pub get_dirs: Vec<PathBuf>,
+    /// Beginnings of URLs from which files may come, beside the server.
+    pub urls: Vec<String>,
+    /// Seconds that a `SHELL` may run.
+    pub shell_seconds: u32,
+    /// Bytes of its output that are kept; more ends it.
+    pub shell_bytes: usize,
+}
+
+/// `[upgrade]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upgrade {
+    /// The program that installs an upgrade, and its arguments; the file is added to them.
+    pub command: Vec<String>,
+    /// Seconds that it may run.
+    pub seconds: u32,
 }
 
 /// Whether a kind of command is obeyed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Permission {
     /// It is carried out.
     Allow,
-    /// It is answered with −1002, and the log says so.
-    #[default]
+    /// It is answered with −1002, and the audit log says so.
     Deny,
+}
+
+impl Commands {
+    /// What is not obeyed.
+    pub fn denied(&self) -> Vec<Family> {
+        let permission = |family| match family {
+            Family::Data => self.data,
+            Family::Query => self.query,
+            Family::Check => self.check,
+            Family::Options => self.options,
+            Family::Clear => self.clear,
+            Family::ClearData => self.clear_data,
+            Family::PutFile => self.put_file,
+            Family::GetFile => self.get_file,
+            Family::Enroll => self.enroll,
+            Family::Door => self.door,
+            Family::Reboot => self.reboot,
+            Family::Shell => self.shell,
+            Family::Upgrade => self.upgrade,
+        };
+        Family::ALL.into_iter().filter(|family| permission(*family) == Permission::Deny).collect()
+    }
 }
 
 /// `[limits]`
@@ -133,6 +203,8 @@ pub struct Limits {
     pub store_mib: u64,
     /// MiB that stay free on the store's disk.
     pub free_mib: u64,
+    /// MiB of the largest file that goes either way.
+    pub file_mib: u64,
     /// Longest command of a server in bytes.
     pub command_bytes: usize,
     /// Seconds over which terminals that start together spread their first contact.
@@ -187,6 +259,38 @@ impl Default for Device {
     }
 }
 
+impl Default for Commands {
+    fn default() -> Self {
+        use Permission::{Allow, Deny};
+        Self {
+            data: Allow,
+            query: Allow,
+            check: Allow,
+            options: Allow,
+            clear: Allow,
+            clear_data: Deny,
+            put_file: Allow,
+            get_file: Deny,
+            enroll: Allow,
+            door: Allow,
+            reboot: Allow,
+            shell: Deny,
+            upgrade: Allow,
+            put_dirs: vec!["/mnt/mtdblock".into()],
+            get_dirs: Vec::new(),
+            urls: Vec::new(),
+            shell_seconds: 60,
+            shell_bytes: 64 << 10,
+        }
+    }
+}
+
+impl Default for Upgrade {
+    fn default() -> Self {
+        Self { command: Vec::new(), seconds: 600 }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -194,6 +298,7 @@ impl Default for Limits {
             punches: 500_000,
             store_mib: 512,
             free_mib: 8,
+            file_mib: 256,
             post_bytes: 64 << 10,
             command_bytes: 2 << 20,
             start_spread: 3,
@@ -250,6 +355,28 @@ impl Config {
                 return Err(format!(
                     "[timeouts] {name} = {seconds} is not within 1 to 86400 seconds"
                 ));
+            }
+        }
+        for (name, seconds) in [
+            ("[commands] shell_seconds", self.commands.shell_seconds),
+            ("[upgrade] seconds", self.upgrade.seconds),
+        ] {
+            if !(1..=3600).contains(&seconds) {
+                return Err(format!("{name} = {seconds} is not within 1 to 3600"));
+            }
+        }
+        if self.commands.shell_bytes > 1 << 20 {
+            return Err("[commands] shell_bytes is more than 1048576".into());
+        }
+        for dir in self.commands.put_dirs.iter().chain(&self.commands.get_dirs) {
+            if !dir.is_absolute() {
+                return Err(format!("[commands] {} is no absolute path", dir.display()));
+            }
+        }
+        for url in &self.commands.urls {
+            let whole = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
+            if !whole || url.parse::<Uri>().is_err() {
+                return Err(format!("[commands] urls: {url:?} is no URL of http:// or https://"));
             }
         }
         if self.limits.punches == 0 || self.limits.store_mib == 0 {

@@ -7,16 +7,18 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client, Next, Settings};
 use crate::clock::{Clock, SystemClock};
-use crate::commands::Device;
-use crate::config::{Config, Permission};
+use crate::commands::{Device, Policy};
+use crate::config::Config;
 use crate::drivers::{self, Drivers};
+use crate::files::Spool;
+use crate::processes::Processes;
 use crate::protocol::codes::operation::{POWER_OFF, POWER_ON};
 use crate::protocol::record::Operand;
-use crate::reactor::{self, Woken};
+use crate::reactor::{self, Served, Woken};
 use crate::status::Status;
 use crate::store::options::ZONE;
 use crate::store::{Limits, NewOperation, Store, StoreError};
-use crate::terminal::Machine;
+use crate::terminal::{self, Machine};
 use crate::uplink::{self, Server};
 
 /// Why the daemon could not start or go on, by what is to be done about it.
@@ -55,11 +57,27 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
     )
     .map_err(Stop::System)?;
     reactor::serve(Rc::new(RefCell::new(drivers)));
-    let mut daemon = Daemon { path, config, store, clock, status, reload: Rc::default() };
+    let spool = Rc::new(open_spool(&config, &store)?);
+    let programs = Processes::new()
+        .map_err(|error| Stop::System(format!("cannot look after programs: {error}")))?;
+    let programs = Rc::new(RefCell::new(programs));
+    reactor::serve(Rc::clone(&programs) as Rc<RefCell<dyn Served>>);
+    let mut daemon = Daemon {
+        path,
+        config,
+        store,
+        clock,
+        status,
+        spool,
+        programs,
+        reload: Rc::default(),
+        restart: Rc::default(),
+    };
     daemon.note_power(POWER_ON);
     log::info!("punchd {} runs as {}", env!("CARGO_PKG_VERSION"), daemon.config.serial);
     let done = daemon.turn(server);
     daemon.note_power(POWER_OFF);
+    daemon.programs.borrow_mut().kill_all();
     log::info!("stopped");
     done
 }
@@ -70,14 +88,26 @@ struct Daemon<'a> {
     store: Rc<Store>,
     clock: Rc<SystemClock>,
     status: Rc<Status>,
+    spool: Rc<Spool>,
+    programs: Rc<RefCell<Processes>>,
     reload: Rc<Cell<bool>>,
+    restart: Rc<Cell<bool>>,
 }
 
 impl Daemon<'_> {
     fn turn(&mut self, server: Server) -> Result<(), Stop> {
         let mut client = self.client(server);
         loop {
-            let deadline = match client.step() {
+            let next = client.step();
+            if self.restart.take() {
+                self.note_power(POWER_OFF);
+                // Comes back only if the new program cannot run; then the old one goes on.
+                let words = terminal::begin_anew();
+                if let Err(error) = client.restart_failed(&words) {
+                    log::error!("the failure of an upgrade was not written down: {error}");
+                }
+            }
+            let deadline = match next {
                 Next::Again => Instant::now(),
                 Next::RestUntil(at) => self.instant(at),
             };
@@ -117,21 +147,28 @@ impl Daemon<'_> {
             language: config.language,
             comm_key: config.device.comm_key.clone(),
             dialect: config.dialect.clone(),
-            may_clear_data: config.commands.clear_data == Permission::Allow,
+            policy: policy(config),
+            server: config.server.clone(),
             attlog_key: config.encryption.attlog_key.clone(),
             post_bytes: config.limits.post_bytes,
             command_bytes: config.limits.command_bytes,
             error_delay: config.timeouts.retry,
             start_spread: config.limits.start_spread,
         };
-        let machine =
-            Machine::new(self.path.into(), Rc::clone(&self.reload), config.device.reboot.clone());
+        let machine = Machine::new(
+            self.path.into(),
+            config,
+            Rc::clone(&self.reload),
+            Rc::clone(&self.restart),
+            Rc::clone(&self.programs),
+        );
         Client::new(
             server,
             Rc::clone(&self.clock) as Rc<dyn Clock>,
             Rc::clone(&self.store),
             Box::new(machine),
             Rc::clone(&self.status),
+            Rc::clone(&self.spool),
             settings,
         )
     }
@@ -186,6 +223,35 @@ impl Daemon<'_> {
             log::error!("the operation log was not written: {error}");
         }
     }
+}
+
+/// What the owner allows, from the configuration.
+fn policy(config: &Config) -> Policy {
+    let commands = &config.commands;
+    Policy {
+        denied: commands.denied(),
+        put_dirs: commands.put_dirs.clone(),
+        get_dirs: commands.get_dirs.clone(),
+        urls: commands.urls.clone(),
+        file_bytes: config.limits.file_mib.saturating_mul(1 << 20),
+        free_bytes: config.limits.free_mib.saturating_mul(1 << 20),
+        shell_time: Duration::from_secs(commands.shell_seconds.into()),
+        shell_bytes: commands.shell_bytes,
+        upgrade: config.upgrade.command.clone(),
+        upgrade_time: Duration::from_secs(config.upgrade.seconds.into()),
+    }
+}
+
+/// The directory of downloads, beside the store. What belongs to no job any more goes.
+fn open_spool(config: &Config, store: &Store) -> Result<Spool, Stop> {
+    let mut dir = config.store.clone().into_os_string();
+    dir.push(".files");
+    let failed = |error| Stop::System(format!("downloads cannot be kept: {error}"));
+    let spool = Spool::open(dir.into()).map_err(failed)?;
+    let jobs = store.jobs(usize::MAX >> 1).map_err(Stop::Store)?;
+    let rows: Vec<i64> = jobs.iter().map(|job| job.row).collect();
+    spool.sweep(&rows).map_err(failed)?;
+    Ok(spool)
 }
 
 /// How the server is reached, from the configuration.

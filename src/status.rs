@@ -6,10 +6,15 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::protocol::stream::Stream;
-use crate::store::{Quarantined, Result, Store};
+use crate::store::{Audit, Job, Quarantined, Result, Store};
 
 /// Most rows in quarantine that a report names.
 const MOST_QUARANTINED: usize = 100;
+/// Most commands under way that a report names.
+const MOST_JOBS: usize = 20;
+/// Most entries of the audit log in a report; those that a person is shown.
+const MOST_AUDITED: usize = 100;
+const SHOWN: usize = 10;
 
 /// The state of the connection, kept up to date by the loop.
 #[derive(Debug)]
@@ -82,8 +87,34 @@ impl Status {
             "replies_pending": store.replies_waiting()?,
             "punches": store.punches()?,
             "users": store.users()?,
+            "jobs": store.jobs(MOST_JOBS)?.iter().map(job).collect::<Vec<_>>(),
+            "audit": store.audited(MOST_AUDITED)?.iter().map(audited).collect::<Vec<_>>(),
         }))
     }
+}
+
+/// A command that goes on.
+fn job(job: &Job) -> Value {
+    let text = String::from_utf8_lossy(&job.text);
+    json!({
+        "id": job.id,
+        "what": text.chars().take(80).collect::<String>(),
+        "stage": job.stage.name(),
+        "fetched": job.download.fetched,
+        "total": job.download.total,
+        "trouble": job.attempts,
+    })
+}
+
+/// A command that is on record.
+fn audited(audit: &Audit) -> Value {
+    json!({
+        "at": audit.at,
+        "server": audit.server,
+        "id": audit.id,
+        "what": audit.what,
+        "result": audit.result,
+    })
 }
 
 /// The rows that the server refuses, with its words; the first of them.
@@ -142,6 +173,24 @@ pub fn describe(report: &Value) -> String {
     }
     line(format_args!("replies    {} pending", report["replies_pending"]));
     line(format_args!("kept       {} punches, {} users", report["punches"], report["users"]));
+    for job in report["jobs"].as_array().into_iter().flatten() {
+        let far = match (job["fetched"].as_u64(), job["total"].as_u64()) {
+            (Some(fetched), Some(total)) => format!(", {fetched} of {total} bytes"),
+            _ => String::new(),
+        };
+        let what = job["what"].as_str().unwrap_or_default();
+        let stage = job["stage"].as_str().unwrap_or_default();
+        line(format_args!("goes on    command {}: {what} ({stage}{far})", job["id"]));
+    }
+    for entry in report["audit"].as_array().into_iter().flatten().take(SHOWN) {
+        let at = entry["at"].as_i64().map_or_else(|| "clock not set".into(), utc);
+        let what = entry["what"].as_str().unwrap_or_default();
+        let result = match entry["result"].as_i64() {
+            Some(code) => format!("answered {code}"),
+            None => "goes on".into(),
+        };
+        line(format_args!("asked      {at} UTC, {}: {what}: {result}", entry["id"]));
+    }
     out
 }
 

@@ -1,12 +1,18 @@
 //! What the device itself can do.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use md5::{Digest, Md5};
 
 use crate::config::Config;
+use crate::processes::{Order, Outcome, Processes};
 
 /// The device, as commands and the loop know it.
 pub trait Terminal {
@@ -16,6 +22,19 @@ pub trait Terminal {
     fn can_reboot(&self) -> bool;
     /// Starts the device anew. The words say why it cannot be.
     fn reboot(&mut self) -> Result<(), String>;
+    /// Starts a program in the background, known by `key` from now on. The words say why it
+    /// does not start.
+    fn start(&mut self, key: i64, order: &Order) -> Result<(), String>;
+    /// Whether a program runs.
+    fn is_running(&self, key: i64) -> bool;
+    /// What became of a program that ended; told until it is forgotten.
+    fn ran(&self, key: i64) -> Option<Outcome>;
+    /// Forgets a program that ended.
+    fn forget(&mut self, key: i64);
+    /// Begins punchd anew, with the program that now stands in its place.
+    fn restart(&mut self);
+    /// What runs: another after an upgrade.
+    fn identity(&self) -> String;
     /// The address by which the terminal reaches the world.
     fn address(&self) -> IpAddr;
 }
@@ -26,13 +45,23 @@ pub struct Machine {
     reload: Rc<Cell<bool>>,
     /// The program that reboots, and its arguments; empty if the owner names none.
     reboot: Vec<String>,
+    firmware: String,
+    programs: Rc<RefCell<Processes>>,
+    restart: Rc<Cell<bool>>,
 }
 
 impl Machine {
-    /// The machine, configured by this file. `reload` is raised when the file is to be read
-    /// again; `reboot` is the program that reboots, and its arguments.
-    pub fn new(config: PathBuf, reload: Rc<Cell<bool>>, reboot: Vec<String>) -> Self {
-        Self { config, reload, reboot }
+    /// The machine, configured by the file `path`. `reload` is raised when that is to be read
+    /// again, `restart` when punchd is to begin anew.
+    pub fn new(
+        path: PathBuf,
+        config: &Config,
+        reload: Rc<Cell<bool>>,
+        restart: Rc<Cell<bool>>,
+        programs: Rc<RefCell<Processes>>,
+    ) -> Self {
+        let (reboot, firmware) = (config.device.reboot.clone(), config.device.firmware.clone());
+        Self { config: path, reload, reboot, firmware, programs, restart }
     }
 }
 
@@ -57,6 +86,32 @@ impl Terminal for Machine {
         command.spawn().map(drop).map_err(|error| format!("{program}: {error}"))
     }
 
+    fn start(&mut self, key: i64, order: &Order) -> Result<(), String> {
+        self.programs.borrow_mut().start(key, order)
+    }
+
+    fn is_running(&self, key: i64) -> bool {
+        self.programs.borrow().is_running(key)
+    }
+
+    fn ran(&self, key: i64) -> Option<Outcome> {
+        self.programs.borrow().outcome(key).cloned()
+    }
+
+    fn forget(&mut self, key: i64) {
+        self.programs.borrow_mut().take(key);
+    }
+
+    fn restart(&mut self) {
+        self.restart.set(true);
+    }
+
+    /// The firmware's version, and the MD5 of the program that runs.
+    fn identity(&self) -> String {
+        let program = std::fs::read("/proc/self/exe").unwrap_or_default();
+        format!("{} {:x?}", self.firmware, Md5::digest(program))
+    }
+
     /// Asks the system for its route; nothing is sent.
     fn address(&self) -> IpAddr {
         let route = || {
@@ -67,4 +122,36 @@ impl Terminal for Machine {
         };
         route().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }
+}
+
+/// Puts the program that now stands in the place of this one into its process. Returns only
+/// if that fails, with words for a person.
+pub fn begin_anew() -> String {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_default();
+    let error = match can_run(&program) {
+        Ok(()) => Command::new(&program).args(arguments).exec().to_string(),
+        Err(why) => why,
+    };
+    format!("{} cannot be started: {error}", program.display())
+}
+
+/// Whether a program can run here at all: it tells its version. There is no way back once it
+/// is in the place of this one.
+fn can_run(program: &OsStr) -> Result<(), String> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let mut command = Command::new(program);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        match child.try_wait().map_err(|error| error.to_string())? {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => return Err(format!("--version ended with {status}")),
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    Err("--version did not end".into())
 }

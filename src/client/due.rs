@@ -32,6 +32,7 @@ impl<U: Uplink> Client<U> {
         }
         let gate_at = self.gate.opens_at(&self.options, &*self.clock);
         let gate_is_open = self.gate.is_open(&self.options, &*self.clock);
+        let jobs = self.jobs_ready()?;
         let mut ready = Vec::with_capacity(10);
         let mut add = |has_work: bool, activity, at| {
             if has_work {
@@ -50,8 +51,14 @@ impl<U: Uplink> Client<U> {
         add(self.options_to_push()?.is_some(), Options, Duration::ZERO);
         add(self.store.query()?.is_some(), Query, Duration::ZERO);
         add(true, Poll, self.poll_at);
-        for table in tables.iter().filter(|table| **table != Table::Attlog) {
-            add(true, Upload(*table), Duration::ZERO);
+        // Jobs and the other streams take turns: neither waits for the end of the other.
+        let streams = tables.iter().filter(|table| **table != Table::Attlog);
+        let (mut first, mut second) = (jobs, streams.map(|table| Upload(*table)).collect());
+        if self.others_first {
+            std::mem::swap(&mut first, &mut second);
+        }
+        for activity in first.into_iter().chain(second) {
+            add(true, activity, Duration::ZERO);
         }
         add(self.store.has_refused_replies()?, RefusedReplies, Duration::ZERO);
         let is_held = |table: &Table| self.held_until(Upload(*table)) > now;

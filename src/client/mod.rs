@@ -6,10 +6,13 @@
 //! Each activity backs off by itself, so that none is stopped by another's trouble.
 
 mod backoff;
+mod download;
 mod due;
 mod handshake;
+mod job;
 mod pace;
 mod poll;
+mod quanta;
 mod query;
 mod replies;
 mod schedule;
@@ -25,7 +28,8 @@ use backoff::Backoff;
 use due::Due;
 
 use crate::clock::Clock;
-use crate::commands::{Device, Executor, Notes};
+use crate::commands::{Device, Executor, Notes, Policy};
+use crate::files::Spool;
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::codes::Language;
 use crate::protocol::dialect::Dialect;
@@ -52,8 +56,10 @@ pub struct Settings {
     pub dialect: Dialect,
     /// Key of the attendance rows, for a server that wants them encrypted.
     pub attlog_key: Option<String>,
-    /// Whether the owner allows `CLEAR DATA`.
-    pub may_clear_data: bool,
+    /// What the owner allows the server.
+    pub policy: Policy,
+    /// The server's URL.
+    pub server: String,
     /// Most bytes in the body of an upload.
     pub post_bytes: usize,
     /// Longest command in bytes.
@@ -72,6 +78,12 @@ pub struct Client<U> {
     terminal: Box<dyn Terminal>,
     status: Rc<Status>,
     settings: Settings,
+    /// Where downloads are while they are under way.
+    spool: Rc<Spool>,
+    /// Bytes of the next piece of a download.
+    piece: u64,
+    /// A job had its turn: the other streams have theirs first.
+    others_first: bool,
     options: ServerOptions,
     /// Whether the handshake succeeded and no exchange broke since.
     online: bool,
@@ -103,6 +115,8 @@ enum Activity {
     Poll,
     Options,
     Reboot,
+    /// By the row of its command.
+    Job(i64),
     Store,
 }
 
@@ -150,6 +164,7 @@ impl<U: Uplink> Client<U> {
         store: Rc<Store>,
         terminal: Box<dyn Terminal>,
         status: Rc<Status>,
+        spool: Rc<Spool>,
         settings: Settings,
     ) -> Self {
         let mut start = Backoff::new(&settings.device.serial);
@@ -160,6 +175,9 @@ impl<U: Uplink> Client<U> {
             store,
             terminal,
             status,
+            spool,
+            piece: download::FIRST_PIECE,
+            others_first: false,
             options: ServerOptions {
                 error_delay: settings.error_delay,
                 ..ServerOptions::default()
@@ -197,8 +215,10 @@ impl<U: Uplink> Client<U> {
                     Activity::Poll => self.poll(),
                     Activity::Options => self.push_options(),
                     Activity::Reboot => self.reboot(),
+                    Activity::Job(row) => self.work(row),
                     Activity::Store => Ok(()),
                 };
+                self.others_first = matches!(activity, Activity::Job(_));
                 self.settle(activity, done);
                 Next::Again
             }
@@ -288,8 +308,7 @@ impl<U: Uplink> Client<U> {
 
     /// Asks the server; anything but status 200 is a refusal.
     fn get(&mut self, target: &Target) -> Result<Response, Trouble> {
-        let mut response =
-            self.uplink.exchange(&Request { target: target.as_str(), body: None })?;
+        let mut response = self.uplink.exchange(&Request::get(target.as_str()))?;
         if response.status == 200 {
             return Ok(response);
         }
@@ -299,23 +318,34 @@ impl<U: Uplink> Client<U> {
 
     /// Sends something to the server; the status, and its word about it.
     fn post(&mut self, target: &Target, body: &[u8]) -> Result<(u16, Ack), Failure> {
-        let request = Request { target: target.as_str(), body: Some(body) };
-        let mut response = self.uplink.exchange(&request)?;
+        let request = Request::post(target.as_str(), body);
+        self.post_request(&request)
+    }
+
+    fn post_request(&mut self, request: &Request<'_>) -> Result<(u16, Ack), Failure> {
+        let mut response = self.uplink.exchange(request)?;
         let answer = response.read_up_to(ack::ANSWER_BYTES)?;
         Ok((response.status, ack::read(response.status, &answer)))
     }
 
-    /// Carries out a piece of a command list.
-    fn execute(&mut self, lines: &[Line]) -> Result<Notes, StoreError> {
-        let notes = Executor {
+    /// What carries out commands.
+    fn executor(&mut self) -> Executor<'_> {
+        Executor {
             store: &self.store,
             terminal: self.terminal.as_mut(),
             device: &self.settings.device,
             language: self.settings.language,
             attlog_count: self.settings.dialect.attlog_count,
-            may_clear_data: self.settings.may_clear_data,
+            policy: &self.settings.policy,
+            server: &self.settings.server,
+            now: self.clock.local().is_some().then(|| self.clock.utc()),
+            command_bytes: self.settings.command_bytes,
         }
-        .run(lines)?;
+    }
+
+    /// Carries out a piece of a command list.
+    fn execute(&mut self, lines: &[Line]) -> Result<Notes, StoreError> {
+        let notes = self.executor().run(lines)?;
         if notes.handshake {
             self.gate.open();
             self.handshake_at = Some(Duration::ZERO);
@@ -347,6 +377,7 @@ impl Activity {
             Self::Poll => "asking for commands",
             Self::Options => "telling the options",
             Self::Reboot => "rebooting",
+            Self::Job(_) => "doing what a command asked",
             Self::Store => "looking into the store",
         }
     }

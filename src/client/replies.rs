@@ -5,9 +5,11 @@
 
 use super::{Client, Trouble};
 use crate::protocol::ack::Ack;
-use crate::protocol::reply::MOST_IN_ONE_POST;
+use crate::protocol::codes::ReturnCode;
+use crate::protocol::query::Target;
+use crate::protocol::reply::{MOST_IN_ONE_POST, Reply};
 use crate::store::Due;
-use crate::uplink::Uplink;
+use crate::uplink::{Body, Failure, Request, Uplink};
 
 impl<U: Uplink> Client<U> {
     pub(super) fn send_replies(&mut self) -> Result<(), Trouble> {
@@ -43,13 +45,42 @@ impl<U: Uplink> Client<U> {
         })
     }
 
+    /// Posts a reply with the content of a file, as it is now: read as it goes, never held.
+    fn post_file(
+        &mut self,
+        target: &Target,
+        reply: &Reply,
+        path: &str,
+    ) -> Result<(u16, Ack), Failure> {
+        let (mut reply, mut body) = (reply.clone(), Vec::new());
+        let opened = self.executor().open_file(path);
+        match &opened {
+            Ok((_, size)) => reply.code = ReturnCode(i64::try_from(*size).unwrap_or(i64::MAX)),
+            Err(refusal) => {
+                log::warn!("command {} failed with {}: {}", reply.id, refusal.code, refusal.why);
+                (reply.code, reply.file) = (refusal.code, None);
+            }
+        }
+        reply.write(&self.settings.device.serial, &mut body);
+        let file = opened.as_ref().ok().map(|(file, size)| (file, *size));
+        let body = Body { bytes: &body, file };
+        self.post_request(&Request { body: Some(body), ..Request::get(target.as_str()) })
+    }
+
     /// Posts replies. The inner error holds the server's words, if it refused them.
     fn post_replies(&mut self, due: &[Due]) -> Result<Result<(), String>, Trouble> {
-        let mut body = Vec::new();
-        for due in due {
-            due.reply.write(&mut body);
-        }
-        match self.post(&self.target("/iclock/devicecmd"), &body)?.1 {
+        let target = self.target("/iclock/devicecmd");
+        let answer = match due.first().and_then(|due| Some((due, due.reply.file.as_ref()?))) {
+            Some((due, path)) => self.post_file(&target, &due.reply, path)?,
+            None => {
+                let mut body = Vec::new();
+                for due in due {
+                    due.reply.write(&self.settings.device.serial, &mut body);
+                }
+                self.post(&target, &body)?
+            }
+        };
+        match answer.1 {
             Ack::Taken(_) => {
                 let rows: Vec<i64> = due.iter().map(|due| due.row).collect();
                 self.store.replies_taken(&rows)?;

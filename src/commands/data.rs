@@ -1,12 +1,13 @@
 //! `DATA UPDATE` and `DATA DELETE` (§12.2, §12.3). A record changes only what it carries; a
 //! wrong one changes nothing.
 
-use super::Executor;
+use super::{Executor, Family};
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::{Fields, Refusal};
 use crate::protocol::record::{
-    BioPhotoUpdate, EntryTable, IdCard, Pin, Template, User, UserChange, UserPic,
+    BioPhoto, BioPhotoUpdate, EntryTable, IdCard, Jpeg, Pin, Template, User, UserChange, UserPic,
 };
+use crate::protocol::tables::BioType;
 use crate::store::{Origin, StoreError, TemplateKey};
 
 /// Done, refused, or the store failed.
@@ -98,10 +99,35 @@ impl Executor<'_> {
                 self.store.put_bio_photo(&picture, Origin::Server).map(|_| Ok(()))
             }
             BioPhotoUpdate::At { .. } => {
-                let why = "this terminal does not fetch pictures yet";
+                let why = "pictures are fetched for a command of its own, if [commands] put_file allows it";
                 Ok(Err(Refusal::new(ReturnCode::UNSUPPORTED, why)))
             }
         }
+    }
+
+    /// The URL of a picture that is to be fetched (§12.2.8), if the command means that.
+    pub(super) fn picture_at(&self, table: &str, record: &[u8]) -> Option<String> {
+        if !table.eq_ignore_ascii_case("BIOPHOTO") || !self.policy.allows(Family::PutFile) {
+            return None;
+        }
+        match BioPhotoUpdate::parse(record, self.language) {
+            Ok(BioPhotoUpdate::At { url, .. }) => Some(url),
+            _ => None,
+        }
+    }
+
+    /// Stores a picture that was fetched.
+    ///
+    /// # Errors
+    /// If the store fails. A refusal changed nothing.
+    pub fn take_picture(&self, pin: &Pin, bio_type: BioType, picture: Vec<u8>) -> Done {
+        let photo = match Jpeg::new("url", picture) {
+            Ok(photo) => photo,
+            Err(invalid) => return Ok(Err(Refusal::field(invalid.field, invalid.why))),
+        };
+        checked!(self.known(pin)?);
+        let picture = BioPhoto { pin: pin.clone(), bio_type, photo };
+        self.store.put_bio_photo(&picture, Origin::Server).map(|_| Ok(()))
     }
 
     fn update_entry(&self, table: &str, record: &[u8]) -> Done {

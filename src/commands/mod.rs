@@ -7,11 +7,17 @@
 //! program fall over is tried three times and not for ever.
 
 mod data;
+mod file;
 mod info;
 mod options;
+pub mod policy;
 pub mod query;
+mod shell;
+mod sync;
+mod upgrade;
 
 pub use info::Device;
+pub use policy::{Family, Policy};
 
 use md5::{Digest, Md5};
 
@@ -19,9 +25,10 @@ use crate::protocol::codes::{Language, ReturnCode};
 use crate::protocol::command::{Command, CommandLine, reply_name};
 use crate::protocol::fields::Refusal;
 use crate::protocol::lines::Line;
+use crate::protocol::record::ErrorLog;
 use crate::protocol::stream::Stream;
 use crate::store::options::{CHECK, REBOOT};
-use crate::store::{Begun, Store, StoreError};
+use crate::store::{Audit, Begun, Store, StoreError};
 use crate::terminal::Terminal;
 
 /// How often a command is begun that never comes to an end.
@@ -39,8 +46,14 @@ pub struct Executor<'a> {
     pub language: Language,
     /// Answer `VERIFY SUM` with `AttlogCount` too.
     pub attlog_count: bool,
-    /// Whether the owner allows `CLEAR DATA`.
-    pub may_clear_data: bool,
+    /// What the owner allows.
+    pub policy: &'a Policy,
+    /// The server that asks.
+    pub server: &'a str,
+    /// Seconds since 1970, if the clock is set.
+    pub now: Option<i64>,
+    /// Longest command in bytes.
+    pub command_bytes: usize,
 }
 
 /// What the loop should do after a piece of a command list.
@@ -54,6 +67,8 @@ pub struct Notes {
     pub upload: bool,
     /// An option was set: its name in lower case is of interest to the session.
     pub option_set: bool,
+    /// Something was put on record.
+    audited: bool,
 }
 
 impl Notes {
@@ -62,6 +77,7 @@ impl Notes {
         self.handshake |= other.handshake;
         self.upload |= other.upload;
         self.option_set |= other.option_set;
+        self.audited |= other.audited;
     }
 }
 
@@ -69,8 +85,22 @@ impl Notes {
 enum End {
     /// With a code, and what follows `CMD=…` in the reply.
     Now(ReturnCode, Vec<u8>),
+    /// With the content of a file.
+    File(u64, String),
     /// It goes on in the background; the result is stored later.
     Later,
+    /// The same, as a job: step by step, across restarts.
+    Job,
+}
+
+/// What a step of a job led to.
+pub enum Step {
+    /// There is more to do, now or when a program ends.
+    GoesOn,
+    /// The file that was fetched is not what was promised; why.
+    Spoilt(String),
+    /// The job is over, with this answer.
+    Ended(ReturnCode, Vec<u8>),
 }
 
 /// A command that was begun.
@@ -130,7 +160,7 @@ impl Executor<'_> {
             for command in &todo {
                 self.carry_out(command, &mut notes)?;
             }
-            Ok(())
+            if notes.audited { self.store.trim_audit() } else { Ok(()) }
         });
         if let Err(error) = done {
             // Not the commands' fault: these attempts do not count.
@@ -178,22 +208,73 @@ impl Executor<'_> {
             );
             End::Now(ReturnCode::TIMED_OUT, Vec::new())
         } else {
-            self.obey(command, notes)?
+            self.judge(command, notes)?
         };
         match end {
             End::Now(code, rest) => self.store.finish_command(command.row, code, &rest),
+            End::File(size, file) => self.store.finish_with_file(
+                command.row,
+                ReturnCode(i64::try_from(size).unwrap_or(i64::MAX)),
+                file.as_bytes(),
+                &file,
+            ),
             End::Later => self.store.command_goes_on(command.row),
+            End::Job => {
+                self.store.begin_job(command.row, command.line.text)?;
+                self.store.command_goes_on(command.row)
+            }
         }
     }
 
-    fn obey(&mut self, todo: &Todo<'_>, notes: &mut Notes) -> Result<End, StoreError> {
+    /// Carries out what the owner allows, and puts on record what matters to them.
+    fn judge(&mut self, todo: &Todo<'_>, notes: &mut Notes) -> Result<End, StoreError> {
         let command = match Command::parse(todo.line.text) {
             Ok(command) => command,
-            Err(refusal) => return Ok(refused(todo, &refusal)),
+            Err(refusal) => return self.refuse(todo, &refusal),
         };
+        let family = Family::of(&command);
+        let denied = family.filter(|family| !self.policy.allows(*family));
+        let end = match denied {
+            None => self.obey(command, todo, notes)?,
+            Some(family) => {
+                let why = format!("the owner does not allow it ([commands] {})", family.key());
+                self.refuse(todo, &Refusal::new(ReturnCode::UNSUPPORTED, why))?
+            }
+        };
+        if denied.is_some() || family.is_some_and(Family::is_audited) {
+            notes.audited = true;
+            let result = match &end {
+                End::Now(code, _) => Some(code.0),
+                End::File(size, _) => i64::try_from(*size).ok(),
+                End::Later | End::Job => None,
+            };
+            let audit = Audit {
+                at: self.now,
+                server: self.server.to_owned(),
+                id: todo.line.id.to_owned(),
+                what: excerpt(todo.line.text),
+                result,
+            };
+            self.store.audit(todo.row, &audit)?;
+        }
+        Ok(end)
+    }
+
+    fn obey(
+        &mut self,
+        command: Command<'_>,
+        todo: &Todo<'_>,
+        notes: &mut Notes,
+    ) -> Result<End, StoreError> {
         let done = || Ok(End::Now(ReturnCode::DONE, Vec::new()));
         let result = match command {
-            Command::Update(table, record) => self.update(table, record)?,
+            Command::Update(table, record) => match self.picture_at(table, record) {
+                Some(url) => match self.locate(&url) {
+                    Ok(_) => return Ok(End::Job),
+                    Err(refusal) => Err(refusal),
+                },
+                None => self.update(table, record)?,
+            },
             Command::Delete(table, record) => self.delete(table, record)?,
             Command::Query(table, record) => match self.query(todo.row, table, record)? {
                 Ok(end) => return Ok(end),
@@ -211,10 +292,6 @@ impl Executor<'_> {
                 self.store.clear_uploaded(&[Stream::Photos, Stream::IdPhotos])?;
                 return done();
             }
-            Command::ClearData if !self.may_clear_data => Err(Refusal::new(
-                ReturnCode::UNSUPPORTED,
-                "the owner does not allow it ([commands] clear_data)",
-            )),
             Command::ClearData => {
                 self.store.clear_data()?;
                 log::warn!("command {} cleared all data, as the owner allows", todo.line.id);
@@ -241,26 +318,56 @@ impl Executor<'_> {
                 return done();
             }
             Command::Info => return Ok(End::Now(ReturnCode::DONE, self.info()?)),
+            Command::GetFile(path) => match self.get_file(path) {
+                Ok(size) => return Ok(End::File(size, path.to_owned())),
+                Err(refusal) => {
+                    // Its name stands in the answer also if it is not there.
+                    let end = self.refuse(todo, &refusal)?;
+                    let End::Now(code, _) = end else { return Ok(end) };
+                    return Ok(End::Now(code, path.as_bytes().to_vec()));
+                }
+            },
+            Command::PutFile(put) => match self.check_put(&put) {
+                Ok(()) => return Ok(End::Job),
+                Err(refusal) => Err(refusal),
+            },
+            Command::Shell(_) => return Ok(End::Job),
+            Command::Upgrade(upgrade) => match self.check_upgrade(&upgrade) {
+                Ok(()) => return Ok(End::Job),
+                Err(refusal) => Err(refusal),
+            },
             Command::Reboot | Command::Unknown => {
                 Err(Refusal::new(ReturnCode::UNSUPPORTED, "this terminal does not know it"))
             }
         };
         match result {
             Ok(()) => done(),
-            Err(refusal) => Ok(refused(todo, &refusal)),
+            Err(refusal) => self.refuse(todo, &refusal),
         }
+    }
+
+    /// Says which rule was broken, in the log and, of data, in the error log (§11.16).
+    fn refuse(&self, todo: &Todo<'_>, refusal: &Refusal) -> Result<End, StoreError> {
+        log::warn!(
+            "command {} was refused with {}: {}: {}",
+            todo.line.id,
+            refusal.code,
+            refusal.why,
+            excerpt(todo.line.text)
+        );
+        if reply_name(todo.line.text) == "DATA" {
+            self.store.add_error(&data_error(todo.line.id, refusal))?;
+        }
+        Ok(End::Now(refusal.code, Vec::new()))
     }
 }
 
-fn refused(todo: &Todo<'_>, refusal: &Refusal) -> End {
-    log::warn!(
-        "command {} was refused with {}: {}: {}",
-        todo.line.id,
-        refusal.code,
-        refusal.why,
-        excerpt(todo.line.text)
-    );
-    End::Now(refusal.code, Vec::new())
+/// What the error log says of data that was refused: an error of the module that passes data
+/// on (06), with the return code for its number.
+fn data_error(id: &str, refusal: &Refusal) -> ErrorLog {
+    let number = refusal.code.0.unsigned_abs().min(9999);
+    let message: String = refusal.why.chars().filter(|c| !c.is_control()).take(200).collect();
+    ErrorLog::of_data(&format!("D06E{number:04}"), &message, id)
 }
 
 /// By what a command is known again: its id and its text.

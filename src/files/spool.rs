@@ -63,15 +63,42 @@ impl Spool {
         })
     }
 
-    /// Removes a download; it may be gone already.
-    pub fn remove(&self, key: i64) -> io::Result<()> {
-        let path = self.part(key);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(named("remove", &path, error))
-            }
-            _ => Ok(()),
+    /// Where a finished download stands that was given a name.
+    pub fn named(&self, key: i64, name: &str) -> PathBuf {
+        self.room_of(key).join(name)
+    }
+
+    /// Gives a finished download a name, durably. One that has it already keeps it.
+    pub fn name(&self, key: i64, name: &str) -> io::Result<()> {
+        let (path, place) = (self.part(key), self.named(key, name));
+        let failed = |error| named("rename", &path, error);
+        DirBuilder::new().recursive(true).mode(0o700).create(self.room_of(key)).map_err(failed)?;
+        match fs::rename(&path, &place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && place.exists() => {}
+            done => done.map_err(failed)?,
         }
+        for dir in [self.room_of(key), self.dir.clone()] {
+            File::open(dir)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    fn room_of(&self, key: i64) -> PathBuf {
+        self.dir.join(format!("{key}.d"))
+    }
+
+    /// Removes a download, under whichever name; it may be gone already.
+    pub fn remove(&self, key: i64) -> io::Result<()> {
+        let (part, room) = (self.part(key), self.room_of(key));
+        for (path, done) in [(&part, fs::remove_file(&part)), (&room, fs::remove_dir_all(&room))] {
+            match done {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(named("remove", path, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Removes all downloads but those of `keep`.
@@ -115,8 +142,8 @@ fn file_name(key: i64) -> String {
 
 /// The key of a name that is ours.
 fn key_of(name: &str) -> Option<i64> {
-    let key = name.strip_suffix(".part")?.parse().ok()?;
-    (file_name(key) == name).then_some(key)
+    let key = name.strip_suffix(".part").or_else(|| name.strip_suffix(".d"))?;
+    key.parse().ok().filter(|number: &i64| number.to_string() == key)
 }
 
 /// An error of the kind it was, with what was tried and the path in its words.

@@ -111,6 +111,11 @@ impl Processes {
         self.running.iter().any(|running| running.key() == key)
     }
 
+    /// What became of a program that has ended.
+    pub fn outcome(&self, key: i64) -> Option<&Outcome> {
+        self.outcomes.iter().find(|(other, _)| *other == key).map(|(_, outcome)| outcome)
+    }
+
     /// What became of a program that has ended. It is told once.
     pub fn take(&mut self, key: i64) -> Option<Outcome> {
         let nth = self.outcomes.iter().position(|(other, _)| *other == key)?;

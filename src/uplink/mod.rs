@@ -14,6 +14,7 @@ mod tls;
 pub use server::{Server, Settings};
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read};
 use std::time::Duration;
 
@@ -26,10 +27,44 @@ pub trait Uplink {
 /// One request: a GET, or a POST if it has a body.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// Path and query.
+    /// Path and query at the server; or the whole URL of a place that the owner allows.
     pub target: &'a str,
     /// The body of a POST.
-    pub body: Option<&'a [u8]>,
+    pub body: Option<Body<'a>>,
+    /// The part of a file that is asked for.
+    pub part: Option<Part<'a>>,
+}
+
+/// The body of a POST.
+#[derive(Clone, Copy, Debug)]
+pub struct Body<'a> {
+    /// What stands in it.
+    pub bytes: &'a [u8],
+    /// A file whose first bytes follow, and how many they are.
+    pub file: Option<(&'a File, u64)>,
+}
+
+/// A part of a file (RFC 9110, 14.2).
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// Its first byte.
+    pub from: u64,
+    /// Its last byte.
+    pub to: u64,
+    /// The version of which it is to be, if one is known that can be asked for.
+    pub version: Option<&'a str>,
+}
+
+impl<'a> Request<'a> {
+    /// Asks for something.
+    pub fn get(target: &'a str) -> Self {
+        Self { target, body: None, part: None }
+    }
+
+    /// Sends something.
+    pub fn post(target: &'a str, bytes: &'a [u8]) -> Self {
+        Self { target, body: Some(Body { bytes, file: None }), part: None }
+    }
 }
 
 /// The head of a response, and its body to be read.
@@ -42,8 +77,21 @@ pub struct Response {
     pub took: Duration,
     /// Whether the end of the body can be told from a connection that broke.
     pub framed: bool,
+    /// What the body is of a file.
+    pub file: FileHead,
     /// The body.
     pub body: Box<dyn Read>,
+}
+
+/// What the head of a response says of the file that it brings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileHead {
+    /// `ETag`, else `Last-Modified`: it changes with the file.
+    pub version: Option<String>,
+    /// First byte, last byte, and bytes in all, of `Content-Range`.
+    pub range: Option<(u64, u64, u64)>,
+    /// `Content-Length`.
+    pub length: Option<u64>,
 }
 
 impl Response {

@@ -1,16 +1,21 @@
 //! The server, reached by ureq.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use ureq::Agent;
+use ureq::SendBody;
 use ureq::config::Config;
-use ureq::http::header::{CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING};
+use ureq::http::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED,
+    TRANSFER_ENCODING,
+};
 
 use super::connector::{Surplus, TcpConnector};
 use super::resolver::PatientResolver;
-use super::{Failure, Request, Response, Uplink, explain};
+use super::{Body, Failure, FileHead, Request, Response, Uplink, explain};
 
 /// What field firmware calls itself; servers look for it.
 const USER_AGENT: &str = "iClock Proxy/1.09";
@@ -42,12 +47,12 @@ pub struct Server {
 }
 
 /// The body of a response. An end that is not the end is an error.
-struct Body<R> {
+struct Answer<R> {
     inner: R,
     surplus: Surplus,
 }
 
-impl<R: Read> Read for Body<R> {
+impl<R: Read> Read for Answer<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let amount = self.inner.read(buffer)?;
         if amount == 0 && !buffer.is_empty() && self.surplus.take() {
@@ -107,19 +112,34 @@ fn agent(config: Config, surplus: Surplus) -> Agent {
 
 impl Uplink for Server {
     fn exchange(&mut self, request: &Request<'_>) -> Result<Response, Failure> {
-        let url = format!("{}{}", self.url, request.target);
+        let is_whole = !request.target.starts_with('/');
+        let url = match is_whole {
+            true => request.target.to_owned(),
+            false => format!("{}{}", self.url, request.target),
+        };
         let started = Instant::now();
         self.surplus.take();
-        let answer = match request.body {
-            None => self.agent.get(&url).header("Connection", "close").call(),
-            Some(body) => self
-                .agent
-                .post(&url)
-                .header("Connection", "close")
-                .header("Content-Type", "text/plain")
-                .send(body),
+        let answer = match (request.body, request.part) {
+            (None, None) => self.agent.get(&url).header("Connection", "close").call(),
+            (None, Some(part)) => {
+                let range = format!("bytes={}-{}", part.from, part.to);
+                let get = self.agent.get(&url).header("Connection", "close").header("Range", range);
+                match part.version {
+                    Some(version) => get.header("If-Range", version).call(),
+                    None => get.call(),
+                }
+            }
+            (Some(body), _) => {
+                let post = self
+                    .agent
+                    .post(&url)
+                    .header("Connection", "close")
+                    .header("Content-Type", "text/plain");
+                send(post, body)
+            }
         };
-        let response = answer.map_err(|error| explain::failure(&error, &self.url))?;
+        let server = if is_whole { &url } else { &self.url };
+        let response = answer.map_err(|error| explain::failure(&error, server))?;
         let (head, body) = response.into_parts();
         let chunked = head.headers.get(TRANSFER_ENCODING).and_then(|value| value.to_str().ok());
         let framed = head.headers.contains_key(CONTENT_LENGTH)
@@ -129,9 +149,57 @@ impl Uplink for Server {
             date: date(&head.headers),
             took: started.elapsed(),
             framed,
-            body: Box::new(Body { inner: body.into_reader(), surplus: self.surplus.clone() }),
+            file: file_head(&head.headers),
+            body: Box::new(Answer { inner: body.into_reader(), surplus: self.surplus.clone() }),
         })
     }
+}
+
+fn send(
+    post: ureq::RequestBuilder<ureq::typestate::WithBody>,
+    body: Body<'_>,
+) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
+    let Some((file, size)) = body.file else { return post.send(body.bytes) };
+    let length = body.bytes.len() as u64 + size;
+    let content = Content { left: size, file };
+    let mut whole = body.bytes.chain(content);
+    post.header(CONTENT_LENGTH, length).send(SendBody::from_reader(&mut whole))
+}
+
+/// The first bytes of a file. One that became shorter is an error: its length was told.
+struct Content<'a> {
+    left: u64,
+    file: &'a File,
+}
+
+impl Read for Content<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let amount = self.file.read(&mut buffer[..most])?;
+        if amount == 0 && most > 0 {
+            return Err(io::Error::other("the file became shorter while it was sent"));
+        }
+        self.left -= amount as u64;
+        Ok(amount)
+    }
+}
+
+fn file_head(headers: &HeaderMap) -> FileHead {
+    let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
+    let version = text(ETAG).or_else(|| text(LAST_MODIFIED));
+    FileHead {
+        version: version.filter(|version| version.len() <= 200).map(str::to_owned),
+        range: text(CONTENT_RANGE).and_then(content_range),
+        length: text(CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+    }
+}
+
+/// `bytes 0-99/1000`
+fn content_range(text: &str) -> Option<(u64, u64, u64)> {
+    let (range, all) = text.strip_prefix("bytes")?.trim_start().split_once('/')?;
+    let (from, to) = range.split_once('-')?;
+    let number = |text: &str| text.trim().parse().ok();
+    Some((number(from)?, number(to)?, number(all)?))
 }
 
 fn date(headers: &HeaderMap) -> Option<i64> {

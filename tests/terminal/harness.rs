@@ -97,7 +97,10 @@ impl Terminal {
 
     /// The program with these arguments, not yet started.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_punchd"));
+        // A test that upgrades the program has a copy of it to itself.
+        let own = self.path("punchd");
+        let program = if own.exists() { own } else { env!("CARGO_BIN_EXE_punchd").into() };
+        let mut command = Command::new(program);
         command.arg("-c").arg(self.path("punchd.toml")).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command
@@ -118,6 +121,11 @@ impl Terminal {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Whether the program ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_some())
     }
 
     /// Sends a signal by name.
@@ -158,7 +166,23 @@ impl Terminal {
     /// Waits until the status is as wanted.
     #[track_caller]
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let until = Instant::now() + PATIENCE;
+        self.wait_within(PATIENCE, what, wanted)
+    }
+
+    /// The same, for what takes its time.
+    #[track_caller]
+    pub fn wait_for_long(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait_within(10 * PATIENCE, what, wanted)
+    }
+
+    #[track_caller]
+    fn wait_within(
+        &self,
+        patience: Duration,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let until = Instant::now() + patience;
         loop {
             let status = self.status();
             if wanted(&status) {

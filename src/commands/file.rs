@@ -1,0 +1,187 @@
+//! `GetFile` and `PutFile` (§12.8): which place on the terminal, and which on the net, the
+//! server may name, and what becomes of a file that was fetched.
+
+use std::io;
+use std::path::Path;
+
+use ureq::http::Uri;
+
+use super::Executor;
+use crate::files::{ArchiveLimits, FileError, Place, unpack};
+use crate::protocol::codes::ReturnCode;
+use crate::protocol::fields::Refusal;
+use crate::protocol::file::{Action, PutFile};
+
+/// Most members of an archive.
+const MOST_MEMBERS: u64 = 10_000;
+/// How much larger an archive may become when it is unpacked.
+const HIGHEST_RATIO: u64 = 200;
+
+impl Executor<'_> {
+    /// Bytes of a file that the server may have.
+    pub(super) fn get_file(&self, path: &str) -> Result<u64, Refusal> {
+        let (_, size) = self.open_file(path)?;
+        Ok(size)
+    }
+
+    /// Opens a file that the server may have, and says how long it is.
+    pub fn open_file(&self, path: &str) -> Result<(std::fs::File, u64), Refusal> {
+        let place = Place::find(&self.policy.get_dirs, path).map_err(refusal)?;
+        let (file, size) = place.open().map_err(refusal)?;
+        if size > self.policy.file_bytes {
+            let most = self.policy.file_bytes >> 20;
+            let why = format!("{path} is larger than {most} MiB ([limits] file_mib)");
+            return Err(Refusal::new(ReturnCode::TOO_LONG, why));
+        }
+        Ok((file, size))
+    }
+
+    /// Refuses a `PutFile` that could not be kept, before anything is fetched.
+    pub(super) fn check_put(&self, put: &PutFile<'_>) -> Result<(), Refusal> {
+        self.locate(put.url)?;
+        if put.action != Action::Keep {
+            return Ok(());
+        }
+        match Place::find(&self.policy.put_dirs, &self.destination(put)?) {
+            // What is missing is made once the file is there.
+            Ok(_) | Err(FileError::Missing(_)) => Ok(()),
+            Err(error) => Err(refusal(error)),
+        }
+    }
+
+    /// Where a file goes, as an absolute path.
+    fn destination(&self, put: &PutFile<'_>) -> Result<String, Refusal> {
+        let path = match put.path {
+            // The document's first example names the archive itself: it goes where it would
+            // without.
+            Some(path) if put.is_archive() && ends_like_archive(path) => {
+                path.rsplit_once('/').map_or("", |(directory, _)| directory)
+            }
+            Some(path) => path,
+            None if put.is_archive() => "",
+            None => return Err(Refusal::parameter("PutFile names no path for its file")),
+        };
+        if path.starts_with('/') {
+            return Ok(path.to_owned());
+        }
+        let first = self.policy.put_dirs.first().and_then(|first| first.to_str());
+        let first = first.ok_or_else(|| {
+            let why = "no directory is listed for it ([commands] put_dirs)";
+            Refusal::new(ReturnCode::UNSUPPORTED, why)
+        })?;
+        Ok(format!("{}/{path}", first.trim_end_matches('/')))
+    }
+
+    /// Keeps a file that was fetched: unpacks it, or saves it where the server said.
+    pub fn keep(
+        &self,
+        put: &PutFile<'_>,
+        part: &Path,
+        breathe: &mut dyn FnMut() -> io::Result<()>,
+    ) -> Result<(), Refusal> {
+        let destination = self.destination(put)?;
+        let dirs = &self.policy.put_dirs;
+        if put.is_archive() {
+            let directory = format!("{}/", destination.trim_end_matches('/'));
+            let place = Place::find_or_make(dirs, &directory).map_err(refusal)?;
+            unpack(part, &place, &self.archive_limits(), breathe).map_err(refusal)?;
+        } else {
+            let place = Place::find_or_make(dirs, &destination).map_err(refusal)?;
+            place.put(part, breathe).map_err(refusal)?;
+        }
+        Ok(())
+    }
+
+    /// What an archive may hold.
+    pub(super) fn archive_limits(&self) -> ArchiveLimits {
+        ArchiveLimits {
+            members: MOST_MEMBERS,
+            bytes: self.policy.file_bytes,
+            ratio: HIGHEST_RATIO,
+            free: self.policy.free_bytes,
+        }
+    }
+
+    /// Where a file is fetched: a path at the server, or a whole URL that the owner allows.
+    pub fn locate(&self, url: &str) -> Result<String, Refusal> {
+        let url = escaped(url.split('#').next().unwrap_or(url));
+        let is_whole = ["http://", "https://"].iter().any(|scheme| {
+            url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        });
+        if is_whole {
+            return self.allowed(&url);
+        }
+        let path = url.trim_start_matches('/');
+        match path.strip_prefix("iclock/").unwrap_or(path) {
+            "" => Err(Refusal::parameter("the URL is empty")),
+            path => Ok(format!("/iclock/{path}")),
+        }
+    }
+
+    fn allowed(&self, url: &str) -> Result<String, Refusal> {
+        let wrong = |why: &str| Refusal::parameter(format!("{url:?} {why}"));
+        let uri: Uri = url.parse().map_err(|_| wrong("is no URL"))?;
+        let authority = uri.authority().ok_or_else(|| wrong("names no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(wrong("holds a user name"));
+        }
+        let climbs = |path: &str| {
+            let path = path.to_ascii_lowercase().replace("%2e", ".");
+            path.split(['/', '\\']).any(|part| part == "..")
+        };
+        let is_beneath = |listed: &str| {
+            let Ok(listed) = listed.parse::<Uri>() else { return false };
+            let directory = format!("{}/", listed.path().trim_end_matches('/'));
+            origin(&listed) == origin(&uri) && uri.path().starts_with(&directory)
+        };
+        let is_of_server =
+            self.server.parse().is_ok_and(|server: Uri| origin(&server) == origin(&uri));
+        if is_of_server
+            || (self.policy.urls.iter().any(|url| is_beneath(url)) && !climbs(uri.path()))
+        {
+            return Ok(uri.to_string());
+        }
+        let why = format!("{url:?} is neither at the server nor listed ([commands] urls)");
+        Err(Refusal::new(ReturnCode::UNSUPPORTED, why))
+    }
+}
+
+/// Scheme, host and port, as they are compared.
+fn origin(uri: &Uri) -> Option<(String, String, u16)> {
+    let scheme = uri.scheme_str()?.to_ascii_lowercase();
+    let port = uri.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+    Some((scheme, uri.host()?.to_ascii_lowercase(), port))
+}
+
+/// What cannot stand in a request line as it is.
+fn escaped(url: &str) -> String {
+    let mut out = String::with_capacity(url.len());
+    for byte in url.bytes() {
+        match byte {
+            b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => {
+                out.push_str(&format!("%{byte:02X}"));
+            }
+            0x21..=0x7e => out.push(byte.into()),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+fn ends_like_archive(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    path.ends_with(".tgz") || path.ends_with(".tar.gz")
+}
+
+/// What a command answers to a file that cannot be read or written.
+pub(super) fn refusal(error: FileError) -> Refusal {
+    let code = match &error {
+        FileError::Missing(_) => ReturnCode::MISSING,
+        FileError::Outside { .. } => ReturnCode::UNSUPPORTED,
+        FileError::NotAFile { .. } | FileError::Archive { .. } => ReturnCode::PARAMETER,
+        FileError::TooLarge(_) => ReturnCode::TOO_LONG,
+        FileError::NoRoom(_) => ReturnCode::CAPACITY,
+        FileError::Io { .. } | FileError::Stopped => ReturnCode::STORAGE,
+    };
+    Refusal::new(code, error.to_string())
+}
