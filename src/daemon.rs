@@ -9,7 +9,8 @@ use crate::client::{Client, Next, Settings};
 use crate::clock::{Clock, SystemClock};
 use crate::commands::Device;
 use crate::config::{Config, Permission};
-use crate::drivers::{self, Drivers};
+use crate::drivers::{self, Drivers, Methods};
+use crate::errands::{Errands, Rules};
 use crate::protocol::codes::operation::{POWER_OFF, POWER_ON};
 use crate::protocol::record::Operand;
 use crate::reactor::{self, Woken};
@@ -44,18 +45,19 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
     let store = Rc::new(open_store(&config, set_aside)?);
     let clock = Rc::new(clock(&config, &store)?);
     let status = Rc::new(Status::new(&config.serial));
-    let drivers = Drivers::open(
-        &config.run_dir,
-        &config.serial,
-        config.language,
-        config.limits.users,
-        Rc::clone(&store),
-        Rc::clone(&clock) as Rc<dyn Clock>,
-        Rc::clone(&status),
-    )
-    .map_err(Stop::System)?;
+    let errands = Rc::new(Errands::default());
+    let methods = Methods {
+        serial: config.serial.clone(),
+        language: config.language,
+        most_users: config.limits.users,
+        store: Rc::clone(&store),
+        clock: Rc::clone(&clock) as Rc<dyn Clock>,
+        status: Rc::clone(&status),
+        errands: Rc::clone(&errands),
+    };
+    let drivers = Drivers::open(&config.run_dir, methods).map_err(Stop::System)?;
     reactor::serve(Rc::new(RefCell::new(drivers)));
-    let mut daemon = Daemon { path, config, store, clock, status, reload: Rc::default() };
+    let mut daemon = Daemon { path, config, store, clock, status, errands, reload: Rc::default() };
     daemon.note_power(POWER_ON);
     log::info!("punchd {} runs as {}", env!("CARGO_PKG_VERSION"), daemon.config.serial);
     let done = daemon.turn(server);
@@ -70,6 +72,7 @@ struct Daemon<'a> {
     store: Rc<Store>,
     clock: Rc<SystemClock>,
     status: Rc<Status>,
+    errands: Rc<Errands>,
     reload: Rc<Cell<bool>>,
 }
 
@@ -102,7 +105,11 @@ impl Daemon<'_> {
 
     fn client(&self, server: Server) -> Client<Server> {
         let config = &self.config;
-        self.status.update(|connection| connection.server.clone_from(&config.server));
+        self.status.update(|connection| {
+            connection.server.clone_from(&config.server);
+            connection.online = false;
+        });
+        self.errands.set_rules(rules(config));
         let settings = Settings {
             device: Device {
                 serial: config.serial.clone(),
@@ -132,6 +139,7 @@ impl Daemon<'_> {
             Rc::clone(&self.store),
             Box::new(machine),
             Rc::clone(&self.status),
+            Rc::clone(&self.errands),
             settings,
         )
     }
@@ -185,6 +193,16 @@ impl Daemon<'_> {
         if let Err(error) = self.store.add_operation(&operation) {
             log::error!("the operation log was not written: {error}");
         }
+    }
+}
+
+fn rules(config: &Config) -> Rules {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    Rules {
+        verification: seconds(config.verification.seconds),
+        fallback: config.verification.fallback == Permission::Allow,
+        remote: seconds(config.remote.seconds),
+        stay: Duration::from_secs(u64::from(config.remote.keep_minutes) * 60),
     }
 }
 

@@ -1,12 +1,14 @@
 //! The loop: which exchange with the server is due, and what follows from it.
 //!
 //! [`Client::step`] does one exchange, or says until when there is nothing to do. The order
-//! is that of chapter 5: nothing before the handshake; then results of commands, punches,
-//! a handshake that was asked for, answers to queries, the poll, and all other streams.
-//! Each activity backs off by itself, so that none is stopped by another's trouble.
+//! is that of chapter 5: nothing before the handshake; then errands for drivers, results of
+//! commands, punches, a handshake that was asked for, answers to queries, the poll, and all
+//! other streams. Each activity backs off by itself, so that none is stopped by another's
+//! trouble.
 
 mod backoff;
 mod due;
+mod errand;
 mod handshake;
 mod pace;
 mod poll;
@@ -26,6 +28,7 @@ use due::Due;
 
 use crate::clock::Clock;
 use crate::commands::{Device, Executor, Notes};
+use crate::errands::Errands;
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::codes::Language;
 use crate::protocol::dialect::Dialect;
@@ -71,6 +74,9 @@ pub struct Client<U> {
     store: Rc<Store>,
     terminal: Box<dyn Terminal>,
     status: Rc<Status>,
+    errands: Rc<Errands>,
+    /// How errands went last.
+    errand: errand::Last,
     settings: Settings,
     options: ServerOptions,
     /// Whether the handshake succeeded and no exchange broke since.
@@ -96,6 +102,7 @@ pub struct Client<U> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Activity {
     Handshake,
+    Errand,
     Replies,
     RefusedReplies,
     Upload(Table),
@@ -150,6 +157,7 @@ impl<U: Uplink> Client<U> {
         store: Rc<Store>,
         terminal: Box<dyn Terminal>,
         status: Rc<Status>,
+        errands: Rc<Errands>,
         settings: Settings,
     ) -> Self {
         let mut start = Backoff::new(&settings.device.serial);
@@ -160,6 +168,8 @@ impl<U: Uplink> Client<U> {
             store,
             terminal,
             status,
+            errands,
+            errand: errand::Last::default(),
             options: ServerOptions {
                 error_delay: settings.error_delay,
                 ..ServerOptions::default()
@@ -188,6 +198,7 @@ impl<U: Uplink> Client<U> {
         }
         match due {
             Ok(Due::Exchange(activity)) => {
+                self.errand.was_last = activity == Activity::Errand;
                 let done = match activity {
                     Activity::Handshake => self.handshake(),
                     Activity::Replies => self.send_replies(),
@@ -198,6 +209,10 @@ impl<U: Uplink> Client<U> {
                     Activity::Options => self.push_options(),
                     Activity::Reboot => self.reboot(),
                     Activity::Store => Ok(()),
+                    Activity::Errand => {
+                        self.run_errand();
+                        return Next::Again;
+                    }
                 };
                 self.settle(activity, done);
                 Next::Again
@@ -289,7 +304,7 @@ impl<U: Uplink> Client<U> {
     /// Asks the server; anything but status 200 is a refusal.
     fn get(&mut self, target: &Target) -> Result<Response, Trouble> {
         let mut response =
-            self.uplink.exchange(&Request { target: target.as_str(), body: None })?;
+            self.uplink.exchange(&Request { target: target.as_str(), body: None, within: None })?;
         if response.status == 200 {
             return Ok(response);
         }
@@ -299,7 +314,7 @@ impl<U: Uplink> Client<U> {
 
     /// Sends something to the server; the status, and its word about it.
     fn post(&mut self, target: &Target, body: &[u8]) -> Result<(u16, Ack), Failure> {
-        let request = Request { target: target.as_str(), body: Some(body) };
+        let request = Request { target: target.as_str(), body: Some(body), within: None };
         let mut response = self.uplink.exchange(&request)?;
         let answer = response.read_up_to(ack::ANSWER_BYTES)?;
         Ok((response.status, ack::read(response.status, &answer)))
@@ -307,15 +322,7 @@ impl<U: Uplink> Client<U> {
 
     /// Carries out a piece of a command list.
     fn execute(&mut self, lines: &[Line]) -> Result<Notes, StoreError> {
-        let notes = Executor {
-            store: &self.store,
-            terminal: self.terminal.as_mut(),
-            device: &self.settings.device,
-            language: self.settings.language,
-            attlog_count: self.settings.dialect.attlog_count,
-            may_clear_data: self.settings.may_clear_data,
-        }
-        .run(lines)?;
+        let notes = self.executor().run(lines)?;
         if notes.handshake {
             self.gate.open();
             self.handshake_at = Some(Duration::ZERO);
@@ -326,8 +333,20 @@ impl<U: Uplink> Client<U> {
         }
         if notes.option_set {
             self.options = self.with_set_options(self.options.clone())?;
+            self.heed_verification()?;
         }
         Ok(notes)
+    }
+
+    fn executor(&mut self) -> Executor<'_> {
+        Executor {
+            store: &self.store,
+            terminal: self.terminal.as_mut(),
+            device: &self.settings.device,
+            language: self.settings.language,
+            attlog_count: self.settings.dialect.attlog_count,
+            may_clear_data: self.settings.may_clear_data,
+        }
     }
 }
 
@@ -335,6 +354,7 @@ impl Activity {
     fn name(self) -> &'static str {
         match self {
             Self::Handshake => "connecting",
+            Self::Errand => "asking for a driver",
             Self::Replies => "sending results of commands",
             Self::RefusedReplies => "sending a result that was refused",
             Self::Upload(Table::Attlog) => "uploading punches",

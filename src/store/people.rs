@@ -44,9 +44,11 @@ impl Store {
         Ok(self.db.prepare_cached(&sql)?.query_row([value], user).optional()?.flatten())
     }
 
-    /// Writes a user as a whole. A change that waits to go up still does.
+    /// Writes a user as a whole. A change that waits to go up still does. Who was a guest is
+    /// one no longer.
     pub fn put_user(&self, user: &User, origin: Origin) -> Result<Seq> {
         let seq = self.next_seq();
+        self.forget_guest(user.pin.as_str())?;
         if self.user(&user.pin)?.is_none() {
             self.counts.users.set(self.counts.users.get().map(|count| count + 1));
         }
@@ -79,6 +81,7 @@ impl Store {
         let mut delete = self.db.prepare_cached("DELETE FROM user WHERE pin = ?1")?;
         let was_there = delete.execute([pin.as_str()])? > 0;
         self.delete_biometrics(pin)?;
+        self.forget_guest(pin.as_str())?;
         if was_there {
             self.counts.users.set(self.counts.users.get().map(|count| count - 1));
         }

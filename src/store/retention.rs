@@ -185,7 +185,7 @@ impl Store {
     /// Takes all people off the terminal, empties its tables, and drops of the journals what
     /// the server has. What was not uploaded goes up first, and stays.
     pub fn clear_data(&self) -> Result<()> {
-        for table in ["user", "template", "picture", "card", "entry", "query"] {
+        for table in ["user", "template", "picture", "card", "entry", "query", "guest"] {
             self.db.prepare_cached(&format!("DELETE FROM {table}"))?.execute([])?;
         }
         self.counts.users.set(None);

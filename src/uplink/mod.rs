@@ -30,6 +30,9 @@ pub struct Request<'a> {
     pub target: &'a str,
     /// The body of a POST.
     pub body: Option<&'a [u8]>,
+    /// How long all of it may take, up to the last byte of the answer, where that is less
+    /// than the owner's timeouts.
+    pub within: Option<Duration>,
 }
 
 /// The head of a response, and its body to be read.

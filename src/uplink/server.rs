@@ -111,12 +111,22 @@ impl Uplink for Server {
         let started = Instant::now();
         self.surplus.take();
         let answer = match request.body {
-            None => self.agent.get(&url).header("Connection", "close").call(),
+            None => self
+                .agent
+                .get(&url)
+                .header("Connection", "close")
+                .config()
+                .timeout_global(request.within)
+                .build()
+                .call(),
             Some(body) => self
                 .agent
                 .post(&url)
                 .header("Connection", "close")
                 .header("Content-Type", "text/plain")
+                .config()
+                .timeout_global(request.within)
+                .build()
                 .send(body),
         };
         let response = answer.map_err(|error| explain::failure(&error, &self.url))?;

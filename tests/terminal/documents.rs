@@ -81,7 +81,17 @@ fn every_key_of_the_configuration_is_documented() {
         .filter(|line| !line.contains("fn "))
         .filter_map(|line| line.strip_prefix("    pub ")?.split_once(": "))
         .map(|(name, _)| name);
-    let tables = ["commands", "device", "dialect", "encryption", "limits", "timeouts", "tls"];
+    let tables = [
+        "commands",
+        "device",
+        "dialect",
+        "encryption",
+        "limits",
+        "remote",
+        "timeouts",
+        "tls",
+        "verification",
+    ];
     for field in fields {
         let shown =
             if tables.contains(&field) { format!("`[{field}]`") } else { format!("| `{field}`") };
