@@ -190,6 +190,13 @@ fn a_late_answer_about_a_person_changes_nothing() {
     assert_eq!(error["code"], -1008);
     assert!(error["message"].as_str().unwrap().contains("in time"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(3));
+    // And one for a driver that has left.
+    server.fault(Fault::new(On::remote(), Act::Delay { ms: 500 }));
+    let mut driver = terminal.driver();
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "remote", "params": {"pin": "1001"}});
+    driver.send(call.to_string().as_bytes()).unwrap();
+    assert!(server.wait_until(PATIENCE, |received| received.count("remote") == 2));
+    drop(driver);
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(terminal.status()["users"], 0);
     assert_eq!(fetch(&terminal).unwrap()["name"], "Ann");
