@@ -32,12 +32,18 @@ pub trait Clock {
     /// Moves the terminal to the zone that the server named, if the owner left that to it.
     fn set_zone(&self, offset: i32);
 
+    /// Seconds since 1970 in UTC, or `None` while the clock is not set.
+    fn utc_if_set(&self) -> Option<i64> {
+        Some(self.utc()).filter(|utc| *utc >= FLOOR)
+    }
+
     /// The time for a row, or `None` while the clock is not set.
     fn local(&self) -> Option<LocalTime> {
-        let utc = self.utc();
-        if utc < FLOOR {
-            return None;
-        }
+        self.utc_if_set().and_then(|utc| self.wall(utc))
+    }
+
+    /// What the terminal's clock on the wall shows at a moment.
+    fn wall(&self, utc: i64) -> Option<LocalTime> {
         LocalTime::from_seconds(utc + i64::from(self.offset(utc)))
     }
 }

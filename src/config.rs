@@ -65,6 +65,12 @@ pub struct Config {
     /// What the protocol itself encrypts.
     #[serde(default)]
     pub encryption: Encryption,
+    /// Asking the server whether a person may pass.
+    #[serde(default)]
+    pub verification: Verification,
+    /// Fetching people whom the terminal does not know.
+    #[serde(default)]
+    pub remote: Remote,
 }
 
 /// `[device]`
@@ -157,13 +163,13 @@ pub struct Upgrade {
     pub seconds: u32,
 }
 
-/// Whether a kind of command is obeyed.
+/// Whether something is let be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Permission {
-    /// It is carried out.
+    /// It is: a command is carried out, a person may pass.
     Allow,
-    /// It is answered with −1002, and the audit log says so.
+    /// It is not: a command is answered with −1002, and the audit log says so.
     Deny,
 }
 
@@ -243,6 +249,26 @@ pub struct Encryption {
     pub attlog_key: Option<String>,
 }
 
+/// `[verification]`: asking the server whether a person may pass, where it wants that.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Verification {
+    /// Seconds until the server must have answered.
+    pub seconds: u32,
+    /// What holds if it has not.
+    pub fallback: Permission,
+}
+
+/// `[remote]`: remote attendance.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Remote {
+    /// Seconds until the server must have answered.
+    pub seconds: u32,
+    /// Minutes for which a person stays.
+    pub keep_minutes: u32,
+}
+
 impl Default for Device {
     fn default() -> Self {
         Self {
@@ -303,6 +329,18 @@ impl Default for Limits {
             command_bytes: 2 << 20,
             start_spread: 3,
         }
+    }
+}
+
+impl Default for Verification {
+    fn default() -> Self {
+        Self { seconds: 3, fallback: Permission::Deny }
+    }
+}
+
+impl Default for Remote {
+    fn default() -> Self {
+        Self { seconds: 10, keep_minutes: 480 }
     }
 }
 
@@ -378,6 +416,19 @@ impl Config {
             if !whole || url.parse::<Uri>().is_err() {
                 return Err(format!("[commands] urls: {url:?} is no URL of http:// or https://"));
             }
+        }
+        for (table, seconds) in
+            [("verification", self.verification.seconds), ("remote", self.remote.seconds)]
+        {
+            if !(1..=60).contains(&seconds) {
+                return Err(format!("[{table}] seconds = {seconds} is not within 1 to 60"));
+            }
+        }
+        if !(1..=525_600).contains(&self.remote.keep_minutes) {
+            return Err(format!(
+                "[remote] keep_minutes = {} is not within 1 to 525600",
+                self.remote.keep_minutes
+            ));
         }
         if self.limits.punches == 0 || self.limits.store_mib == 0 {
             return Err("[limits] punches and store_mib leave no room for a single punch".into());
@@ -505,6 +556,21 @@ mod tests {
     }
 
     #[test]
+    fn times_have_their_bounds() {
+        for (more, words) in [
+            ("[verification]\nseconds = 0", "[verification] seconds = 0"),
+            ("[remote]\nseconds = 61", "[remote] seconds = 61"),
+            ("[remote]\nkeep_minutes = 0", "keep_minutes = 0"),
+            ("[remote]\nkeep_minutes = 525601", "keep_minutes = 525601"),
+            ("[timeouts]\nretry = 0", "retry = 0"),
+        ] {
+            let config = load(&format!("server = \"http://h\"\nserial = \"S\"\n{more}")).unwrap();
+            let refused = config.check().unwrap_err();
+            assert!(refused.contains(words), "{more:?}: {refused}");
+        }
+    }
+
+    #[test]
     fn what_cannot_work_is_refused_with_its_place() {
         let good = "server = \"http://h\"\nserial = \"S\"\n";
         for (text, words) in [
@@ -526,6 +592,8 @@ mod tests {
             ("server = \"http://h/?x\"\nserial = \"S\"".into(), "query"),
             ("server = \"http://h\"\nserial = \"a b\"".into(), "serial"),
             ("server = \"http://h\"\nserial = \"\"".into(), "serial"),
+            (format!("{good}[verification]\nalways = false"), "line 4, column 1"),
+            (format!("{good}[verification]\nfallback = \"maybe\""), "line 4"),
             (format!("{good}[encryption]\nkey = \"k\""), "line 4, column 1"),
             (format!("{good}[encryption]\nattlog_key = \"\""), "attlog_key has 0 bytes"),
             (format!("{good}[encryption]\nattlog_key = \"{}\"", "k".repeat(257)), "257 bytes"),

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, Next, Settings};
+use crate::client::{Client, Next, Settings, Shared};
 use crate::clock::{Clock, SystemClock};
 use crate::commands::{Device, Policy};
-use crate::config::Config;
-use crate::drivers::{self, Drivers};
+use crate::config::{Config, Permission};
+use crate::drivers::{self, Drivers, Methods};
+use crate::errands::{Errands, Rules};
 use crate::files::Spool;
-use crate::processes::Processes;
+use crate::processes::{self, Processes};
 use crate::protocol::codes::operation::{POWER_OFF, POWER_ON};
 use crate::protocol::record::Operand;
 use crate::reactor::{self, Served, Woken};
@@ -39,6 +40,7 @@ pub enum Stop {
 /// # Errors
 /// What kept it from starting. A damaged store is left as it is, unless `set_aside`.
 pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
+    processes::keep_descriptors();
     let config = Config::load(path).map_err(|error| Stop::Config(error.to_string()))?;
     let server = connect(&config)?;
     reactor::take_signals()
@@ -46,16 +48,17 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
     let store = Rc::new(open_store(&config, set_aside)?);
     let clock = Rc::new(clock(&config, &store)?);
     let status = Rc::new(Status::new(&config.serial));
-    let drivers = Drivers::open(
-        &config.run_dir,
-        &config.serial,
-        config.language,
-        config.limits.users,
-        Rc::clone(&store),
-        Rc::clone(&clock) as Rc<dyn Clock>,
-        Rc::clone(&status),
-    )
-    .map_err(Stop::System)?;
+    let errands = Rc::new(Errands::default());
+    let methods = Methods {
+        serial: config.serial.clone(),
+        language: config.language,
+        most_users: config.limits.users,
+        store: Rc::clone(&store),
+        clock: Rc::clone(&clock) as Rc<dyn Clock>,
+        status: Rc::clone(&status),
+        errands: Rc::clone(&errands),
+    };
+    let drivers = Drivers::open(&config.run_dir, methods).map_err(Stop::System)?;
     reactor::serve(Rc::new(RefCell::new(drivers)));
     let spool = Rc::new(open_spool(&config, &store)?);
     let programs = Processes::new()
@@ -68,6 +71,7 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
         store,
         clock,
         status,
+        errands,
         spool,
         programs,
         reload: Rc::default(),
@@ -88,6 +92,7 @@ struct Daemon<'a> {
     store: Rc<Store>,
     clock: Rc<SystemClock>,
     status: Rc<Status>,
+    errands: Rc<Errands>,
     spool: Rc<Spool>,
     programs: Rc<RefCell<Processes>>,
     reload: Rc<Cell<bool>>,
@@ -132,7 +137,11 @@ impl Daemon<'_> {
 
     fn client(&self, server: Server) -> Client<Server> {
         let config = &self.config;
-        self.status.update(|connection| connection.server.clone_from(&config.server));
+        self.status.update(|connection| {
+            connection.server.clone_from(&config.server);
+            connection.online = false;
+        });
+        self.errands.set_rules(rules(config));
         let settings = Settings {
             device: Device {
                 serial: config.serial.clone(),
@@ -162,15 +171,14 @@ impl Daemon<'_> {
             Rc::clone(&self.restart),
             Rc::clone(&self.programs),
         );
-        Client::new(
-            server,
-            Rc::clone(&self.clock) as Rc<dyn Clock>,
-            Rc::clone(&self.store),
-            Box::new(machine),
-            Rc::clone(&self.status),
-            Rc::clone(&self.spool),
-            settings,
-        )
+        let shared = Shared {
+            clock: Rc::clone(&self.clock) as Rc<dyn Clock>,
+            store: Rc::clone(&self.store),
+            status: Rc::clone(&self.status),
+            spool: Rc::clone(&self.spool),
+            errands: Rc::clone(&self.errands),
+        };
+        Client::new(server, Box::new(machine), shared, settings)
     }
 
     /// Reads the configuration again. One that is wrong changes nothing.
@@ -252,6 +260,16 @@ fn open_spool(config: &Config, store: &Store) -> Result<Spool, Stop> {
     let rows: Vec<i64> = jobs.iter().map(|job| job.row).collect();
     spool.sweep(&rows).map_err(failed)?;
     Ok(spool)
+}
+
+fn rules(config: &Config) -> Rules {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    Rules {
+        verification: seconds(config.verification.seconds),
+        fallback: config.verification.fallback == Permission::Allow,
+        remote: seconds(config.remote.seconds),
+        stay: Duration::from_secs(u64::from(config.remote.keep_minutes) * 60),
+    }
 }
 
 /// How the server is reached, from the configuration.

@@ -15,8 +15,9 @@
 //! Who may know whom: [`protocol`] knows nobody. [`store`] knows `protocol`. [`commands`]
 //! know `store`, `protocol` and the trait [`terminal::Terminal`]. [`client`] knows those and
 //! the traits [`uplink::Uplink`] and [`clock::Clock`]. [`uplink`], [`drivers`] and
-//! [`terminal`] know [`reactor`], the one place that waits. [`files`] knows nobody. [`daemon`]
-//! knows all, and `main` is the command line. `docs/architecture.md` says why.
+//! [`terminal`] know [`reactor`], the one place that waits. [`files`] knows nobody. `drivers`
+//! and `client` meet in [`store`], [`status`] and [`errands`]. [`daemon`] knows all, and `main`
+//! is the command line. `docs/architecture.md` says why.
 
 pub mod client;
 pub mod clock;
@@ -25,6 +26,7 @@ pub mod config;
 pub mod csv;
 pub mod daemon;
 pub mod drivers;
+pub mod errands;
 pub mod files;
 pub mod logging;
 pub mod processes;

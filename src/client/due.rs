@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::backoff::Backoff;
 use super::{Activity, Client};
+use crate::errands::OFFLINE;
 use crate::protocol::stream::Table;
 use crate::store::options::REBOOT;
 use crate::store::{Room, StoreError};
@@ -22,10 +23,13 @@ impl<U: Uplink> Client<U> {
     /// The first activity of the order that has something to do and may do it; otherwise how
     /// long all of them rest.
     pub(super) fn due(&mut self) -> Result<Due, StoreError> {
-        use Activity::{Handshake, Options, Poll, Query, Reboot, RefusedReplies, Replies, Upload};
+        use Activity::{
+            Errand, Handshake, Options, Poll, Query, Reboot, RefusedReplies, Replies, Upload,
+        };
         let now = self.clock.monotonic();
         let mut until = self.keep_house(now)?;
         if !self.online {
+            self.errands.fail_all(OFFLINE);
             return Ok(self
                 .first_of(&[(Handshake, Duration::ZERO)], &mut until)
                 .unwrap_or(Due::Nothing(until)));
@@ -33,12 +37,15 @@ impl<U: Uplink> Client<U> {
         let gate_at = self.gate.opens_at(&self.options, &*self.clock);
         let gate_is_open = self.gate.is_open(&self.options, &*self.clock);
         let jobs = self.jobs_ready()?;
-        let mut ready = Vec::with_capacity(10);
+        let mut ready = Vec::with_capacity(12);
         let mut add = |has_work: bool, activity, at| {
             if has_work {
                 ready.push((activity, at));
             }
         };
+        // Somebody stands at the door; but drivers that ask without end do not stop the rest.
+        let has_errand = self.errands.next(now).is_some();
+        add(has_errand && !self.errand.was_last, Errand, Duration::ZERO);
         let has_replies = self.store.has_replies()?;
         add(has_replies, Replies, Duration::ZERO);
         // Its answer has gone: now the act.
@@ -61,6 +68,7 @@ impl<U: Uplink> Client<U> {
             add(true, activity, Duration::ZERO);
         }
         add(self.store.has_refused_replies()?, RefusedReplies, Duration::ZERO);
+        add(has_errand, Errand, Duration::ZERO);
         let is_held = |table: &Table| self.held_until(Upload(*table)) > now;
         // A table in trouble does not keep the gate open for the others.
         if tables.iter().all(is_held) && gate_is_open && !self.options.realtime {
@@ -82,6 +90,7 @@ impl<U: Uplink> Client<U> {
     /// Drops what may be dropped when a limit is reached; when to look again.
     fn keep_house(&mut self, now: Duration) -> Result<Duration, StoreError> {
         if now >= self.house_at || self.store.is_full_and_silent() {
+            self.see_guests_off()?;
             self.house_at = now
                 + match self.store.make_room()? {
                     Room::Making => Duration::from_millis(100),

@@ -78,6 +78,7 @@ impl<U: Uplink> Client<U> {
             self.store.set_option(ZONE, &offset.to_string())?;
         }
         self.options = options;
+        self.heed_verification()?;
         self.heed_stamps()?;
         // What the server asks for again does not wait for the next time of the day.
         for table in Table::ALL {

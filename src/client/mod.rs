@@ -1,13 +1,15 @@
 //! The loop: which exchange with the server is due, and what follows from it.
 //!
 //! [`Client::step`] does one exchange, or says until when there is nothing to do. The order
-//! is that of chapter 5: nothing before the handshake; then results of commands, punches,
-//! a handshake that was asked for, answers to queries, the poll, and all other streams.
-//! Each activity backs off by itself, so that none is stopped by another's trouble.
+//! is that of chapter 5: nothing before the handshake; then errands for drivers, results of
+//! commands, punches, a handshake that was asked for, answers to queries, the poll, and all
+//! other streams. Each activity backs off by itself, so that none is stopped by another's
+//! trouble.
 
 mod backoff;
 mod download;
 mod due;
+mod errand;
 mod handshake;
 mod job;
 mod pace;
@@ -29,6 +31,7 @@ use due::Due;
 
 use crate::clock::Clock;
 use crate::commands::{Device, Executor, Notes, Policy};
+use crate::errands::Errands;
 use crate::files::Spool;
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::codes::Language;
@@ -70,6 +73,21 @@ pub struct Settings {
     pub start_spread: u32,
 }
 
+/// What the loop shares with the other parts of the daemon.
+#[derive(Clone)]
+pub struct Shared {
+    /// What time it is.
+    pub clock: Rc<dyn Clock>,
+    /// Where everything is kept.
+    pub store: Rc<Store>,
+    /// What the outside may see.
+    pub status: Rc<Status>,
+    /// Where downloads are while they are under way.
+    pub spool: Rc<Spool>,
+    /// What drivers want to know from the server.
+    pub errands: Rc<Errands>,
+}
+
 /// The loop's side of the connection to one server.
 pub struct Client<U> {
     uplink: U,
@@ -77,6 +95,9 @@ pub struct Client<U> {
     store: Rc<Store>,
     terminal: Box<dyn Terminal>,
     status: Rc<Status>,
+    errands: Rc<Errands>,
+    /// How errands went last.
+    errand: errand::Last,
     settings: Settings,
     /// Where downloads are while they are under way.
     spool: Rc<Spool>,
@@ -108,6 +129,7 @@ pub struct Client<U> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Activity {
     Handshake,
+    Errand,
     Replies,
     RefusedReplies,
     Upload(Table),
@@ -158,15 +180,8 @@ const MOST_REFUSALS: u32 = 5;
 
 impl<U: Uplink> Client<U> {
     /// A client that has not spoken to its server yet.
-    pub fn new(
-        uplink: U,
-        clock: Rc<dyn Clock>,
-        store: Rc<Store>,
-        terminal: Box<dyn Terminal>,
-        status: Rc<Status>,
-        spool: Rc<Spool>,
-        settings: Settings,
-    ) -> Self {
+    pub fn new(uplink: U, terminal: Box<dyn Terminal>, shared: Shared, settings: Settings) -> Self {
+        let Shared { clock, store, status, spool, errands } = shared;
         let mut start = Backoff::new(&settings.device.serial);
         start.hold_until(clock.monotonic() + start.spread(settings.start_spread));
         Self {
@@ -178,6 +193,8 @@ impl<U: Uplink> Client<U> {
             spool,
             piece: download::FIRST_PIECE,
             others_first: false,
+            errands,
+            errand: errand::Last::default(),
             options: ServerOptions {
                 error_delay: settings.error_delay,
                 ..ServerOptions::default()
@@ -206,6 +223,7 @@ impl<U: Uplink> Client<U> {
         }
         match due {
             Ok(Due::Exchange(activity)) => {
+                self.errand.was_last = activity == Activity::Errand;
                 let done = match activity {
                     Activity::Handshake => self.handshake(),
                     Activity::Replies => self.send_replies(),
@@ -217,6 +235,10 @@ impl<U: Uplink> Client<U> {
                     Activity::Reboot => self.reboot(),
                     Activity::Job(row) => self.work(row),
                     Activity::Store => Ok(()),
+                    Activity::Errand => {
+                        self.run_errand();
+                        return Next::Again;
+                    }
                 };
                 self.others_first = matches!(activity, Activity::Job(_));
                 self.settle(activity, done);
@@ -328,21 +350,6 @@ impl<U: Uplink> Client<U> {
         Ok((response.status, ack::read(response.status, &answer)))
     }
 
-    /// What carries out commands.
-    fn executor(&mut self) -> Executor<'_> {
-        Executor {
-            store: &self.store,
-            terminal: self.terminal.as_mut(),
-            device: &self.settings.device,
-            language: self.settings.language,
-            attlog_count: self.settings.dialect.attlog_count,
-            policy: &self.settings.policy,
-            server: &self.settings.server,
-            now: self.clock.local().is_some().then(|| self.clock.utc()),
-            command_bytes: self.settings.command_bytes,
-        }
-    }
-
     /// Carries out a piece of a command list.
     fn execute(&mut self, lines: &[Line]) -> Result<Notes, StoreError> {
         let notes = self.executor().run(lines)?;
@@ -356,8 +363,24 @@ impl<U: Uplink> Client<U> {
         }
         if notes.option_set {
             self.options = self.with_set_options(self.options.clone())?;
+            self.heed_verification()?;
         }
         Ok(notes)
+    }
+
+    /// What carries out commands.
+    fn executor(&mut self) -> Executor<'_> {
+        Executor {
+            store: &self.store,
+            terminal: self.terminal.as_mut(),
+            device: &self.settings.device,
+            language: self.settings.language,
+            attlog_count: self.settings.dialect.attlog_count,
+            policy: &self.settings.policy,
+            server: &self.settings.server,
+            now: self.clock.utc_if_set(),
+            command_bytes: self.settings.command_bytes,
+        }
     }
 }
 
@@ -365,6 +388,7 @@ impl Activity {
     fn name(self) -> &'static str {
         match self {
             Self::Handshake => "connecting",
+            Self::Errand => "asking for a driver",
             Self::Replies => "sending results of commands",
             Self::RefusedReplies => "sending a result that was refused",
             Self::Upload(Table::Attlog) => "uploading punches",

@@ -19,6 +19,8 @@ const A_TURN: usize = 4 << 10;
 
 /// A connected driver.
 pub(super) struct Connection {
+    /// By which it is known, whoever comes and goes.
+    number: u64,
     stream: UnixStream,
     name: Option<String>,
     input: Vec<u8>,
@@ -31,9 +33,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: UnixStream) -> io::Result<Self> {
+    pub(super) fn new(stream: UnixStream, number: u64) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self {
+            number,
             stream,
             name: None,
             input: Vec::new(),
@@ -43,6 +46,10 @@ impl Connection {
             over: false,
             spoke: false,
         })
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     pub(super) fn stream(&self) -> &UnixStream {

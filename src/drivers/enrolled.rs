@@ -52,7 +52,7 @@ impl Methods {
         let part =
             |field| -> Result<u16, Fault> { Ok(params.number(field, 999)?.unwrap_or(0) as u16) };
         let template = Template {
-            pin: Pin::new(&params.required("pin")?)?,
+            pin: self.resident(params)?,
             slot: TemplateSlot::new(kind, small("number")?, small("index")?)?,
             valid: params.switch("valid")?.unwrap_or(true),
             duress: params.switch("duress")?.unwrap_or(false),
@@ -63,7 +63,7 @@ impl Methods {
     }
 
     pub(super) fn picture_put(&self, params: &Params) -> Result<Value, Fault> {
-        let pin = Pin::new(&params.required("pin")?)?;
+        let pin = self.resident(params)?;
         let photo = Jpeg::new("data", params.bytes("data")?)?;
         match params.required("kind")?.as_str() {
             "user" => {

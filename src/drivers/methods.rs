@@ -8,6 +8,7 @@ use super::connection::Connection;
 use super::rpc::{Call, Fault, Params};
 use crate::clock::Clock;
 use crate::csv;
+use crate::errands::Errands;
 use crate::protocol::codes::Language;
 use crate::protocol::fields::Fields;
 use crate::protocol::record::{IdNumber, Operand, Pin, User, UserChange, WorkCode};
@@ -29,27 +30,24 @@ const USER_FIELDS: [&str; 9] =
     ["pin", "name", "pri", "passwd", "card", "grp", "tz", "verify", "vicecard"];
 
 /// The methods, and what they work on.
-pub(super) struct Methods {
-    pub(super) serial: String,
-    pub(super) language: Language,
-    most_users: u64,
-    pub(super) store: Rc<Store>,
-    clock: Rc<dyn Clock>,
-    status: Rc<Status>,
+pub struct Methods {
+    /// Serial number of the terminal.
+    pub serial: String,
+    /// Its language.
+    pub language: Language,
+    /// Most users.
+    pub most_users: u64,
+    /// The store.
+    pub store: Rc<Store>,
+    /// The clock.
+    pub clock: Rc<dyn Clock>,
+    /// What is told of the connection.
+    pub status: Rc<Status>,
+    /// What waits for the server.
+    pub errands: Rc<Errands>,
 }
 
 impl Methods {
-    pub(super) fn new(
-        serial: &str,
-        language: Language,
-        most_users: u64,
-        store: Rc<Store>,
-        clock: Rc<dyn Clock>,
-        status: Rc<Status>,
-    ) -> Self {
-        Self { serial: serial.to_owned(), language, most_users, store, clock, status }
-    }
-
     /// Does what a call asks for. Methods that write run inside a transaction of the caller.
     pub(super) fn run(&mut self, call: &Call, driver: &mut Connection) -> Result<Value, Fault> {
         match call.method.as_str() {
@@ -83,15 +81,20 @@ impl Methods {
     }
 
     fn punch(&self, params: &Params) -> Result<Value, Fault> {
-        let punch = NewPunch {
+        let punch = NewPunch { card: self.card(params)?, ..self.attempt(params)? };
+        self.recorded(self.store.add_punch(&punch))
+    }
+
+    /// A punch that may become one.
+    pub(super) fn attempt(&self, params: &Params) -> Result<NewPunch, Fault> {
+        Ok(NewPunch {
             pin: Pin::new(&params.required("pin")?)?,
             moment: self.moment(params)?,
             status: params.number("status", 255)?.unwrap_or(0) as u8,
             verify: params.number("verify", HIGHEST_VERIFY)?.unwrap_or(0) as u8,
             workcode: WorkCode::new(&params.text("workcode")?.unwrap_or_default())?,
-            card: self.card(params)?,
-        };
-        self.recorded(self.store.add_punch(&punch))
+            card: None,
+        })
     }
 
     /// The identity card that a punch was made with.
@@ -188,16 +191,31 @@ impl Methods {
         let change = UserChange::from_fields(&Fields::from_pairs(pairs), self.language)?;
         let mut user = match self.store.user(&change.pin)? {
             Some(user) => user,
-            None if self.store.users()? >= self.most_users => {
-                return Err(Fault::new(
-                    FULL,
-                    format!("there are {} users already", self.most_users),
-                ));
+            None => {
+                self.room_for_one()?;
+                User::new(change.pin.clone())
             }
-            None => User::new(change.pin.clone()),
         };
         change.apply(&mut user);
         self.recorded(self.store.put_user(&user, Origin::Terminal))
+    }
+
+    /// Refuses when there are as many users as there may be.
+    pub(super) fn room_for_one(&self) -> Result<(), Fault> {
+        if self.store.users()? < self.most_users {
+            return Ok(());
+        }
+        Err(Fault::new(FULL, format!("there are {} users already", self.most_users)))
+    }
+
+    /// The PIN of a call that enrols something. What is enrolled goes up, and a guest's does
+    /// not: it would be lost.
+    pub(super) fn resident(&self, params: &Params) -> Result<Pin, Fault> {
+        let pin = Pin::new(&params.required("pin")?)?;
+        match self.store.guest(&pin)? {
+            None => Ok(pin),
+            Some(_) => Err(Params::complain("pin", "is a guest's; user.put makes it a user's")),
+        }
     }
 }
 
@@ -210,7 +228,7 @@ pub fn moment(clock: &dyn Clock) -> Moment {
     clock.local().map_or_else(held, Moment::At)
 }
 
-fn describe(user: &User) -> Value {
+pub(super) fn describe(user: &User) -> Value {
     json!({
         "pin": user.pin.as_str(),
         "name": user.name,

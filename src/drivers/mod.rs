@@ -4,12 +4,13 @@
 //! each is answered after it. A driver that floods, stalls, sends nonsense or dies costs
 //! its own connection at most.
 
+mod asked;
 mod connection;
 mod enrolled;
 mod methods;
 mod rpc;
 
-pub use methods::moment;
+pub use methods::{Methods, moment};
 pub use rpc::call;
 
 use std::io;
@@ -21,13 +22,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 
-use crate::clock::Clock;
-use crate::protocol::codes::Language;
 use crate::reactor::Served;
-use crate::status::Status;
-use crate::store::Store;
+use asked::Waiting;
 use connection::Connection;
-use methods::Methods;
 use rpc::{Call, Fault};
 
 /// Most drivers at once.
@@ -44,8 +41,11 @@ pub struct Drivers {
     /// Set when nobody can be let in for want of something.
     accept_after: Option<Instant>,
     connections: Vec<Connection>,
+    /// How many ever came.
+    welcomed: u64,
+    /// Calls that wait for the server.
+    waiting: Vec<Waiting>,
     methods: Methods,
-    store: Rc<Store>,
 }
 
 /// Where the socket is.
@@ -58,21 +58,20 @@ impl Drivers {
     ///
     /// # Errors
     /// Words that name the path.
-    pub fn open(
-        run_dir: &Path,
-        serial: &str,
-        language: Language,
-        most_users: u64,
-        store: Rc<Store>,
-        clock: Rc<dyn Clock>,
-        status: Rc<Status>,
-    ) -> Result<Self, String> {
+    pub fn open(run_dir: &Path, methods: Methods) -> Result<Self, String> {
         let path = socket_path(run_dir);
         let listener = listen(run_dir, &path).map_err(|error| {
             format!("cannot open the driver socket {}: {error}", path.display())
         })?;
-        let methods = Methods::new(serial, language, most_users, Rc::clone(&store), clock, status);
-        Ok(Self { path, listener, accept_after: None, connections: Vec::new(), methods, store })
+        Ok(Self {
+            path,
+            listener,
+            accept_after: None,
+            connections: Vec::new(),
+            welcomed: 0,
+            waiting: Vec::new(),
+            methods,
+        })
     }
 
     fn accept(&mut self) {
@@ -104,7 +103,8 @@ impl Drivers {
                 }
             }
         }
-        match Connection::new(stream) {
+        self.welcomed += 1;
+        match Connection::new(stream, self.welcomed) {
             Ok(connection) => self.connections.push(connection),
             Err(error) => log::warn!("a driver could not connect: {error}"),
         }
@@ -120,6 +120,8 @@ impl Drivers {
             connection.receive(room, |line| turn.push((nth, rpc::parse(line))));
             unfinished = unfinished + connection.unfinished() - before;
         }
+        let asks = |call: &Result<Call, Fault>| call.as_ref().is_ok_and(Call::asks_the_server);
+        let (asked, turn): (Vec<_>, Vec<_>) = turn.into_iter().partition(|(_, call)| asks(call));
         if !turn.is_empty() {
             for (nth, answer) in self.answers(turn) {
                 if let Some(answer) = answer {
@@ -127,17 +129,27 @@ impl Drivers {
                 }
             }
         }
+        // Last, and once: a turn that fails is done again, and what is asked is not undone.
+        for (nth, call) in asked {
+            let Ok(call) = call else { continue };
+            if let Some(answer) = self.ask(self.connections[nth].number(), call) {
+                self.connections[nth].send(&answer);
+            }
+        }
+        self.deliver();
         for connection in &mut self.connections {
             connection.flush();
             connection.give_up_waiting();
         }
         self.connections.retain(|connection| !connection.is_over());
+        self.forget_who_left();
     }
 
     /// The answers to one turn. If the store fails, nothing of the turn was recorded, and
     /// every call that wanted to record something hears so.
     fn answers(&mut self, turn: Vec<(usize, Result<Call, Fault>)>) -> Vec<(usize, Option<String>)> {
         let writes = turn.iter().any(|(_, call)| call.as_ref().is_ok_and(Call::writes));
+        let store = Rc::clone(&self.methods.store);
         let (methods, connections) = (&mut self.methods, &mut self.connections);
         let mut run = |(nth, call): &(usize, Result<Call, Fault>)| match call {
             Ok(call) => match methods.run(call, &mut connections[*nth]) {
@@ -147,7 +159,7 @@ impl Drivers {
             Err(fault) => Ok(Some(fault.answer())),
         };
         let done: Result<Vec<_>, Fault> = if writes {
-            self.store.atomically(|| turn.iter().map(&mut run).collect())
+            store.atomically(|| turn.iter().map(&mut run).collect())
         } else {
             turn.iter().map(&mut run).collect()
         };
@@ -156,7 +168,7 @@ impl Drivers {
             if turn.len() > 1 {
                 return Vec::new();
             }
-            if self.store.is_full().is_none() {
+            if store.is_full().is_none() {
                 log::error!("nothing could be recorded: {}", failure.message());
             }
             let failed = |(_, call): &(usize, Result<Call, Fault>)| match call {
@@ -205,6 +217,11 @@ impl Served for Drivers {
         if !ready[0].is_empty() {
             self.accept();
         }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let due = self.methods.errands.due().filter(|_| !self.waiting.is_empty())?;
+        Some(Instant::now() + due.saturating_sub(self.methods.clock.monotonic()))
     }
 }
 

@@ -81,6 +81,11 @@ impl Call {
         )
     }
 
+    /// Whether only the server can answer it.
+    pub(super) fn asks_the_server(&self) -> bool {
+        matches!(self.method.as_str(), "verify" | "remote")
+    }
+
     /// The line that answers it; none for a notification.
     pub(super) fn answer(&self, result: Result<Value, Fault>) -> Option<String> {
         let id = self.id.clone()?;

@@ -16,6 +16,7 @@ mod tests;
 
 use std::ffi::OsString;
 use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::thread;
@@ -62,6 +63,19 @@ pub struct Outcome {
     pub end: End,
     /// What it wrote to stdout and stderr, together, as far as it may.
     pub output: Vec<u8>,
+}
+
+/// Keeps from every program what whoever started punchd left open to it. To be called before
+/// anything is opened; what punchd opens itself is never passed on.
+pub fn keep_descriptors() {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    for number in numbers.filter(|number: &i32| *number > 2).collect::<Vec<_>>() {
+        // SAFETY: it is only used for this call; if it was closed since it was listed (as that
+        // of the list itself), the call fails and nothing happens.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+        let _ = rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::CLOEXEC);
+    }
 }
 
 /// The programs that run, and the outcomes that nobody has taken yet.

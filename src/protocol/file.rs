@@ -212,7 +212,7 @@ fn hex(text: &str) -> Option<[u8; 16]> {
 
 /// The path that `GetFile` names (§12.8.1).
 pub fn get_file(text: &[u8]) -> Result<&str, Refusal> {
-    let path = plain(text, "GetFile")?;
+    let path = plain(text, "GetFile")?.trim();
     if path.is_empty() || path.len() > LONGEST {
         return Err(Refusal::parameter("the path is missing or too long"));
     }
@@ -236,7 +236,7 @@ pub fn shell(text: &[u8]) -> Result<&str, Refusal> {
 fn plain<'a>(text: &'a [u8], command: &str) -> Result<&'a str, Refusal> {
     std::str::from_utf8(text)
         .ok()
-        .map(|text| text.trim_matches([' ', '\t']))
+        .map(|text| text.trim_matches(' '))
         .filter(|text| text.chars().all(|c| c == '\t' || !c.is_control()))
         .ok_or_else(|| Refusal::parameter(format!("the text of {command} is no plain UTF-8")))
 }

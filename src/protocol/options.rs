@@ -140,6 +140,7 @@ impl ServerOptions {
             "realtime",
             "attphotobase64",
             "maxpostsize",
+            "postselfdefinedatatype",
         ]
         .contains(&key)
     }

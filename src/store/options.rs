@@ -10,6 +10,9 @@ pub const ZONE: &str = "punchd.zone";
 pub const CHECK: &str = "punchd.check";
 /// Set from the moment a `REBOOT` is accepted until the system is asked for it.
 pub const REBOOT: &str = "punchd.reboot";
+/// Set while the server wants to be asked about everybody who is verified (§12.11.3). Kept,
+/// so that a terminal that starts without its server does not let everybody pass.
+pub const VERIFICATION: &str = "punchd.verification";
 /// The server (URL) that the cursors and stamps are of.
 pub const SERVER: &str = "punchd.server";
 

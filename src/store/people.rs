@@ -45,9 +45,11 @@ impl Store {
         Ok(self.db.prepare_cached(&sql)?.query_row([value], user).optional()?.flatten())
     }
 
-    /// Writes a user as a whole. A change that waits to go up still does.
+    /// Writes a user as a whole. A change that waits to go up still does. Who was a guest is
+    /// one no longer.
     pub fn put_user(&self, user: &User, origin: Origin) -> Result<Seq> {
         let seq = self.next_seq();
+        self.forget_guest(user.pin.as_str())?;
         if self.user(&user.pin)?.is_none() {
             self.counts.users.set(self.counts.users.get().map(|count| count + 1));
         }
@@ -80,6 +82,7 @@ impl Store {
         let mut delete = self.db.prepare_cached("DELETE FROM user WHERE pin = ?1")?;
         let was_there = delete.execute([pin.as_str()])? > 0;
         self.delete_biometrics(pin)?;
+        self.forget_guest(pin.as_str())?;
         if was_there {
             self.counts.users.set(self.counts.users.get().map(|count| count - 1));
         }
@@ -95,12 +98,16 @@ impl Store {
     pub fn delete_unchanged(&self, table: SyncTable, mark: Seq) -> Result<()> {
         let kind = match table {
             SyncTable::Users => {
+                // Guests are here for their time, whatever the table holds.
+                let gone = "changed <= ?1 AND pin NOT IN (SELECT pin FROM guest)";
                 for sql in [
-                    "DELETE FROM template WHERE pin IN (SELECT pin FROM user WHERE changed <= ?1)",
-                    "DELETE FROM picture WHERE pin IN (SELECT pin FROM user WHERE changed <= ?1)",
-                    "DELETE FROM user WHERE changed <= ?1",
+                    format!(
+                        "DELETE FROM template WHERE pin IN (SELECT pin FROM user WHERE {gone})"
+                    ),
+                    format!("DELETE FROM picture WHERE pin IN (SELECT pin FROM user WHERE {gone})"),
+                    format!("DELETE FROM user WHERE {gone}"),
                 ] {
-                    self.db.prepare_cached(sql)?.execute([mark])?;
+                    self.db.prepare_cached(&sql)?.execute([mark])?;
                 }
                 self.counts.users.set(None);
                 return Ok(());
@@ -108,7 +115,8 @@ impl Store {
             SyncTable::Fingerprints => 0,
             SyncTable::Faces => 1,
         };
-        let sql = "DELETE FROM template WHERE kind = ?1 AND changed <= ?2";
+        let sql = "DELETE FROM template WHERE kind = ?1 AND changed <= ?2
+                   AND pin NOT IN (SELECT pin FROM guest)";
         self.db.prepare_cached(sql)?.execute([kind, mark]).map(drop)?;
         Ok(())
     }

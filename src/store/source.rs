@@ -6,6 +6,13 @@ use super::cursor::{Content, Pass};
 use super::{biometrics, documents, journal, people};
 use crate::protocol::stream::Stream;
 
+/// People's rows without those of guests, who never go up (see [`super::guests`]).
+macro_rules! residents {
+    ($filter:literal) => {
+        concat!($filter, " AND pin NOT IN (SELECT pin FROM guest)")
+    };
+}
+
 /// The rows of a stream.
 pub(super) struct Source {
     /// The SQL table.
@@ -35,15 +42,18 @@ impl Source {
                 read: journal::operation,
                 ..Self::journal("operation")
             },
-            Stream::Users => {
-                Self { columns: people::USER, read: people::record, ..Self::changes("user") }
-            }
-            Stream::Fingerprints => Self { filter: "kind = 0", ..Self::templates() },
-            Stream::Faces => Self { filter: "kind = 1", ..Self::templates() },
-            Stream::FingerVeins => Self { filter: "kind = 2", ..Self::templates() },
-            Stream::Unified => Self { filter: "kind = 3", ..Self::templates() },
-            Stream::UserPics => Self { filter: "kind = 0", ..Self::pictures() },
-            Stream::BioPhotos => Self { filter: "kind = 1", ..Self::pictures() },
+            Stream::Users => Self {
+                filter: residents!("TRUE"),
+                columns: people::USER,
+                read: people::record,
+                ..Self::changes("user")
+            },
+            Stream::Fingerprints => Self { filter: residents!("kind = 0"), ..Self::templates() },
+            Stream::Faces => Self { filter: residents!("kind = 1"), ..Self::templates() },
+            Stream::FingerVeins => Self { filter: residents!("kind = 2"), ..Self::templates() },
+            Stream::Unified => Self { filter: residents!("kind = 3"), ..Self::templates() },
+            Stream::UserPics => Self { filter: residents!("kind = 0"), ..Self::pictures() },
+            Stream::BioPhotos => Self { filter: residents!("kind = 1"), ..Self::pictures() },
             Stream::IdCards => {
                 Self { columns: documents::CARD, read: documents::card, ..Self::changes("card") }
             }

@@ -33,6 +33,9 @@ pub struct Request<'a> {
     pub body: Option<Body<'a>>,
     /// The part of a file that is asked for.
     pub part: Option<Part<'a>>,
+    /// How long all of it may take, up to the last byte of the answer, where that is less
+    /// than the owner's timeouts.
+    pub within: Option<Duration>,
 }
 
 /// The body of a POST.
@@ -58,12 +61,12 @@ pub struct Part<'a> {
 impl<'a> Request<'a> {
     /// Asks for something.
     pub fn get(target: &'a str) -> Self {
-        Self { target, body: None, part: None }
+        Self { target, body: None, part: None, within: None }
     }
 
     /// Sends something.
     pub fn post(target: &'a str, bytes: &'a [u8]) -> Self {
-        Self { target, body: Some(Body { bytes, file: None }), part: None }
+        Self { target, body: Some(Body { bytes, file: None }), part: None, within: None }
     }
 }
 

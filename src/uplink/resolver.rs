@@ -32,14 +32,19 @@ pub(super) struct PatientResolver {
 }
 
 impl Resolver for PatientResolver {
-    fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        _: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
         let host = uri.host().unwrap_or_default();
         let port =
             uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let found = match bare.parse() {
             Ok(address) => vec![SocketAddr::new(address, port)],
-            Err(_) => self.look_up(bare, port)?,
+            Err(_) => self.look_up(bare, port, *timeout.after.min(PATIENCE.into()))?,
         };
         let mut addresses = self.empty();
         for address in found.into_iter().take(MOST_ADDRESSES) {
@@ -50,13 +55,13 @@ impl Resolver for PatientResolver {
 }
 
 impl PatientResolver {
-    fn look_up(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+    fn look_up(&self, host: &str, port: u16, patience: Duration) -> Result<Vec<SocketAddr>, Error> {
         let mut helper = self.helper.lock().unwrap_or_else(PoisonError::into_inner);
         let helper = match &mut *helper {
             Some(helper) => helper,
             none => none.insert(Helper::start()?),
         };
-        helper.ask(host, port)
+        helper.ask(host, port, patience)
     }
 }
 
@@ -100,13 +105,13 @@ impl Helper {
 
     /// Asks, and waits in the reactor. A question that is still open is not asked again: a
     /// slow answer then serves the next try.
-    fn ask(&mut self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+    fn ask(&mut self, host: &str, port: u16, patience: Duration) -> Result<Vec<SocketAddr>, Error> {
         let question = (host.to_owned(), port);
         if self.open.as_ref() != Some(&question) {
             self.questions.send(question.clone()).map_err(|_| Error::HostNotFound)?;
             self.open = Some(question.clone());
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         loop {
             match reactor::wait(self.bell.as_fd(), PollFlags::IN, deadline)? {
                 Woken::TimedOut => return Err(Error::Timeout(Timeout::Resolve)),

@@ -119,23 +119,24 @@ impl Uplink for Server {
         };
         let started = Instant::now();
         self.surplus.take();
-        let answer = match (request.body, request.part) {
-            (None, None) => self.agent.get(&url).header("Connection", "close").call(),
-            (None, Some(part)) => {
-                let range = format!("bytes={}-{}", part.from, part.to);
-                let get = self.agent.get(&url).header("Connection", "close").header("Range", range);
-                match part.version {
-                    Some(version) => get.header("If-Range", version).call(),
-                    None => get.call(),
+        let answer = match request.body {
+            None => {
+                let mut get = self.agent.get(&url).header("Connection", "close");
+                if let Some(part) = request.part {
+                    get = get.header("Range", format!("bytes={}-{}", part.from, part.to));
+                    if let Some(version) = part.version {
+                        get = get.header("If-Range", version);
+                    }
                 }
+                get.config().timeout_global(request.within).build().call()
             }
-            (Some(body), _) => {
+            Some(body) => {
                 let post = self
                     .agent
                     .post(&url)
                     .header("Connection", "close")
                     .header("Content-Type", "text/plain");
-                send(post, body)
+                send(post.config().timeout_global(request.within).build(), body)
             }
         };
         let server = if is_whole { &url } else { &self.url };

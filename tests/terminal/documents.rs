@@ -64,11 +64,13 @@ fn promises_name_only_tests_that_exist() {
     let mut tests = String::new();
     sources(&project("tests"), &mut tests);
     sources(&project("src"), &mut tests);
-    let text = fs::read_to_string(project("docs/promises.md")).unwrap();
-    for name in
-        text.split('`').skip(1).step_by(2).filter(|name| name.contains('_') && !name.contains('/'))
-    {
-        assert!(tests.contains(&format!("fn {name}()")), "{name}");
+    for document in ["docs/promises.md", "docs/security.md"] {
+        let text = fs::read_to_string(project(document)).unwrap();
+        // A test's name has many words; a key of the configuration has few.
+        let is_test = |name: &&str| name.matches('_').count() > 2 && !name.contains('/');
+        for name in text.split('`').skip(1).step_by(2).filter(is_test) {
+            assert!(tests.contains(&format!("fn {name}(")), "{document}: {name}");
+        }
     }
 }
 
@@ -81,7 +83,18 @@ fn every_key_of_the_configuration_is_documented() {
         .filter(|line| !line.contains("fn "))
         .filter_map(|line| line.strip_prefix("    pub ")?.split_once(": "))
         .map(|(name, _)| name);
-    let tables = ["commands", "device", "dialect", "encryption", "limits", "timeouts", "tls"];
+    let tables = [
+        "commands",
+        "device",
+        "dialect",
+        "encryption",
+        "limits",
+        "remote",
+        "timeouts",
+        "tls",
+        "upgrade",
+        "verification",
+    ];
     for field in fields {
         let shown =
             if tables.contains(&field) { format!("`[{field}]`") } else { format!("| `{field}`") };

@@ -135,7 +135,7 @@ fn files_are_put_in_all_their_forms() {
         (format!("PutFile {url}\t/etc/cron.d/x"), -1002),
         (format!("PutFile {url}\t{}/../x", files.display()), -1002),
         (format!("PutFile http://192.0.2.1/x\t{}/x", files.display()), -1002),
-        (format!("PutFile ftp://192.0.2.1/x\t/etc/x"), -1002),
+        ("PutFile ftp://192.0.2.1/x\t/etc/x".into(), -1002),
         ("PutFile ".into(), -1),
     ] {
         assert_eq!(put(text.clone()), code, "{text}");

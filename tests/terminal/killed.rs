@@ -149,3 +149,128 @@ fn kills(count: u32) {
     assert!(again.is_empty(), "{again:?}");
     server.assert_strict();
 }
+
+#[test]
+#[ignore = "slow: sixty kills"]
+fn every_command_five_times_through_sixty_kills() {
+    every_command_five_times(60);
+}
+
+#[test]
+fn every_command_five_times_through_kills() {
+    every_command_five_times(8);
+}
+
+/// Every command is delivered five times, in any order, while the terminal is killed at
+/// random moments: each is answered, always with the same code, and has its effect once.
+fn every_command_five_times(kills: u32) {
+    let server = server();
+    server.allow(Kind::CutShort);
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    let files = terminal.path("files");
+    std::fs::create_dir(&files).unwrap();
+    let at = |name: &str| files.join(name).display().to_string();
+    let script = |name: &str, text: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::write(at(name), format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    script("reboot", "echo x >> \"$0.ran\"");
+    script("hook", "echo x >> \"$0.ran\"");
+    let config = format!(
+        "[device]\nreboot = [\"{}\"]\n[commands]\nget_file = \"allow\"\nshell = \"allow\"\n\
+         clear_data = \"allow\"\nput_dirs = [\"{files}\"]\nget_dirs = [\"{files}\"]\n\
+         [upgrade]\ncommand = [\"{}\"]",
+        at("reboot"),
+        at("hook"),
+        files = files.display()
+    );
+    terminal.configure(&server.url(), &config);
+    terminal.run();
+    let firmware = crate::files::noise(300_000);
+    server.serve_file("emfw.cfg", firmware.clone());
+    server.serve_file("list", "C:1:DATA UPDATE USERINFO PIN=90\tName=List\n");
+    server.serve_file("fingers", "DATA UPDATE FACE PIN=9\tFID=1\tSize=4\tValid=1\tTMP=QUJD\n");
+    let sum: String = md5::Digest::finalize(<md5::Md5 as md5::Digest>::new_with_prefix(&firmware))
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    std::fs::write(at("got"), "content").unwrap();
+    let commands: Vec<(String, Vec<i64>)> = vec![
+        ("DATA UPDATE USERINFO PIN=9\tName=Nine".into(), vec![0]),
+        ("DATA UPDATE USERINFO Name=Nobody".into(), vec![-1]),
+        ("DATA UPDATE FINGERTMP PIN=9\tFID=1\tSize=4\tValid=1\tTMP=QUJD".into(), vec![0]),
+        ("DATA UPDATE WORKCODE PIN=1\tCODE=7\tNAME=Work".into(), vec![0, -1]),
+        ("DATA DELETE USERINFO PIN=8".into(), vec![0]),
+        ("DATA QUERY USERINFO PIN=9".into(), vec![0]),
+        (
+            "DATA QUERY ATTLOG StartTime=2026-01-01 00:00:00\tEndTime=2026-01-02 00:00:00".into(),
+            vec![0],
+        ),
+        (
+            "VERIFY SUM ATTLOG StartTime=2026-01-01 00:00:00\tEndTime=2026-01-02 00:00:00".into(),
+            vec![0],
+        ),
+        ("CLEAR LOG".into(), vec![0]),
+        ("CLEAR PHOTO".into(), vec![0]),
+        ("SET OPTION Volume=7".into(), vec![0]),
+        ("RELOAD OPTIONS".into(), vec![0]),
+        ("CHECK".into(), vec![0]),
+        ("LOG".into(), vec![0]),
+        ("INFO".into(), vec![0]),
+        ("FLY".into(), vec![-1002]),
+        (format!("GetFile {}", at("got")), vec![7]),
+        (format!("PutFile emfw.cfg\t{}", at("put")), vec![300_000]),
+        ("PutFile list\t\tAction=AppendData".into(), vec![42]),
+        ("PutFile fingers\t\tAction=SyncData\tTableName=FACE\tRecordCount=1".into(), vec![1]),
+        // What cannot be repeated says so if it was cut off.
+        (format!("SHELL echo x >> {}; sleep 0.2", at("shell")), vec![0, -1003]),
+        (format!("UPGRADE type=1,checksum={sum},size=300000,url=emfw.cfg"), vec![0, -1003]),
+        ("REBOOT".into(), vec![0]),
+    ];
+    let ids: Vec<String> = (0..commands.len()).map(|nth| format!("five{nth}")).collect();
+    // The user whom the others need comes first, and is there before anything else.
+    for (id, (text, _)) in ids.iter().zip(&commands) {
+        server.queue_repeated(id, text, Repeat::Times(5));
+        if id == "five0" {
+            assert!(server.wait_until(PATIENCE, |received| received.reply(id).is_some()));
+        }
+    }
+    let mut dice = Dice(11);
+    for _ in 0..kills {
+        std::thread::sleep(Duration::from_millis(dice.roll(700)));
+        terminal.kill();
+        terminal.run();
+        // A terminal that was up for a while has its polls behind it.
+        let at = server.received(|received| received.count("poll"));
+        assert!(server.wait_until(PATIENCE, |received| received.count("poll") > at));
+    }
+    let all = |received: &Received| ids.iter().all(|id| received.reply(id).is_some());
+    assert!(server.wait_until(PATIENCE, all), "{:?}", {
+        let missing = |received: &Received| {
+            ids.iter().filter(|id| received.reply(id).is_none()).cloned().collect::<Vec<_>>()
+        };
+        server.received(missing)
+    });
+    let last = server.queue("INFO");
+    assert!(server.wait_until(PATIENCE, |received| received.reply(&last).is_some()));
+    for (id, (text, codes)) in ids.iter().zip(&commands) {
+        let ret = server.received(|received| received.reply(id).unwrap().ret);
+        assert!(codes.contains(&ret), "{text}: {ret}");
+    }
+    let times = |name: &str| std::fs::read_to_string(at(name)).unwrap_or_default().len() / 2;
+    // Once, or not at all if it was cut off between its record and its act.
+    assert!(times("shell") <= 1, "SHELL ran {} times", times("shell"));
+    assert!(times("reboot.ran") <= 1, "REBOOT ran {} times", times("reboot.ran"));
+    // A program of the owner may be run again after a power cut, three times at most.
+    assert!((1..=3).contains(&times("hook.ran")), "the hook ran {} times", times("hook.ran"));
+    assert!(std::fs::read(at("put")).unwrap() == firmware);
+    println!(
+        "{} commands, each 5 times, {kills} kills: all answered; SHELL ran {} times, REBOOT {}, the hook {}",
+        commands.len(),
+        times("shell"),
+        times("reboot.ran"),
+        times("hook.ran")
+    );
+    server.assert_strict();
+}

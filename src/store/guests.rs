@@ -1,0 +1,150 @@
+//! Guests: people who were fetched for remote attendance (§14) and stay for some time.
+//!
+//! A guest is a user like any other, with a row more that says until when. It goes when
+//! somebody writes the user (`put_user`): then the person is here for good. Guests never go
+//! up: the server they came from knows them better.
+
+use std::time::Duration;
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{Result, Store};
+use crate::protocol::record::Pin;
+
+/// Guests that leave in one transaction.
+const BITE: i64 = 50;
+/// In place of a moment: the stay begins when the clock is set.
+const NOT_BEGUN: i64 = 0;
+
+/// A person's stay on the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stay {
+    /// Until when, in seconds since 1970; none while the clock is not set: the time counts
+    /// from when it is.
+    pub until: Option<i64>,
+}
+
+impl Stay {
+    /// Whether it is over. While the clock is not set, none is.
+    pub fn is_over(&self, now: Option<i64>) -> bool {
+        self.until.zip(now).is_some_and(|(until, now)| until <= now)
+    }
+}
+
+impl Store {
+    /// A user who is here becomes a guest, or a guest stays for longer. `now` is unknown while
+    /// the clock is not set.
+    pub fn put_guest(&self, pin: &Pin, now: Option<i64>, stay: Duration) -> Result<()> {
+        let until = now.map_or(NOT_BEGUN, |now| now.saturating_add(seconds(stay)));
+        self.db
+            .prepare_cached("INSERT OR REPLACE INTO guest VALUES (?1, ?2)")?
+            .execute(params![pin.as_str(), until])?;
+        Ok(())
+    }
+
+    /// The stay of this guest; none for whoever is here for good, or not at all.
+    pub fn guest(&self, pin: &Pin) -> Result<Option<Stay>> {
+        let until: Option<i64> = self
+            .db
+            .prepare_cached("SELECT until FROM guest WHERE pin = ?1")?
+            .query_row([pin.as_str()], |row| row.get(0))
+            .optional()?;
+        Ok(until.map(|until| Stay { until: Some(until).filter(|until| *until != NOT_BEGUN) }))
+    }
+
+    /// Takes the guests off the terminal whose time is over, some at a time; how many. To be
+    /// called when the clock is set. A stay that has not begun, or that a wrong clock made too
+    /// long, is from now on.
+    pub fn see_guests_off(&self, now: i64, stay: Duration) -> Result<usize> {
+        let latest = now.saturating_add(seconds(stay));
+        let sql = "SELECT EXISTS (SELECT 1 FROM guest WHERE until <= ?1 OR until > ?2)";
+        if !self.db.prepare_cached(sql)?.query_row([now, latest], |row| row.get(0))? {
+            return Ok(0);
+        }
+        self.atomically(|| {
+            self.db
+                .prepare_cached("UPDATE guest SET until = ?1 WHERE until = ?2 OR until > ?1")?
+                .execute([latest, NOT_BEGUN])?;
+            let mut over =
+                self.db.prepare_cached("SELECT pin FROM guest WHERE until <= ?1 LIMIT ?2")?;
+            let pins = over.query_map([now, BITE], |row| row.get(0))?;
+            let pins: Vec<String> = pins.collect::<rusqlite::Result<_>>()?;
+            for pin in &pins {
+                match Pin::new(pin) {
+                    Ok(pin) => drop(self.delete_user(&pin)?),
+                    Err(_) => self.forget_guest(pin)?,
+                }
+            }
+            Ok(pins.len())
+        })
+    }
+
+    /// Whoever this is, they are no guest any longer.
+    pub(super) fn forget_guest(&self, pin: &str) -> Result<()> {
+        self.db.prepare_cached("DELETE FROM guest WHERE pin = ?1")?.execute([pin])?;
+        Ok(())
+    }
+}
+
+fn seconds(stay: Duration) -> i64 {
+    i64::try_from(stay.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::record::User;
+    use crate::protocol::stream::{Stream, Table};
+    use crate::store::{Limits, Origin};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const NOW: i64 = 1_793_500_000;
+
+    fn with_guest(now: Option<i64>) -> (Store, Pin) {
+        let store = Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap();
+        let pin = Pin::new("1001").unwrap();
+        store.put_user(&User::new(pin.clone()), Origin::Server).unwrap();
+        store.put_guest(&pin, now, HOUR).unwrap();
+        (store, pin)
+    }
+
+    #[test]
+    fn a_guest_leaves_when_the_time_is_over_and_not_before() {
+        let (store, pin) = with_guest(Some(NOW));
+        assert_eq!(store.guest(&pin).unwrap(), Some(Stay { until: Some(NOW + 3600) }));
+        assert_eq!(store.see_guests_off(NOW + 3599, HOUR).unwrap(), 0);
+        assert_eq!(store.see_guests_off(NOW + 3600, HOUR).unwrap(), 1);
+        assert_eq!((store.user(&pin).unwrap(), store.guest(&pin).unwrap()), (None, None));
+        assert_eq!(store.users().unwrap(), 0);
+    }
+
+    #[test]
+    fn without_a_clock_nobody_leaves_and_the_time_begins_when_it_is_set() {
+        let (store, pin) = with_guest(None);
+        assert_eq!(store.guest(&pin).unwrap(), Some(Stay { until: None }));
+        assert!(!store.guest(&pin).unwrap().unwrap().is_over(None));
+        assert_eq!(store.see_guests_off(NOW, HOUR).unwrap(), 0);
+        assert_eq!(store.guest(&pin).unwrap(), Some(Stay { until: Some(NOW + 3600) }));
+    }
+
+    #[test]
+    fn a_clock_that_was_years_ahead_keeps_nobody_for_years() {
+        let (store, pin) = with_guest(Some(NOW + 1_000_000_000));
+        assert_eq!(store.see_guests_off(NOW, HOUR).unwrap(), 0);
+        assert_eq!(store.guest(&pin).unwrap(), Some(Stay { until: Some(NOW + 3600) }));
+    }
+
+    #[test]
+    fn guests_never_go_up_and_who_is_written_is_a_guest_no_longer() {
+        let (store, pin) = with_guest(Some(NOW));
+        let again = || {
+            store.send_again(Stream::Users, 0).unwrap();
+            store.has_rows(&Table::Operlog.streams().collect::<Vec<_>>()).unwrap()
+        };
+        assert!(!again());
+        store.put_user(&User::new(pin.clone()), Origin::Server).unwrap();
+        assert_eq!(store.guest(&pin).unwrap(), None);
+        assert!(again());
+        assert_eq!(store.see_guests_off(NOW + 9999, HOUR).unwrap(), 0);
+    }
+}
