@@ -8,6 +8,7 @@ mod asked;
 mod connection;
 mod enrolled;
 mod methods;
+mod requests;
 mod rpc;
 
 pub use methods::{Methods, moment};
@@ -25,7 +26,7 @@ use rustix::event::{PollFd, PollFlags};
 use crate::reactor::Served;
 use asked::Waiting;
 use connection::Connection;
-use rpc::{Call, Fault};
+use rpc::{Call, Fault, Said};
 
 /// Most drivers at once.
 const MOST_CONNECTIONS: usize = 32;
@@ -112,13 +113,21 @@ impl Drivers {
 
     /// Reads what has come, does it, and answers: everything of one turn in one commit.
     fn serve_connections(&mut self) {
-        let mut turn: Vec<(usize, Result<Call, Fault>)> = Vec::new();
+        let mut said: Vec<(usize, Result<Said, Fault>)> = Vec::new();
         let mut unfinished: usize = self.connections.iter().map(Connection::unfinished).sum();
         for (nth, connection) in self.connections.iter_mut().enumerate() {
             let room = LONGEST_LINES.saturating_sub(unfinished);
             let before = connection.unfinished();
-            connection.receive(room, |line| turn.push((nth, rpc::parse(line))));
+            connection.receive(room, |line| said.push((nth, rpc::parse(line))));
             unfinished = unfinished + connection.unfinished() - before;
+        }
+        let mut turn = Vec::with_capacity(said.len());
+        for (nth, said) in said {
+            match said {
+                Ok(Said::Reply(reply)) => self.hear(nth, reply),
+                Ok(Said::Call(call)) => turn.push((nth, Ok(call))),
+                Err(fault) => turn.push((nth, Err(fault))),
+            }
         }
         let asks = |call: &Result<Call, Fault>| call.as_ref().is_ok_and(Call::asks_the_server);
         let (asked, turn): (Vec<_>, Vec<_>) = turn.into_iter().partition(|(_, call)| asks(call));
@@ -137,10 +146,12 @@ impl Drivers {
             }
         }
         self.deliver();
+        self.ask_drivers();
         for connection in &mut self.connections {
             connection.flush();
             connection.give_up_waiting();
         }
+        self.unregister_who_left();
         self.connections.retain(|connection| !connection.is_over());
         self.forget_who_left();
     }
@@ -220,8 +231,11 @@ impl Served for Drivers {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let due = self.methods.errands.due().filter(|_| !self.waiting.is_empty())?;
-        Some(Instant::now() + due.saturating_sub(self.methods.clock.monotonic()))
+        let errands = self.methods.errands.due().filter(|_| !self.waiting.is_empty());
+        let due = errands.into_iter().chain(self.methods.requests.due()).min();
+        let now = self.methods.clock.monotonic();
+        let due = due.map(|due| Instant::now() + due.saturating_sub(now));
+        self.connections.iter().filter_map(Connection::deadline).chain(due).min()
     }
 }
 

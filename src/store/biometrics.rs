@@ -121,6 +121,21 @@ impl Store {
         Ok(delete.execute(params![pin.as_str(), key.kind, key.bio_type, key.number])?)
     }
 
+    /// Whether a person has a template of this, of this number if one is named, in any form.
+    pub fn has_template(&self, pin: &Pin, of: BioType, number: Option<u8>) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM template
+                   WHERE pin = ?1 AND type = ?2 AND (?3 IS NULL OR number = ?3))";
+        let mut statement = self.db.prepare_cached(sql)?;
+        Ok(statement.query_row(params![pin.as_str(), of.code(), number], |row| row.get(0))?)
+    }
+
+    /// Deletes what a person has of one finger, eye or hand, in any form.
+    pub fn delete_individual(&self, pin: &Pin, of: BioType, number: u8) -> Result<()> {
+        let sql = "DELETE FROM template WHERE pin = ?1 AND type = ?2 AND number = ?3";
+        self.db.prepare_cached(sql)?.execute(params![pin.as_str(), of.code(), number])?;
+        Ok(())
+    }
+
     /// Deletes the pictures of a person: 0 the user's, 1 those for comparison. How many.
     pub fn delete_picture(&self, pin: &Pin, kind: u8) -> Result<usize> {
         let sql = "DELETE FROM picture WHERE pin = ?1 AND kind = ?2";

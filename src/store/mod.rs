@@ -30,7 +30,7 @@ pub use cursor::{Batch, Content, Pass, Pending, PendingRow};
 pub use documents::NewPhoto;
 pub use error::{Result, StoreError};
 pub use guests::Stay;
-pub use jobs::{Download, Job, Stage};
+pub use jobs::{Download, Job, Lane, Stage};
 pub use journal::{Moment, NewOperation, NewPunch, WithCard};
 pub use people::Origin;
 pub use quarantine::Quarantined;

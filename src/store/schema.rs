@@ -183,6 +183,7 @@ const STEPS: [&str; 3] = [
     CREATE TABLE job (
         command  INTEGER PRIMARY KEY, -- the row of the command that goes on
         text     BLOB    NOT NULL,    -- of the command
+        lane     INTEGER NOT NULL,    -- 0 files and programs, 1 enrolments, 2 doors
         stage    INTEGER NOT NULL,
         attempts INTEGER NOT NULL,    -- at this stage
         fetched  INTEGER NOT NULL,    -- bytes of its download that came …
