@@ -175,7 +175,12 @@ impl Requests {
         let mut before = Vec::new();
         for service in services {
             let earlier = providers.iter().rev().find(|provider| provider.service == *service);
-            before.extend(earlier.map(|earlier| (*service, earlier.name.clone())));
+            // Messages are for all who show them.
+            before.extend(
+                earlier
+                    .filter(|_| *service != Service::Message)
+                    .map(|earlier| (*service, earlier.name.clone())),
+            );
             providers.retain(|other| other.service != *service || other.driver != driver);
             providers.push(Provider { service: *service, driver, name: name.to_owned() });
         }

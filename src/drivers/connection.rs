@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
+use super::changes::Loaded;
 use super::rpc::Fault;
 
 /// Longest line a driver may send, in bytes: a photo of 2 MiB in base64.
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes read of one driver before the next has its turn.
 const A_TURN: usize = 4 << 10;
 /// Bytes that may wait for a driver that does not read, before more is told to it.
-const MOST_UNREAD: usize = 256 << 10;
+pub(super) const MOST_UNREAD: usize = 256 << 10;
 
 /// A connected driver.
 pub(super) struct Connection {
@@ -33,6 +34,8 @@ pub(super) struct Connection {
     stalled: Option<Instant>,
     /// It answered what it was not asked.
     confused: bool,
+    /// What it has loaded of people and tables.
+    pub(super) loaded: Loaded,
     ready: bool,
     over: bool,
     spoke: bool,
@@ -50,6 +53,7 @@ impl Connection {
             heard: Instant::now(),
             stalled: None,
             confused: false,
+            loaded: Loaded::default(),
             ready: false,
             over: false,
             spoke: false,
@@ -86,6 +90,11 @@ impl Connection {
 
     pub(super) fn set_ready(&mut self, flags: PollFlags) {
         self.ready = !flags.is_empty();
+    }
+
+    /// Bytes that the driver has not read yet.
+    pub(super) fn unread(&self) -> usize {
+        self.output.len()
     }
 
     /// Bytes of a line that has not ended yet.

@@ -9,7 +9,7 @@ use super::rpc::{Call, Fault, Params};
 use crate::clock::Clock;
 use crate::csv;
 use crate::errands::Errands;
-use crate::protocol::codes::Language;
+use crate::protocol::codes::{Language, operation};
 use crate::protocol::fields::{Fields, clip};
 use crate::protocol::record::{IdNumber, Operand, Pin, User, UserChange, WorkCode};
 use crate::protocol::time::LocalTime;
@@ -24,6 +24,8 @@ const PROTOCOL: u64 = 1;
 const HIGHEST_VERIFY: u64 = 28;
 /// The error code for a table that is full (the store's own is another: −1001).
 const FULL: i64 = -1006;
+/// Too much waits: the device is busy (App. 1).
+pub(super) const BUSY: i64 = -1005;
 /// Most services of one driver.
 const MOST_SERVICES: usize = 32;
 /// Rows in one page of an export.
@@ -59,6 +61,7 @@ impl Methods {
             "register" => self.register(&call.params, driver),
             "punch" => self.punch(&call.params),
             "operation" => self.operation(&call.params),
+            "alarm" => self.alarm(&call.params),
             "photo" => self.photo(&call.params),
             "template.put" => self.template_put(&call.params),
             "picture.put" => self.picture_put(&call.params),
@@ -139,6 +142,23 @@ impl Methods {
             operator: operand("operator")?,
             who: operand("who")?,
             values: [operand("v1")?, operand("v2")?, operand("v3")?],
+        };
+        self.recorded(self.store.add_operation(&operation))
+    }
+
+    /// An operation that is an alarm: App. 4 has the reason of App. 5 as its second object.
+    fn alarm(&self, params: &Params) -> Result<Value, Fault> {
+        let Some(reason) = params.number("reason", u16::MAX.into())? else {
+            return Err(Params::complain("reason", "is missing"));
+        };
+        let operator = Operand::new("operator", &params.text("operator")?.unwrap_or_default())?;
+        let reason = Operand::new("reason", &reason.to_string())?;
+        let operation = NewOperation {
+            code: operation::ALARM,
+            moment: self.moment(params)?,
+            operator,
+            who: Operand::default(),
+            values: [reason, Operand::default(), Operand::default()],
         };
         self.recorded(self.store.add_operation(&operation))
     }

@@ -5,6 +5,7 @@
 //! its own connection at most.
 
 mod asked;
+mod changes;
 mod connection;
 mod enrolled;
 mod methods;
@@ -129,8 +130,8 @@ impl Drivers {
                 Err(fault) => turn.push((nth, Err(fault))),
             }
         }
-        let asks = |call: &Result<Call, Fault>| call.as_ref().is_ok_and(Call::asks_the_server);
-        let (asked, turn): (Vec<_>, Vec<_>) = turn.into_iter().partition(|(_, call)| asks(call));
+        let is_last = |call: &Result<Call, Fault>| call.as_ref().is_ok_and(Call::comes_last);
+        let (asked, turn): (Vec<_>, Vec<_>) = turn.into_iter().partition(|(_, call)| is_last(call));
         if !turn.is_empty() {
             for (nth, answer) in self.answers(turn) {
                 if let Some(answer) = answer {
@@ -141,12 +142,18 @@ impl Drivers {
         // Last, and once: a turn that fails is done again, and what is asked is not undone.
         for (nth, call) in asked {
             let Ok(call) = call else { continue };
-            if let Some(answer) = self.ask(self.connections[nth].number(), call) {
+            let answer = match call.asks_the_server() {
+                true => self.ask(self.connections[nth].number(), call),
+                false => self.changes(nth, &call),
+            };
+            if let Some(answer) = answer {
                 self.connections[nth].send(&answer);
             }
         }
         self.deliver();
         self.ask_drivers();
+        self.heed_messages();
+        self.tell_news();
         for connection in &mut self.connections {
             connection.flush();
             connection.give_up_waiting();
@@ -231,6 +238,9 @@ impl Served for Drivers {
     }
 
     fn deadline(&self) -> Option<Instant> {
+        if self.has_news() {
+            return Some(Instant::now());
+        }
         let errands = self.methods.errands.due().filter(|_| !self.waiting.is_empty());
         let due = errands.into_iter().chain(self.methods.requests.due()).min();
         let now = self.methods.clock.monotonic();

@@ -110,6 +110,7 @@ impl Call {
             self.method.as_str(),
             "punch"
                 | "operation"
+                | "alarm"
                 | "photo"
                 | "error"
                 | "user.put"
@@ -118,6 +119,11 @@ impl Call {
                 | "idcard.put"
                 | "quarantine"
         )
+    }
+
+    /// Whether it is done after all others that came with it, and their commit.
+    pub(super) fn comes_last(&self) -> bool {
+        self.method == "changes" || self.asks_the_server()
     }
 
     /// Whether only the server can answer it.

@@ -182,7 +182,7 @@ mod tests {
         type Read = fn(&[u8]) -> Result<Enroll, Refusal>;
         for (read, record, field) in [
             (Enroll::finger as Read, "FID=1", "pin"),
-            (Enroll::finger, "PIN=", "pin"),
+            (Enroll::finger, "PIN=\tFID=1", "pin"),
             (Enroll::finger, "PIN=a b\tFID=1", "pin"),
             (Enroll::finger, "PIN=1", "fid"),
             (Enroll::finger, "PIN=1\tFID=10", "fid"),

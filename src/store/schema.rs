@@ -204,6 +204,11 @@ const STEPS: [&str; 3] = [
         pin   TEXT    PRIMARY KEY, -- here for remote attendance (§14)
         until INTEGER NOT NULL     -- seconds since 1970
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE gone (
+        what    TEXT    PRIMARY KEY, -- JSON, as drivers are told; '': deletions up to here are forgotten
+        changed INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX gone_changed ON gone (changed);
 ",
 ];
 

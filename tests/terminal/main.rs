@@ -7,6 +7,7 @@
 mod harness;
 
 mod bad_server;
+mod changes;
 mod commands;
 mod data;
 mod dialects;
