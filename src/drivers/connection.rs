@@ -13,11 +13,14 @@ use super::rpc::Fault;
 pub(super) const LONGEST_LINE: usize = 3 << 20;
 /// A line of up to this length needs no room that others might have taken.
 const SHORT_LINE: usize = 64 << 10;
-/// How long a long line may stand half-finished, and an answer unread.
+/// How long a long line may stand half-finished.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a driver may take nothing of what it is told.
+const READING: Duration = Duration::from_secs(10);
 /// Bytes read of one driver before the next has its turn.
 const A_TURN: usize = 4 << 10;
-/// Bytes that may wait for a driver that does not read, before more is told to it.
+/// Bytes that may wait for a driver: of what it did not ask for, and of anything, before it
+/// may ask for more.
 pub(super) const MOST_UNREAD: usize = 256 << 10;
 
 /// A connected driver.
@@ -30,6 +33,8 @@ pub(super) struct Connection {
     output: Vec<u8>,
     /// When something was last read.
     heard: Instant,
+    /// Bytes of what it is told without asking, since it last had read all.
+    told: usize,
     /// Since when it takes nothing of what it is told.
     stalled: Option<Instant>,
     /// It answered what it was not asked.
@@ -51,6 +56,7 @@ impl Connection {
             input: Vec::new(),
             output: Vec::new(),
             heard: Instant::now(),
+            told: 0,
             stalled: None,
             confused: false,
             loaded: Loaded::default(),
@@ -150,20 +156,21 @@ impl Connection {
         if self.input.len() > SHORT_LINE && self.heard.elapsed() > PATIENCE {
             self.close("it did not finish its line");
         }
-        if self.stalled.is_some_and(|since| since.elapsed() >= PATIENCE) {
+        if self.stalled.is_some_and(|since| since.elapsed() >= READING) {
             self.close("it did not read what it was told");
         }
     }
 
     /// When it is to be looked after although nothing came.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.stalled.map(|since| since + PATIENCE)
+        self.stalled.map(|since| since + READING)
     }
 
     /// It answered something that it was not asked, or too late. Said once: it may be many.
     pub(super) fn answered_unasked(&mut self) {
-        if !std::mem::replace(&mut self.confused, true) {
-            let name = self.name.as_deref().unwrap_or("without a name");
+        if let Some(name) = &self.name
+            && !std::mem::replace(&mut self.confused, true)
+        {
             log::warn!("driver {name} answered what it is not asked; no more is said of it");
         }
     }
@@ -171,8 +178,8 @@ impl Connection {
     /// Tells the driver something that it did not ask for. One that does not read is not
     /// waited for.
     pub(super) fn tell(&mut self, line: &str) {
-        self.flush();
-        if self.output.len() > MOST_UNREAD {
+        self.told += line.len();
+        if self.told > MOST_UNREAD {
             self.close("it did not read what it was told");
             return;
         }
@@ -205,6 +212,7 @@ impl Connection {
             }
         }
         self.stalled = None;
+        self.told = 0;
         self.output.shrink_to(A_TURN);
     }
 

@@ -243,7 +243,7 @@ fn answers_to_requests_nobody_made_are_passed_over() {
     let (server, terminal, mut driver) = with_driver("");
     let id = server.queue(FP);
     let (number, _) = asked(&mut driver);
-    let mut stranger = terminal.driver();
+    let mut stranger = sensor(&terminal, "stranger");
     for nonsense in [json!(number + 1), json!(0), json!("1"), json!(null), json!(-1), json!(1.5)] {
         let line = json!({"jsonrpc": "2.0", "id": nonsense, "result": finger(3)}).to_string();
         driver.send(line.as_bytes()).unwrap();

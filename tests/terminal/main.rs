@@ -14,6 +14,7 @@ mod dialects;
 mod documents;
 mod door;
 mod drivers;
+mod drivers_document;
 mod enroll;
 mod errands;
 mod fairness;
