@@ -204,7 +204,7 @@ impl Requests {
         self.providers.borrow().iter().any(is_it)
     }
 
-    /// Who provides what, as it stands now.
+    /// What is provided, by the names of those who would be asked: the last of several.
     pub fn provided(&self) -> Vec<(Service, String)> {
         let providers = self.providers.borrow();
         providers.iter().map(|provider| (provider.service, provider.name.clone())).collect()

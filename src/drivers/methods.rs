@@ -71,7 +71,14 @@ impl Methods {
             "user.put" => self.user_put(&call.params),
             "export" => self.export(&call.params),
             "quarantine" => self.quarantine(&call.params),
-            "status" => Ok(self.status.report(&self.store)?),
+            "status" => {
+                let mut report = self.status.report(&self.store)?;
+                let provided = self.requests.provided();
+                let names =
+                    provided.into_iter().map(|(what, name)| (what.name().into(), name.into()));
+                report["provided"] = Value::Object(names.collect());
+                Ok(report)
+            }
             other => Err(Fault::unknown_method(other)),
         }
     }

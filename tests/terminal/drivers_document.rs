@@ -157,3 +157,31 @@ fn the_driver_in_twenty_lines_records_a_punch() {
     assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
     assert_eq!(server.attlog()[0].record.pin, "1001");
 }
+
+#[test]
+fn the_simulated_sensor_enrols_loads_and_punches() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/sensor.py");
+    let mut python = Command::new("python3")
+        .arg(example)
+        .arg("--socket")
+        .arg(terminal.path("run/driver.sock"))
+        .args(["--count", "10", "--interval", "0.01", "--stay"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Eight people were enrolled at the terminal, and came by.
+    assert!(server.wait_until(PATIENCE, |received| {
+        received.attlog().len() == 10 && received.templates().len() == 8
+    }));
+    let id = server.queue("ENROLL_FP PIN=1001\tFID=3\tRETRY=3\tOVERWRITE=0");
+    assert_eq!(answer(&server, &id).0, 0);
+    assert!(server.wait_until(PATIENCE, |received| received.templates().len() == 9));
+    // The door is none of its business.
+    let door = server.queue("AC_UNLOCK");
+    assert_eq!(answer(&server, &door).0, -1002);
+    python.kill().unwrap();
+    python.wait().unwrap();
+    server.assert_strict();
+}

@@ -363,6 +363,9 @@ fn of_two_drivers_for_one_thing_the_last_one_is_asked() {
             .contains("better is asked for fingerprint from now on, and sensor no longer")
     );
     assert_eq!(enroll(&server, &mut last, FP, finger(3)), 0);
+    assert_eq!(terminal.status()["provided"]["fingerprint"], "better");
+    let words = String::from_utf8(terminal.punchd(&["status"]).stdout).unwrap();
+    assert!(words.contains("fingerprint by better"), "{words}");
     // It says that it does something else now.
     last.call("register", json!({"name": "better", "provides": ["iris", "coffee", 7]}))
         .unwrap_err();
