@@ -167,13 +167,13 @@ fn the_simulated_sensor_enrols_loads_and_punches() {
         .arg(example)
         .arg("--socket")
         .arg(terminal.path("run/driver.sock"))
-        .args(["--count", "10", "--interval", "0.01", "--stay"])
+        .args(["--count", "8", "--interval", "0.01", "--stay"])
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
     // Eight people were enrolled at the terminal, and came by.
     assert!(server.wait_until(PATIENCE, |received| {
-        received.attlog().len() == 10 && received.templates().len() == 8
+        received.attlog().len() == 8 && received.templates().len() == 8
     }));
     let id = server.queue("ENROLL_FP PIN=1001\tFID=3\tRETRY=3\tOVERWRITE=0");
     assert_eq!(answer(&server, &id).0, 0);
