@@ -1,16 +1,14 @@
 //! Enrolment from afar (R1 to R3): what the server asks for, a driver takes, and every way in
 //! which it can end.
 
-use std::time::{Duration, Instant};
-
-use iclock_emulator::{Emulator, Kind, Repeat};
+use iclock_emulator::Emulator;
 use serde_json::{Value, json};
 
 use crate::files::answer;
 use crate::harness::{Driver, PATIENCE, Terminal, second, server};
 
 /// A terminal with Ann, 1001, on it, and a driver that enrols all there is.
-fn with_driver(more: &str) -> (Emulator, Terminal, Driver) {
+pub fn with_driver(more: &str) -> (Emulator, Terminal, Driver) {
     let server = server();
     let terminal = Terminal::start(&server, more);
     let ann = server.queue("DATA UPDATE USERINFO PIN=1001\tName=Ann");
@@ -19,7 +17,7 @@ fn with_driver(more: &str) -> (Emulator, Terminal, Driver) {
     (server, terminal, driver)
 }
 
-fn sensor(terminal: &Terminal, name: &str) -> Driver {
+pub fn sensor(terminal: &Terminal, name: &str) -> Driver {
     let mut driver = terminal.driver();
     let provides = ["fingerprint", "card", "visibleface", "palm"];
     driver.call("register", json!({"name": name, "provides": provides})).unwrap();
@@ -28,13 +26,13 @@ fn sensor(terminal: &Terminal, name: &str) -> Driver {
 
 /// The next request of punchd: its id, and its parameters.
 #[track_caller]
-fn asked(driver: &mut Driver) -> (u64, Value) {
+pub fn asked(driver: &mut Driver) -> (u64, Value) {
     let mut request = driver.receive().expect("a request");
     assert_eq!((&request["jsonrpc"], &request["method"]), (&json!("2.0"), &json!("enroll")));
     (request["id"].as_u64().unwrap(), request["params"].take())
 }
 
-fn reply(driver: &mut Driver, id: u64, result: Value) {
+pub fn reply(driver: &mut Driver, id: u64, result: Value) {
     let reply = json!({"jsonrpc": "2.0", "id": id, "result": result});
     driver.send(reply.to_string().as_bytes()).unwrap();
 }
@@ -51,7 +49,7 @@ fn enroll(server: &Emulator, driver: &mut Driver, command: &str, result: Value) 
 /// Queues these commands together; the driver answers each when it is asked. Each must have
 /// its code.
 #[track_caller]
-fn enroll_all(server: &Emulator, driver: &mut Driver, cases: Vec<(&str, Value, i64)>) {
+pub fn enroll_all(server: &Emulator, driver: &mut Driver, cases: Vec<(&str, Value, i64)>) {
     let ids: Vec<String> = cases.iter().map(|(command, ..)| server.queue(command)).collect();
     for (command, result, _) in &cases {
         let (number, params) = asked(driver);
@@ -64,11 +62,11 @@ fn enroll_all(server: &Emulator, driver: &mut Driver, cases: Vec<(&str, Value, i
     }
 }
 
-fn finger(number: u8) -> Value {
+pub fn finger(number: u8) -> Value {
     json!({"outcome": "done", "templates": [{"kind": "fingerprint", "number": number, "data": "bWFkZSB1cA=="}]})
 }
 
-const FP: &str = "ENROLL_FP PIN=1001\tFID=3\tRETRY=2\tOVERWRITE=1";
+pub const FP: &str = "ENROLL_FP PIN=1001\tFID=3\tRETRY=2\tOVERWRITE=1";
 
 #[test]
 fn a_finger_is_enrolled_and_goes_up() {
@@ -184,151 +182,6 @@ fn each_outcome_has_its_code() {
         assert_eq!(answer(&server, &id).0, code, "{command}");
     }
     server.assert_strict();
-}
-
-#[test]
-fn nonsense_from_a_driver_changes_nothing() {
-    let (server, terminal, mut driver) = with_driver("");
-    let template = |key: &str, value: Value| {
-        let mut template = json!({"kind": "fingerprint", "number": 3, "data": "AAAA"});
-        template[key] = value;
-        json!({"outcome": "done", "templates": [template]})
-    };
-    let mut cases = Vec::new();
-    let mut many = finger(3);
-    many["templates"] = vec![many["templates"][0].clone(); 33].into();
-    for result in [
-        json!(null),
-        json!([]),
-        json!("done"),
-        json!({"outcome": "done"}),
-        json!({"outcome": "eaten"}),
-        json!({"outcome": 7}),
-        json!({"outcome": "done", "templates": []}),
-        json!({"outcome": "done", "templates": {}}),
-        json!({"outcome": "done", "templates": [7]}),
-        json!({"outcome": "done", "card": "7"}),
-        template("kind", json!("coffee")),
-        template("kind", json!("face")),
-        template("number", json!(4)),
-        template("number", json!(1e300)),
-        template("data", json!("!")),
-        template("data", json!("")),
-        template("data", json!("A".repeat(100_000))),
-        many,
-    ] {
-        cases.push((FP, result, -3));
-    }
-    for card in [json!("x"), json!("0"), json!(""), json!(-1), json!([])] {
-        let result = json!({"outcome": "done", "card": card});
-        cases.push(("ENROLL_MF PIN=1001\tRETRY=1", result, -3));
-    }
-    enroll_all(&server, &mut driver, cases);
-    for (code, expected) in [(-32601, -1002), (-32603, -3), (7, -3)] {
-        let id = server.queue(FP);
-        let (number, _) = asked(&mut driver);
-        let error = json!({"code": code, "message": "no\nsuch\tthing"});
-        let line = json!({"jsonrpc": "2.0", "id": number, "error": error});
-        driver.send(line.to_string().as_bytes()).unwrap();
-        assert_eq!(answer(&server, &id).0, expected);
-    }
-    let found = terminal.driver().call("changes", json!({"after": 0})).unwrap();
-    assert_eq!(found["templates"], json!([]));
-    assert!(server.received(|received| received.oplog().iter().all(|row| row.record.op != 6)));
-    server.assert_strict();
-}
-
-#[test]
-fn answers_to_requests_nobody_made_are_passed_over() {
-    let (server, terminal, mut driver) = with_driver("");
-    let id = server.queue(FP);
-    let (number, _) = asked(&mut driver);
-    let mut stranger = sensor(&terminal, "stranger");
-    for nonsense in [json!(number + 1), json!(0), json!("1"), json!(null), json!(-1), json!(1.5)] {
-        let line = json!({"jsonrpc": "2.0", "id": nonsense, "result": finger(3)}).to_string();
-        driver.send(line.as_bytes()).unwrap();
-    }
-    // Nor may one driver answer for another.
-    reply(&mut stranger, number, finger(3));
-    stranger.punch("1001", &second(1));
-    driver.punch("1001", &second(2));
-    assert!(server.received(|received| received.reply(&id).is_none()));
-    reply(&mut driver, number, json!({"outcome": "failed"}));
-    assert_eq!(answer(&server, &id).0, 4);
-    reply(&mut driver, number, finger(3));
-    driver.punch("1001", &second(3));
-    let said = terminal.log().matches("answered what it is not asked").count();
-    assert_eq!(said, 2, "{}", terminal.log());
-    assert!(server.received(|received| received.templates().is_empty()));
-}
-
-#[test]
-fn nobody_waits_for_a_driver_that_leaves_or_says_nothing() {
-    let (server, terminal, mut driver) = with_driver("[device]\nenroll_seconds = 1");
-    // It leaves in the middle; the next one has no driver to ask.
-    let id = server.queue(FP);
-    let next = server.queue("ENROLL_FP PIN=1001\tFID=4\tRETRY=2\tOVERWRITE=1");
-    asked(&mut driver);
-    drop(driver);
-    assert_eq!((answer(&server, &id).0, answer(&server, &next).0), (-3, -1002));
-    // It says nothing.
-    let mut driver = sensor(&terminal, "silent");
-    for (command, code) in [(FP, -1003), ("ENROLL_MF PIN=1001\tRETRY=1", -5)] {
-        let begun = Instant::now();
-        let id = server.queue(command);
-        let (number, _) = asked(&mut driver);
-        let cancel = driver.receive().unwrap();
-        assert_eq!(cancel, json!({"jsonrpc": "2.0", "method": "cancel", "params": {"id": number}}));
-        assert_eq!(answer(&server, &id).0, code);
-        assert!(begun.elapsed() < Duration::from_secs(20));
-        // Too late.
-        reply(&mut driver, number, finger(3));
-    }
-    driver.punch("1001", &second(1));
-    assert!(server.received(|received| received.templates().is_empty()));
-    server.assert_strict();
-}
-
-#[test]
-fn an_enrolment_that_was_cut_off_says_so_and_is_not_begun_again() {
-    let (server, mut terminal, mut driver) = with_driver("");
-    server.allow(Kind::CutShort);
-    server.queue_repeated("e1", FP, Repeat::UntilAnswered);
-    let (number, _) = asked(&mut driver);
-    terminal.kill();
-    terminal.run();
-    let mut driver = sensor(&terminal, "sensor");
-    assert_eq!(answer(&server, "e1").0, -1003);
-    reply(&mut driver, number, finger(3));
-    // Sent again, it has its answer and asks nobody.
-    server.queue_repeated("e1", FP, Repeat::Times(2));
-    let last = server.queue("INFO");
-    assert_eq!(answer(&server, &last).0, 0);
-    let next = server.queue("ENROLL_FP PIN=1001\tFID=5\tRETRY=2\tOVERWRITE=1");
-    let (number, params) = asked(&mut driver);
-    assert_eq!(params["no"], 5);
-    reply(&mut driver, number, finger(5));
-    assert_eq!(answer(&server, &next).0, 0);
-    assert!(server.wait_until(PATIENCE, |received| received.templates().len() == 1));
-    server.assert_strict();
-}
-
-#[test]
-fn what_was_enrolled_without_a_connection_is_kept() {
-    let (server, mut terminal, mut driver) = with_driver("");
-    server.allow(Kind::CutShort);
-    let id = server.queue(FP);
-    let (number, _) = asked(&mut driver);
-    server.pause();
-    terminal.wait_for("offline", |status| status["online"] == false);
-    reply(&mut driver, number, finger(3));
-    let gone = |status: &Value| status["jobs"].as_array().unwrap().is_empty();
-    terminal.wait_for("the enrolment is stored", gone);
-    terminal.kill();
-    server.resume().unwrap();
-    terminal.run();
-    assert_eq!(answer(&server, &id).0, 0);
-    assert!(server.wait_until(PATIENCE, |received| received.templates().len() == 1));
 }
 
 #[test]

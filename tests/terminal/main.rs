@@ -16,6 +16,7 @@ mod door;
 mod drivers;
 mod drivers_document;
 mod enroll;
+mod enroll_faults;
 mod errands;
 mod fairness;
 mod files;
