@@ -36,7 +36,6 @@ use crate::files::Spool;
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::codes::Language;
 use crate::protocol::dialect::Dialect;
-use crate::protocol::lines::Line;
 use crate::protocol::options::ServerOptions;
 use crate::protocol::query::Target;
 use crate::protocol::stream::Table;
@@ -350,9 +349,8 @@ impl<U: Uplink> Client<U> {
         Ok((response.status, ack::read(response.status, &answer)))
     }
 
-    /// Carries out a piece of a command list.
-    fn execute(&mut self, lines: &[Line]) -> Result<Notes, StoreError> {
-        let notes = self.executor().run(lines)?;
+    /// Draws the consequences of commands for the session.
+    fn heed(&mut self, notes: &Notes) -> Result<(), StoreError> {
         if notes.handshake {
             self.gate.open();
             self.handshake_at = Some(Duration::ZERO);
@@ -365,7 +363,7 @@ impl<U: Uplink> Client<U> {
             self.options = self.with_set_options(self.options.clone())?;
             self.heed_verification()?;
         }
-        Ok(notes)
+        Ok(())
     }
 
     /// What carries out commands.

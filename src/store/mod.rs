@@ -77,12 +77,13 @@ struct Counts {
     punches: Cell<Option<u64>>,
     jobs: Cell<Option<u64>>,
     errors: Cell<Option<u64>>,
+    guests: Cell<Option<u64>>,
 }
 
 impl Counts {
     fn forget(&self) {
-        let Self { users, punches, jobs, errors } = self;
-        [users, punches, jobs, errors].into_iter().for_each(|count| count.set(None));
+        let Self { users, punches, jobs, errors, guests } = self;
+        [users, punches, jobs, errors, guests].into_iter().for_each(|count| count.set(None));
     }
 }
 
