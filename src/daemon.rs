@@ -16,6 +16,7 @@ use crate::processes::{self, Processes};
 use crate::protocol::codes::operation::{POWER_OFF, POWER_ON};
 use crate::protocol::record::Operand;
 use crate::reactor::{self, Served, Woken};
+use crate::requests::Requests;
 use crate::status::Status;
 use crate::store::options::ZONE;
 use crate::store::{Limits, NewOperation, Store, StoreError};
@@ -49,6 +50,7 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
     let clock = Rc::new(clock(&config, &store)?);
     let status = Rc::new(Status::new(&config.serial));
     let errands = Rc::new(Errands::default());
+    let requests = Rc::new(Requests::default());
     let methods = Methods {
         serial: config.serial.clone(),
         language: config.language,
@@ -57,6 +59,7 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
         clock: Rc::clone(&clock) as Rc<dyn Clock>,
         status: Rc::clone(&status),
         errands: Rc::clone(&errands),
+        requests: Rc::clone(&requests),
     };
     let drivers = Drivers::open(&config.run_dir, methods).map_err(Stop::System)?;
     reactor::serve(Rc::new(RefCell::new(drivers)));
@@ -72,6 +75,7 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
         clock,
         status,
         errands,
+        requests,
         spool,
         programs,
         reload: Rc::default(),
@@ -93,6 +97,7 @@ struct Daemon<'a> {
     clock: Rc<SystemClock>,
     status: Rc<Status>,
     errands: Rc<Errands>,
+    requests: Rc<Requests>,
     spool: Rc<Spool>,
     programs: Rc<RefCell<Processes>>,
     reload: Rc<Cell<bool>>,
@@ -170,6 +175,7 @@ impl Daemon<'_> {
             Rc::clone(&self.reload),
             Rc::clone(&self.restart),
             Rc::clone(&self.programs),
+            Rc::clone(&self.requests),
         );
         let shared = Shared {
             clock: Rc::clone(&self.clock) as Rc<dyn Clock>,

@@ -17,6 +17,7 @@ mod poll;
 mod quanta;
 mod query;
 mod replies;
+mod request;
 mod schedule;
 mod seal;
 mod tell;
@@ -39,9 +40,10 @@ use crate::protocol::dialect::Dialect;
 use crate::protocol::options::ServerOptions;
 use crate::protocol::query::Target;
 use crate::protocol::stream::Table;
+use crate::reactor;
 use crate::status::Status;
 use crate::store::options::REBOOT;
-use crate::store::{Store, StoreError};
+use crate::store::{Moment, Store, StoreError};
 use crate::terminal::Terminal;
 use crate::uplink::{Failure, Request, Response, Uplink};
 
@@ -138,6 +140,8 @@ enum Activity {
     Reboot,
     /// By the row of its command.
     Job(i64),
+    /// What a driver does, likewise; no exchange.
+    Request(i64),
     Store,
 }
 
@@ -236,6 +240,14 @@ impl<U: Uplink> Client<U> {
                     Activity::Store => Ok(()),
                     Activity::Errand => {
                         self.run_errand();
+                        return Next::Again;
+                    }
+                    Activity::Request(row) => {
+                        match self.go_on(row) {
+                            // No word of the server's: what is known of it stays.
+                            Ok(()) => drop(self.backoffs.remove(&activity)),
+                            Err(error) => self.settle(activity, Err(error.into())),
+                        }
                         return Next::Again;
                     }
                 };
@@ -351,6 +363,10 @@ impl<U: Uplink> Client<U> {
 
     /// Draws the consequences of commands for the session.
     fn heed(&mut self, notes: &Notes) -> Result<(), StoreError> {
+        if notes.asked {
+            // Somebody stands at the door: now, and not with the next wait.
+            let _ = reactor::breathe();
+        }
         if notes.handshake {
             self.gate.open();
             self.handshake_at = Some(Duration::ZERO);
@@ -377,6 +393,7 @@ impl<U: Uplink> Client<U> {
             policy: &self.settings.policy,
             server: &self.settings.server,
             now: self.clock.utc_if_set(),
+            moment: Moment::of(self.clock.local(), self.clock.boot(), self.clock.monotonic()),
             command_bytes: self.settings.command_bytes,
         }
     }
@@ -400,6 +417,7 @@ impl Activity {
             Self::Options => "telling the options",
             Self::Reboot => "rebooting",
             Self::Job(_) => "doing what a command asked",
+            Self::Request(_) => "asking a driver",
             Self::Store => "looking into the store",
         }
     }

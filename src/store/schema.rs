@@ -186,6 +186,7 @@ const STEPS: [&str; 3] = [
     CREATE TABLE job (
         command  INTEGER PRIMARY KEY, -- the row of the command that goes on
         text     BLOB    NOT NULL,    -- of the command
+        lane     INTEGER NOT NULL,    -- 0 files and programs, 1 enrolments, 2 doors
         stage    INTEGER NOT NULL,
         attempts INTEGER NOT NULL,    -- at this stage
         fetched  INTEGER NOT NULL,    -- bytes of its download that came …
@@ -206,6 +207,11 @@ const STEPS: [&str; 3] = [
         pin   TEXT    PRIMARY KEY, -- here for remote attendance (§14)
         until INTEGER NOT NULL     -- seconds since 1970
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE gone (
+        what    TEXT    PRIMARY KEY, -- JSON, as drivers are told; '': deletions up to here are forgotten
+        changed INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX gone_changed ON gone (changed);
 ",
 ];
 

@@ -7,11 +7,14 @@
 mod harness;
 
 mod bad_server;
+mod changes;
 mod commands;
 mod data;
 mod dialects;
 mod documents;
+mod door;
 mod drivers;
+mod enroll;
 mod errands;
 mod fairness;
 mod files;
