@@ -120,6 +120,7 @@ pub struct Client<U> {
     replies_at_once: usize,
     /// The options that the server was last told in this session.
     pushed: Option<String>,
+    look_at_options: Duration,
     /// The `INFO` that it was last told.
     informed: Option<String>,
     /// What stood after the last line end of a body without a known end.
@@ -212,6 +213,7 @@ impl<U: Uplink> Client<U> {
             house_at: Duration::ZERO,
             replies_at_once: crate::protocol::reply::MOST_IN_ONE_POST,
             pushed: None,
+            look_at_options: Duration::ZERO,
             informed: None,
             fragment: None,
             settings,
@@ -376,6 +378,7 @@ impl<U: Uplink> Client<U> {
             self.backoffs.retain(|activity, _| !matches!(activity, Activity::Upload(_)));
         }
         if notes.option_set {
+            self.look_at_options = Duration::ZERO;
             self.options = self.with_set_options(self.options.clone())?;
             self.heed_verification()?;
         }
