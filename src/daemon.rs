@@ -47,6 +47,10 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
     reactor::take_signals()
         .map_err(|error| Stop::System(format!("cannot take signals: {error}")))?;
     let store = Rc::new(open_store(&config, set_aside)?);
+    let programs = Processes::new()
+        .map_err(|error| Stop::System(format!("cannot look after programs: {error}")))?;
+    let programs = Rc::new(RefCell::new(programs));
+    reactor::serve(Rc::clone(&programs) as Rc<RefCell<dyn Served>>);
     let clock = Rc::new(clock(&config, &store)?);
     let status = Rc::new(Status::new(&config.serial));
     let errands = Rc::new(Errands::default());
@@ -64,10 +68,6 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
     let drivers = Drivers::open(&config.run_dir, methods).map_err(Stop::System)?;
     reactor::serve(Rc::new(RefCell::new(drivers)));
     let spool = Rc::new(open_spool(&config, &store)?);
-    let programs = Processes::new()
-        .map_err(|error| Stop::System(format!("cannot look after programs: {error}")))?;
-    let programs = Rc::new(RefCell::new(programs));
-    reactor::serve(Rc::clone(&programs) as Rc<RefCell<dyn Served>>);
     let mut daemon = Daemon {
         path,
         config,

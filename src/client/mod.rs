@@ -37,7 +37,6 @@ use crate::files::Spool;
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::codes::Language;
 use crate::protocol::dialect::Dialect;
-use crate::protocol::lines::Line;
 use crate::protocol::options::ServerOptions;
 use crate::protocol::query::Target;
 use crate::protocol::stream::Table;
@@ -121,6 +120,7 @@ pub struct Client<U> {
     replies_at_once: usize,
     /// The options that the server was last told in this session.
     pushed: Option<String>,
+    look_at_options: Duration,
     /// The `INFO` that it was last told.
     informed: Option<String>,
     /// What stood after the last line end of a body without a known end.
@@ -213,6 +213,7 @@ impl<U: Uplink> Client<U> {
             house_at: Duration::ZERO,
             replies_at_once: crate::protocol::reply::MOST_IN_ONE_POST,
             pushed: None,
+            look_at_options: Duration::ZERO,
             informed: None,
             fragment: None,
             settings,
@@ -362,9 +363,8 @@ impl<U: Uplink> Client<U> {
         Ok((response.status, ack::read(response.status, &answer)))
     }
 
-    /// Carries out a piece of a command list.
-    fn execute(&mut self, lines: &[Line]) -> Result<Notes, StoreError> {
-        let notes = self.executor().run(lines)?;
+    /// Draws the consequences of commands for the session.
+    fn heed(&mut self, notes: &Notes) -> Result<(), StoreError> {
         if notes.asked {
             // Somebody stands at the door: now, and not with the next wait.
             let _ = reactor::breathe();
@@ -378,10 +378,11 @@ impl<U: Uplink> Client<U> {
             self.backoffs.retain(|activity, _| !matches!(activity, Activity::Upload(_)));
         }
         if notes.option_set {
+            self.look_at_options = Duration::ZERO;
             self.options = self.with_set_options(self.options.clone())?;
             self.heed_verification()?;
         }
-        Ok(notes)
+        Ok(())
     }
 
     /// What carries out commands.

@@ -1,10 +1,11 @@
 //! Commands of the server, each with an effect once and a result that stays until the
 //! server took it.
 //!
-//! A piece of a command list is carried out in two transactions: the first writes down that
-//! the commands are about to run, the second holds their effects *and* their results. So a
-//! command that is cut off leaves no trace but that it was tried; one that makes the
-//! program fall over is tried three times and not for ever.
+//! A short list is carried out in two transactions: the first writes down that the commands
+//! are about to run, the second holds their effects *and* their results. So a command that is
+//! cut off leaves no trace but that it was tried; one that makes the program fall over is tried
+//! three times and not for ever. Of a long list that is written down once for all of it; if it
+//! was cut off, the next list is carried out as short ones are.
 
 mod data;
 mod door;
@@ -21,6 +22,8 @@ mod upgrade;
 pub use info::Device;
 pub use policy::{Family, Policy};
 
+use std::time::{Duration, Instant};
+
 use md5::{Digest, Md5};
 
 use crate::protocol::codes::{Language, ReturnCode};
@@ -36,6 +39,8 @@ use crate::terminal::Terminal;
 
 /// How often a command is begun that never comes to an end.
 const MOST_ATTEMPTS: u32 = 3;
+/// How long a transaction of a long list may be open: so long a punch may have to wait.
+const A_TURN: Duration = Duration::from_millis(20);
 
 /// What the commands work on.
 pub struct Executor<'a> {
@@ -153,9 +158,37 @@ impl Executor<'_> {
         }
     }
 
+    /// Carries out the beginning of a long list in one transaction, as much of it as takes
+    /// [`A_TURN`]: then others are to be served. How many lines that was.
+    ///
+    /// # Errors
+    /// If the store fails: then nothing of it has happened.
+    pub fn run_swiftly(&mut self, lines: &[Line]) -> Result<(Notes, usize), StoreError> {
+        let (store, begun) = (self.store, Instant::now());
+        let mut notes = Notes::default();
+        let done = store.atomically(|| {
+            for (nth, line) in lines.iter().enumerate() {
+                for command in self.begin(std::slice::from_ref(line))? {
+                    notes.fresh += 1;
+                    self.carry_out(&command, &mut notes)?;
+                }
+                if begun.elapsed() > A_TURN {
+                    return Ok(nth + 1);
+                }
+            }
+            Ok::<_, StoreError>(lines.len())
+        })?;
+        if notes.audited {
+            store.trim_audit()?;
+        }
+        Ok((notes, done))
+    }
+
     fn any_was_cut_off(&self, lines: &[Line]) -> Result<bool, StoreError> {
         for Line::Whole(bytes) | Line::Overlong(bytes) in lines {
-            if self.store.is_unfinished(&digest(bytes))? {
+            if let Ok(line) = CommandLine::parse(bytes)
+                && self.store.is_unfinished(&digest(bytes), line.id)?
+            {
                 return Ok(true);
             }
         }

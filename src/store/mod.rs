@@ -80,13 +80,14 @@ struct Counts {
     punches: Cell<Option<u64>>,
     jobs: Cell<Option<u64>>,
     errors: Cell<Option<u64>>,
+    guests: Cell<Option<u64>>,
     gone: Cell<Option<u64>>,
 }
 
 impl Counts {
     fn forget(&self) {
-        let Self { users, punches, jobs, errors, gone } = self;
-        [users, punches, jobs, errors, gone].into_iter().for_each(|count| count.set(None));
+        let Self { users, punches, jobs, errors, guests, gone } = self;
+        [users, punches, jobs, errors, guests, gone].into_iter().for_each(|count| count.set(None));
     }
 }
 

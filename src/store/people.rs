@@ -51,30 +51,33 @@ impl Store {
     pub fn put_user(&self, user: &User, origin: Origin) -> Result<Seq> {
         let seq = self.next_change();
         self.forget_guest(user.pin.as_str())?;
-        if self.user(&user.pin)?.is_none() {
-            self.counts.users.set(self.counts.users.get().map(|count| count + 1));
-        }
         let local = if origin == Origin::Terminal { seq } else { 0 };
+        let values = params![
+            user.pin.as_str(),
+            user.name,
+            user.privilege,
+            user.password,
+            user.card,
+            user.group,
+            user.time_zones,
+            user.verify,
+            user.vice_card,
+            seq,
+            local
+        ];
+        let insert =
+            "INSERT OR IGNORE INTO user VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+        if self.db.prepare_cached(insert)?.execute(values)? > 0 {
+            self.counts.users.set(self.counts.users.get().map(|count| count + 1));
+            return Ok(seq);
+        }
         self.db
             .prepare_cached(
-                "INSERT INTO user VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-                 ON CONFLICT (pin) DO UPDATE SET name = ?2, privilege = ?3, password = ?4, card = ?5,
-                    grp = ?6, time_zones = ?7, verify = ?8, vice_card = ?9, changed = ?10,
-                    local = max(local, ?11)",
+                "UPDATE user SET name = ?2, privilege = ?3, password = ?4, card = ?5, grp = ?6,
+                    time_zones = ?7, verify = ?8, vice_card = ?9, changed = ?10,
+                    local = max(local, ?11) WHERE pin = ?1",
             )?
-            .execute(params![
-                user.pin.as_str(),
-                user.name,
-                user.privilege,
-                user.password,
-                user.card,
-                user.group,
-                user.time_zones,
-                user.verify,
-                user.vice_card,
-                seq,
-                local
-            ])?;
+            .execute(values)?;
         Ok(seq)
     }
 

@@ -180,6 +180,9 @@ const STEPS: [&str; 3] = [
 ",
     "
     ALTER TABLE command ADD COLUMN file TEXT; -- whose content goes up with the reply
+    -- Servers count their ids upwards: so a long list writes the end of the index only.
+    DROP INDEX command_digest;
+    CREATE UNIQUE INDEX command_known ON command (id, digest);
     CREATE TABLE job (
         command  INTEGER PRIMARY KEY, -- the row of the command that goes on
         text     BLOB    NOT NULL,    -- of the command

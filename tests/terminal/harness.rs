@@ -167,23 +167,7 @@ impl Terminal {
     /// Waits until the status is as wanted.
     #[track_caller]
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        self.wait_within(PATIENCE, what, wanted)
-    }
-
-    /// The same, for what takes its time.
-    #[track_caller]
-    pub fn wait_for_long(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        self.wait_within(10 * PATIENCE, what, wanted)
-    }
-
-    #[track_caller]
-    fn wait_within(
-        &self,
-        patience: Duration,
-        what: &str,
-        wanted: impl Fn(&Value) -> bool,
-    ) -> Value {
-        let until = Instant::now() + patience;
+        let until = Instant::now() + PATIENCE;
         loop {
             let status = self.status();
             if wanted(&status) {
