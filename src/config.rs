@@ -416,6 +416,11 @@ impl Config {
             }
         }
         for url in &self.commands.urls {
+            if url.starts_with("https:") && cfg!(not(feature = "tls")) {
+                return Err(format!(
+                    "[commands] urls: {url:?} is https://, but this punchd was built without the feature `tls`"
+                ));
+            }
             let whole = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
             if !whole || url.parse::<Uri>().is_err() {
                 return Err(format!("[commands] urls: {url:?} is no URL of http:// or https://"));

@@ -262,9 +262,7 @@ fn open_spool(config: &Config, store: &Store) -> Result<Spool, Stop> {
     dir.push(".files");
     let failed = |error| Stop::System(format!("downloads cannot be kept: {error}"));
     let spool = Spool::open(dir.into()).map_err(failed)?;
-    let jobs = store.jobs(usize::MAX >> 1).map_err(Stop::Store)?;
-    let rows: Vec<i64> = jobs.iter().map(|job| job.row).collect();
-    spool.sweep(&rows).map_err(failed)?;
+    spool.sweep(&store.job_rows().map_err(Stop::Store)?).map_err(failed)?;
     Ok(spool)
 }
 
@@ -286,6 +284,7 @@ pub fn settings(config: &Config) -> uplink::Settings {
         connect: seconds(config.timeouts.connect),
         answer: seconds(config.timeouts.answer),
         body: seconds(config.timeouts.body),
+        https_elsewhere: config.commands.urls.iter().any(|url| url.starts_with("https:")),
         ca: config.tls.ca.clone(),
     }
 }

@@ -9,8 +9,6 @@ use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use md5::{Digest, Md5};
-
 use crate::config::Config;
 use crate::processes::{Order, Outcome, Processes};
 use crate::requests::{Answer, Request, Requests, Unasked};
@@ -39,8 +37,6 @@ pub trait Terminal {
     fn forget(&mut self, key: i64);
     /// Begins punchd anew, with the program that now stands in its place.
     fn restart(&mut self);
-    /// What runs: another after an upgrade.
-    fn identity(&self) -> String;
     /// The address by which the terminal reaches the world.
     fn address(&self) -> IpAddr;
 }
@@ -51,7 +47,6 @@ pub struct Machine {
     reload: Rc<Cell<bool>>,
     /// The program that reboots, and its arguments; empty if the owner names none.
     reboot: Vec<String>,
-    firmware: String,
     programs: Rc<RefCell<Processes>>,
     requests: Rc<Requests>,
     enrolment: Duration,
@@ -72,9 +67,9 @@ impl Machine {
         programs: Rc<RefCell<Processes>>,
         requests: Rc<Requests>,
     ) -> Self {
-        let (reboot, firmware) = (config.device.reboot.clone(), config.device.firmware.clone());
+        let reboot = config.device.reboot.clone();
         let enrolment = Duration::from_secs(config.device.enroll_seconds.into());
-        Self { config: path, reload, reboot, firmware, programs, requests, enrolment, restart }
+        Self { config: path, reload, reboot, programs, requests, enrolment, restart }
     }
 }
 
@@ -130,12 +125,6 @@ impl Terminal for Machine {
 
     fn restart(&mut self) {
         self.restart.set(true);
-    }
-
-    /// The firmware's version, and the MD5 of the program that runs.
-    fn identity(&self) -> String {
-        let program = std::fs::read("/proc/self/exe").unwrap_or_default();
-        format!("{} {:x?}", self.firmware, Md5::digest(program))
     }
 
     /// Asks the system for its route; nothing is sent.

@@ -115,7 +115,7 @@ impl<U: Uplink> Client<U> {
             }
             200 => Ok(None),
             // Of an empty file there is no part.
-            416 if known.fetched == 0 => {
+            416 if known.fetched == 0 && response.file.is_empty => {
                 Ok(Some(Download { fetched: 0, kept: 0, total: Some(0), version }))
             }
             416 => Ok(None),
@@ -126,7 +126,8 @@ impl<U: Uplink> Client<U> {
                 Err(Trouble::Refused(why))
             }
             status => {
-                let body = response.read_up_to(ack::ANSWER_BYTES)?;
+                // Words that break off are no news of the way to the server.
+                let body = response.read_up_to(ack::ANSWER_BYTES).unwrap_or_default();
                 Err(Trouble::Refused(ack::refusal(status, &body)))
             }
         }
@@ -146,7 +147,8 @@ impl<U: Uplink> Client<U> {
 
     fn no_room(&self, bytes: u64) -> Result<Option<Refusal>, Trouble> {
         let free = self.spool.free().map_err(|error| Trouble::Refused(error.to_string()))?;
-        if bytes.saturating_add(self.settings.policy.free_bytes) <= free {
+        // As much is left above the line as it takes: punches need room, too.
+        if bytes.saturating_mul(2).saturating_add(self.settings.policy.free_bytes) <= free {
             return Ok(None);
         }
         let why = format!("the disk has no room for {bytes} bytes, {free} are free");
@@ -214,10 +216,12 @@ impl<U: Uplink> Client<U> {
             if unsaved >= SAVED_AFTER || (is_end && (unsaved > 0 || download.is_whole())) {
                 file.sync_data().map_err(lost)?;
                 // A piece that came makes up for one failure.
-                let attempts = if is_end { job.attempts.saturating_sub(1) } else { job.attempts };
+                let is_piece = is_end && until.is_some_and(|until| came == until);
+                let attempts = job.attempts.saturating_sub(u32::from(is_piece));
                 self.store.job_fetched(job.row, &download, attempts)?;
                 unsaved = 0;
-                if let Some(refusal) = self.no_room(0)? {
+                let unknown = if download.total.is_none() { download.kept } else { 0 };
+                if let Some(refusal) = self.no_room(unknown / 2)? {
                     return Ok(Fetched::Refused(refusal));
                 }
             }
@@ -227,6 +231,10 @@ impl<U: Uplink> Client<U> {
             if is_end {
                 if came < until.unwrap_or(came) {
                     return Err(Trouble::Refused("a part is shorter than it says".into()));
+                }
+                let more = download.fetched.saturating_sub(job.download.fetched);
+                if !download.is_whole() && until.is_some() && more < SMALLEST_PIECE / 2 {
+                    return Err(Trouble::Refused("the server sends too little at once".into()));
                 }
                 return Ok(match download.is_whole() {
                     true => Fetched::Whole,

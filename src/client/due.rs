@@ -49,7 +49,8 @@ impl<U: Uplink> Client<U> {
         let has_replies = self.store.has_replies()?;
         add(has_replies, Replies, Duration::ZERO);
         // Its answer has gone: now the act.
-        add(!has_replies && self.store.option(REBOOT)?.is_some(), Reboot, Duration::ZERO);
+        let may_reboot = !has_replies && self.store.option(REBOOT)?.is_some();
+        add(may_reboot && !self.a_program_runs()?, Reboot, Duration::ZERO);
         let tables = if gate_is_open { self.tables_with_rows()? } else { Vec::new() };
         add(tables.contains(&Table::Attlog), Upload(Table::Attlog), Duration::ZERO);
         if let Some(at) = self.handshake_at {

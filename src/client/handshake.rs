@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::poll::Whence;
 use super::{Client, Settings, Trouble, seal};
 use crate::clock::FLOOR;
 use crate::protocol::PUSH_VERSION;
@@ -25,7 +26,7 @@ impl<U: Uplink> Client<U> {
         let error_delay = self.settings.error_delay;
         let base =
             self.with_set_options(ServerOptions { error_delay, ..ServerOptions::default() })?;
-        let list = self.read_list(&mut response)?;
+        let list = self.read_list(&mut response, Whence::Handshake)?;
         let mut again_at = None;
         let was_online = self.online;
         let was_told = was_online && self.lacks_key();

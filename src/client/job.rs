@@ -13,7 +13,7 @@ use crate::protocol::file::{Action, PutFile};
 use crate::protocol::record::{BioPhotoUpdate, LONGEST_PHOTO};
 use crate::reactor;
 use crate::store::{Download, Job, Lane, Stage, StoreError};
-use crate::uplink::Uplink;
+use crate::uplink::{Failure, Uplink};
 
 /// Jobs that are looked at together: one in trouble does not hold up the others.
 const LOOKED_AT: usize = 8;
@@ -35,22 +35,24 @@ impl<U: Uplink> Client<U> {
     /// Takes a job one step on.
     pub(super) fn work(&mut self, row: i64) -> Result<(), Trouble> {
         let Some(job) = self.store.job(row)? else { return Ok(()) };
-        match self.step_on(&job) {
-            Err(Trouble::Refused(words)) => {
-                if job.attempts + 1 >= MOST_TROUBLE {
-                    log::warn!("command {} is given up: {words}", job.id);
-                    return Ok(self.end(&job, ReturnCode::NOT_FETCHED, &[])?);
-                }
-                // What was written down meanwhile stays: only the trouble is counted.
-                self.store.job_troubled(row)?;
-                Err(Trouble::Refused(words))
-            }
-            Err(Trouble::Link(failure)) if !failure.stopping => {
-                self.store.job_troubled(row)?;
-                Err(Trouble::Link(failure))
-            }
-            done => done,
+        if job.stage == Stage::Fetching && job.attempts >= MOST_TROUBLE {
+            log::warn!("command {} is given up, it went wrong again and again", job.id);
+            return Ok(self.end(&job, ReturnCode::NOT_FETCHED, &[])?);
         }
+        let done = self.step_on(&job);
+        match &done {
+            Err(Trouble::Link(failure)) if failure.stopping => {}
+            // What was written down meanwhile stays: only the trouble is counted.
+            Err(Trouble::Refused(_) | Trouble::Link(_)) => self.store.job_troubled(row, 1)?,
+            Err(Trouble::Store(_)) | Ok(()) => {}
+        }
+        done
+    }
+
+    /// Whether a program runs that a reboot would cut off.
+    pub(super) fn a_program_runs(&self) -> Result<bool, StoreError> {
+        let jobs = self.store.jobs_in(Lane::Work, LOOKED_AT)?;
+        Ok(jobs.iter().any(|job| job.stage == Stage::HandedOver))
     }
 
     fn step_on(&mut self, job: &Job) -> Result<(), Trouble> {
@@ -58,11 +60,9 @@ impl<U: Uplink> Client<U> {
             Ok(command) => command,
             Err(refusal) => return Ok(self.refuse_job(job, &refusal)?),
         };
-        let family = match &command {
-            Command::Update(..) => Some(Family::PutFile),
-            other => Family::of(other),
-        };
-        if family.is_none_or(|family| !self.settings.policy.allows(family)) {
+        let policy = &self.settings.policy;
+        let by_url = matches!(command, Command::Update(..)) && !policy.allows(Family::PutFile);
+        if by_url || policy.denies(&command).is_some() {
             let refusal = Refusal::new(ReturnCode::UNSUPPORTED, "the owner allows it no more");
             return Ok(self.refuse_job(job, &refusal)?);
         }
@@ -83,6 +83,9 @@ impl<U: Uplink> Client<U> {
                 let Some(job) = self.store.job(job.row)? else { return Ok(()) };
                 let spool = std::rc::Rc::clone(&self.spool);
                 let step = self.executor().upgrade(&job, &upgrade, &spool, &mut breathe)?;
+                if matches!(step, Step::Spoilt(_)) && reactor::stopping() {
+                    return Err(Failure::stopping().into());
+                }
                 self.take_step(&job, step)
             }
             Command::PutFile(put) => {
@@ -152,16 +155,19 @@ impl<U: Uplink> Client<U> {
             return self.store.job_fetched(job.row, &Download::default(), job.attempts + ANEW);
         }
         let size = job.download.kept;
+        // Written down first: a file that makes the program fall over does so three times.
+        self.store.job_troubled(job.row, ANEW)?;
         let executor = self.executor();
         let done = match put.action {
             Action::Keep => executor.keep(put, &part, &mut breathe).map(|()| size),
             Action::Sync { table, records } => {
-                executor.sync(table, records, &part, &mut breathe)?
+                executor.sync(&job, table, records, &part, &mut breathe)?
             }
             Action::Append => executor.append(&part, &mut breathe)?.map(|()| size),
         };
-        if reactor::stopping() {
-            return Ok(()); // Done again, as a whole, at the next start.
+        if done.is_err() && reactor::stopping() {
+            // Done again, as a whole, at the next start: nothing was wrong.
+            return self.store.job_fetched(job.row, &job.download, job.attempts);
         }
         match done {
             Ok(answer) => {

@@ -32,7 +32,7 @@ impl<U: Uplink> Client<U> {
             self.informed = news;
         }
         let asked_again = self.fragment.is_some();
-        let list = self.read_list(&mut response)?;
+        let list = self.read_list(&mut response, Whence::Poll)?;
         let first = list.others.first().map_or("", String::as_str).trim_start();
         let is_ok = first.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("OK"));
         if list.commands == 0 && !is_ok && self.fragment.is_none() {
@@ -54,24 +54,39 @@ impl<U: Uplink> Client<U> {
 
     /// Reads a body as a stream of lines and carries out those that are commands, however
     /// many there are. A body that does not begin like the protocol is not obeyed at all.
-    pub(super) fn read_list(&mut self, response: &mut Response) -> Result<List, Trouble> {
+    pub(super) fn read_list(
+        &mut self,
+        response: &mut Response,
+        whence: Whence,
+    ) -> Result<List, Trouble> {
         let was_cut_off = self.store.option(LIST)?.is_some();
-        let mut list = List { manner: Manner::Short, ..List::default() };
+        let room = MOST_WAITING.saturating_sub(self.store.replies_waiting()?);
+        let mut list = List { room, ..List::default() };
         if was_cut_off {
             list.manner = Manner::Careful;
         }
-        let done = self.read_lines(response, &mut list);
-        if list.manner != Manner::Short {
+        let done = self.read_lines(response, &mut list, whence);
+        // The list that was cut off is behind us only when it was read to its end.
+        let is_over = match list.manner {
+            Manner::Short => false,
+            Manner::Long => true,
+            Manner::Careful => whence == Whence::Poll && list.commands > 0 && done.is_ok(),
+        };
+        if is_over {
             self.store.clear_option(LIST)?;
         }
         done.map(|()| list)
     }
 
-    fn read_lines(&mut self, response: &mut Response, list: &mut List) -> Result<(), Trouble> {
+    fn read_lines(
+        &mut self,
+        response: &mut Response,
+        list: &mut List,
+        whence: Whence,
+    ) -> Result<(), Trouble> {
         let mut lines = Lines::new(self.settings.command_bytes);
         let mut piece = vec![0; PIECE];
         let earlier = self.fragment.take();
-        let waiting = self.store.replies_waiting()?;
         let (mut batch, mut bytes, mut begun) = (Vec::new(), 0, self.clock.monotonic());
         loop {
             let amount = response.body.read(&mut piece).map_err(Failure::in_body)?;
@@ -94,10 +109,8 @@ impl<U: Uplink> Client<U> {
             if amount == 0 {
                 return Ok(());
             }
-            if waiting + list.commands as u64 > MOST_WAITING {
-                log::warn!(
-                    "the server sent more commands than can be kept; it is to send the rest again"
-                );
+            // The options of a handshake are wanted all the same.
+            if list.is_full && whence == Whence::Poll {
                 return Ok(());
             }
         }
@@ -127,7 +140,13 @@ impl<U: Uplink> Client<U> {
         for line in lines {
             let (Line::Whole(bytes) | Line::Overlong(bytes)) = &line;
             let is_command = bytes.starts_with(b"C:") && list.is_of_the_protocol();
-            if is_command {
+            if is_command && list.commands as u64 >= list.room {
+                if !std::mem::replace(&mut list.is_full, true) {
+                    log::warn!(
+                        "{MOST_WAITING} results wait for the server, no more commands are taken; it is to send them again"
+                    );
+                }
+            } else if is_command {
                 list.commands += 1;
                 commands.push(line);
             } else {
@@ -141,7 +160,7 @@ impl<U: Uplink> Client<U> {
         while !rest.is_empty() {
             let (notes, done) = match list.manner {
                 Manner::Long => self.executor().run_swiftly(rest)?,
-                Manner::Short | Manner::Careful => (self.executor().run(rest)?, rest.len()),
+                Manner::Short | Manner::Careful => self.executor().run(rest)?,
             };
             self.heed(&notes)?;
             list.fresh += notes.fresh;
@@ -152,6 +171,13 @@ impl<U: Uplink> Client<U> {
         }
         Ok(())
     }
+}
+
+/// In what a list comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whence {
+    Handshake,
+    Poll,
 }
 
 /// How the commands of a list are carried out.
@@ -176,6 +202,10 @@ pub(super) struct List {
     /// The lines that are no commands, as far as anybody reads them.
     pub(super) others: Vec<String>,
     manner: Manner,
+    /// How many commands can be taken.
+    room: u64,
+    /// There were more.
+    is_full: bool,
 }
 
 impl List {

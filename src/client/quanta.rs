@@ -3,6 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+/// Most bytes between the first and the last character of four.
+const MOST_HELD: u64 = 1024;
+
 /// Decodes base64 that comes in pieces. Line ends and blanks in it count for nothing.
 #[derive(Default)]
 pub(super) struct Quanta {
@@ -23,6 +26,9 @@ impl Quanta {
         for byte in piece {
             if byte.is_ascii_whitespace() {
                 self.held += u64::from(!self.text.is_empty());
+                if self.held > MOST_HELD {
+                    return Err("it has more blanks than text".into());
+                }
                 continue;
             }
             if self.ended {

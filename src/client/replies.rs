@@ -3,7 +3,7 @@
 //! A batch that is refused is halved at once, until it goes or one reply is left: that one
 //! steps aside and is tried by itself from then on, so that it holds up no other.
 
-use super::{Client, Trouble};
+use super::{Client, MOST_REFUSALS, Trouble};
 use crate::protocol::ack::Ack;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::query::Target;
@@ -20,7 +20,7 @@ impl<U: Uplink> Client<U> {
             true => 1,
             false => due.iter().take_while(|due| !due.reply.goes_alone()).count(),
         };
-        match self.post_replies(&due[..together])? {
+        match self.post_replies(&due[..together]).inspect_err(|_| self.step_aside(first))? {
             Ok(()) => {
                 self.replies_at_once = (self.replies_at_once * 2).min(MOST_IN_ONE_POST);
                 Ok(())
@@ -39,10 +39,24 @@ impl<U: Uplink> Client<U> {
     pub(super) fn send_refused_reply(&mut self) -> Result<(), Trouble> {
         let Some(due) = self.store.refused_reply()? else { return Ok(()) };
         let row = due.row;
-        self.post_replies(&[due])?.or_else(|words| {
+        if due.reply.file.is_some() && due.refusals > MOST_REFUSALS {
+            log::warn!("the file of command {} does not get through and is given up", due.reply.id);
+            return Ok(self.store.finish_command(row, ReturnCode::STORAGE, &due.reply.rest)?);
+        }
+        let done = self.post_replies(std::slice::from_ref(&due));
+        done.inspect_err(|_| self.step_aside(&due))?.or_else(|words| {
             self.store.reply_refused(row)?;
             Err(Trouble::Refused(words))
         })
+    }
+
+    /// A file that does not get through is not tried before everything else again.
+    fn step_aside(&self, due: &Due) {
+        if due.reply.file.is_some()
+            && let Err(error) = self.store.reply_refused(due.row)
+        {
+            log::warn!("{error}");
+        }
     }
 
     /// Posts a reply with the content of a file, as it is now: read as it goes, never held.

@@ -67,7 +67,7 @@ impl Executor<'_> {
         {
             return Err(not_enrolled(enroll, Outcome::Exists).into());
         }
-        self.store.job_stage(job, Stage::HandedOver, None)?;
+        self.store.job_stage(job, Stage::HandedOver)?;
         let request = Request::Enroll { enroll: enroll.clone(), name };
         self.terminal.ask(job.row, request).map_err(unasked)?;
         Ok(Step::GoesOn)

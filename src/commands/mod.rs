@@ -37,6 +37,9 @@ use crate::store::options::{CHECK, REBOOT};
 use crate::store::{Audit, Begun, Lane, Moment, Store, StoreError};
 use crate::terminal::Terminal;
 
+/// Most commands that go on at once, and most queries that wait for their turn.
+const MOST_JOBS: u64 = 100;
+const MOST_QUERIES: u64 = 1000;
 /// How often a command is begun that never comes to an end.
 const MOST_ATTEMPTS: u32 = 3;
 /// How long a transaction of a long list may be open: so long a punch may have to wait.
@@ -127,21 +130,26 @@ struct Todo<'a> {
 }
 
 impl Executor<'_> {
-    /// Carries out a piece of a command list. Lines that are no commands are left out.
+    /// Carries out a piece of a command list, or the beginning of it; how many lines that was.
+    /// Lines that are no commands are left out.
     ///
     /// # Errors
-    /// If the store fails: then none of the piece has happened.
-    pub fn run(&mut self, lines: &[Line]) -> Result<Notes, StoreError> {
+    /// If the store fails: then the rest of the piece has not happened.
+    pub fn run(&mut self, lines: &[Line]) -> Result<(Notes, usize), StoreError> {
         // Where one was cut off before, each runs by itself: if that one makes the program
         // fall over, its neighbours are not counted as tried.
         if lines.len() > 1 && self.any_was_cut_off(lines)? {
+            let begun = Instant::now();
             let mut notes = Notes::default();
-            for line in lines {
+            for (nth, line) in lines.iter().enumerate() {
                 notes.add(self.run_together(std::slice::from_ref(line))?);
+                if begun.elapsed() > A_TURN {
+                    return Ok((notes, nth + 1));
+                }
             }
-            return Ok(notes);
+            return Ok((notes, lines.len()));
         }
-        self.run_together(lines)
+        Ok((self.run_together(lines)?, lines.len()))
     }
 
     /// Carries out a `DATA UPDATE` or `DATA DELETE` that is no command of its own: a line of a
@@ -263,6 +271,11 @@ impl Executor<'_> {
                 &file,
             ),
             End::Later => self.store.command_goes_on(command.row),
+            End::Job(_) if self.store.count_jobs()? >= MOST_JOBS => {
+                log::warn!("command {} was refused: {MOST_JOBS} go on already", command.line.id);
+                self.store.audit_result(command.row, ReturnCode::BUSY)?;
+                self.store.finish_command(command.row, ReturnCode::BUSY, &[])
+            }
             End::Job(lane) => {
                 self.store.begin_job(command.row, command.line.text, lane)?;
                 self.store.command_goes_on(command.row)
@@ -277,7 +290,7 @@ impl Executor<'_> {
             Err(refusal) => return self.refuse(todo, &refusal),
         };
         let family = Family::of(&command);
-        let denied = family.filter(|family| !self.policy.allows(*family));
+        let denied = self.policy.denies(&command);
         let end = match denied {
             None => self.obey(command, todo, notes)?,
             Some(family) => {
@@ -320,6 +333,10 @@ impl Executor<'_> {
                 None => self.update(table, record)?,
             },
             Command::Delete(table, record) => self.delete(table, record)?,
+            Command::Query(..) if self.store.count_queries()? >= MOST_QUERIES => Err(Refusal::new(
+                ReturnCode::BUSY,
+                format!("{MOST_QUERIES} queries wait for their turn already"),
+            )),
             Command::Query(table, record) => match self.query(todo.row, table, record)? {
                 Ok(end) => return Ok(end),
                 Err(refusal) => Err(refusal),

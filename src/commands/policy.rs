@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::protocol::command::Command;
+use crate::protocol::file::{Action, SyncTable};
 
 /// Commands that are allowed or denied together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,6 +128,23 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Why a command is not obeyed: the family that is denied. What comes by file or URL is
+    /// data all the same, and an empty file in place of all users takes everybody off.
+    pub fn denies(&self, command: &Command<'_>) -> Option<Family> {
+        let besides: &[Family] = match command {
+            Command::PutFile(put) => match put.action {
+                Action::Keep => &[],
+                Action::Sync { table: SyncTable::Users, records: 0 } => {
+                    &[Family::Data, Family::ClearData]
+                }
+                Action::Sync { .. } | Action::Append => &[Family::Data],
+            },
+            _ => &[],
+        };
+        let own = Family::of(command);
+        own.into_iter().chain(besides.iter().copied()).find(|family| !self.allows(*family))
+    }
+
     /// Whether a family is obeyed.
     pub fn allows(&self, family: Family) -> bool {
         !self.denied.contains(&family)

@@ -2,18 +2,19 @@
 //! `Action=AppendData`, which adds to what is there (§12.8.2).
 
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::Path;
 
 use super::Executor;
 use super::file::refusal;
-use crate::files::open_list;
+use crate::files::{FileError, open_list};
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::{Command, CommandLine};
 use crate::protocol::fields::Refusal;
 use crate::protocol::file::SyncTable;
 use crate::protocol::lines::{Line, Lines};
 use crate::protocol::record::{Template, User, UserChange};
-use crate::store::{Origin, StoreError};
+use crate::store::{Job, Origin, Seq, StoreError};
 
 /// Bytes that are read together.
 const PIECE: usize = 16 << 10;
@@ -37,13 +38,15 @@ impl From<Refusal> for Stop {
 }
 
 impl Executor<'_> {
-    /// Puts the records of a file in the place of all that a table holds. All or nothing: it
-    /// is read through and checked first, then stored in one transaction. How many records.
+    /// Puts the records of a file in the place of all that a table held when the command came;
+    /// what changed since is newer, and stays. All or nothing: the file is read through and
+    /// checked first, then stored in one transaction. How many records.
     ///
     /// # Errors
     /// If the store fails. A refusal changed nothing.
     pub fn sync(
         &self,
+        job: &Job,
         table: SyncTable,
         records: u64,
         part: &Path,
@@ -61,9 +64,9 @@ impl Executor<'_> {
             self.store.atomically(|| {
                 let before = self.store.mark();
                 let stored = self.lines(part, &mut || Ok(()), |lines| {
-                    lines.iter().try_for_each(|line| self.replace(table, line))
+                    lines.iter().try_for_each(|line| self.replace(table, line, job.mark..before))
                 })?;
-                self.store.delete_unchanged(table, before)?;
+                self.store.delete_unchanged(table, job.mark)?;
                 let most = self.device.most_users;
                 if self.store.users()? > most {
                     let why = format!("there would be more than {most} users");
@@ -93,7 +96,11 @@ impl Executor<'_> {
         let done = self.lines(part, breathe, |lines| {
             self.store.atomically(|| {
                 for line in lines {
-                    if let Err(refusal) = self.apply(text(line)?)? {
+                    let done = match text(line) {
+                        Ok(text) => self.apply(text)?,
+                        Err(refusal) => Err(refusal),
+                    };
+                    if let Err(refusal) = done {
                         refused += 1;
                         first.get_or_insert(refusal);
                     }
@@ -122,9 +129,7 @@ impl Executor<'_> {
         breathe: &mut dyn FnMut() -> io::Result<()>,
         mut each: impl FnMut(&[Line]) -> Result<(), Stop>,
     ) -> Result<u64, Stop> {
-        let unread = |error: io::Error| {
-            Refusal::new(ReturnCode::STORAGE, format!("the file cannot be read: {error}"))
-        };
+        let unread = |error: io::Error| refusal(FileError::from(error));
         let mut file = open_list(part, &self.archive_limits()).map_err(refusal)?;
         let (mut lines, mut count) = (Lines::new(self.command_bytes), 0);
         let mut piece = vec![0; PIECE];
@@ -156,8 +161,12 @@ impl Executor<'_> {
     }
 
     /// Stores a record; of a user nothing stays that the record does not carry.
-    fn replace(&self, table: SyncTable, line: &Line) -> Result<(), Stop> {
+    fn replace(&self, table: SyncTable, line: &Line, newer: Range<Seq>) -> Result<(), Stop> {
         let record = record_of(table, line)?;
+        let pin = self.pin_of(record)?;
+        if self.store.changed(table, &pin)?.is_some_and(|at| at > newer.start && at <= newer.end) {
+            return Ok(());
+        }
         if table != SyncTable::Users {
             return self.update(table.name(), record)?.map_err(Stop::Refused);
         }

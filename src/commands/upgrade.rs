@@ -59,7 +59,7 @@ impl Executor<'_> {
                     Err(error) => return Ok(Step::Spoilt(format!("it cannot be read: {error}"))),
                 }
                 log::info!("upgrade {} is fetched and verified", job.id);
-                self.store.job_stage(job, Stage::Verified, None)?;
+                self.store.job_stage(job, Stage::Verified)?;
                 Ok(Step::GoesOn)
             }
             Stage::Verified => match spool.name(job.row, FIRMWARE) {
@@ -82,8 +82,7 @@ impl Executor<'_> {
         upgrade: &Upgrade<'_>,
         spool: &Spool,
     ) -> Result<Step, StoreError> {
-        let identity = self.terminal.identity();
-        self.store.job_stage(job, Stage::HandedOver, Some(&identity))?;
+        self.store.job_stage(job, Stage::HandedOver)?;
         let mut argv: Vec<OsString> = self.policy.upgrade.iter().map(OsString::from).collect();
         argv.push(spool.named(job.row, FIRMWARE).into_os_string());
         let env =
@@ -109,7 +108,7 @@ impl Executor<'_> {
             let output = String::from_utf8_lossy(&outcome.output);
             return match outcome.end {
                 End::Exited(0) => {
-                    self.store.job_stage(job, Stage::Running, None)?;
+                    self.store.job_stage(job, Stage::Running)?;
                     log::warn!("upgrade {} is installed, punchd starts anew", job.id);
                     self.terminal.forget(job.row);
                     self.terminal.restart();
@@ -131,11 +130,8 @@ impl Executor<'_> {
         if self.terminal.is_running(job.row) {
             return Ok(Step::GoesOn);
         }
-        // The terminal started anew meanwhile: by the program's doing, or for want of power.
-        if job.note.as_deref() != Some(&self.terminal.identity()) {
-            self.store.job_stage(job, Stage::Running, None)?;
-            return Ok(Step::GoesOn);
-        }
+        // The terminal started anew meanwhile: by the program's doing, or for want of power. How
+        // far it came cannot be told: it runs again.
         if job.attempts + 1 < MOST_ATTEMPTS {
             return self.hand_over(job, upgrade, spool);
         }

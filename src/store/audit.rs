@@ -34,7 +34,7 @@ impl Store {
     }
 
     /// What came of a command that went on.
-    pub(super) fn audit_result(&self, row: i64, code: ReturnCode) -> Result<()> {
+    pub fn audit_result(&self, row: i64, code: ReturnCode) -> Result<()> {
         self.db
             .prepare_cached("UPDATE audit SET result = ?2 WHERE seq = ?1")?
             .execute(params![row, code.0])?;

@@ -34,6 +34,8 @@ pub enum Begun {
 pub struct Due {
     /// Its row in the journal.
     pub row: i64,
+    /// How often it did not get through by itself.
+    pub refusals: u32,
     /// What goes up.
     pub reply: Reply,
 }
@@ -86,7 +88,9 @@ impl Store {
     /// Stores the result of a command; it goes up until the server took it.
     pub fn finish_command(&self, row: i64, code: ReturnCode, rest: &[u8]) -> Result<()> {
         self.db
-            .prepare_cached("UPDATE command SET code = ?2, rest = ?3, due = 1 WHERE row = ?1")?
+            .prepare_cached(
+                "UPDATE command SET code = ?2, rest = ?3, due = 1, file = NULL WHERE row = ?1",
+            )?
             .execute(params![row, code.0, rest])?;
         Ok(())
     }
@@ -120,7 +124,7 @@ impl Store {
     /// Replies in an order, as many as `most` and as [`BYTES_AT_ONCE`] allow.
     fn replies(&self, which: &str, most: usize) -> Result<Vec<Due>> {
         let sql = format!(
-            "SELECT row, id, name, code, rest, file FROM command WHERE due > 0 AND {which} LIMIT ?1"
+            "SELECT row, id, name, code, rest, file, due FROM command WHERE due > 0 AND {which} LIMIT ?1"
         );
         let mut statement = self.db.prepare_cached(&sql)?;
         let mut rows = statement.query([most as i64])?;
@@ -133,7 +137,8 @@ impl Store {
             }
             let code = ReturnCode(row.get(3)?);
             let reply = Reply { id: row.get(1)?, name: row.get(2)?, code, rest, file: row.get(5)? };
-            replies.push(Due { row: row.get(0)?, reply });
+            let refusals = row.get::<_, u32>(6)?.saturating_sub(1);
+            replies.push(Due { row: row.get(0)?, refusals, reply });
         }
         Ok(replies)
     }

@@ -4,7 +4,7 @@
 
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{Result, Store};
+use super::{Result, Seq, Store};
 use crate::protocol::codes::ReturnCode;
 
 /// A command that goes on.
@@ -22,8 +22,8 @@ pub struct Job {
     pub attempts: u32,
     /// How far its download is.
     pub download: Download,
-    /// What ran when an upgrade was handed over.
-    pub note: Option<String>,
+    /// The last number that was given when it began: what changed since is newer than it.
+    pub mark: Seq,
 }
 
 /// How far a download is.
@@ -86,7 +86,7 @@ pub enum Lane {
 }
 
 const COLUMNS: &str =
-    "job.command, command.id, text, stage, job.attempts, fetched, kept, total, etag, note
+    "job.command, command.id, text, stage, job.attempts, fetched, kept, total, etag, mark
      FROM job JOIN command ON command.row = job.command";
 
 impl Store {
@@ -98,12 +98,24 @@ impl Store {
         };
         self.db
             .prepare_cached(
-                "INSERT INTO job (command, text, lane, stage, attempts, fetched, kept)
-                 VALUES (?1, ?2, ?3, ?4, 0, 0, 0)",
+                "INSERT INTO job (command, text, lane, stage, attempts, fetched, kept, mark)
+                 VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5)",
             )?
-            .execute(params![row, text, lane as u8, stage as u8])?;
+            .execute(params![row, text, lane as u8, stage as u8, self.mark()])?;
         self.counts.jobs.set(None);
         Ok(())
+    }
+
+    /// How many commands go on.
+    pub fn count_jobs(&self) -> Result<u64> {
+        self.counted(&self.counts.jobs, "SELECT count(*) FROM job")
+    }
+
+    /// The rows of all jobs.
+    pub fn job_rows(&self) -> Result<Vec<i64>> {
+        let mut statement = self.db.prepare_cached("SELECT command FROM job")?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// The jobs, in the order in which they came, as many as `most`.
@@ -117,7 +129,7 @@ impl Store {
     /// The jobs of a lane, those without trouble first, as many as `most`.
     pub fn jobs_in(&self, lane: Lane, most: usize) -> Result<Vec<Job>> {
         // Asked for at each step of the loop: mostly there is none.
-        if self.counted(&self.counts.jobs, "SELECT count(*) FROM job")? == 0 {
+        if self.count_jobs()? == 0 {
             return Ok(Vec::new());
         }
         let sql = format!(
@@ -145,21 +157,19 @@ impl Store {
         Ok(())
     }
 
-    /// Counts a trouble of a job.
-    pub fn job_troubled(&self, row: i64) -> Result<()> {
-        let sql = "UPDATE job SET attempts = attempts + 1 WHERE command = ?1";
-        self.db.prepare_cached(sql)?.execute([row])?;
+    /// Counts troubles of a job.
+    pub fn job_troubled(&self, row: i64, troubles: u32) -> Result<()> {
+        let sql = "UPDATE job SET attempts = attempts + ?2 WHERE command = ?1";
+        self.db.prepare_cached(sql)?.execute(params![row, troubles])?;
         Ok(())
     }
 
     /// Writes down that a job begins a stage.
-    pub fn job_stage(&self, job: &Job, stage: Stage, note: Option<&str>) -> Result<()> {
+    pub fn job_stage(&self, job: &Job, stage: Stage) -> Result<()> {
         let attempts = if job.stage == stage { job.attempts + 1 } else { 0 };
         self.db
-            .prepare_cached(
-                "UPDATE job SET stage = ?2, attempts = ?3, note = ?4 WHERE command = ?1",
-            )?
-            .execute(params![job.row, stage as u8, attempts, note])?;
+            .prepare_cached("UPDATE job SET stage = ?2, attempts = ?3 WHERE command = ?1")?
+            .execute(params![job.row, stage as u8, attempts])?;
         Ok(())
     }
 
@@ -186,6 +196,6 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
             total: row.get::<_, Option<i64>>(7)?.map(i64::unsigned_abs),
             version: row.get(8)?,
         },
-        note: row.get(9)?,
+        mark: row.get(9)?,
     })
 }

@@ -101,6 +101,18 @@ impl Store {
         self.last_seq.get()
     }
 
+    /// The number of the last change of what a table holds of a person.
+    pub fn changed(&self, table: SyncTable, pin: &Pin) -> Result<Option<Seq>> {
+        let sql = match table {
+            SyncTable::Users => "SELECT max(changed) FROM user WHERE pin = ?1",
+            SyncTable::Fingerprints => {
+                "SELECT max(changed) FROM template WHERE pin = ?1 AND kind = 0"
+            }
+            SyncTable::Faces => "SELECT max(changed) FROM template WHERE pin = ?1 AND kind = 1",
+        };
+        Ok(self.db.prepare_cached(sql)?.query_row([pin.as_str()], |row| row.get(0))?)
+    }
+
     /// Takes off the terminal what a table held at a [`Store::mark`] and was not written since.
     pub fn delete_unchanged(&self, table: SyncTable, mark: Seq) -> Result<()> {
         let kind = match table {

@@ -115,6 +115,11 @@ impl Store {
             })?)
     }
 
+    /// How many queries are under way.
+    pub fn count_queries(&self) -> Result<u64> {
+        Ok(self.db.prepare_cached("SELECT count(*) FROM query")?.query_row([], |row| row.get(0))?)
+    }
+
     /// The oldest query under way.
     pub fn query(&self) -> Result<Option<Query>> {
         Ok(self

@@ -193,7 +193,7 @@ const STEPS: [&str; 3] = [
         kept     INTEGER NOT NULL,    -- … and what they are on disk
         total    INTEGER,             -- bytes of the download, as the server says
         etag     TEXT,
-        note     TEXT                 -- what ran when the upgrade was handed over
+        mark     INTEGER NOT NULL     -- the last number given when it began
     ) STRICT;
     CREATE TABLE audit (
         seq    INTEGER PRIMARY KEY,

@@ -93,6 +93,8 @@ pub struct FileHead {
     pub version: Option<String>,
     /// First byte, last byte, and bytes in all, of `Content-Range`.
     pub range: Option<(u64, u64, u64)>,
+    /// Whether `Content-Range` says that there are no bytes at all.
+    pub is_empty: bool,
     /// `Content-Length`.
     pub length: Option<u64>,
 }

@@ -35,6 +35,8 @@ pub struct Settings {
     pub answer: Duration,
     /// Longest time for the body of one response.
     pub body: Duration,
+    /// Files may come from other servers by HTTPS.
+    pub https_elsewhere: bool,
     /// A file with the certificates to trust, in PEM; the system's if there is none.
     pub ca: Option<PathBuf>,
 }
@@ -88,7 +90,7 @@ impl Server {
             .timeout_per_read(Some(settings.answer))
             .timeout_per_write(Some(settings.answer));
         #[cfg(feature = "tls")]
-        let config = if settings.url.starts_with("https:") {
+        let config = if settings.url.starts_with("https:") || settings.https_elsewhere {
             config.tls_config(super::tls::config(settings.ca.as_deref())?)
         } else {
             config
@@ -191,6 +193,7 @@ fn file_head(headers: &HeaderMap) -> FileHead {
     FileHead {
         version: version.filter(|version| version.len() <= 200).map(str::to_owned),
         range: text(CONTENT_RANGE).and_then(content_range),
+        is_empty: text(CONTENT_RANGE) == Some("bytes */0"),
         length: text(CONTENT_LENGTH).and_then(|length| length.parse().ok()),
     }
 }
