@@ -34,6 +34,7 @@ mod session;
 mod shell;
 mod stamps;
 mod start;
+mod stubborn;
 #[cfg(feature = "tls")]
 mod tls;
 mod upgrade;
