@@ -47,7 +47,7 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
         .map_err(|error| Stop::System(format!("cannot take signals: {error}")))?;
     let store = Rc::new(open_store(&config, set_aside)?);
     let clock = Rc::new(clock(&config, &store)?);
-    let status = Rc::new(Status::new(&config.serial));
+    let status = Rc::new(Status::new(&config.serial, Rc::clone(&clock) as Rc<dyn Clock>));
     let errands = Rc::new(Errands::default());
     let methods = Methods {
         serial: config.serial.clone(),
