@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
 
+mod fake_daemon;
 mod harness;
 
 mod bad_server;
@@ -13,6 +14,7 @@ mod dialects;
 mod documents;
 mod drivers;
 mod errands;
+mod examples;
 mod fairness;
 mod files;
 mod guests;
