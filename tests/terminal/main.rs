@@ -29,9 +29,11 @@ mod retention;
 mod sealed;
 mod session;
 mod shell;
+mod shipped;
 mod stamps;
 mod start;
 #[cfg(feature = "tls")]
 mod tls;
+mod uinput;
 mod upgrade;
 mod upload;
