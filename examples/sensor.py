@@ -1,24 +1,33 @@
 #!/usr/bin/env python3
-"""A driver for punchd: a simulated sensor that eight people walk past.
+"""A driver for punchd: a simulated fingerprint sensor that eight people walk past.
 
-A driver is any program that connects to punchd's `driver.sock` and speaks JSON-RPC 2.0, one object a
-line. This one registers and then reports punches. The answer {"seq": n} says that the punch is on the
-terminal's disk: the server will have it, whatever happens, and the driver may forget it.
+A driver is any program that connects to punchd's `driver.sock` and speaks JSON-RPC 2.0, one object a line.
+This one does all that a sensor does: it loads whom it is to know, enrols who is new, matches whoever presses a
+finger, reports a punch, and enrols somebody when the server asks for it. The answer {"seq": n} to a punch says
+that it is on the terminal's disk: the server will have it, whatever happens, and the driver may forget it.
 
     examples/sensor.py --socket /run/punchd/driver.sock --count 20 --interval 0.5
 """
 
 import argparse
+import base64
+import hashlib
 import itertools
 import json
-import random
+import select
 import socket
 import sys
 import time
 
 PEOPLE = ["1001", "1002", "1003", "1004", "1005", "1006", "1007", "1008"]
-VERIFIED_BY = {1: "fingerprint", 4: "card", 15: "face"}  # the protocol's numbers
 STATUS = {0: "in", 1: "out"}
+FINGERPRINT = 1  # a way of verification, by the protocol's number
+INDEX_FINGER = 6
+
+
+def press(pin, number=INDEX_FINGER):
+    """What the sensor makes of somebody's finger: made up, but the same each time."""
+    return base64.b64encode(hashlib.sha256(f"{pin} {number}".encode()).digest()).decode()
 
 
 class Refused(Exception):
@@ -31,49 +40,131 @@ class Terminal:
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(path)
-        self.lines = self.socket.makefile("r", encoding="utf-8")
         self.ids = itertools.count(1)
+        self.unread = b""  # bytes of a line that is not whole yet
+        self.told = []  # what punchd said of itself
 
     def call(self, method, **params):
         """Sends one request and returns its result."""
         id = next(self.ids)
         self.send({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
-        for line in self.lines:
-            message = json.loads(line)
+        while True:
+            message = self.receive()
             if "method" in message:
-                self.asked(message)
+                self.told.append(message)
             elif message.get("id") == id:
                 if "error" in message:
                     raise Refused(message["error"]["message"])
                 return message["result"]
-        raise ConnectionError("punchd closed the connection")
 
-    def asked(self, message):
-        """punchd asks for something, to open a door for instance: this sensor has nothing but eyes."""
-        if "id" in message:
-            error = {"code": -32601, "message": "this sensor can't do that"}
-            self.send({"jsonrpc": "2.0", "id": message["id"], "error": error})
+    def listen(self, seconds):
+        """What punchd says of itself, for so long."""
+        deadline = time.monotonic() + seconds
+        while True:
+            while self.told:
+                yield self.told.pop(0)
+            left = deadline - time.monotonic()
+            if b"\n" in self.unread or select.select([self.socket], [], [], max(left, 0))[0]:
+                self.told.append(self.receive())
+            elif left <= 0:
+                return
+
+    def receive(self):
+        while b"\n" not in self.unread:
+            piece = self.socket.recv(65536)
+            if not piece:
+                raise ConnectionError("punchd closed the connection")
+            self.unread += piece
+        line, self.unread = self.unread.split(b"\n", 1)
+        return json.loads(line)
 
     def send(self, message):
         self.socket.sendall(json.dumps(message).encode() + b"\n")
 
 
+class Sensor:
+    """The sensor: its memory holds the templates of those whom it is to know."""
+
+    def __init__(self, terminal):
+        self.terminal = terminal
+        self.upto = 0
+        self.fingers = {}  # (pin, number) -> template
+
+    def load(self):
+        """Loads what is new since the last time; everything, the first time."""
+        more = True
+        while more:
+            page = self.terminal.call("changes", after=self.upto)
+            if page["anew"]:
+                self.fingers.clear()
+            for gone in page["gone"]:
+                if gone.get("kind") == "fingerprint":
+                    self.fingers.pop((gone["pin"], gone["number"]), None)
+                elif gone.keys() == {"pin"}:
+                    self.fingers = {key: finger for key, finger in self.fingers.items() if key[0] != gone["pin"]}
+            for template in page["templates"]:
+                if template["kind"] == "fingerprint":
+                    self.fingers[template["pin"], template["number"]] = template["data"]
+            self.upto, more = page["upto"], page["more"]
+
+    def match(self, finger):
+        """Whose finger it is, if the sensor knows."""
+        return next((pin for (pin, _), known in self.fingers.items() if known == finger), None)
+
+    def enrol_new(self, people):
+        """Somebody at the terminal enrols those who are not here yet."""
+        for pin in people:
+            if self.match(press(pin)) is None:
+                self.terminal.call("user.put", pin=pin)
+                self.terminal.call("template.put", pin=pin, kind="fingerprint", number=INDEX_FINGER, data=press(pin))
+
+    def attend(self, seconds):
+        """Does what punchd asks for, for so long."""
+        for message in self.terminal.listen(seconds):
+            if message["method"] == "changed":
+                self.load()
+            elif message["method"] == "enroll":
+                result = self.enrol(message["params"])
+                self.terminal.send({"jsonrpc": "2.0", "id": message["id"], "result": result})
+            elif "id" in message:
+                error = {"code": -32601, "message": "this sensor can't do that"}
+                self.terminal.send({"jsonrpc": "2.0", "id": message["id"], "error": error})
+
+    def enrol(self, asked):
+        """The server wants somebody's finger. A real sensor takes three presses, and answers when it has them."""
+        number = asked.get("no", INDEX_FINGER)
+        finger = press(asked["pin"], number)
+        if self.match(finger) not in (None, asked["pin"]):
+            return {"outcome": "duplicate"}
+        print(f"enrolled  pin {asked['pin']}  finger {number}", flush=True)
+        return {"outcome": "done", "templates": [{"kind": "fingerprint", "number": number, "data": finger}]}
+
+
 def main():
-    options = argparse.ArgumentParser(description="a simulated sensor for punchd")
+    options = argparse.ArgumentParser(description="a simulated fingerprint sensor for punchd")
     options.add_argument("--socket", default="/run/punchd/driver.sock", help="punchd's socket for drivers")
     options.add_argument("--count", type=int, help="punches to make (without it: no end)")
     options.add_argument("--interval", type=float, default=1.0, help="seconds between two punches")
+    options.add_argument("--stay", action="store_true", help="go on after the last punch, for who is to be enrolled")
     options = options.parse_args()
 
     terminal = Terminal(options.socket)
-    terminal.call("register", name="sensor.py")
+    terminal.call("register", name="sensor.py", provides=["fingerprint"])
+    sensor = Sensor(terminal)
+    sensor.load()
+    sensor.enrol_new(PEOPLE)
+    sensor.load()
     for n in itertools.count() if options.count is None else range(options.count):
-        pin, status = PEOPLE[n % len(PEOPLE)], n // len(PEOPLE) % len(STATUS)  # all come in, then all go out
-        verify = random.choice(list(VERIFIED_BY))
-        # No "time": the terminal's clock is the one that counts.
-        answer = terminal.call("punch", pin=pin, verify=verify, status=status)
-        print(f"seq {answer['seq']:<4}  pin {pin}  {STATUS[status]:<3}  {VERIFIED_BY[verify]}", flush=True)
-        time.sleep(options.interval)
+        # All come in, then all go out.
+        person, status = PEOPLE[n % len(PEOPLE)], n // len(PEOPLE) % len(STATUS)
+        pin = sensor.match(press(person))
+        if pin is not None:
+            # No "time": the terminal's clock is the one that counts.
+            answer = terminal.call("punch", pin=pin, verify=FINGERPRINT, status=status)
+            print(f"seq {answer['seq']:<4}  pin {pin}  {STATUS[status]:<3}  fingerprint", flush=True)
+        sensor.attend(options.interval)
+    while options.stay:
+        sensor.attend(60)
 
 
 if __name__ == "__main__":

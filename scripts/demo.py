@@ -30,6 +30,7 @@ COMMANDS = [
     ("DATA UPDATE USERINFO PIN=1001\tName=Ada", 0),
     ("DATA QUERY USERINFO PIN=1001", 0),
     ("SET OPTION Delay=5", 0),
+    ("ENROLL_FP PIN=1001\tFID=3\tRETRY=3", 0),
     ("INFO", 0),
     ("CHECK", 0),
     ("LOG", 0),
@@ -120,7 +121,7 @@ def start_terminal(at_the_end, place, programs, server):
 
 def start_sensor(at_the_end, place, count):
     command = [sys.executable, "examples/sensor.py", "--socket", str(place / "driver.sock"), "--interval", str(INTERVAL)]
-    return Program(at_the_end, "sensor", place, *command, *(["--count", str(count)] if count else []))
+    return Program(at_the_end, "sensor", place, *command, *(["--count", str(count), "--stay"] if count else []))
 
 
 class Show:
@@ -137,7 +138,8 @@ class Show:
     def look(self):
         """Fetches what is new and shows it: on one line if the server has it within a second."""
         now = time.monotonic()
-        self.seen += [(line, now) for line in self.sensor.lines()[len(self.seen) :]]
+        punches = [line for line in self.sensor.lines() if line.startswith("seq ")]
+        self.seen += [(line, now) for line in punches[len(self.seen) :]]
         if not self.server.silent:
             self.rows = self.server.get("/attlog")
         while self.right < min(len(self.rows), len(self.seen)):

@@ -95,6 +95,8 @@ pub struct Device {
     pub user_photos: bool,
     /// Whether it has a camera for visible light: comparison photos and unified faces.
     pub visible_light: bool,
+    /// Seconds that an enrolment may take.
+    pub enroll_seconds: u32,
 }
 
 impl Device {
@@ -281,6 +283,7 @@ impl Default for Device {
             faces_needed: 0,
             user_photos: false,
             visible_light: false,
+            enroll_seconds: 120,
         }
     }
 }
@@ -398,6 +401,7 @@ impl Config {
         for (name, seconds) in [
             ("[commands] shell_seconds", self.commands.shell_seconds),
             ("[upgrade] seconds", self.upgrade.seconds),
+            ("[device] enroll_seconds", self.device.enroll_seconds),
         ] {
             if !(1..=3600).contains(&seconds) {
                 return Err(format!("{name} = {seconds} is not within 1 to 3600"));
@@ -563,6 +567,7 @@ mod tests {
             ("[remote]\nkeep_minutes = 0", "keep_minutes = 0"),
             ("[remote]\nkeep_minutes = 525601", "keep_minutes = 525601"),
             ("[timeouts]\nretry = 0", "retry = 0"),
+            ("[device]\nenroll_seconds = 0", "[device] enroll_seconds = 0"),
         ] {
             let config = load(&format!("server = \"http://h\"\nserial = \"S\"\n{more}")).unwrap();
             let refused = config.check().unwrap_err();

@@ -16,6 +16,7 @@ use crate::processes::{self, Processes};
 use crate::protocol::codes::operation::{POWER_OFF, POWER_ON};
 use crate::protocol::record::Operand;
 use crate::reactor::{self, Served, Woken};
+use crate::requests::Requests;
 use crate::status::Status;
 use crate::store::options::ZONE;
 use crate::store::{Limits, NewOperation, Store, StoreError};
@@ -46,9 +47,14 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
     reactor::take_signals()
         .map_err(|error| Stop::System(format!("cannot take signals: {error}")))?;
     let store = Rc::new(open_store(&config, set_aside)?);
+    let programs = Processes::new()
+        .map_err(|error| Stop::System(format!("cannot look after programs: {error}")))?;
+    let programs = Rc::new(RefCell::new(programs));
+    reactor::serve(Rc::clone(&programs) as Rc<RefCell<dyn Served>>);
     let clock = Rc::new(clock(&config, &store)?);
     let status = Rc::new(Status::new(&config.serial, Rc::clone(&clock) as Rc<dyn Clock>));
     let errands = Rc::new(Errands::default());
+    let requests = Rc::new(Requests::default());
     let methods = Methods {
         serial: config.serial.clone(),
         language: config.language,
@@ -57,14 +63,11 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
         clock: Rc::clone(&clock) as Rc<dyn Clock>,
         status: Rc::clone(&status),
         errands: Rc::clone(&errands),
+        requests: Rc::clone(&requests),
     };
     let drivers = Drivers::open(&config.run_dir, methods).map_err(Stop::System)?;
     reactor::serve(Rc::new(RefCell::new(drivers)));
     let spool = Rc::new(open_spool(&config, &store)?);
-    let programs = Processes::new()
-        .map_err(|error| Stop::System(format!("cannot look after programs: {error}")))?;
-    let programs = Rc::new(RefCell::new(programs));
-    reactor::serve(Rc::clone(&programs) as Rc<RefCell<dyn Served>>);
     let mut daemon = Daemon {
         path,
         config,
@@ -72,6 +75,7 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
         clock,
         status,
         errands,
+        requests,
         spool,
         programs,
         reload: Rc::default(),
@@ -93,6 +97,7 @@ struct Daemon<'a> {
     clock: Rc<SystemClock>,
     status: Rc<Status>,
     errands: Rc<Errands>,
+    requests: Rc<Requests>,
     spool: Rc<Spool>,
     programs: Rc<RefCell<Processes>>,
     reload: Rc<Cell<bool>>,
@@ -170,6 +175,7 @@ impl Daemon<'_> {
             Rc::clone(&self.reload),
             Rc::clone(&self.restart),
             Rc::clone(&self.programs),
+            Rc::clone(&self.requests),
         );
         let shared = Shared {
             clock: Rc::clone(&self.clock) as Rc<dyn Clock>,

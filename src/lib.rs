@@ -16,8 +16,9 @@
 //! know `store`, `protocol` and the trait [`terminal::Terminal`]. [`client`] knows those and
 //! the traits [`uplink::Uplink`] and [`clock::Clock`]. [`uplink`], [`drivers`] and
 //! [`terminal`] know [`reactor`], the one place that waits. [`files`] knows nobody. `drivers`
-//! and `client` meet in [`store`], [`status`] and [`errands`]. [`daemon`] knows all but
-//! [`shipped`], which are programs of their own, and `main` is the command line. `docs/architecture.md` says why.
+//! and `client` meet in [`store`], [`status`], [`errands`] and [`requests`]. [`daemon`] knows
+//! all but [`shipped`], which are programs of their own, and `main` is the command line.
+//! `docs/architecture.md` says why.
 
 pub mod client;
 pub mod clock;
@@ -32,6 +33,7 @@ pub mod logging;
 pub mod processes;
 pub mod protocol;
 pub mod reactor;
+pub mod requests;
 pub mod shipped;
 pub mod status;
 pub mod store;

@@ -162,6 +162,13 @@ pub fn describe(report: &Value) -> String {
     if let Some(shortage) = report["full"].as_str() {
         line(format_args!("FULL       new punches are refused: {shortage}"));
     }
+    let provided = report["provided"].as_object().into_iter().flatten();
+    let provided: Vec<String> = provided
+        .map(|(what, name)| format!("{what} by {}", name.as_str().unwrap_or("?")))
+        .collect();
+    if !provided.is_empty() {
+        line(format_args!("drivers    {}", provided.join(", ")));
+    }
     for (name, stream) in report["streams"].as_object().into_iter().flatten() {
         let again = match stream["again"].as_u64() {
             Some(again) if again > 0 => format!(", {again} to go up again"),

@@ -13,6 +13,7 @@ use md5::{Digest, Md5};
 
 use crate::config::Config;
 use crate::processes::{Order, Outcome, Processes};
+use crate::requests::{Answer, Request, Requests, Unasked};
 
 /// The device, as commands and the loop know it.
 pub trait Terminal {
@@ -25,11 +26,16 @@ pub trait Terminal {
     /// Starts a program in the background, known by `key` from now on. The words say why it
     /// does not start.
     fn start(&mut self, key: i64, order: &Order) -> Result<(), String>;
-    /// Whether a program runs.
+    /// Whether a program runs, or a driver has not answered.
     fn is_running(&self, key: i64) -> bool;
     /// What became of a program that ended; told until it is forgotten.
     fn ran(&self, key: i64) -> Option<Outcome>;
-    /// Forgets a program that ended.
+    /// Asks the driver that provides it, known by `key` from now on. It goes out with the next
+    /// wait: until then it can be forgotten without a trace.
+    fn ask(&mut self, key: i64, request: Request) -> Result<(), Unasked>;
+    /// What a driver answered; told until it is forgotten.
+    fn answered(&self, key: i64) -> Option<Answer>;
+    /// Forgets a program that ended, or a request.
     fn forget(&mut self, key: i64);
     /// Begins punchd anew, with the program that now stands in its place.
     fn restart(&mut self);
@@ -47,8 +53,13 @@ pub struct Machine {
     reboot: Vec<String>,
     firmware: String,
     programs: Rc<RefCell<Processes>>,
+    requests: Rc<Requests>,
+    enrolment: Duration,
     restart: Rc<Cell<bool>>,
 }
+
+/// How long a driver may take for a door.
+const DOOR: Duration = Duration::from_secs(10);
 
 impl Machine {
     /// The machine, configured by the file `path`. `reload` is raised when that is to be read
@@ -59,9 +70,11 @@ impl Machine {
         reload: Rc<Cell<bool>>,
         restart: Rc<Cell<bool>>,
         programs: Rc<RefCell<Processes>>,
+        requests: Rc<Requests>,
     ) -> Self {
         let (reboot, firmware) = (config.device.reboot.clone(), config.device.firmware.clone());
-        Self { config: path, reload, reboot, firmware, programs, restart }
+        let enrolment = Duration::from_secs(config.device.enroll_seconds.into());
+        Self { config: path, reload, reboot, firmware, programs, requests, enrolment, restart }
     }
 }
 
@@ -91,15 +104,28 @@ impl Terminal for Machine {
     }
 
     fn is_running(&self, key: i64) -> bool {
-        self.programs.borrow().is_running(key)
+        self.programs.borrow().is_running(key) || self.requests.is_open(key)
     }
 
     fn ran(&self, key: i64) -> Option<Outcome> {
         self.programs.borrow().outcome(key).cloned()
     }
 
+    fn ask(&mut self, key: i64, request: Request) -> Result<(), Unasked> {
+        let limit = match request {
+            Request::Enroll { .. } => self.enrolment,
+            Request::Unlock | Request::Unalarm => DOOR,
+        };
+        self.requests.ask(key, request, limit)
+    }
+
+    fn answered(&self, key: i64) -> Option<Answer> {
+        self.requests.answer(key)
+    }
+
     fn forget(&mut self, key: i64) {
         self.programs.borrow_mut().take(key);
+        self.requests.forget(key);
     }
 
     fn restart(&mut self) {

@@ -28,16 +28,16 @@ impl<U: Uplink> Client<U> {
         };
         let now = self.clock.monotonic();
         let mut until = self.keep_house(now)?;
+        let mut ready = Vec::with_capacity(12);
+        ready.extend(self.requests_ready()?.into_iter().map(|activity| (activity, Duration::ZERO)));
         if !self.online {
             self.errands.fail_all(OFFLINE);
-            return Ok(self
-                .first_of(&[(Handshake, Duration::ZERO)], &mut until)
-                .unwrap_or(Due::Nothing(until)));
+            ready.push((Handshake, Duration::ZERO));
+            return Ok(self.first_of(&ready, &mut until).unwrap_or(Due::Nothing(until)));
         }
         let gate_at = self.gate.opens_at(&self.options, &*self.clock);
         let gate_is_open = self.gate.is_open(&self.options, &*self.clock);
         let jobs = self.jobs_ready()?;
-        let mut ready = Vec::with_capacity(12);
         let mut add = |has_work: bool, activity, at| {
             if has_work {
                 ready.push((activity, at));

@@ -12,7 +12,7 @@ use crate::protocol::fields::Refusal;
 use crate::protocol::file::{Action, PutFile};
 use crate::protocol::record::{BioPhotoUpdate, LONGEST_PHOTO};
 use crate::reactor;
-use crate::store::{Download, Job, Stage, StoreError};
+use crate::store::{Download, Job, Lane, Stage, StoreError};
 use crate::uplink::Uplink;
 
 /// Jobs that are looked at together: one in trouble does not hold up the others.
@@ -27,7 +27,7 @@ impl<U: Uplink> Client<U> {
     /// The jobs that can take a step, each held back by its own trouble. A program that runs
     /// is waited for: what came after it may need what it does.
     pub(super) fn jobs_ready(&self) -> Result<Vec<Activity>, StoreError> {
-        let jobs = self.store.jobs(LOOKED_AT)?;
+        let jobs = self.store.jobs_in(Lane::Work, LOOKED_AT)?;
         let ready = jobs.iter().take_while(|job| !self.terminal.is_running(job.row));
         Ok(ready.map(|job| Activity::Job(job.row)).collect())
     }
@@ -176,6 +176,10 @@ impl<U: Uplink> Client<U> {
         match step {
             Step::GoesOn => Ok(()),
             Step::Ended(code, rest) => Ok(self.end(job, code, &rest)?),
+            Step::Stored => {
+                self.forget(job);
+                Ok(())
+            }
             Step::Spoilt(why) => {
                 self.store.job_fetched(job.row, &Download::default(), job.attempts + ANEW)?;
                 Err(Trouble::Refused(format!("the file of command {} is wrong: {why}", job.id)))
@@ -189,19 +193,29 @@ impl<U: Uplink> Client<U> {
     }
 
     /// Ends a job with its answer; what it had on disk goes after that.
-    fn end(&mut self, job: &Job, code: ReturnCode, rest: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn end(
+        &mut self,
+        job: &Job,
+        code: ReturnCode,
+        rest: &[u8],
+    ) -> Result<(), StoreError> {
         self.store.atomically(|| self.store.finish_job(job.row, code, rest))?;
-        self.terminal.forget(job.row);
-        self.backoffs.remove(&Activity::Job(job.row));
+        self.forget(job);
         if let Err(error) = self.spool.remove(job.row) {
             log::warn!("{error}");
         }
         Ok(())
     }
 
+    /// A job is over.
+    pub(super) fn forget(&mut self, job: &Job) {
+        self.terminal.forget(job.row);
+        self.backoffs.remove(&Activity::Job(job.row));
+    }
+
     /// The program that now stands in place of this one could not be started.
     pub fn restart_failed(&mut self, words: &str) -> Result<(), StoreError> {
-        for job in self.store.jobs(LOOKED_AT)? {
+        for job in self.store.jobs_in(Lane::Work, LOOKED_AT)? {
             if job.stage == Stage::Running {
                 log::error!("upgrade {} failed: {words}", job.id);
                 self.end(&job, ReturnCode::STORAGE, &[])?;

@@ -17,6 +17,7 @@ mod poll;
 mod quanta;
 mod query;
 mod replies;
+mod request;
 mod schedule;
 mod seal;
 mod tell;
@@ -36,13 +37,13 @@ use crate::files::Spool;
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::codes::Language;
 use crate::protocol::dialect::Dialect;
-use crate::protocol::lines::Line;
 use crate::protocol::options::ServerOptions;
 use crate::protocol::query::Target;
 use crate::protocol::stream::Table;
+use crate::reactor;
 use crate::status::Status;
 use crate::store::options::REBOOT;
-use crate::store::{Store, StoreError};
+use crate::store::{Moment, Store, StoreError};
 use crate::terminal::Terminal;
 use crate::uplink::{Failure, Request, Response, Uplink};
 
@@ -119,6 +120,7 @@ pub struct Client<U> {
     replies_at_once: usize,
     /// The options that the server was last told in this session.
     pushed: Option<String>,
+    look_at_options: Duration,
     /// The `INFO` that it was last told.
     informed: Option<String>,
     /// What stood after the last line end of a body without a known end.
@@ -139,6 +141,8 @@ enum Activity {
     Reboot,
     /// By the row of its command.
     Job(i64),
+    /// What a driver does, likewise; no exchange.
+    Request(i64),
     Store,
 }
 
@@ -209,6 +213,7 @@ impl<U: Uplink> Client<U> {
             house_at: Duration::ZERO,
             replies_at_once: crate::protocol::reply::MOST_IN_ONE_POST,
             pushed: None,
+            look_at_options: Duration::ZERO,
             informed: None,
             fragment: None,
             settings,
@@ -237,6 +242,14 @@ impl<U: Uplink> Client<U> {
                     Activity::Store => Ok(()),
                     Activity::Errand => {
                         self.run_errand();
+                        return Next::Again;
+                    }
+                    Activity::Request(row) => {
+                        match self.go_on(row) {
+                            // No word of the server's: what is known of it stays.
+                            Ok(()) => drop(self.backoffs.remove(&activity)),
+                            Err(error) => self.settle(activity, Err(error.into())),
+                        }
                         return Next::Again;
                     }
                 };
@@ -350,9 +363,12 @@ impl<U: Uplink> Client<U> {
         Ok((response.status, ack::read(response.status, &answer)))
     }
 
-    /// Carries out a piece of a command list.
-    fn execute(&mut self, lines: &[Line]) -> Result<Notes, StoreError> {
-        let notes = self.executor().run(lines)?;
+    /// Draws the consequences of commands for the session.
+    fn heed(&mut self, notes: &Notes) -> Result<(), StoreError> {
+        if notes.asked {
+            // Somebody stands at the door: now, and not with the next wait.
+            let _ = reactor::breathe();
+        }
         if notes.handshake {
             self.gate.open();
             self.handshake_at = Some(Duration::ZERO);
@@ -362,10 +378,11 @@ impl<U: Uplink> Client<U> {
             self.backoffs.retain(|activity, _| !matches!(activity, Activity::Upload(_)));
         }
         if notes.option_set {
+            self.look_at_options = Duration::ZERO;
             self.options = self.with_set_options(self.options.clone())?;
             self.heed_verification()?;
         }
-        Ok(notes)
+        Ok(())
     }
 
     /// What carries out commands.
@@ -379,6 +396,7 @@ impl<U: Uplink> Client<U> {
             policy: &self.settings.policy,
             server: &self.settings.server,
             now: self.clock.utc_if_set(),
+            moment: Moment::of(self.clock.local(), self.clock.boot(), self.clock.monotonic()),
             command_bytes: self.settings.command_bytes,
         }
     }
@@ -402,6 +420,7 @@ impl Activity {
             Self::Options => "telling the options",
             Self::Reboot => "rebooting",
             Self::Job(_) => "doing what a command asked",
+            Self::Request(_) => "asking a driver",
             Self::Store => "looking into the store",
         }
     }

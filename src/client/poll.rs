@@ -5,11 +5,16 @@ use std::time::Duration;
 use super::{Client, Trouble};
 use crate::protocol::ack;
 use crate::protocol::lines::{Line, Lines};
-use crate::store::StoreError;
+use crate::reactor;
+use crate::store::options::LIST;
 use crate::uplink::{Failure, Response, Uplink};
 
-/// Bytes of a body that are looked at together: its commands share their commits.
+/// Bytes of a body that are read together.
 const PIECE: usize = 16 << 10;
+/// Bytes of commands that are carried out together: a list of more is a long one.
+const BATCH: usize = 64 << 10;
+/// How long commands may wait for those that come after them.
+const A_WHILE: Duration = Duration::from_millis(200);
 /// Most results that wait for the server before no more commands are taken.
 const MOST_WAITING: u64 = 200_000;
 
@@ -50,28 +55,50 @@ impl<U: Uplink> Client<U> {
     /// Reads a body as a stream of lines and carries out those that are commands, however
     /// many there are. A body that does not begin like the protocol is not obeyed at all.
     pub(super) fn read_list(&mut self, response: &mut Response) -> Result<List, Trouble> {
+        let was_cut_off = self.store.option(LIST)?.is_some();
+        let mut list = List { manner: Manner::Short, ..List::default() };
+        if was_cut_off {
+            list.manner = Manner::Careful;
+        }
+        let done = self.read_lines(response, &mut list);
+        if list.manner != Manner::Short {
+            self.store.clear_option(LIST)?;
+        }
+        done.map(|()| list)
+    }
+
+    fn read_lines(&mut self, response: &mut Response, list: &mut List) -> Result<(), Trouble> {
         let mut lines = Lines::new(self.settings.command_bytes);
-        let mut list = List { commands: 0, fresh: 0, others: Vec::new() };
         let mut piece = vec![0; PIECE];
         let earlier = self.fragment.take();
         let waiting = self.store.replies_waiting()?;
+        let (mut batch, mut bytes, mut begun) = (Vec::new(), 0, self.clock.monotonic());
         loop {
             let amount = response.body.read(&mut piece).map_err(Failure::in_body)?;
-            let mut whole = Vec::new();
+            bytes += amount;
             if amount > 0 {
-                lines.push(&piece[..amount], |line| whole.push(line));
+                lines.push(&piece[..amount], |line| batch.push(line));
             } else {
-                whole.extend(self.last_line(&mut lines, response.framed, earlier.as_deref()));
+                batch.extend(self.last_line(&mut lines, response.framed, earlier.as_deref()));
             }
-            self.take_lines(whole, &mut list)?;
+            // A list that trickles is not held back either.
+            let is_slow = self.clock.monotonic().saturating_sub(begun) > A_WHILE;
+            if amount == 0 || bytes >= BATCH || is_slow {
+                if bytes >= BATCH && list.manner == Manner::Short {
+                    self.store.set_option(LIST, "1")?;
+                    list.manner = Manner::Long;
+                }
+                self.take_lines(std::mem::take(&mut batch), list)?;
+                (bytes, begun) = (0, self.clock.monotonic());
+            }
             if amount == 0 {
-                return Ok(list);
+                return Ok(());
             }
             if waiting + list.commands as u64 > MOST_WAITING {
                 log::warn!(
                     "the server sent more commands than can be kept; it is to send the rest again"
                 );
-                return Ok(list);
+                return Ok(());
             }
         }
     }
@@ -95,7 +122,7 @@ impl<U: Uplink> Client<U> {
         }
     }
 
-    fn take_lines(&mut self, lines: Vec<Line>, list: &mut List) -> Result<(), StoreError> {
+    fn take_lines(&mut self, lines: Vec<Line>, list: &mut List) -> Result<(), Trouble> {
         let mut commands = Vec::new();
         for line in lines {
             let (Line::Whole(bytes) | Line::Overlong(bytes)) = &line;
@@ -110,12 +137,37 @@ impl<U: Uplink> Client<U> {
         if commands.is_empty() {
             return Ok(());
         }
-        list.fresh += self.execute(&commands)?.fresh;
+        let mut rest = &commands[..];
+        while !rest.is_empty() {
+            let (notes, done) = match list.manner {
+                Manner::Long => self.executor().run_swiftly(rest)?,
+                Manner::Short | Manner::Careful => (self.executor().run(rest)?, rest.len()),
+            };
+            self.heed(&notes)?;
+            list.fresh += notes.fresh;
+            rest = &rest[done..];
+            if !rest.is_empty() && reactor::breathe().unwrap_or(false) {
+                return Err(Failure::stopping().into());
+            }
+        }
         Ok(())
     }
 }
 
+/// How the commands of a list are carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Manner {
+    /// Together, what was tried written down for each.
+    #[default]
+    Short,
+    /// Fast, what was tried written down for all of them.
+    Long,
+    /// As a short list, because the last list was cut off.
+    Careful,
+}
+
 /// What a body held that may hold commands.
+#[derive(Default)]
 pub(super) struct List {
     /// How many commands.
     pub(super) commands: usize,
@@ -123,6 +175,7 @@ pub(super) struct List {
     pub(super) fresh: usize,
     /// The lines that are no commands, as far as anybody reads them.
     pub(super) others: Vec<String>,
+    manner: Manner,
 }
 
 impl List {

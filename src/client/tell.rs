@@ -1,5 +1,7 @@
 //! What the terminal says of itself: options, pushed (§9), and `INFO` on polls (§10).
 
+use std::time::Duration;
+
 use super::{Client, Trouble};
 use crate::protocol::ack::Ack;
 use crate::protocol::device::{DeviceInfo, options_push, select};
@@ -9,17 +11,29 @@ use crate::protocol::text;
 use crate::store::{Result, StoreError};
 use crate::uplink::Uplink;
 
+/// How long options that the server knows are not looked at again.
+const LOOKED_AT_AFTER: Duration = Duration::from_secs(10);
+
 impl<U: Uplink> Client<U> {
     /// Whether the server is to be told the options now: at the start of a session, and when
     /// one has changed, if it wants to know them. Then what they are, without the counts:
     /// those change with every punch, go when they are asked for, and are no news.
-    pub(super) fn options_to_push(&self) -> Result<Option<String>> {
+    pub(super) fn options_to_push(&mut self) -> Result<Option<String>> {
+        let now = self.clock.monotonic();
+        if self.pushed.is_some() && now < self.look_at_options {
+            return Ok(None);
+        }
         let wants = self.options.others.get("pushoptionsflag").is_some_and(|flag| flag == "1");
         if !wants && self.options.push_options.is_empty() {
             return Ok(None);
         }
         let body = self.known_options(Vec::new())?;
-        Ok((self.pushed.as_ref() != Some(&body)).then_some(body))
+        if self.pushed.as_ref() == Some(&body) {
+            // The address may change by itself; what is set is looked at once it was.
+            self.look_at_options = now + LOOKED_AT_AFTER;
+            return Ok(None);
+        }
+        Ok(Some(body))
     }
 
     /// The options that the server asked for, or all of them, as the body of a push; with

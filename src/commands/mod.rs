@@ -1,12 +1,15 @@
 //! Commands of the server, each with an effect once and a result that stays until the
 //! server took it.
 //!
-//! A piece of a command list is carried out in two transactions: the first writes down that
-//! the commands are about to run, the second holds their effects *and* their results. So a
-//! command that is cut off leaves no trace but that it was tried; one that makes the
-//! program fall over is tried three times and not for ever.
+//! A short list is carried out in two transactions: the first writes down that the commands
+//! are about to run, the second holds their effects *and* their results. So a command that is
+//! cut off leaves no trace but that it was tried; one that makes the program fall over is tried
+//! three times and not for ever. Of a long list that is written down once for all of it; if it
+//! was cut off, the next list is carried out as short ones are.
 
 mod data;
+mod door;
+mod enroll;
 mod file;
 mod info;
 mod options;
@@ -19,6 +22,8 @@ mod upgrade;
 pub use info::Device;
 pub use policy::{Family, Policy};
 
+use std::time::{Duration, Instant};
+
 use md5::{Digest, Md5};
 
 use crate::protocol::codes::{Language, ReturnCode};
@@ -27,12 +32,15 @@ use crate::protocol::fields::Refusal;
 use crate::protocol::lines::Line;
 use crate::protocol::record::ErrorLog;
 use crate::protocol::stream::Stream;
+use crate::requests::Request;
 use crate::store::options::{CHECK, REBOOT};
-use crate::store::{Audit, Begun, Store, StoreError};
+use crate::store::{Audit, Begun, Lane, Moment, Store, StoreError};
 use crate::terminal::Terminal;
 
 /// How often a command is begun that never comes to an end.
 const MOST_ATTEMPTS: u32 = 3;
+/// How long a transaction of a long list may be open: so long a punch may have to wait.
+const A_TURN: Duration = Duration::from_millis(20);
 
 /// What the commands work on.
 pub struct Executor<'a> {
@@ -52,6 +60,8 @@ pub struct Executor<'a> {
     pub server: &'a str,
     /// Seconds since 1970, if the clock is set.
     pub now: Option<i64>,
+    /// The same, for what is written into the journals.
+    pub moment: Moment,
     /// Longest command in bytes.
     pub command_bytes: usize,
 }
@@ -67,6 +77,8 @@ pub struct Notes {
     pub upload: bool,
     /// An option was set: its name in lower case is of interest to the session.
     pub option_set: bool,
+    /// A driver was asked for something that cannot wait.
+    pub asked: bool,
     /// Something was put on record.
     audited: bool,
 }
@@ -77,6 +89,7 @@ impl Notes {
         self.handshake |= other.handshake;
         self.upload |= other.upload;
         self.option_set |= other.option_set;
+        self.asked |= other.asked;
         self.audited |= other.audited;
     }
 }
@@ -90,7 +103,7 @@ enum End {
     /// It goes on in the background; the result is stored later.
     Later,
     /// The same, as a job: step by step, across restarts.
-    Job,
+    Job(Lane),
 }
 
 /// What a step of a job led to.
@@ -101,6 +114,8 @@ pub enum Step {
     Spoilt(String),
     /// The job is over, with this answer.
     Ended(ReturnCode, Vec<u8>),
+    /// The job is over, and its answer is stored together with what it did.
+    Stored,
 }
 
 /// A command that was begun.
@@ -143,9 +158,37 @@ impl Executor<'_> {
         }
     }
 
+    /// Carries out the beginning of a long list in one transaction, as much of it as takes
+    /// [`A_TURN`]: then others are to be served. How many lines that was.
+    ///
+    /// # Errors
+    /// If the store fails: then nothing of it has happened.
+    pub fn run_swiftly(&mut self, lines: &[Line]) -> Result<(Notes, usize), StoreError> {
+        let (store, begun) = (self.store, Instant::now());
+        let mut notes = Notes::default();
+        let done = store.atomically(|| {
+            for (nth, line) in lines.iter().enumerate() {
+                for command in self.begin(std::slice::from_ref(line))? {
+                    notes.fresh += 1;
+                    self.carry_out(&command, &mut notes)?;
+                }
+                if begun.elapsed() > A_TURN {
+                    return Ok(nth + 1);
+                }
+            }
+            Ok::<_, StoreError>(lines.len())
+        })?;
+        if notes.audited {
+            store.trim_audit()?;
+        }
+        Ok((notes, done))
+    }
+
     fn any_was_cut_off(&self, lines: &[Line]) -> Result<bool, StoreError> {
         for Line::Whole(bytes) | Line::Overlong(bytes) in lines {
-            if self.store.is_unfinished(&digest(bytes))? {
+            if let Ok(line) = CommandLine::parse(bytes)
+                && self.store.is_unfinished(&digest(bytes), line.id)?
+            {
                 return Ok(true);
             }
         }
@@ -165,6 +208,7 @@ impl Executor<'_> {
         if let Err(error) = done {
             // Not the commands' fault: these attempts do not count.
             let rows: Vec<i64> = todo.iter().map(|command| command.row).collect();
+            rows.iter().for_each(|row| self.terminal.forget(*row));
             let _ = self.store.attempt_void(&rows);
             return Err(error);
         }
@@ -219,8 +263,8 @@ impl Executor<'_> {
                 &file,
             ),
             End::Later => self.store.command_goes_on(command.row),
-            End::Job => {
-                self.store.begin_job(command.row, command.line.text)?;
+            End::Job(lane) => {
+                self.store.begin_job(command.row, command.line.text, lane)?;
                 self.store.command_goes_on(command.row)
             }
         }
@@ -246,7 +290,7 @@ impl Executor<'_> {
             let result = match &end {
                 End::Now(code, _) => Some(code.0),
                 End::File(size, _) => i64::try_from(*size).ok(),
-                End::Later | End::Job => None,
+                End::Later | End::Job(_) => None,
             };
             let audit = Audit {
                 at: self.now,
@@ -270,7 +314,7 @@ impl Executor<'_> {
         let result = match command {
             Command::Update(table, record) => match self.picture_at(table, record) {
                 Some(url) => match self.locate(&url) {
-                    Ok(_) => return Ok(End::Job),
+                    Ok(_) => return Ok(End::Job(Lane::Work)),
                     Err(refusal) => Err(refusal),
                 },
                 None => self.update(table, record)?,
@@ -328,12 +372,21 @@ impl Executor<'_> {
                 }
             },
             Command::PutFile(put) => match self.check_put(&put) {
-                Ok(()) => return Ok(End::Job),
+                Ok(()) => return Ok(End::Job(Lane::Work)),
                 Err(refusal) => Err(refusal),
             },
-            Command::Shell(_) => return Ok(End::Job),
+            Command::Shell(_) => return Ok(End::Job(Lane::Work)),
             Command::Upgrade(upgrade) => match self.check_upgrade(&upgrade) {
-                Ok(()) => return Ok(End::Job),
+                Ok(()) => return Ok(End::Job(Lane::Work)),
+                Err(refusal) => Err(refusal),
+            },
+            Command::Enroll(_) => return Ok(End::Job(Lane::Enrolment)),
+            Command::Unlock => match self.door(todo, Request::Unlock, notes) {
+                Ok(end) => return Ok(end),
+                Err(refusal) => Err(refusal),
+            },
+            Command::Unalarm => match self.door(todo, Request::Unalarm, notes) {
+                Ok(end) => return Ok(end),
                 Err(refusal) => Err(refusal),
             },
             Command::Reboot | Command::Unknown => {

@@ -65,6 +65,8 @@ impl Family {
             Command::ClearData => Self::ClearData,
             Command::PutFile(_) => Self::PutFile,
             Command::GetFile(_) => Self::GetFile,
+            Command::Enroll(_) => Self::Enroll,
+            Command::Unlock | Command::Unalarm => Self::Door,
             Command::Reboot => Self::Reboot,
             Command::Shell(_) => Self::Shell,
             Command::Upgrade(_) => Self::Upgrade,

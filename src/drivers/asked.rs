@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::Drivers;
-use super::methods::{Methods, describe};
+use super::methods::{BUSY, Methods, describe};
 use super::rpc::{Call, Fault, Params};
 use crate::errands::{OFFLINE, Outcome, Question};
 use crate::protocol::record::{Pin, Punch};
@@ -14,8 +14,6 @@ use crate::store::{Moment, NewPunch};
 
 /// Most calls of one driver that wait for the server, so that there is room for others.
 const MOST_OF_ONE: usize = 8;
-/// Too many wait: the device is busy (App. 1).
-const BUSY: i64 = -1005;
 /// Nothing came from the server (App. 1).
 const NOT_FETCHED: i64 = -1008;
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
+use super::changes::Loaded;
 use super::rpc::Fault;
 
 /// Longest line a driver may send, in bytes: a photo of 2 MiB in base64.
@@ -14,8 +15,13 @@ pub(super) const LONGEST_LINE: usize = 3 << 20;
 const SHORT_LINE: usize = 64 << 10;
 /// How long a long line may stand half-finished.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a driver may take nothing of what it is told.
+const READING: Duration = Duration::from_secs(10);
 /// Bytes read of one driver before the next has its turn.
 const A_TURN: usize = 4 << 10;
+/// Bytes that may wait for a driver: of what it did not ask for, and of anything, before it
+/// may ask for more.
+pub(super) const MOST_UNREAD: usize = 256 << 10;
 
 /// A connected driver.
 pub(super) struct Connection {
@@ -27,6 +33,14 @@ pub(super) struct Connection {
     output: Vec<u8>,
     /// When something was last read.
     heard: Instant,
+    /// Bytes of what it is told without asking, since it last had read all.
+    told: usize,
+    /// Since when it takes nothing of what it is told.
+    stalled: Option<Instant>,
+    /// It answered what it was not asked.
+    confused: bool,
+    /// What it has loaded of people and tables.
+    pub(super) loaded: Loaded,
     ready: bool,
     over: bool,
     spoke: bool,
@@ -42,6 +56,10 @@ impl Connection {
             input: Vec::new(),
             output: Vec::new(),
             heard: Instant::now(),
+            told: 0,
+            stalled: None,
+            confused: false,
+            loaded: Loaded::default(),
             ready: false,
             over: false,
             spoke: false,
@@ -78,6 +96,11 @@ impl Connection {
 
     pub(super) fn set_ready(&mut self, flags: PollFlags) {
         self.ready = !flags.is_empty();
+    }
+
+    /// Bytes that the driver has not read yet.
+    pub(super) fn unread(&self) -> usize {
+        self.output.len()
     }
 
     /// Bytes of a line that has not ended yet.
@@ -127,11 +150,40 @@ impl Connection {
         }
     }
 
-    /// Closes the connection if a long line stands half-finished: its room is for others.
+    /// Closes the connection if a long line stands half-finished, since its room is for
+    /// others, or if the driver does not read.
     pub(super) fn give_up_waiting(&mut self) {
         if self.input.len() > SHORT_LINE && self.heard.elapsed() > PATIENCE {
             self.close("it did not finish its line");
         }
+        if self.stalled.is_some_and(|since| since.elapsed() >= READING) {
+            self.close("it did not read what it was told");
+        }
+    }
+
+    /// When it is to be looked after although nothing came.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.stalled.map(|since| since + READING)
+    }
+
+    /// It answered something that it was not asked, or too late. Said once: it may be many.
+    pub(super) fn answered_unasked(&mut self) {
+        if let Some(name) = &self.name
+            && !std::mem::replace(&mut self.confused, true)
+        {
+            log::warn!("driver {name} answered what it is not asked; no more is said of it");
+        }
+    }
+
+    /// Tells the driver something that it did not ask for. One that does not read is not
+    /// waited for.
+    pub(super) fn tell(&mut self, line: &str) {
+        self.told += line.len();
+        if self.told > MOST_UNREAD {
+            self.close("it did not read what it was told");
+            return;
+        }
+        self.send(line);
     }
 
     /// Puts an answer on its way.
@@ -142,19 +194,32 @@ impl Connection {
 
     /// Writes what can be written without waiting.
     pub(super) fn flush(&mut self) {
+        let mut moved = false;
         while !self.output.is_empty() && !self.over {
             match self.stream.write(&self.output) {
-                Ok(written) => drop(self.output.drain(..written)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Ok(written) => {
+                    self.output.drain(..written);
+                    moved = true;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if moved || self.stalled.is_none() {
+                        self.stalled = Some(Instant::now());
+                    }
+                    return;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => self.close(&error.to_string()),
             }
         }
+        self.stalled = None;
+        self.told = 0;
         self.output.shrink_to(A_TURN);
     }
 
     fn close(&mut self, why: &str) {
-        self.over = true;
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
         match &self.name {
             Some(name) => log::info!("driver {name} left: {why}"),
             None => log::debug!("a driver left: {why}"),

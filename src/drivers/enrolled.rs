@@ -35,30 +35,7 @@ const CARD_FIELDS: [&str; 17] = [
 
 impl Methods {
     pub(super) fn template_put(&self, params: &Params) -> Result<Value, Fault> {
-        let kind = match params.required("kind")?.as_str() {
-            "fingerprint" => TemplateKind::Fingerprint,
-            "face" => TemplateKind::Face,
-            "fvein" => TemplateKind::FingerVein,
-            "unified" => TemplateKind::Unified(bio_type(params)?),
-            _ => {
-                return Err(Params::complain(
-                    "kind",
-                    "is none of fingerprint, face, fvein, unified",
-                ));
-            }
-        };
-        let small =
-            |field| -> Result<u8, Fault> { Ok(params.number(field, 255)?.unwrap_or(0) as u8) };
-        let part =
-            |field| -> Result<u16, Fault> { Ok(params.number(field, 999)?.unwrap_or(0) as u16) };
-        let template = Template {
-            pin: self.resident(params)?,
-            slot: TemplateSlot::new(kind, small("number")?, small("index")?)?,
-            valid: params.switch("valid")?.unwrap_or(true),
-            duress: params.switch("duress")?.unwrap_or(false),
-            algorithm: Algorithm::new(part("majorver")?, part("minorver")?, small("format")?)?,
-            data: TemplateData::new("data", params.bytes("data")?)?,
-        };
+        let template = template(params, self.resident(params)?)?;
         self.recorded(self.store.put_template(&template, Origin::Terminal))
     }
 
@@ -113,6 +90,29 @@ impl Methods {
         let error = ErrorLog::new(code, &message, command.as_deref(), params.value("additional"))?;
         self.recorded(self.store.add_error(&error))
     }
+}
+
+/// A template of somebody, whoever sends it and why.
+pub(super) fn template(params: &Params, pin: Pin) -> Result<Template, Fault> {
+    let kind = match params.required("kind")?.as_str() {
+        "fingerprint" => TemplateKind::Fingerprint,
+        "face" => TemplateKind::Face,
+        "fvein" => TemplateKind::FingerVein,
+        "unified" => TemplateKind::Unified(bio_type(params)?),
+        _ => {
+            return Err(Params::complain("kind", "is none of fingerprint, face, fvein, unified"));
+        }
+    };
+    let small = |field| -> Result<u8, Fault> { Ok(params.number(field, 255)?.unwrap_or(0) as u8) };
+    let part = |field| -> Result<u16, Fault> { Ok(params.number(field, 999)?.unwrap_or(0) as u16) };
+    Ok(Template {
+        pin,
+        slot: TemplateSlot::new(kind, small("number")?, small("index")?)?,
+        valid: params.switch("valid")?.unwrap_or(true),
+        duress: params.switch("duress")?.unwrap_or(false),
+        algorithm: Algorithm::new(part("majorver")?, part("minorver")?, small("format")?)?,
+        data: TemplateData::new("data", params.bytes("data")?)?,
+    })
 }
 
 fn bio_type(params: &Params) -> Result<BioType, Fault> {

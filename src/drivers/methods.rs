@@ -9,11 +9,12 @@ use super::rpc::{Call, Fault, Params};
 use crate::clock::Clock;
 use crate::csv;
 use crate::errands::Errands;
-use crate::protocol::codes::Language;
-use crate::protocol::fields::Fields;
+use crate::protocol::codes::{Language, operation};
+use crate::protocol::fields::{Fields, clip};
 use crate::protocol::record::{IdNumber, Operand, Pin, User, UserChange, WorkCode};
 use crate::protocol::time::LocalTime;
 use crate::reactor;
+use crate::requests::{Requests, Service};
 use crate::status::Status;
 use crate::store::{Moment, NewOperation, NewPunch, Origin, Store, StoreError, WithCard};
 
@@ -23,6 +24,10 @@ const PROTOCOL: u64 = 1;
 const HIGHEST_VERIFY: u64 = 28;
 /// The error code for a table that is full (the store's own is another: −1001).
 const FULL: i64 = -1006;
+/// Too much waits: the device is busy (App. 1).
+pub(super) const BUSY: i64 = -1005;
+/// Most services of one driver.
+const MOST_SERVICES: usize = 32;
 /// Rows in one page of an export.
 const ROWS_A_PAGE: usize = 500;
 /// What a user has, by the protocol's names in lower case.
@@ -45,6 +50,8 @@ pub struct Methods {
     pub status: Rc<Status>,
     /// What waits for the server.
     pub errands: Rc<Errands>,
+    /// What waits for drivers.
+    pub requests: Rc<Requests>,
 }
 
 impl Methods {
@@ -54,6 +61,7 @@ impl Methods {
             "register" => self.register(&call.params, driver),
             "punch" => self.punch(&call.params),
             "operation" => self.operation(&call.params),
+            "alarm" => self.alarm(&call.params),
             "photo" => self.photo(&call.params),
             "template.put" => self.template_put(&call.params),
             "picture.put" => self.picture_put(&call.params),
@@ -63,7 +71,14 @@ impl Methods {
             "user.put" => self.user_put(&call.params),
             "export" => self.export(&call.params),
             "quarantine" => self.quarantine(&call.params),
-            "status" => Ok(self.status.report(&self.store)?),
+            "status" => {
+                let mut report = self.status.report(&self.store)?;
+                let provided = self.requests.provided();
+                let names =
+                    provided.into_iter().map(|(what, name)| (what.name().into(), name.into()));
+                report["provided"] = Value::Object(names.collect());
+                Ok(report)
+            }
             other => Err(Fault::unknown_method(other)),
         }
     }
@@ -73,8 +88,13 @@ impl Methods {
         if name.is_empty() || name.len() > 64 || name.contains(char::is_control) {
             return Err(Params::complain("name", "is not of 1 to 64 printable characters"));
         }
+        let services = services(params)?;
         driver.set_name(&name);
         log::info!("driver {name} is here");
+        for (service, before) in self.requests.register(driver.number(), &name, &services) {
+            let what = service.name();
+            log::warn!("driver {name} is asked for {what} from now on, and {before} no longer");
+        }
         Ok(json!({
             "protocol": PROTOCOL, "serial": self.serial, "version": env!("CARGO_PKG_VERSION")
         }))
@@ -129,6 +149,23 @@ impl Methods {
             operator: operand("operator")?,
             who: operand("who")?,
             values: [operand("v1")?, operand("v2")?, operand("v3")?],
+        };
+        self.recorded(self.store.add_operation(&operation))
+    }
+
+    /// An operation that is an alarm: App. 4 has the reason of App. 5 as its second object.
+    fn alarm(&self, params: &Params) -> Result<Value, Fault> {
+        let Some(reason) = params.number("reason", u16::MAX.into())? else {
+            return Err(Params::complain("reason", "is missing"));
+        };
+        let operator = Operand::new("operator", &params.text("operator")?.unwrap_or_default())?;
+        let reason = Operand::new("reason", &reason.to_string())?;
+        let operation = NewOperation {
+            code: operation::ALARM,
+            moment: self.moment(params)?,
+            operator,
+            who: Operand::default(),
+            values: [reason, Operand::default(), Operand::default()],
         };
         self.recorded(self.store.add_operation(&operation))
     }
@@ -221,11 +258,28 @@ impl Methods {
 
 /// Now: by the wall clock, or, while it is not set, on the monotonic clock of this boot.
 pub fn moment(clock: &dyn Clock) -> Moment {
-    let held = || Moment::Held {
-        boot: clock.boot().to_owned(),
-        seconds: clock.monotonic().as_secs() as i64,
+    Moment::of(clock.local(), clock.boot(), clock.monotonic())
+}
+
+/// What a driver says it provides. A service that this version does not know is passed over.
+fn services(params: &Params) -> Result<Vec<Service>, Fault> {
+    let names = match params.value("provides") {
+        Value::Null => return Ok(Vec::new()),
+        Value::Array(names) if names.len() <= MOST_SERVICES => names,
+        _ => return Err(Params::complain("provides", "is no list of up to 32 names")),
     };
-    clock.local().map_or_else(held, Moment::At)
+    let mut services = Vec::new();
+    for name in names {
+        let Value::String(name) = name else {
+            return Err(Params::complain("provides", "holds something that is no name"));
+        };
+        match Service::named(&name) {
+            Some(service) if !services.contains(&service) => services.push(service),
+            Some(_) => {}
+            None => log::warn!("a driver provides {:?}, which nobody asks for", clip(&name)),
+        }
+    }
+    Ok(services)
 }
 
 pub(super) fn describe(user: &User) -> Value {

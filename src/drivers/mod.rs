@@ -5,9 +5,11 @@
 //! its own connection at most.
 
 mod asked;
+mod changes;
 mod connection;
 mod enrolled;
 mod methods;
+mod requests;
 mod rpc;
 
 pub use methods::{Methods, moment};
@@ -25,7 +27,7 @@ use rustix::event::{PollFd, PollFlags};
 use crate::reactor::Served;
 use asked::Waiting;
 use connection::Connection;
-use rpc::{Call, Fault};
+use rpc::{Call, Fault, Said};
 
 /// Most drivers at once.
 const MOST_CONNECTIONS: usize = 32;
@@ -112,16 +114,24 @@ impl Drivers {
 
     /// Reads what has come, does it, and answers: everything of one turn in one commit.
     fn serve_connections(&mut self) {
-        let mut turn: Vec<(usize, Result<Call, Fault>)> = Vec::new();
+        let mut said: Vec<(usize, Result<Said, Fault>)> = Vec::new();
         let mut unfinished: usize = self.connections.iter().map(Connection::unfinished).sum();
         for (nth, connection) in self.connections.iter_mut().enumerate() {
             let room = LONGEST_LINES.saturating_sub(unfinished);
             let before = connection.unfinished();
-            connection.receive(room, |line| turn.push((nth, rpc::parse(line))));
+            connection.receive(room, |line| said.push((nth, rpc::parse(line))));
             unfinished = unfinished + connection.unfinished() - before;
         }
-        let asks = |call: &Result<Call, Fault>| call.as_ref().is_ok_and(Call::asks_the_server);
-        let (asked, turn): (Vec<_>, Vec<_>) = turn.into_iter().partition(|(_, call)| asks(call));
+        let mut turn = Vec::with_capacity(said.len());
+        for (nth, said) in said {
+            match said {
+                Ok(Said::Reply(reply)) => self.hear(nth, reply),
+                Ok(Said::Call(call)) => turn.push((nth, Ok(call))),
+                Err(fault) => turn.push((nth, Err(fault))),
+            }
+        }
+        let is_last = |call: &Result<Call, Fault>| call.as_ref().is_ok_and(Call::comes_last);
+        let (asked, turn): (Vec<_>, Vec<_>) = turn.into_iter().partition(|(_, call)| is_last(call));
         if !turn.is_empty() {
             for (nth, answer) in self.answers(turn) {
                 if let Some(answer) = answer {
@@ -132,15 +142,23 @@ impl Drivers {
         // Last, and once: a turn that fails is done again, and what is asked is not undone.
         for (nth, call) in asked {
             let Ok(call) = call else { continue };
-            if let Some(answer) = self.ask(self.connections[nth].number(), call) {
+            let answer = match call.asks_the_server() {
+                true => self.ask(self.connections[nth].number(), call),
+                false => self.changes(nth, &call),
+            };
+            if let Some(answer) = answer {
                 self.connections[nth].send(&answer);
             }
         }
         self.deliver();
+        self.ask_drivers();
+        self.heed_messages();
+        self.tell_news();
         for connection in &mut self.connections {
             connection.flush();
             connection.give_up_waiting();
         }
+        self.unregister_who_left();
         self.connections.retain(|connection| !connection.is_over());
         self.forget_who_left();
     }
@@ -220,8 +238,14 @@ impl Served for Drivers {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let due = self.methods.errands.due().filter(|_| !self.waiting.is_empty())?;
-        Some(Instant::now() + due.saturating_sub(self.methods.clock.monotonic()))
+        if self.has_news() {
+            return Some(Instant::now());
+        }
+        let errands = self.methods.errands.due().filter(|_| !self.waiting.is_empty());
+        let due = errands.into_iter().chain(self.methods.requests.due()).min();
+        let now = self.methods.clock.monotonic();
+        let due = due.map(|due| Instant::now() + due.saturating_sub(now));
+        self.connections.iter().filter_map(Connection::deadline).chain(due).min()
     }
 }
 

@@ -1,4 +1,4 @@
-//! JSON-RPC 2.0: calls as they come in, answers as they go out.
+//! JSON-RPC 2.0: calls as they come in and answers as they go out, and the other way round.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -23,6 +23,20 @@ pub(super) struct Call {
     pub(super) params: Params,
 }
 
+/// What a driver answers to a request of ours.
+pub(super) struct Reply {
+    /// Which request; none that we ever made has another id than a number.
+    pub(super) number: Option<u64>,
+    /// What came of it, or code and message of the error.
+    pub(super) result: Result<Value, (i64, String)>,
+}
+
+/// What a line says.
+pub(super) enum Said {
+    Call(Call),
+    Reply(Reply),
+}
+
 /// Why a call was refused.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
@@ -36,7 +50,7 @@ pub(super) struct Fault {
 pub(super) struct Params(Map<String, Value>);
 
 /// Reads one line.
-pub(super) fn parse(line: &[u8]) -> Result<Call, Fault> {
+pub(super) fn parse(line: &[u8]) -> Result<Said, Fault> {
     let value: Value = serde_json::from_slice(line)
         .map_err(|error| Fault::new(-32700, format!("this is not JSON: {error}")))?;
     let Value::Object(mut object) = value else {
@@ -53,6 +67,11 @@ pub(super) fn parse(line: &[u8]) -> Result<Call, Fault> {
     if object.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
         return Err(refuse("jsonrpc is not \"2.0\""));
     }
+    if !object.contains_key("method")
+        && let Some(result) = outcome(&mut object)
+    {
+        return Ok(Said::Reply(Reply { number: id.as_ref().and_then(Value::as_u64), result }));
+    }
     let Some(Value::String(method)) = object.remove("method") else {
         return Err(refuse("method is missing or no string"));
     };
@@ -61,7 +80,27 @@ pub(super) fn parse(line: &[u8]) -> Result<Call, Fault> {
         Some(Value::Object(params)) => params,
         Some(_) => return Err(refuse("params is no object")),
     };
-    Ok(Call { id, method, params: Params(params) })
+    Ok(Said::Call(Call { id, method, params: Params(params) }))
+}
+
+/// The result or the error of an answer; none, if it holds neither.
+fn outcome(object: &mut Map<String, Value>) -> Option<Result<Value, (i64, String)>> {
+    match object.remove("error") {
+        None | Some(Value::Null) => object.remove("result").map(Ok),
+        Some(error) => {
+            let message = error["message"].as_str().unwrap_or("no message").to_owned();
+            Some(Err((error["code"].as_i64().unwrap_or(0), message)))
+        }
+    }
+}
+
+/// A request or, without a number, a notification to a driver.
+pub(super) fn request(number: Option<u64>, method: &str, params: &Value) -> String {
+    match number {
+        Some(id) => json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}),
+        None => json!({"jsonrpc": "2.0", "method": method, "params": params}),
+    }
+    .to_string()
 }
 
 impl Call {
@@ -71,6 +110,7 @@ impl Call {
             self.method.as_str(),
             "punch"
                 | "operation"
+                | "alarm"
                 | "photo"
                 | "error"
                 | "user.put"
@@ -79,6 +119,11 @@ impl Call {
                 | "idcard.put"
                 | "quarantine"
         )
+    }
+
+    /// Whether it is done after all others that came with it, and their commit.
+    pub(super) fn comes_last(&self) -> bool {
+        self.method == "changes" || self.asks_the_server()
     }
 
     /// Whether only the server can answer it.
@@ -151,6 +196,14 @@ impl From<Refusal> for Fault {
 }
 
 impl Params {
+    /// An object that came inside something else.
+    pub(super) fn of(value: Value) -> Option<Self> {
+        match value {
+            Value::Object(members) => Some(Self(members)),
+            _ => None,
+        }
+    }
+
     /// A text; a whole number is taken as text too, since PINs often are.
     pub(super) fn text(&self, field: &'static str) -> Result<Option<String>, Fault> {
         match self.0.get(field) {

@@ -88,7 +88,8 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// Ready to run programs. Orphans of what they start become children of punchd.
+    /// Ready to run programs. Orphans of what they start become children of punchd; what a
+    /// punchd that was killed left running is ended.
     ///
     /// # Errors
     /// SIGCHLD cannot be taken.
@@ -97,6 +98,7 @@ impl Processes {
         bell.set_nonblocking(true)?;
         let ringer = pipe::register(SIGCHLD, ring)?;
         strays::adopt_orphans();
+        strays::sweep();
         Ok(Self { bell, ringer, running: Vec::new(), outcomes: Vec::new() })
     }
 

@@ -64,6 +64,38 @@ pub(super) fn adopt_orphans() {
     }
 }
 
+/// Kills what the programs of a punchd left behind that is no more: it was killed, or it is
+/// this one before it began anew.
+pub(super) fn sweep() {
+    let me = Me::now();
+    let is_orphaned = |pid: &Pid| {
+        *pid != me.pid && mark_of(*pid, MARK).is_some_and(|mark| !is_of_another(&mark, &me))
+    };
+    for _ in 0..2 * MOST_ROUNDS {
+        let strays: Vec<Pid> = numbers().into_iter().filter(is_orphaned).collect();
+        // Stopped before they are killed: who forks away stands still first.
+        for signal in [Signal::STOP, Signal::KILL] {
+            for stray in &strays {
+                let _ = kill_process(*stray, signal);
+            }
+        }
+        if strays.is_empty() {
+            return;
+        }
+    }
+}
+
+/// Whether a mark is of another punchd, and that runs.
+fn is_of_another(mark: &str, me: &Me) -> bool {
+    let mut parts = mark.split('.');
+    let owner = parts.next().and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+    let started: Option<u64> = parts.next().and_then(|started| started.parse().ok());
+    owner
+        .filter(|owner| *owner != me.pid)
+        .and_then(Process::read)
+        .is_some_and(|process| !process.is_dead && Some(process.started) == started)
+}
+
 /// Starts a program with a mark of its own.
 pub(super) fn spawn(mut command: Command) -> io::Result<Pid> {
     // Held until it is in the list: no other may take it for a stray.

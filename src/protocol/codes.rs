@@ -89,4 +89,12 @@ pub mod operation {
     pub const POWER_ON: u16 = 0;
     /// The terminal stopped.
     pub const POWER_OFF: u16 = 1;
+    /// An alarm.
+    pub const ALARM: u16 = 3;
+    /// A fingerprint was enrolled.
+    pub const FINGERPRINT_ENROLLED: u16 = 6;
+    /// A card was enrolled.
+    pub const CARD_ENROLLED: u16 = 15;
+    /// A user was enrolled: what stands for all that has no number of its own.
+    pub const USER_ENROLLED: u16 = 30;
 }

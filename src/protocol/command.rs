@@ -1,5 +1,6 @@
 //! Commands of the server: `C:ID:text` (§12).
 
+use super::enroll::Enroll;
 use super::fields::Refusal;
 use super::file::{self, PutFile, Upgrade};
 
@@ -67,8 +68,14 @@ pub enum Command<'a> {
     Shell(&'a str),
     /// `UPGRADE …` (§12.11.2).
     Upgrade(Upgrade<'a>),
+    /// `ENROLL_FP`, `ENROLL_MF`, `ENROLL_BIO` (§12.9).
+    Enroll(Enroll),
     /// `REBOOT` (§12.10.1).
     Reboot,
+    /// `AC_UNLOCK` (§12.10.2).
+    Unlock,
+    /// `AC_UNALARM` (§12.10.3).
+    Unalarm,
     /// A command that this terminal does not know.
     Unknown,
 }
@@ -109,6 +116,11 @@ impl<'a> Command<'a> {
             "CLEAR" if word(rest).0.eq_ignore_ascii_case("DATA") => Self::ClearData,
             "CHECK" => Self::Check,
             "REBOOT" => Self::Reboot,
+            "AC_UNLOCK" => Self::Unlock,
+            "AC_UNALARM" => Self::Unalarm,
+            "ENROLL_FP" => Self::Enroll(Enroll::finger(rest)?),
+            "ENROLL_MF" => Self::Enroll(Enroll::card(rest)?),
+            "ENROLL_BIO" => Self::Enroll(Enroll::bio(rest)?),
             "GETFILE" => Self::GetFile(file::get_file(rest)?),
             "PUTFILE" => Self::PutFile(PutFile::parse(rest)?),
             "SHELL" => Self::Shell(file::shell(rest)?),
@@ -178,7 +190,7 @@ mod tests {
 
     #[test]
     fn commands_are_understood_in_any_case() {
-        let cases: [(&str, Command<'_>); 9] = [
+        let cases: [(&str, Command<'_>); 12] = [
             ("DATA UPDATE USERINFO PIN=1\tName=x", Command::Update("USERINFO", b"PIN=1\tName=x")),
             ("DATA UPDATA USERINFO PIN=1", Command::Update("USERINFO", b"PIN=1")),
             ("data delete userinfo PIN=1", Command::Delete("userinfo", b"PIN=1")),
@@ -187,6 +199,12 @@ mod tests {
             ("SET OPTION Delay=5", Command::SetOption(b"Delay=5")),
             ("RELOAD OPTIONS", Command::ReloadOptions),
             ("INFO ", Command::Info),
+            ("ac_unlock", Command::Unlock),
+            ("AC_UNALARM", Command::Unalarm),
+            (
+                "Enroll_MF PIN=408\tRETRY=3",
+                Command::Enroll(Enroll::card(b"PIN=408\tRETRY=3").unwrap()),
+            ),
             ("FLY", Command::Unknown),
         ];
         for (text, command) in cases {

@@ -9,6 +9,7 @@ pub mod codes;
 pub mod command;
 pub mod device;
 pub mod dialect;
+pub mod enroll;
 pub mod fields;
 pub mod file;
 pub mod lines;

@@ -1,6 +1,7 @@
 //! What is known of people beyond their record: templates and pictures.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, ToSql, params};
+use serde_json::json;
 
 use super::cursor::Content;
 use super::{Origin, Result, Seq, Store};
@@ -27,6 +28,9 @@ pub struct TemplateKey {
     pub number: Option<u8>,
 }
 
+/// The forms by their numbers in the table, as drivers name them.
+pub const FORMS: [&str; 4] = ["fingerprint", "face", "fvein", "unified"];
+
 /// The form of a template as it stands in the table.
 fn kind(kind: TemplateKind) -> u8 {
     match kind {
@@ -43,7 +47,7 @@ impl Store {
         if origin == Origin::Terminal {
             self.not_full()?;
         }
-        let seq = self.next_seq();
+        let seq = self.next_change();
         let local = if origin == Origin::Terminal { seq } else { 0 };
         let (slot, made) = (template.slot, template.algorithm);
         self.db
@@ -94,7 +98,7 @@ impl Store {
         if origin == Origin::Terminal {
             self.not_full()?;
         }
-        let seq = self.next_seq();
+        let seq = self.next_change();
         let local = if origin == Origin::Terminal { seq } else { 0 };
         self.db
             .prepare_cached(
@@ -105,26 +109,65 @@ impl Store {
         Ok(seq)
     }
 
-    /// Takes everything off the terminal that hangs on a user.
-    pub(super) fn delete_biometrics(&self, pin: &Pin) -> Result<()> {
+    /// Takes everything off the terminal that hangs on a user. Whether there was something.
+    pub(super) fn delete_biometrics(&self, pin: &Pin) -> Result<bool> {
+        let mut deleted = 0;
         for sql in ["DELETE FROM template WHERE pin = ?1", "DELETE FROM picture WHERE pin = ?1"] {
-            self.db.prepare_cached(sql)?.execute([pin.as_str()])?;
+            deleted += self.db.prepare_cached(sql)?.execute([pin.as_str()])?;
         }
-        Ok(())
+        Ok(deleted > 0)
     }
 
     /// Deletes the templates of a person that a key names. How many.
     pub fn delete_templates(&self, pin: &Pin, key: &TemplateKey) -> Result<usize> {
-        let sql = "DELETE FROM template WHERE pin = ?1 AND kind = ?2
-                   AND (?3 IS NULL OR type = ?3) AND (?4 IS NULL OR number = ?4)";
-        let mut delete = self.db.prepare_cached(sql)?;
-        Ok(delete.execute(params![pin.as_str(), key.kind, key.bio_type, key.number])?)
+        let which = "kind = ?2 AND (?3 IS NULL OR type = ?3) AND (?4 IS NULL OR number = ?4)";
+        self.delete_which(pin, which, params![pin.as_str(), key.kind, key.bio_type, key.number])
+    }
+
+    /// Whether a person has a template of this, of this number if one is named, in any form.
+    pub fn has_template(&self, pin: &Pin, of: BioType, number: Option<u8>) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM template
+                   WHERE pin = ?1 AND type = ?2 AND (?3 IS NULL OR number = ?3))";
+        let mut statement = self.db.prepare_cached(sql)?;
+        Ok(statement.query_row(params![pin.as_str(), of.code(), number], |row| row.get(0))?)
+    }
+
+    /// Deletes what a person has of one finger, eye or hand, in any form.
+    pub fn delete_individual(&self, pin: &Pin, of: BioType, number: u8) -> Result<()> {
+        let values = params![pin.as_str(), of.code(), number];
+        self.delete_which(pin, "type = ?2 AND number = ?3", values).map(drop)
+    }
+
+    fn delete_which(&self, pin: &Pin, which: &str, values: &[&dyn ToSql]) -> Result<usize> {
+        let sql = format!(
+            "DELETE FROM template WHERE pin = ?1 AND {which} RETURNING kind, type, number, idx"
+        );
+        let deleted: Vec<(u8, u8, u8, u8)> = self
+            .db
+            .prepare_cached(&sql)?
+            .query_map(values, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        for (kind, bio_type, number, index) in &deleted {
+            let kind = FORMS.get(usize::from(*kind)).copied().unwrap_or_default();
+            let mut what =
+                json!({"pin": pin.as_str(), "kind": kind, "number": number, "index": index});
+            if kind == "unified" {
+                what["type"] = (*bio_type).into();
+            }
+            self.gone(&what)?;
+        }
+        Ok(deleted.len())
     }
 
     /// Deletes the pictures of a person: 0 the user's, 1 those for comparison. How many.
     pub fn delete_picture(&self, pin: &Pin, kind: u8) -> Result<usize> {
         let sql = "DELETE FROM picture WHERE pin = ?1 AND kind = ?2";
-        Ok(self.db.prepare_cached(sql)?.execute(params![pin.as_str(), kind])?)
+        let deleted = self.db.prepare_cached(sql)?.execute(params![pin.as_str(), kind])?;
+        if deleted > 0 {
+            let picture = if kind == 0 { "user" } else { "comparison" };
+            self.gone(&json!({"pin": pin.as_str(), "picture": picture}))?;
+        }
+        Ok(deleted)
     }
 
     /// How many templates of a form there are: fingerprints or faces, also unified ones.

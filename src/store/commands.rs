@@ -1,7 +1,7 @@
 //! The command journal: what was asked, what came of it, and what the server still has to
 //! be told. It makes the effect of a command happen once, however often it is sent.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use super::{Result, Store};
 use crate::protocol::codes::ReturnCode;
@@ -42,31 +42,27 @@ impl Store {
     /// Writes down that a command, known by the digest of its id and text, is about to be
     /// carried out, or finds that it was.
     pub fn begin_command(&self, digest: &[u8; 16], id: &str, name: &str) -> Result<Begun> {
+        // Mostly it is new: to write it down tells.
+        let insert = "INSERT OR IGNORE INTO command (digest, id, name, attempts, due) VALUES (?1, ?2, ?3, 1, 0)";
+        if self.db.prepare_cached(insert)?.execute(params![&digest[..], id, name])? > 0 {
+            return Ok(Begun::Now { row: self.db.last_insert_rowid(), attempts: 1 });
+        }
         let known = self
             .db
             .prepare_cached(
-                "SELECT row, attempts, code IS NOT NULL, goes_on FROM command WHERE digest = ?1",
+                "SELECT row, attempts, code IS NOT NULL, goes_on FROM command WHERE id = ?1 AND digest = ?2",
             )?
-            .query_row([&digest[..]], |row| {
+            .query_row(params![id, &digest[..]], |row| {
                 let (has_result, goes_on): (bool, bool) = (row.get(2)?, row.get(3)?);
                 Ok((row.get(0)?, row.get::<_, u32>(1)?, has_result, goes_on))
-            })
-            .optional()?;
+            })?;
         match known {
-            None => {
-                self.db
-                    .prepare_cached(
-                        "INSERT INTO command (digest, id, name, attempts, due) VALUES (?1, ?2, ?3, 1, 0)",
-                    )?
-                    .execute(params![&digest[..], id, name])?;
-                Ok(Begun::Now { row: self.db.last_insert_rowid(), attempts: 1 })
-            }
-            Some((_, _, false, true)) => Ok(Begun::Before),
-            Some((row, attempts, false, false)) => {
+            (_, _, false, true) => Ok(Begun::Before),
+            (row, attempts, false, false) => {
                 self.change("UPDATE command SET attempts = attempts + 1 WHERE row = ?1", row)?;
                 Ok(Begun::Now { row, attempts: attempts + 1 })
             }
-            Some((row, _, true, _)) => {
+            (row, _, true, _) => {
                 self.change("UPDATE command SET due = max(due, 1) WHERE row = ?1", row)?;
                 Ok(Begun::Before)
             }
@@ -152,11 +148,16 @@ impl Store {
             for row in rows {
                 self.change(&taken, *row)?;
             }
-            self.change(
-                "DELETE FROM command WHERE due = 0 AND code IS NOT NULL
-                 AND row <= (SELECT max(row) FROM command) - ?1",
-                REMEMBERED,
-            )
+            // As many as were taken: a search for more would go through all that still waits.
+            self.db
+                .prepare_cached(
+                    "DELETE FROM command WHERE row IN (SELECT row FROM command
+                     WHERE due = 0 AND code IS NOT NULL
+                     AND row <= (SELECT max(row) FROM command) - ?1 ORDER BY row LIMIT ?2)",
+                )?
+                .execute([REMEMBERED, rows.len() as i64])
+                .map(drop)?;
+            Ok(())
         })
     }
 
@@ -176,9 +177,10 @@ impl Store {
     }
 
     /// Whether a command is known that never came to an end.
-    pub fn is_unfinished(&self, digest: &[u8; 16]) -> Result<bool> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM command WHERE digest = ?1 AND code IS NULL AND goes_on = 0)";
-        Ok(self.db.prepare_cached(sql)?.query_row([&digest[..]], |row| row.get(0))?)
+    pub fn is_unfinished(&self, digest: &[u8; 16], id: &str) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM command
+                   WHERE id = ?1 AND digest = ?2 AND code IS NULL AND goes_on = 0)";
+        Ok(self.db.prepare_cached(sql)?.query_row(params![id, &digest[..]], |row| row.get(0))?)
     }
 
     fn exists(&self, sql: &str) -> Result<bool> {

@@ -1,6 +1,7 @@
 //! The terminal's small tables, kept for the drivers to read.
 
 use rusqlite::{OptionalExtension, params};
+use serde_json::json;
 
 use super::{Result, Seq, Store};
 use crate::protocol::record::{Entry, EntryTable};
@@ -37,7 +38,7 @@ impl Store {
 
     /// Writes an entry; what `entry` does not carry stays as it is.
     pub fn put_entry(&self, table: &EntryTable, entry: &Entry) -> Result<Seq> {
-        let seq = self.next_seq();
+        let seq = self.next_change();
         let id = table.id_of(entry);
         let mut whole = self.entry(table, &id)?.unwrap_or_default();
         whole.extend(entry.clone());
@@ -51,6 +52,10 @@ impl Store {
     /// Deletes an entry. Whether there was one.
     pub fn delete_entry(&self, table: &EntryTable, id: &str) -> Result<bool> {
         let sql = "DELETE FROM entry WHERE name = ?1 AND id = ?2";
-        Ok(self.db.prepare_cached(sql)?.execute([table.name, id])? > 0)
+        let was_there = self.db.prepare_cached(sql)?.execute([table.name, id])? > 0;
+        if was_there {
+            self.gone(&json!({"table": table.name, "record": table.identity(id)}))?;
+        }
+        Ok(was_there)
     }
 }

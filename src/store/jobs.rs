@@ -1,5 +1,6 @@
-//! Commands that go on beyond their command list: files that are fetched, programs that run.
-//! Each step is written down before it is taken, so that a restart finds its place.
+//! Commands that go on beyond their command list: files that are fetched, programs that run,
+//! what drivers are asked for. Each step is written down before it is taken, so that a
+//! restart finds its place.
 
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -52,13 +53,14 @@ pub enum Stage {
     Fetching,
     /// The file of an upgrade is there and is what it should be.
     Verified,
-    /// A program runs; it must not run twice by itself.
+    /// A program runs, or a driver was asked; it must not happen twice by itself.
     HandedOver,
     /// The program said that the upgrade is installed; it is to prove itself.
     Running,
 }
 
 impl Stage {
+    /// In the order of their numbers in the store.
     const ALL: [Self; 4] = [Self::Fetching, Self::Verified, Self::HandedOver, Self::Running];
 
     /// In words, for `punchd status`.
@@ -72,34 +74,58 @@ impl Stage {
     }
 }
 
+/// What a job waits for: those of its lane, and no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Files and programs, one after the other.
+    Work,
+    /// Enrolments, one after the other.
+    Enrolment,
+    /// Doors, which wait for nothing.
+    Door,
+}
+
 const COLUMNS: &str =
     "job.command, command.id, text, stage, job.attempts, fetched, kept, total, etag, note
      FROM job JOIN command ON command.row = job.command";
 
 impl Store {
-    /// A command of the journal goes on as a job.
-    pub fn begin_job(&self, row: i64, text: &[u8]) -> Result<()> {
+    /// A command of the journal goes on as a job. One of a door has been handed over.
+    pub fn begin_job(&self, row: i64, text: &[u8], lane: Lane) -> Result<()> {
+        let stage = match lane {
+            Lane::Work | Lane::Enrolment => Stage::Fetching,
+            Lane::Door => Stage::HandedOver,
+        };
         self.db
             .prepare_cached(
-                "INSERT INTO job (command, text, stage, attempts, fetched, kept) VALUES (?1, ?2, 0, 0, 0, 0)",
+                "INSERT INTO job (command, text, lane, stage, attempts, fetched, kept)
+                 VALUES (?1, ?2, ?3, ?4, 0, 0, 0)",
             )?
-            .execute(params![row, text])?;
+            .execute(params![row, text, lane as u8, stage as u8])?;
         self.counts.jobs.set(None);
         Ok(())
     }
 
-    /// The jobs, those without trouble first, as many as `most`.
+    /// The jobs, in the order in which they came, as many as `most`.
     pub fn jobs(&self, most: usize) -> Result<Vec<Job>> {
+        let sql = format!("SELECT {COLUMNS} ORDER BY job.command LIMIT ?1");
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let jobs = statement.query_map([most as i64], job)?;
+        Ok(jobs.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The jobs of a lane, those without trouble first, as many as `most`.
+    pub fn jobs_in(&self, lane: Lane, most: usize) -> Result<Vec<Job>> {
         // Asked for at each step of the loop: mostly there is none.
-        if self.counts.jobs.get() == Some(0) {
+        if self.counted(&self.counts.jobs, "SELECT count(*) FROM job")? == 0 {
             return Ok(Vec::new());
         }
-        let sql = format!("SELECT {COLUMNS} ORDER BY job.attempts > 0, job.command LIMIT ?1");
+        let sql = format!(
+            "SELECT {COLUMNS} WHERE lane = ?1 ORDER BY job.attempts > 0, job.command LIMIT ?2"
+        );
         let mut statement = self.db.prepare_cached(&sql)?;
-        let jobs =
-            statement.query_map([most as i64], job)?.collect::<rusqlite::Result<Vec<_>>>()?;
-        self.counts.jobs.set(Some(jobs.len() as u64));
-        Ok(jobs)
+        let jobs = statement.query_map(params![lane as u8, most as i64], job)?;
+        Ok(jobs.collect::<rusqlite::Result<_>>()?)
     }
 
     /// One job, unless it came to its end.
@@ -128,13 +154,12 @@ impl Store {
 
     /// Writes down that a job begins a stage.
     pub fn job_stage(&self, job: &Job, stage: Stage, note: Option<&str>) -> Result<()> {
-        let nth = Stage::ALL.iter().position(|each| *each == stage).unwrap_or_default() as i64;
         let attempts = if job.stage == stage { job.attempts + 1 } else { 0 };
         self.db
             .prepare_cached(
                 "UPDATE job SET stage = ?2, attempts = ?3, note = ?4 WHERE command = ?1",
             )?
-            .execute(params![job.row, nth, attempts, note])?;
+            .execute(params![job.row, stage as u8, attempts, note])?;
         Ok(())
     }
 

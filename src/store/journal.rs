@@ -1,7 +1,8 @@
 //! The journals: punches and operations as they happened, never changed afterwards.
 
-use rusqlite::{Row, params};
+use std::time::Duration;
 
+use rusqlite::{Row, params};
 use serde_json::Value;
 
 use super::cursor::Content;
@@ -28,6 +29,12 @@ pub enum Moment {
 }
 
 impl Moment {
+    /// Now: by the wall clock, or, while that is not set, on the monotonic clock of a boot.
+    pub fn of(local: Option<LocalTime>, boot: &str, monotonic: Duration) -> Self {
+        let held = || Self::Held { boot: boot.to_owned(), seconds: monotonic.as_secs() as i64 };
+        local.map_or_else(held, Self::At)
+    }
+
     pub(super) fn columns(&self) -> (i64, Option<&str>) {
         match self {
             Self::At(time) => (time.seconds(), None),

@@ -6,6 +6,7 @@
 
 mod audit;
 mod biometrics;
+mod changes;
 mod commands;
 mod cursor;
 mod documents;
@@ -24,13 +25,14 @@ mod source;
 mod stamp;
 
 pub use audit::Audit;
-pub use biometrics::TemplateKey;
+pub use biometrics::{FORMS, TemplateKey};
+pub use changes::Change;
 pub use commands::{Begun, Due};
 pub use cursor::{Batch, Content, Pass, Pending, PendingRow};
 pub use documents::NewPhoto;
 pub use error::{Result, StoreError};
 pub use guests::Stay;
-pub use jobs::{Download, Job, Stage};
+pub use jobs::{Download, Job, Lane, Stage};
 pub use journal::{Moment, NewOperation, NewPunch, WithCard};
 pub use people::Origin;
 pub use quarantine::Quarantined;
@@ -60,6 +62,7 @@ pub struct Store {
     db: Connection,
     path: PathBuf,
     last_seq: Cell<Seq>,
+    last_change: Cell<Seq>,
     counts: Counts,
     limits: Limits,
     /// Streams in which nothing was found between two numbers.
@@ -77,12 +80,14 @@ struct Counts {
     punches: Cell<Option<u64>>,
     jobs: Cell<Option<u64>>,
     errors: Cell<Option<u64>>,
+    guests: Cell<Option<u64>>,
+    gone: Cell<Option<u64>>,
 }
 
 impl Counts {
     fn forget(&self) {
-        let Self { users, punches, jobs, errors } = self;
-        [users, punches, jobs, errors].into_iter().for_each(|count| count.set(None));
+        let Self { users, punches, jobs, errors, guests, gone } = self;
+        [users, punches, jobs, errors, guests, gone].into_iter().for_each(|count| count.set(None));
     }
 }
 
@@ -109,6 +114,7 @@ impl Store {
             db,
             path: path.into(),
             last_seq: Cell::new(0),
+            last_change: Cell::new(0),
             counts: Counts::default(),
             limits,
             looked: RefCell::default(),
@@ -116,6 +122,7 @@ impl Store {
             alarmed: Cell::new(false),
         };
         store.last_seq.set(store.highest_seq()?);
+        store.last_change.set(store.last_seq.get());
         Ok(store)
     }
 
@@ -195,6 +202,7 @@ impl Store {
                 (SELECT coalesce(max(changed), 0) FROM picture),
                 (SELECT coalesce(max(changed), 0) FROM card),
                 (SELECT coalesce(max(changed), 0) FROM entry),
+                (SELECT coalesce(max(changed), 0) FROM gone),
                 (SELECT coalesce(max(seq), 0) FROM photo),
                 (SELECT coalesce(max(seq), 0) FROM error),
                 (SELECT coalesce(max(max(sent, coalesce(again_end, 0))), 0) FROM cursor))",

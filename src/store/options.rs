@@ -10,6 +10,8 @@ pub const ZONE: &str = "punchd.zone";
 pub const CHECK: &str = "punchd.check";
 /// Set from the moment a `REBOOT` is accepted until the system is asked for it.
 pub const REBOOT: &str = "punchd.reboot";
+/// Set while a long list of commands is carried out: one that is found set was cut off.
+pub const LIST: &str = "punchd.list";
 /// Set while the server wants to be asked about everybody who is verified (§12.11.3). Kept,
 /// so that a terminal that starts without its server does not let everybody pass.
 pub const VERIFICATION: &str = "punchd.verification";

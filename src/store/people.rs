@@ -1,6 +1,7 @@
 //! The people: users as the terminal knows them.
 
 use rusqlite::{OptionalExtension, Row, params};
+use serde_json::json;
 
 use super::cursor::Content;
 use super::{Result, Seq, Store};
@@ -48,32 +49,35 @@ impl Store {
     /// Writes a user as a whole. A change that waits to go up still does. Who was a guest is
     /// one no longer.
     pub fn put_user(&self, user: &User, origin: Origin) -> Result<Seq> {
-        let seq = self.next_seq();
+        let seq = self.next_change();
         self.forget_guest(user.pin.as_str())?;
-        if self.user(&user.pin)?.is_none() {
-            self.counts.users.set(self.counts.users.get().map(|count| count + 1));
-        }
         let local = if origin == Origin::Terminal { seq } else { 0 };
+        let values = params![
+            user.pin.as_str(),
+            user.name,
+            user.privilege,
+            user.password,
+            user.card,
+            user.group,
+            user.time_zones,
+            user.verify,
+            user.vice_card,
+            seq,
+            local
+        ];
+        let insert =
+            "INSERT OR IGNORE INTO user VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+        if self.db.prepare_cached(insert)?.execute(values)? > 0 {
+            self.counts.users.set(self.counts.users.get().map(|count| count + 1));
+            return Ok(seq);
+        }
         self.db
             .prepare_cached(
-                "INSERT INTO user VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-                 ON CONFLICT (pin) DO UPDATE SET name = ?2, privilege = ?3, password = ?4, card = ?5,
-                    grp = ?6, time_zones = ?7, verify = ?8, vice_card = ?9, changed = ?10,
-                    local = max(local, ?11)",
+                "UPDATE user SET name = ?2, privilege = ?3, password = ?4, card = ?5, grp = ?6,
+                    time_zones = ?7, verify = ?8, vice_card = ?9, changed = ?10,
+                    local = max(local, ?11) WHERE pin = ?1",
             )?
-            .execute(params![
-                user.pin.as_str(),
-                user.name,
-                user.privilege,
-                user.password,
-                user.card,
-                user.group,
-                user.time_zones,
-                user.verify,
-                user.vice_card,
-                seq,
-                local
-            ])?;
+            .execute(values)?;
         Ok(seq)
     }
 
@@ -81,8 +85,11 @@ impl Store {
     pub fn delete_user(&self, pin: &Pin) -> Result<bool> {
         let mut delete = self.db.prepare_cached("DELETE FROM user WHERE pin = ?1")?;
         let was_there = delete.execute([pin.as_str()])? > 0;
-        self.delete_biometrics(pin)?;
+        let had_some = self.delete_biometrics(pin)?;
         self.forget_guest(pin.as_str())?;
+        if was_there || had_some {
+            self.gone(&json!({"pin": pin.as_str()}))?;
+        }
         if was_there {
             self.counts.users.set(self.counts.users.get().map(|count| count - 1));
         }
@@ -110,15 +117,15 @@ impl Store {
                     self.db.prepare_cached(&sql)?.execute([mark])?;
                 }
                 self.counts.users.set(None);
-                return Ok(());
+                return self.much_is_gone();
             }
             SyncTable::Fingerprints => 0,
             SyncTable::Faces => 1,
         };
         let sql = "DELETE FROM template WHERE kind = ?1 AND changed <= ?2
                    AND pin NOT IN (SELECT pin FROM guest)";
-        self.db.prepare_cached(sql)?.execute([kind, mark]).map(drop)?;
-        Ok(())
+        self.db.prepare_cached(sql)?.execute([kind, mark])?;
+        self.much_is_gone()
     }
 
     /// How many users there are.

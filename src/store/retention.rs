@@ -189,6 +189,7 @@ impl Store {
             self.db.prepare_cached(&format!("DELETE FROM {table}"))?.execute([])?;
         }
         self.counts.forget();
+        self.much_is_gone()?;
         let journals: Vec<Stream> = ALL.iter().map(|(stream, _)| *stream).collect();
         self.clear_uploaded(&journals).map(drop)
     }

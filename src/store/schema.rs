@@ -180,9 +180,13 @@ const STEPS: [&str; 3] = [
 ",
     "
     ALTER TABLE command ADD COLUMN file TEXT; -- whose content goes up with the reply
+    -- Servers count their ids upwards: so a long list writes the end of the index only.
+    DROP INDEX command_digest;
+    CREATE UNIQUE INDEX command_known ON command (id, digest);
     CREATE TABLE job (
         command  INTEGER PRIMARY KEY, -- the row of the command that goes on
         text     BLOB    NOT NULL,    -- of the command
+        lane     INTEGER NOT NULL,    -- 0 files and programs, 1 enrolments, 2 doors
         stage    INTEGER NOT NULL,
         attempts INTEGER NOT NULL,    -- at this stage
         fetched  INTEGER NOT NULL,    -- bytes of its download that came …
@@ -203,6 +207,11 @@ const STEPS: [&str; 3] = [
         pin   TEXT    PRIMARY KEY, -- here for remote attendance (§14)
         until INTEGER NOT NULL     -- seconds since 1970
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE gone (
+        what    TEXT    PRIMARY KEY, -- JSON, as drivers are told; '': deletions up to here are forgotten
+        changed INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX gone_changed ON gone (changed);
 ",
 ];
 

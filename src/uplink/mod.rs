@@ -121,10 +121,15 @@ impl Failure {
         Self { words: words.into(), stopping: false }
     }
 
+    /// No failure: the program was asked to stop.
+    pub fn stopping() -> Self {
+        Self { words: "stopped".into(), stopping: true }
+    }
+
     /// A failure while the body of a response was read.
     pub fn in_body(error: io::Error) -> Self {
         if explain::is_stopping(&error) {
-            return Self { words: "stopped".into(), stopping: true };
+            return Self::stopping();
         }
         Self::new(format!("the server's answer broke off: {}", explain::io(&error)))
     }

@@ -356,3 +356,45 @@ fn a_reboot_is_answered_first_and_done_once() {
     assert_eq!(answer(&server, "boot").0, 0);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "x\n");
 }
+
+#[test]
+fn the_same_id_with_other_text_is_another_command_and_the_same_text_is_not() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    let body: String = ["Ann", "Bea", "Ann", "Cid", "Cid", "Cid"]
+        .map(|name| format!("C:7:DATA UPDATE USERINFO PIN=1\tName={name}\n"))
+        .concat();
+    server.next_poll_body(body);
+    let last = server.queue("INFO");
+    assert_eq!(answer(&server, &last).0, 0);
+    // Ann came before and is not done again: Cid is the last.
+    let user = terminal.driver().call("user.get", json!({"pin": "1"})).unwrap();
+    assert_eq!(user["name"], "Cid");
+    assert_eq!(terminal.status()["users"], 1);
+}
+
+#[test]
+fn a_hundred_thousand_commands_in_one_answer_are_done_while_drivers_are_served() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    terminal.wait_until_online();
+    let count = if cfg!(debug_assertions) { 20_000 } else { 100_000 };
+    let list: String =
+        (0..count).map(|nth| format!("C:h{nth}:SET OPTION Volume={nth}\n")).collect();
+    server.next_poll_body(list);
+    let mut driver = terminal.driver();
+    let mut slowest = Duration::ZERO;
+    let mut nth = 0;
+    while server.received(|received| received.replies().len()) < count {
+        nth += 1;
+        let begun = std::time::Instant::now();
+        driver.punch("1", &second(nth));
+        slowest = slowest.max(begun.elapsed());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    println!(
+        "{count} commands in one answer; of {nth} punches meanwhile the slowest took {slowest:?}"
+    );
+    assert!(server.received(|received| received.replies().iter().all(|reply| reply.ret == 0)));
+    server.assert_strict();
+}

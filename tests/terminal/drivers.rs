@@ -5,8 +5,10 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 
+use crate::files::answer;
 use crate::harness::{Driver, PATIENCE, Terminal, second, server};
 
 #[test]
@@ -29,6 +31,17 @@ fn wrong_input_is_refused_with_the_field_in_it() {
         ("punch", json!({"pin": "1", "verify": 29}), "verify"),
         ("punch", json!({"pin": "1", "verify": -1}), "verify"),
         ("punch", json!({"pin": "1", "workcode": "a b"}), "workcode"),
+        ("punch", json!({"pin": "1\u{0}"}), "pin"),
+        ("punch", json!({"pin": 1e300}), "pin"),
+        ("punch", json!({"pin": "1", "status": 1e300}), "status"),
+        ("punch", json!({"pin": "1", "status": u64::MAX}), "status"),
+        ("punch", json!({"pin": "1", "verify": [[[]]]}), "verify"),
+        ("alarm", json!({}), "reason"),
+        ("alarm", json!({"reason": 65536}), "reason"),
+        ("alarm", json!({"reason": "51"}), "reason"),
+        ("alarm", json!({"reason": 51, "operator": "a\nb"}), "operator"),
+        ("changes", json!({"after": -1}), "after"),
+        ("changes", json!({"most": 1e3}), "most"),
         ("operation", json!({}), "op"),
         ("operation", json!({"op": 70000}), "op"),
         ("operation", json!({"op": 4, "who": "a\nb"}), "who"),
@@ -63,6 +76,17 @@ fn what_is_no_call_is_refused_by_the_rules_of_json_rpc() {
         (&b"{"[..], -32700),
         (b"\xff\xfe", -32700),
         (b"nonsense\0", -32700),
+        (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"st\xc3(\"}", -32700),
+        (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"", -32700),
+        (b"\"method\":\"status\"}", -32700),
+        (&[b'['; 5000], -32700),
+        (b"{\"jsonrpc\":\"2.0\",\"id\":1e999,\"method\":\"status\"}", -32700),
+        (b"{\"jsonrpc\":2.0,\"id\":1,\"method\":\"status\"}", -32600),
+        (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":7}", -32600),
+        (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":null,\"result\":1}", -32600),
+        (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":null}", -32600),
+        (b"{\"jsonrpc\":\"2.0\",\"id\":[1],\"result\":1}", -32600),
+        (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"sta\\u0000tus\"}", -32601),
         (b"[]", -32600),
         (b"[{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}]", -32600),
         (b"7", -32600),
@@ -127,6 +151,70 @@ fn silent_and_dead_drivers_do_not_keep_others_out() {
     newcomer.punch("1002", &second(2));
     working.punch("1003", &second(3));
     assert_eq!(terminal.status()["punches"], 3);
+}
+
+#[test]
+fn a_thousand_connections_are_bounded() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    let mut working = terminal.driver();
+    working.call("register", json!({"name": "relay", "provides": ["unlock"]})).unwrap();
+    let socket = terminal.path("run/driver.sock");
+    for nth in 0..1000 {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        let bytes: &[u8] = match nth % 4 {
+            0 => b"",
+            1 => b"{\"jsonrpc\":\"2.0\",\"id\":1,",
+            2 => b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":true}\n",
+            _ => b"\n\0\n[]\n",
+        };
+        let _ = stream.write_all(bytes);
+    }
+    let mut newcomer = Driver::connect(&socket);
+    newcomer.punch("1002", &second(2));
+    working.punch("1001", &second(1));
+    let open = std::fs::read_dir(format!("/proc/{}/fd", terminal.pid())).unwrap().count();
+    assert!(open < 100, "{open} descriptors");
+    // Who is at work is still asked.
+    let id = server.queue("AC_UNLOCK");
+    assert_eq!(working.receive().unwrap()["method"], "unlock");
+    drop(working);
+    assert_eq!(answer(&server, &id).0, -3);
+}
+
+#[test]
+fn who_does_not_read_is_disconnected_with_a_reason() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    let mut deaf = terminal.driver();
+    deaf.call("register", json!({"name": "deaf", "provides": ["unlock"]})).unwrap();
+    let photo = [&[0xff, 0xd8, 0xff][..], &[7; 700_000], &[0xff, 0xd9]].concat();
+    let data = base64::engine::general_purpose::STANDARD.encode(photo);
+    deaf.call("picture.put", json!({"pin": "1", "kind": "user", "data": data})).unwrap();
+    deaf.send(br#"{"jsonrpc":"2.0","id":7,"method":"changes"}"#).unwrap();
+    let id = server.queue("AC_UNLOCK");
+    let code = answer(&server, &id).0;
+    assert!([-3, -1003].contains(&code), "{code}");
+    terminal.driver().punch("1001", &second(1));
+    let until = Instant::now() + PATIENCE;
+    while !terminal.log().contains("driver deaf left: it did not read what it was told") {
+        assert!(Instant::now() < until, "{}", terminal.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn alarms_are_operations_with_their_reason() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    terminal.driver().call("alarm", json!({"reason": 54, "time": second(9)})).unwrap();
+    assert!(server.wait_until(PATIENCE, |received| {
+        received
+            .oplog()
+            .iter()
+            .any(|row| row.record.op == 3 && row.raw.ends_with(b"00:00:09\t0\t54\t0\t0"))
+    }));
+    server.assert_strict();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A terminal to test: the real program, in a directory that goes away with it.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -166,23 +167,7 @@ impl Terminal {
     /// Waits until the status is as wanted.
     #[track_caller]
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        self.wait_within(PATIENCE, what, wanted)
-    }
-
-    /// The same, for what takes its time.
-    #[track_caller]
-    pub fn wait_for_long(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        self.wait_within(10 * PATIENCE, what, wanted)
-    }
-
-    #[track_caller]
-    fn wait_within(
-        &self,
-        patience: Duration,
-        what: &str,
-        wanted: impl Fn(&Value) -> bool,
-    ) -> Value {
-        let until = Instant::now() + patience;
+        let until = Instant::now() + PATIENCE;
         loop {
             let status = self.status();
             if wanted(&status) {
@@ -231,6 +216,8 @@ impl Drop for Terminal {
 pub struct Driver {
     reader: BufReader<UnixStream>,
     calls: u64,
+    /// What punchd said of itself while an answer was waited for.
+    told: VecDeque<Value>,
 }
 
 impl Driver {
@@ -243,7 +230,7 @@ impl Driver {
     pub fn try_connect(socket: &Path) -> Option<Self> {
         let stream = UnixStream::connect(socket).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Some(Self { reader: BufReader::new(stream), calls: 0 })
+        Some(Self { reader: BufReader::new(stream), calls: 0, told: VecDeque::new() })
     }
 
     /// Calls a method and waits for the result; `Err` holds the error object.
@@ -256,7 +243,11 @@ impl Driver {
         self.calls += 1;
         let call = json!({"jsonrpc": "2.0", "id": self.calls, "method": method, "params": params});
         self.send(call.to_string().as_bytes()).ok()?;
-        let mut answer = self.receive()?;
+        let mut answer = self.read()?;
+        while answer["method"].is_string() {
+            self.told.push_back(answer);
+            answer = self.read()?;
+        }
         assert_eq!(answer["id"], self.calls);
         Some(if answer["error"].is_null() {
             Ok(answer["result"].take())
@@ -280,6 +271,10 @@ impl Driver {
 
     /// The next line, `None` when the connection is closed.
     pub fn receive(&mut self) -> Option<Value> {
+        self.told.pop_front().or_else(|| self.read())
+    }
+
+    fn read(&mut self) -> Option<Value> {
         let mut line = String::new();
         match self.reader.read_line(&mut line) {
             Ok(amount) if amount > 0 && line.ends_with('\n') => {

@@ -252,7 +252,6 @@ fn no_line_of_shell_outlives_its_time() {
         "yes".into(),
         "cat /dev/zero".into(),
         "exec 1>&- 2>&-; sleep 10".into(),
-        "f() { f | f & }; f; sleep 10".into(),
         "kill -STOP $$".into(),
     ] {
         returns(&server, &format!("SHELL {line}"));

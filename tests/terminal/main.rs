@@ -8,11 +8,16 @@ mod fake_daemon;
 mod harness;
 
 mod bad_server;
+mod changes;
 mod commands;
 mod data;
 mod dialects;
 mod documents;
+mod door;
 mod drivers;
+mod drivers_document;
+mod enroll;
+mod enroll_faults;
 mod errands;
 mod examples;
 mod fairness;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
-use crate::harness::{Terminal, server};
+use crate::harness::{PATIENCE, Terminal, server};
 
 /// A template of 1.5 KB.
 fn template() -> String {
@@ -47,13 +47,15 @@ fn mass(count: u32) {
     std::thread::sleep(Duration::from_millis(1500)); // A poll of an idle terminal.
     let idle = terminal.proc("status", "VmHWM");
     let megabytes = list.len() >> 20;
+    let polls = server.received(|received| received.count("poll"));
     server.next_poll_body(list);
+    assert!(server.wait_until(PATIENCE, |received| received.count("poll") > polls));
     let begun = Instant::now();
-    terminal.wait_for_long("all stored", |status| status["users"] == count);
     // The first reply of all comes when the list is at its end.
     let sent = |received: &iclock_emulator::Received| received.count("reply") > 0;
     assert!(server.wait_until(Duration::from_secs(600), sent));
     let took = begun.elapsed();
+    assert_eq!(terminal.status()["users"], count);
     let peak = terminal.proc("status", "VmHWM");
     let alone = sqlite_alone(&terminal, count, &template);
     println!(

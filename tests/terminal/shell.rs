@@ -65,16 +65,21 @@ fn a_line_that_was_cut_off_is_not_run_again() {
     let server = server();
     server.allow(Kind::CutShort);
     let mut terminal = Terminal::start(&server, ALLOWED);
-    let ran = terminal.path("ran");
-    let line = format!("SHELL echo x >> {}; sleep 30", ran.display());
+    let (ran, pid) = (terminal.path("ran"), terminal.path("pid"));
+    let line = format!("SHELL echo x >> {}; echo $$ > {}; sleep 300", ran.display(), pid.display());
     server.queue_repeated("s1", &line, Repeat::UntilAnswered);
     let until = Instant::now() + PATIENCE;
-    while !ran.exists() {
+    while !pid.exists() {
         assert!(Instant::now() < until);
         std::thread::sleep(Duration::from_millis(5));
     }
+    std::thread::sleep(Duration::from_millis(100));
     terminal.kill();
     terminal.run();
+    // What it left running is ended.
+    let pid = fs::read_to_string(pid).unwrap();
+    let runs = fs::read(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
+    assert!(runs.is_empty(), "{}", String::from_utf8_lossy(&runs));
     assert_eq!(answer(&server, "s1").0, -1003);
     server.queue_repeated("s1", &line, Repeat::Times(3));
     let last = server.queue("INFO");

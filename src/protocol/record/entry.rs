@@ -217,6 +217,12 @@ impl EntryTable {
         Ok(self.id.iter().filter_map(|key| fields.get(key)).collect::<Vec<_>>().join("\t"))
     }
 
+    /// The fields that make up an identity.
+    pub fn identity(&self, id: &str) -> Entry {
+        let pairs = self.id.iter().zip(id.split('\t'));
+        pairs.map(|(key, value)| ((*key).to_owned(), value.to_owned())).collect()
+    }
+
     /// What tells an entry from the others of the table.
     pub fn id_of(&self, entry: &Entry) -> String {
         self.id.iter().filter_map(|key| entry.get(*key)).cloned().collect::<Vec<_>>().join("\t")

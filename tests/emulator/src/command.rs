@@ -1,5 +1,6 @@
 //! Commands: their queue, and how they go out with the polls (chapters 10 and 12).
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::answer::Answer;
@@ -71,6 +72,8 @@ impl Command {
 #[derive(Debug, Default)]
 pub(crate) struct Commands {
     all: Vec<Command>,
+    /// Where in `all` the commands of an id are: there may be a hundred thousand.
+    places: HashMap<String, Vec<usize>>,
     counter: u64,
 }
 
@@ -84,13 +87,23 @@ impl Commands {
     }
 
     pub(crate) fn queue_as(&mut self, id: &str, text: &str, repeat: Repeat) {
+        self.add(id, text, repeat, 0);
+    }
+
+    fn add(&mut self, id: &str, text: &str, repeat: Repeat, handed_out: u32) {
+        self.places.entry(id.to_owned()).or_default().push(self.all.len());
         self.all.push(Command {
             id: id.to_owned(),
             text: text.to_owned(),
             repeat,
-            handed_out: 0,
+            handed_out,
             replies: 0,
         });
+    }
+
+    /// The places of the commands of an id, the last first.
+    fn places(&self, id: &str) -> impl Iterator<Item = usize> {
+        self.places.get(id).cloned().unwrap_or_default().into_iter().rev()
     }
 
     /// The lines that are due now. They count as handed out.
@@ -107,24 +120,19 @@ impl Commands {
     pub(crate) fn know(&mut self, text: &str) {
         for line in text.lines().filter_map(|line| line.trim().strip_prefix("C:")) {
             let Some((id, text)) = line.split_once(':') else { continue };
-            let known = self.all.iter_mut().find(|it| it.id == id && it.text == text);
-            if let Some(command) = known {
-                command.handed_out = command.handed_out.max(1);
+            let known = self.places(id).find(|place| self.all[*place].text == text);
+            if let Some(place) = known {
+                self.all[place].handed_out = self.all[place].handed_out.max(1);
             } else {
-                self.all.push(Command {
-                    id: id.to_owned(),
-                    text: text.to_owned(),
-                    repeat: Repeat::Once,
-                    handed_out: 1,
-                    replies: 0,
-                });
+                self.add(id, text, Repeat::Once, 1);
             }
         }
     }
 
     /// The last command of that id that went out.
     pub(crate) fn handed_out(&mut self, id: &str) -> Option<&mut Command> {
-        self.all.iter_mut().rev().find(|command| command.id == id && command.handed_out > 0)
+        let place = self.places(id).find(|place| self.all[*place].handed_out > 0)?;
+        self.all.get_mut(place)
     }
 
     pub(crate) fn queued(&self) -> usize {

@@ -204,8 +204,8 @@ impl State {
         flaws.note(fits(&cmd, command).err());
         command.replies += 1;
         let again = command.replies > 1;
-        let before =
-            self.received.replies.iter_mut().rev().find(|before| before.id == id).filter(|_| again);
+        let mut replies = self.received.replies.iter_mut().rev();
+        let before = if again { replies.find(|before| before.id == id) } else { None };
         match before {
             Some(before) => {
                 before.times += 1;

@@ -1,0 +1,295 @@
+//! What has changed of people and tables since a number: what sensors load (`changes`).
+//!
+//! What is there carries the number of its last change; what is not there any more stands in
+//! `gone`, as far as that reaches. Whoever has loaded less than that, loads all anew.
+
+use rusqlite::{OptionalExtension, Row, params};
+use serde_json::Value;
+
+use super::biometrics::{self, PICTURE, TEMPLATE};
+use super::cursor::Content;
+use super::people::{self, USER};
+use super::{Result, Seq, Store};
+use crate::protocol::record::{Entry, Record};
+
+/// Deletions that are kept, and those that are dropped together.
+const MOST_GONE: u64 = 5000;
+const A_BITE: i64 = 1000;
+/// In place of what is gone: the number up to which deletions are not known any more.
+const FORGOTTEN: &str = "";
+
+/// Something that has changed.
+#[derive(Debug)]
+pub enum Change {
+    /// A user, a template or a picture, as it is now.
+    Record(Record),
+    /// An entry of a table.
+    Entry(String, Entry),
+    /// Something was deleted; what, as an object.
+    Gone(Value),
+}
+
+/// Where changes are: the tables, each with a condition that lets SQLite go by an index.
+const PLACES: [(&str, &str); 9] = [
+    ("user", "TRUE"),
+    ("template", "kind = 0"),
+    ("template", "kind = 1"),
+    ("template", "kind = 2"),
+    ("template", "kind = 3"),
+    ("picture", "kind = 0"),
+    ("picture", "kind = 1"),
+    ("entry", "TRUE"),
+    ("gone", "what <> ''"),
+];
+
+impl Store {
+    /// The next number, for something that sensors load.
+    pub(super) fn next_change(&self) -> Seq {
+        self.last_change.set(self.next_seq());
+        self.last_change.get()
+    }
+
+    /// The number of the last change that sensors may have to load, or a higher one.
+    pub fn last_change(&self) -> Seq {
+        self.last_change.get()
+    }
+
+    /// Something that sensors may have loaded is there no longer.
+    pub(super) fn gone(&self, what: &Value) -> Result<()> {
+        let changed = self.next_change();
+        self.db
+            .prepare_cached("INSERT OR REPLACE INTO gone VALUES (?1, ?2)")?
+            .execute(params![what.to_string(), changed])?;
+        let mut count = self.counted(&self.counts.gone, "SELECT count(*) FROM gone")?;
+        if count >= MOST_GONE {
+            // Counted again, since what is gone a second time takes no more room.
+            self.counts.gone.set(None);
+            count = self.counted(&self.counts.gone, "SELECT count(*) FROM gone")?;
+        }
+        if count >= MOST_GONE {
+            let sql = "SELECT changed FROM gone ORDER BY changed LIMIT 1 OFFSET ?1";
+            let last: Seq = self.db.prepare_cached(sql)?.query_row([A_BITE], |row| row.get(0))?;
+            self.forget_gone(last)?;
+        } else {
+            self.counts.gone.set(Some(count + 1));
+        }
+        Ok(())
+    }
+
+    /// So much is gone that all is to be loaded anew.
+    pub(super) fn much_is_gone(&self) -> Result<()> {
+        let now = self.next_change();
+        self.forget_gone(now)
+    }
+
+    fn forget_gone(&self, until: Seq) -> Result<()> {
+        self.db.prepare_cached("DELETE FROM gone WHERE changed <= ?1")?.execute([until])?;
+        self.db
+            .prepare_cached("INSERT OR REPLACE INTO gone VALUES (?1, ?2)")?
+            .execute(params![FORGOTTEN, until])?;
+        self.counts.gone.set(None);
+        Ok(())
+    }
+
+    /// The number up to which deletions are not known any more.
+    pub fn forgotten(&self) -> Result<Seq> {
+        let sql = "SELECT changed FROM gone WHERE what = ?1";
+        let found = self.db.prepare_cached(sql)?.query_row([FORGOTTEN], |row| row.get(0));
+        Ok(found.optional()?.unwrap_or(0))
+    }
+
+    /// Hands the changes after a number on, up to `most`, in their order, until one is not
+    /// taken. The number of the last that was, and whether there are more.
+    pub fn changes_after(
+        &self,
+        after: Seq,
+        most: usize,
+        mut take: impl FnMut(Change) -> bool,
+    ) -> Result<(Option<Seq>, bool)> {
+        let mut last = None;
+        let changes = self.places_after(after, most + 1)?;
+        for (nth, (changed, place)) in changes.iter().enumerate() {
+            // One that breaks a rule of this version is as if it were not there.
+            let is_taken = match self.change_at(*changed, *place)? {
+                _ if nth == most => false,
+                Some(change) => take(change),
+                None => true,
+            };
+            if !is_taken {
+                return Ok((last, true));
+            }
+            last = Some(*changed);
+        }
+        Ok((last, false))
+    }
+
+    /// The numbers of the changes, and in which of [`PLACES`] each is.
+    fn places_after(&self, after: Seq, most: usize) -> Result<Vec<(Seq, usize)>> {
+        let part = |(nth, (table, filter)): (usize, &(&str, &str))| {
+            format!("SELECT changed, {nth} FROM {table} WHERE {filter} AND changed > ?1")
+        };
+        let parts: Vec<String> = PLACES.iter().enumerate().map(part).collect();
+        let sql = format!("{} ORDER BY 1 LIMIT ?2", parts.join(" UNION ALL "));
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let rows = statement.query_map(params![after, most as i64], |row| {
+            Ok((row.get(0)?, row.get::<_, u8>(1)?.into()))
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn change_at(&self, changed: Seq, place: usize) -> Result<Option<Change>> {
+        let (table, filter) = PLACES[place];
+        let columns = match table {
+            "user" => USER,
+            "template" => TEMPLATE,
+            "picture" => PICTURE,
+            "entry" => "name, record",
+            _ => "what",
+        };
+        let sql =
+            format!("SELECT changed, NULL, {columns} FROM {table} WHERE {filter} AND changed = ?1");
+        let read = |row: &Row<'_>| match table {
+            "user" => people::record(row).map(content),
+            "template" => biometrics::template(row).map(content),
+            "picture" => biometrics::picture(row).map(content),
+            "entry" => {
+                let record: String = row.get(3)?;
+                let entry = serde_json::from_str(&record).unwrap_or_default();
+                Ok(Some(Change::Entry(row.get(2)?, entry)))
+            }
+            _ => {
+                let what: String = row.get(2)?;
+                Ok(serde_json::from_str(&what).ok().map(Change::Gone))
+            }
+        };
+        Ok(self.db.prepare_cached(&sql)?.query_row([changed], read).optional()?.flatten())
+    }
+
+    /// The short messages that were written after a number, each with its own, the first
+    /// `most`.
+    pub fn messages_after(&self, after: Seq, most: usize) -> Result<Vec<(Seq, Entry)>> {
+        let sql = "SELECT changed, record FROM entry WHERE name = 'SMS' AND changed > ?1
+                   ORDER BY changed LIMIT ?2";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let rows = statement.query_map(params![after, most as i64], |row| {
+            let record: String = row.get(1)?;
+            Ok((row.get(0)?, serde_json::from_str(&record).unwrap_or_default()))
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+fn content(content: Option<Content>) -> Option<Change> {
+    match content {
+        Some(Content::Record(record)) => Some(Change::Record(record)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::record::{EntryTable, Pin, User};
+    use crate::store::{Limits, Origin};
+
+    fn store() -> Store {
+        Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap()
+    }
+
+    fn pin(nth: u64) -> Pin {
+        Pin::new(&nth.to_string()).unwrap()
+    }
+
+    fn put(store: &Store, nth: u64) {
+        store.put_user(&User::new(pin(nth)), Origin::Server).unwrap();
+    }
+
+    /// What changed after a number, in short.
+    fn after(store: &Store, after: Seq) -> Vec<String> {
+        let mut found = Vec::new();
+        let all = |change| {
+            found.push(match change {
+                Change::Record(Record::User(user)) => user.pin.to_string(),
+                Change::Entry(table, _) => table,
+                Change::Gone(what) => what.to_string(),
+                other => format!("{other:?}"),
+            });
+            true
+        };
+        assert!(!store.changes_after(after, 100, all).unwrap().1);
+        found
+    }
+
+    #[test]
+    fn changes_come_in_their_order_and_deletions_with_them() {
+        let store = store();
+        (1..=3).for_each(|nth| put(&store, nth));
+        let sms = EntryTable::named("SMS").unwrap();
+        store.put_entry(sms, &Entry::from([("uid".into(), "7".into())])).unwrap();
+        let mark = store.last_change();
+        assert_eq!(after(&store, 0), ["1", "2", "3", "SMS"]);
+        put(&store, 1);
+        store.delete_user(&pin(2)).unwrap();
+        store.delete_user(&pin(2)).unwrap();
+        store.delete_entry(sms, "7").unwrap();
+        assert_eq!(
+            after(&store, mark),
+            ["1", r#"{"pin":"2"}"#, r#"{"record":{"uid":"7"},"table":"SMS"}"#]
+        );
+        assert_eq!(after(&store, store.last_change()), [""; 0]);
+        assert_eq!(store.forgotten().unwrap(), 0);
+        // Come and gone again, it stands there once.
+        put(&store, 2);
+        store.delete_user(&pin(2)).unwrap();
+        assert_eq!(after(&store, mark).len(), 3);
+    }
+
+    #[test]
+    fn a_page_ends_where_one_is_not_taken() {
+        let store = store();
+        (1..=5).for_each(|nth| put(&store, nth));
+        let mut count = 0;
+        let two = |_| {
+            count += 1;
+            count <= 2
+        };
+        let (last, more) = store.changes_after(0, 100, two).unwrap();
+        assert_eq!((last, more), (Some(2), true));
+        assert_eq!(store.changes_after(2, 3, |_| true).unwrap(), (Some(5), false));
+        assert_eq!(store.changes_after(2, 2, |_| true).unwrap(), (Some(4), true));
+        assert_eq!(store.changes_after(5, 2, |_| true).unwrap(), (None, false));
+    }
+
+    #[test]
+    fn deletions_are_bounded_and_what_is_forgotten_is_known() {
+        let store = store();
+        store
+            .atomically(|| {
+                (1..=MOST_GONE + 10).for_each(|nth| put(&store, nth));
+                (1..=MOST_GONE + 10).try_for_each(|nth| store.delete_user(&pin(nth)).map(drop))
+            })
+            .map_err(|error: crate::store::StoreError| error.to_string())
+            .unwrap();
+        let kept: u64 =
+            store.db.query_row("SELECT count(*) FROM gone", [], |row| row.get(0)).unwrap();
+        assert!(kept <= MOST_GONE && kept > MOST_GONE - A_BITE as u64, "{kept}");
+        let forgotten = store.forgotten().unwrap();
+        assert!(forgotten > MOST_GONE as i64 && forgotten < store.last_change());
+        store.clear_data().unwrap();
+        assert_eq!(store.forgotten().unwrap(), store.last_change());
+        // The next start goes on behind it.
+        assert_eq!(store.highest_seq().unwrap(), store.last_change());
+    }
+
+    #[test]
+    fn changes_are_found_by_an_index() {
+        let store = store();
+        for (table, filter) in PLACES {
+            let sql = format!(
+                "EXPLAIN QUERY PLAN SELECT changed FROM {table} WHERE {filter} AND changed > 5 ORDER BY 1"
+            );
+            let plan: String = store.db.query_row(&sql, [], |row| row.get(3)).unwrap();
+            assert!(plan.starts_with("SEARCH") && plan.contains("INDEX"), "{table}: {plan}");
+        }
+    }
+}
