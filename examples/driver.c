@@ -143,7 +143,7 @@ static void heard(char *line)
         enroll(id, member(message, "params"));
     } else if (is(method, "\"unlock\"")) {
         printf("the door is open\n");
-        say("{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"result\":{\"outcome\":\"done\"}}\n", (int)id.length, id.begin);
+        say("{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"result\":true}\n", (int)id.length, id.begin);
     } else if (method.length && id.length) {
         say("{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"error\":{\"code\":-32601,\"message\":\"not here\"}}\n", (int)id.length,
             id.begin);

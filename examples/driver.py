@@ -28,7 +28,7 @@ def heard(line):
     message = json.loads(line)
     if message.get("method") == "unlock":
         print("the door is open", flush=True)
-        say(id=message["id"], result={"outcome": "done"})
+        say(id=message["id"], result=True)
     elif message.get("method") == "enroll":
         print("enrolled a card of", message["params"]["pin"], flush=True)
         say(id=message["id"], result={"outcome": "done", "card": "1234567"})

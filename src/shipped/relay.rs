@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
-use serde_json::json;
 
 use super::line::Line;
 use super::link::{Heard, Link};
@@ -70,7 +69,7 @@ impl Relay {
             log::error!("{method}: {words}");
         }
         match (id, done) {
-            (Some(id), Ok(())) => self.link.answer(&id, &json!({"outcome": "done"})),
+            (Some(id), Ok(())) => self.link.answer(&id, &true.into()),
             (Some(id), Err(words)) => self.link.refuse(&id, BROKEN, &words),
             (None, _) => {}
         }

@@ -10,6 +10,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use crate::fake_daemon::FakeDaemon;
+use crate::files::answer;
 use crate::harness::{PATIENCE, SERIAL, Terminal, server};
 
 /// An example that runs, with its stdin open and its stdout in a file.
@@ -80,6 +81,18 @@ fn drives(program: &Path, provides: &[&str], verify: u8, kind: &str, enrolled: &
         assert!(text.contains(&format!("\t0\t{verify}\t")), "{text}");
         assert_eq!(row.sn, SERIAL);
     }
+    // What the server wants: the door, and something of a person.
+    let command = match kind {
+        "card" => "ENROLL_MF PIN=1001\tRETRY=1",
+        _ => "ENROLL_FP PIN=1001\tFID=6\tRETRY=1\tOVERWRITE=1",
+    };
+    for command in ["DATA UPDATE USERINFO PIN=1001\tName=Ann", "AC_UNLOCK", command] {
+        let id = server.queue(command);
+        assert_eq!(answer(&server, &id).0, 0, "{command}: {}", terminal.log());
+    }
+    driver.says("the door is open");
+    driver.says("enrolled a");
+    server.assert_strict();
     drop(driver);
     let terminal = Terminal::prepare("http://127.0.0.1:9", "");
     fs::create_dir_all(terminal.path("run")).unwrap();
@@ -89,7 +102,7 @@ fn drives(program: &Path, provides: &[&str], verify: u8, kind: &str, enrolled: &
     daemon.welcome(name, &json!(provides));
     daemon.ask(7, "unlock", json!({}));
     let opened = daemon.receive();
-    assert_eq!((&opened["id"], &opened["result"]), (&json!(7), &json!({"outcome": "done"})));
+    assert_eq!((&opened["id"], &opened["result"]), (&json!(7), &json!(true)));
     driver.says("the door is open");
     let finger = json!({"pin": "408", "kind": kind, "no": 6, "retry": 3, "overwrite": true,
                         "name": "Ann \"\\\" {[,"});

@@ -30,6 +30,7 @@ mod mass;
 mod modes;
 mod never_deaf;
 mod quarantine;
+mod relay;
 mod retention;
 mod sealed;
 mod session;

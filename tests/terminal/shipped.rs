@@ -1,17 +1,18 @@
-//! The drivers that ship, as processes: a card reader that types, a relay.
+//! The card reader that ships, as a process.
 //!
-//! Most stand before a daemon that is a socket in the test, so that what goes over it can be
-//! seen. On machines without input devices and GPIO lines, FIFOs and files take their place.
+//! Mostly it stands before a daemon that is a socket in the test, so that what goes over it can
+//! be seen. A FIFO takes the place of an input device, which few test machines have.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::fake_daemon::FakeDaemon;
+use crate::files::answer;
 use crate::harness::{PATIENCE, Terminal, server};
 
 /// A driver that ships, running; gone with the test.
@@ -63,8 +64,9 @@ impl Drop for Shipped {
     }
 }
 
+/// Waits until it is so; `more` says what else is known if it never is.
 #[track_caller]
-fn until(what: &str, is_so: impl Fn() -> bool, more: impl Fn() -> String) {
+pub fn until(what: &str, is_so: impl Fn() -> bool, more: impl Fn() -> String) {
     let limit = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < limit, "never {what}: {}", more());
@@ -87,11 +89,6 @@ fn fifo(terminal: &Terminal) -> (String, File) {
     // For reading too: so it opens before anybody reads.
     let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
     (path.to_str().unwrap().to_owned(), file)
-}
-
-/// What a line in a file says.
-fn state_of(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_default()
 }
 
 #[test]
@@ -333,70 +330,30 @@ fn what_is_no_reader_and_no_line_is_said_in_words() {
 }
 
 #[test]
-fn the_door_is_unlocked_for_a_pulse_and_locked_at_the_end() {
-    let terminal = nowhere();
-    let mut daemon = FakeDaemon::open(&terminal.path("run/driver.sock"));
-    let (door, alarm) = (terminal.path("door"), terminal.path("alarm"));
-    let lines = [&door, &alarm].map(|path| format!("file:{}", path.display()));
-    fs::write(&alarm, "1000\n").unwrap();
-    let arguments = ["relay", &lines[0], "--pulse", "1500", "--alarm", &lines[1]];
-    let mut relay = Shipped::start(&terminal, &arguments);
-    daemon.welcome("relay", &json!(["unlock", "unalarm"]));
-    assert_eq!([&door, &alarm].map(|path| state_of(path)), ["0\n", "0\n"]);
-    // The answer says that the line is set.
-    let asked = Instant::now();
-    daemon.ask(1, "unlock", json!({}));
-    assert_eq!(daemon.receive()["result"], json!({"outcome": "done"}));
-    println!("unlocked within {:?}", asked.elapsed());
-    assert_eq!(state_of(&door), "1\n");
-    // Once more in time: the pulse begins anew.
-    std::thread::sleep(Duration::from_millis(1000).saturating_sub(asked.elapsed()));
-    daemon.ask(2, "unlock", json!({}));
-    daemon.receive();
-    let again = Instant::now();
-    until("locked", || state_of(&door) == "0\n", || relay.log());
-    assert!(again.elapsed() > Duration::from_millis(1300), "{:?}", again.elapsed());
-    // The daemon may go meanwhile; the pulse ends all the same.
-    daemon.ask(3, "unlock", json!({}));
-    daemon.receive();
-    daemon.hang_up();
-    assert_eq!(state_of(&door), "1\n");
-    until("locked", || state_of(&door) == "0\n", || relay.log());
-    daemon.welcome("relay", &json!(["unlock", "unalarm"]));
-    fs::write(&alarm, "1\n").unwrap();
-    daemon.ask(4, "unalarm", json!({}));
-    assert_eq!(daemon.receive()["result"], json!({"outcome": "done"}));
-    assert_eq!(state_of(&alarm), "0\n");
-    // Locked at the end, too.
-    daemon.ask(5, "unlock", json!({}));
-    daemon.receive();
-    assert_eq!((relay.stop(), state_of(&door).as_str()), (0, "0\n"));
-}
-
-#[test]
-fn a_relay_that_is_active_low_and_has_no_alarm() {
-    let terminal = nowhere();
-    let mut daemon = FakeDaemon::open(&terminal.path("run/driver.sock"));
-    let door = terminal.path("door");
-    let line = format!("file:{}", door.display());
-    let mut relay = Shipped::start(&terminal, &["relay", "--active-low", "--pulse", "300", &line]);
-    daemon.welcome("relay", &json!(["unlock"]));
-    assert_eq!(state_of(&door), "1\n");
-    daemon.ask(1, "unalarm", json!({}));
-    assert_eq!(daemon.receive()["error"]["code"], -32601);
-    daemon.ask(2, "unlock", json!({}));
-    daemon.receive();
-    until("locked", || state_of(&door) == "1\n", || relay.log());
-    // A line that breaks is told to the daemon, and a door that does not lock to the log.
-    daemon.ask(3, "unlock", json!({}));
-    daemon.receive();
-    fs::remove_file(&door).unwrap();
-    fs::create_dir(&door).unwrap();
-    relay.says("THE DOOR STAYS UNLOCKED");
-    daemon.ask(4, "unlock", json!({}));
-    let message = daemon.receive()["error"]["message"].as_str().unwrap().to_owned();
-    assert!(message.contains(door.to_str().unwrap()), "{message}");
-    fs::remove_dir(&door).unwrap();
-    until("locked", || state_of(&door) == "1\n", || relay.log());
-    assert_eq!(relay.stop(), 0);
+fn a_card_is_enrolled_for_the_server_and_goes_up() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    let ann = server.queue("DATA UPDATE USERINFO PIN=1001\tName=Ann");
+    assert_eq!(answer(&server, &ann).0, 0);
+    let (path, mut fifo) = fifo(&terminal);
+    let reader = Shipped::start(&terminal, &["card-reader", &path]);
+    reader.says("registered");
+    // Nobody's card becomes Ann's, at once; then it is her punch.
+    fifo.write_all(b"0004711\n").unwrap();
+    reader.says("card 4711 belongs to nobody");
+    let enroll = server.queue("ENROLL_MF PIN=1001\tRETRY=1");
+    reader.says("the next card is enrolled for 1001");
+    fifo.write_all(b"0004711\n").unwrap();
+    assert_eq!(answer(&server, &enroll).0, 0);
+    let card = || server.users().iter().any(|row| row.raw.windows(9).any(|at| at == b"Card=4711"));
+    until("her card went up", card, || format!("{:?}", server.users()));
+    let (path, mut fifo) = (path + "2", fifo);
+    fs::write(&path, "4711\n").unwrap();
+    let mut file = Shipped::start(&terminal, &["card-reader", &path]);
+    assert_eq!(file.ends(), 0);
+    until("her punch", || server.attlog().len() == 1, || reader.log());
+    // The second reader provided cards last; the first is asked no longer, but still reads.
+    fifo.write_all(b"x\n").unwrap();
+    reader.says("is no card");
+    server.assert_strict();
 }
