@@ -52,7 +52,7 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
     let programs = Rc::new(RefCell::new(programs));
     reactor::serve(Rc::clone(&programs) as Rc<RefCell<dyn Served>>);
     let clock = Rc::new(clock(&config, &store)?);
-    let status = Rc::new(Status::new(&config.serial));
+    let status = Rc::new(Status::new(&config.serial, Rc::clone(&clock) as Rc<dyn Clock>));
     let errands = Rc::new(Errands::default());
     let requests = Rc::new(Requests::default());
     let methods = Methods {

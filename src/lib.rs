@@ -17,7 +17,8 @@
 //! the traits [`uplink::Uplink`] and [`clock::Clock`]. [`uplink`], [`drivers`] and
 //! [`terminal`] know [`reactor`], the one place that waits. [`files`] knows nobody. `drivers`
 //! and `client` meet in [`store`], [`status`], [`errands`] and [`requests`]. [`daemon`] knows
-//! all, and `main` is the command line. `docs/architecture.md` says why.
+//! all but [`shipped`], which are programs of their own, and `main` is the command line.
+//! `docs/architecture.md` says why.
 
 pub mod client;
 pub mod clock;
@@ -33,6 +34,7 @@ pub mod processes;
 pub mod protocol;
 pub mod reactor;
 pub mod requests;
+pub mod shipped;
 pub mod status;
 pub mod store;
 pub mod terminal;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use lexopt::prelude::{Long, Short, Value};
 use punchd::config::{Config, DEFAULT_PATH};
 use punchd::daemon::{self, Stop};
+use punchd::shipped::{self, Spec, card_reader, options, relay};
 use punchd::{csv, drivers, logging, status};
 use serde_json::{Map, Value as Json};
 
@@ -27,6 +28,15 @@ Commands:
   import FILE         record the punches of such a file; - for standard input
   punch --pin PIN     record a punch through the running punchd
       [--time 'YYYY-MM-DD hh:mm:ss'] [--status N] [--verify N] [--workcode CODE]
+  card-reader DEVICE  be the driver of a card reader that types: /dev/input/event…, a tty, a FIFO
+      [--again SECONDS]   how long the same card is one punch (default 3)
+      [--status N]        0 for a reader at the way in (default), 1 at the way out
+      [--hex | --hex-reversed]   numbers are hexadecimal, highest or lowest byte first
+      [--baud RATE]       speed of a serial line
+  relay LINE          be the driver of a door's relay on gpiochip0:17, or file:/path
+      [--pulse MS]        how long the door is unlocked (default 3000)
+      [--alarm LINE]      the line of the alarm
+      [--active-low]      the lines are active when they are low
 
 Options:
   -c, --config FILE   the configuration (default /etc/punchd.toml)
@@ -34,13 +44,15 @@ Options:
   -h, --help          this text
   -V, --version       the version
 
-Exit codes: 0 done, 64 wrong command line, 65 damaged store, 69 no punchd is running or it
-refused, 71 the system refused something, 73 the store cannot be opened, 78 wrong configuration.
+Exit codes: 0 done, 64 wrong command line, 65 damaged store, 66 DEVICE is no card reader, 69 no
+punchd is running or it refused, 71 the system refused something (LINE, too), 73 the store
+cannot be opened, 78 wrong configuration.
 ";
 
 // Exit codes as in sysexits.h.
 const USAGE: u8 = 64;
 const DATA: u8 = 65;
+const NO_INPUT: u8 = 66;
 const UNAVAILABLE: u8 = 69;
 const SYSTEM: u8 = 71;
 const CANT_CREATE: u8 = 73;
@@ -60,6 +72,8 @@ enum Command {
     Quarantine(Map<String, Json>),
     Export,
     Import(Option<PathBuf>),
+    CardReader(options::CardReader),
+    Relay(options::Relay),
     Say(String),
 }
 
@@ -116,6 +130,10 @@ fn obey(config: &Path, command: Command) -> Result<(), Failure> {
         }
         Command::Export => export(config),
         Command::Import(file) => import(config, &file.unwrap_or_else(|| "-".into())),
+        Command::CardReader(options) => {
+            card_reader::run(&load(config)?.run_dir, &options).map_err(ended)
+        }
+        Command::Relay(options) => relay::run(&load(config)?.run_dir, &options).map_err(ended),
         Command::Say(text) => {
             say(&text);
             Ok(())
@@ -129,6 +147,15 @@ fn stopped(stop: Stop) -> Failure {
         Stop::Damaged(error) => (error.to_string(), DATA),
         Stop::Store(error) => (error.to_string(), CANT_CREATE),
         Stop::System(words) => (words, SYSTEM),
+    };
+    Failure { words, code }
+}
+
+fn ended(stop: shipped::Stop) -> Failure {
+    let (words, code) = match stop {
+        shipped::Stop::Usage(words) => (format!("{words}; see punchd --help"), USAGE),
+        shipped::Stop::NoReader(words) => (words, NO_INPUT),
+        shipped::Stop::System(words) => (words, SYSTEM),
     };
     Failure { words, code }
 }
@@ -219,6 +246,12 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
                     Err(_) => what.insert("action".into(), word.into()),
                 };
             }
+            (Value(device), Some(Command::CardReader(options))) if options.device.is_none() => {
+                options.device = Some(device.into());
+            }
+            (Value(line), Some(Command::Relay(options))) if options.door.is_none() => {
+                options.door = Some(Spec::parse(&line.to_string_lossy())?);
+            }
             (Long("set-aside-damaged-store"), Some(Command::Run { set_aside })) => {
                 *set_aside = true
             }
@@ -231,6 +264,14 @@ fn arguments() -> Result<Arguments, lexopt::Error> {
                 let field = field.to_owned();
                 let number: u64 = lexopt::ValueExt::parse(&parser.value()?)?;
                 punch.insert(field, number.into());
+            }
+            (Long(name), Some(Command::CardReader(options))) => {
+                let name = name.to_owned();
+                options.set(&name, &mut parser)?;
+            }
+            (Long(name), Some(Command::Relay(options))) => {
+                let name = name.to_owned();
+                options.set(&name, &mut parser)?;
             }
             (other, _) => return Err(other.unexpected()),
         }
@@ -247,6 +288,8 @@ fn named(name: &str) -> Result<Command, lexopt::Error> {
         "punch" => Ok(Command::Punch(Map::new())),
         "export" => Ok(Command::Export),
         "import" => Ok(Command::Import(None)),
+        "card-reader" => Ok(Command::CardReader(Default::default())),
+        "relay" => Ok(Command::Relay(Default::default())),
         "quarantine" => Ok(Command::Quarantine(Map::new())),
         other => Err(format!("there is no command {other:?}").into()),
     }

@@ -2,9 +2,11 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 use serde_json::{Value, json};
 
+use crate::clock::Clock;
 use crate::protocol::stream::Stream;
 use crate::store::{Audit, Job, Quarantined, Result, Store};
 
@@ -17,9 +19,9 @@ const MOST_AUDITED: usize = 100;
 const SHOWN: usize = 10;
 
 /// The state of the connection, kept up to date by the loop.
-#[derive(Debug)]
 pub struct Status {
     serial: String,
+    clock: Rc<dyn Clock>,
     connection: RefCell<Connection>,
 }
 
@@ -41,8 +43,8 @@ pub struct Connection {
 
 impl Status {
     /// The status of a terminal that has not spoken to its server yet.
-    pub fn new(serial: &str) -> Self {
-        Self { serial: serial.to_owned(), connection: RefCell::default() }
+    pub fn new(serial: &str, clock: Rc<dyn Clock>) -> Self {
+        Self { serial: serial.to_owned(), clock, connection: RefCell::default() }
     }
 
     /// Changes what is known of the connection.
@@ -80,6 +82,7 @@ impl Status {
             "trouble": connection.trouble.as_ref().map(|(words, _)| words),
             "trouble_at": connection.trouble.as_ref().map(|(_, at)| at),
             "clock_set": connection.clock_set,
+            "time": self.clock.local().map(|time| time.to_string()),
             "held": store.held()?,
             "streams": streams,
             "full": store.is_full(),
@@ -149,6 +152,9 @@ pub fn describe(report: &Value) -> String {
     if let Some(words) = report["trouble"].as_str() {
         let at = report["trouble_at"].as_i64().map(utc).unwrap_or_default();
         line(format_args!("trouble    {words} (at {at} UTC)"));
+    }
+    if let Some(time) = report["time"].as_str() {
+        line(format_args!("time       {time} on the terminal's clock"));
     }
     if report["clock_set"] == false {
         line(format_args!("clock      not set; {} rows wait for it", report["held"]));

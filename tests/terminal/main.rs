@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
 
+mod fake_daemon;
 mod harness;
 
 mod bad_server;
@@ -18,6 +19,7 @@ mod drivers_document;
 mod enroll;
 mod enroll_faults;
 mod errands;
+mod examples;
 mod fairness;
 mod files;
 mod guests;
@@ -28,14 +30,17 @@ mod mass;
 mod modes;
 mod never_deaf;
 mod quarantine;
+mod relay;
 mod retention;
 mod sealed;
 mod session;
 mod shell;
+mod shipped;
 mod stamps;
 mod start;
 mod stubborn;
 #[cfg(feature = "tls")]
 mod tls;
+mod uinput;
 mod upgrade;
 mod upload;

@@ -1,0 +1,48 @@
+//! The drivers that ship: a card reader that types, a relay on a GPIO line.
+//!
+//! Each is a process of its own, started as a subcommand. To the daemon they are drivers as
+//! any other: they know nothing of it but its socket. They end with TERM or INT, go on when
+//! the daemon or the device goes away, and come back to both by themselves.
+
+pub mod card_reader;
+mod desk;
+mod evdev;
+mod gpio;
+mod line;
+mod link;
+pub mod options;
+pub mod relay;
+mod source;
+mod typed;
+
+pub use line::Spec;
+pub use typed::Format;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use crate::reactor::{self, Served, Woken};
+
+/// Why one of these drivers ended by itself.
+#[derive(Debug)]
+pub enum Stop {
+    /// The command line lacks something.
+    Usage(String),
+    /// What stands at the path is nothing to read cards from.
+    NoReader(String),
+    /// The system refuses something.
+    System(String),
+}
+
+/// Serves `driver` until TERM or INT, or until it says that it is done.
+fn run(driver: Rc<RefCell<dyn Served>>, done: &Cell<bool>) -> Result<(), Stop> {
+    let failed = |error: std::io::Error| Stop::System(format!("cannot wait: {error}"));
+    reactor::serve(driver);
+    while !done.get() && reactor::rest(None).map_err(failed)? != Woken::Stopping {}
+    Ok(())
+}
+
+/// Takes TERM and INT. To be called before anything is opened.
+fn begin() -> Result<(), Stop> {
+    reactor::take_signals().map_err(|error| Stop::System(format!("cannot take signals: {error}")))
+}
