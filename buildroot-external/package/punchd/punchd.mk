@@ -1,0 +1,49 @@
+################################################################################
+#
+# punchd
+#
+################################################################################
+
+# The work tree that this directory is part of.
+PUNCHD_SITE = $(realpath $(BR2_EXTERNAL_PUNCHD_PATH)/..)
+PUNCHD_SITE_METHOD = local
+# Sources and overlay only, not what was built or recorded.
+PUNCHD_EXCLUSIONS = target .git
+PUNCHD_LICENSE = MIT or Apache-2.0
+PUNCHD_LICENSE_FILES = LICENSE-MIT LICENSE-APACHE
+
+PUNCHD_TARGET = $(if $(BR2_ARM_CPU_ARMV7A),armv7-unknown-linux-musleabihf,arm-unknown-linux-musleabi)
+PUNCHD_BINARY = $(PUNCHD_SITE)/target/arm/$(PUNCHD_TARGET)$(if $(BR2_PACKAGE_PUNCHD_TLS),,/without-tls)/punchd
+
+# Cargo has its own settings; Buildroot's are for programs of its own compiler. In the work tree, so that it builds only what changed.
+define PUNCHD_BUILD_CMDS
+	test -x $(PUNCHD_BINARY) || env -i HOME="$(HOME)" PATH="$(PATH)" \
+		$(PUNCHD_SITE)/scripts/build-arm $(if $(BR2_PACKAGE_PUNCHD_TLS),,--without-tls) $(PUNCHD_TARGET)
+endef
+
+define PUNCHD_INSTALL_TARGET_CMDS
+	$(INSTALL) -D -m 0755 $(PUNCHD_BINARY) $(TARGET_DIR)/usr/bin/punchd
+	test -e $(TARGET_DIR)/etc/punchd.toml || \
+		$(INSTALL) -D -m 0600 $(@D)/rootfs-overlay/etc/punchd.toml $(TARGET_DIR)/etc/punchd.toml
+	test -e $(TARGET_DIR)/etc/default/punchd || \
+		$(INSTALL) -D -m 0644 $(@D)/rootfs-overlay/etc/default/punchd $(TARGET_DIR)/etc/default/punchd
+	test -e $(TARGET_DIR)/etc/punchd.drivers || \
+		$(INSTALL) -D -m 0644 $(@D)/rootfs-overlay/etc/punchd.drivers $(TARGET_DIR)/etc/punchd.drivers
+	$(INSTALL) -D -m 0755 $(@D)/rootfs-overlay/usr/lib/punchd/respawn $(TARGET_DIR)/usr/lib/punchd/respawn
+	$(INSTALL) -D -m 0755 $(@D)/rootfs-overlay/usr/lib/punchd/upgrade $(TARGET_DIR)/usr/lib/punchd/upgrade
+endef
+
+define PUNCHD_INSTALL_INIT_SYSV
+	$(INSTALL) -D -m 0755 $(@D)/rootfs-overlay/etc/init.d/S60punchd $(TARGET_DIR)/etc/init.d/S60punchd
+endef
+
+define PUNCHD_INSTALL_INIT_SYSTEMD
+	$(INSTALL) -D -m 0644 $(@D)/contrib/punchd.service $(TARGET_DIR)/usr/lib/systemd/system/punchd.service
+endef
+
+define PUNCHD_PERMISSIONS
+	/var/lib/punchd d 0700 root root - - - - -
+	/var/lib/punchd/files d 0700 root root - - - - -
+endef
+
+$(eval $(generic-package))

@@ -1,0 +1,164 @@
+"""What `scripts/powercut` does: works a terminal hard, cuts its power at a random moment, boots it again, and compares.
+
+Before a cut: punches from a driver that reports each that was answered, people from the server, SHELL lines that leave a trace, now and then
+an UPGRADE. After it: every reported punch is at the server once, unless the cut took the acknowledgement of the very request that carried
+it; every command is answered; no SHELL line ran twice; the store is whole. QEMU is killed: what the terminal had not yet written to its
+disk is gone with it.
+"""
+
+import argparse
+import hashlib
+import random
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+from terminal import Failure, Images, Machine, Server, expect, wait
+
+LONGEST_LIFE = 12  # seconds under load until the cut
+
+
+class Reports:
+    """The PINs of punches that were answered, as the driver on the terminal reports them."""
+
+    def __init__(self):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.pins = set()
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self):
+        while True:
+            connection, _ = self.socket.accept()
+            threading.Thread(target=self.read, args=[connection], daemon=True).start()
+
+    def read(self, connection):
+        rest = b""
+        try:
+            while more := connection.recv(65536):
+                *lines, rest = (rest + more).split(b"\n")
+                self.pins.update(line.decode() for line in lines)
+        except OSError:
+            pass
+
+
+class Trial:
+    def __init__(self, arguments, seed):
+        self.arguments, self.random = arguments, random.Random(seed)
+        arguments.place.mkdir(parents=True, exist_ok=True)
+        self.server = Server(arguments.emulator, arguments.place / "server.log", "--option", "Delay=1")
+        self.images = Images(arguments.debian, arguments.punchd, arguments.driver, arguments.place)
+        self.images.make_root(self.server.port)
+        self.images.make_data()
+        self.reports = Reports()
+        self.machine, self.commands, self.lines, self.upgrades, self.duplicates, self.first = None, [], 0, 0, 0, 1
+
+    def boot(self):
+        before = len(self.server.requests("handshake"))
+        self.machine = Machine(self.arguments.qemu, self.images)
+        wait("a handshake", lambda: len(self.server.requests("handshake")) > before)
+        self.machine.wait_for_shell()
+
+    def work(self):
+        """Load until the power is cut."""
+        group = self.random.choice([1, 1, 3, 10])
+        self.machine.console.send(f"\ndriver 100000 {group} {self.random.choice([0, 20, 200])} {self.first} 10.0.2.2 {self.reports.port} &\n")
+        self.first += 1_000_000
+        life = self.random.uniform(0.5, LONGEST_LIFE)
+        until = time.monotonic() + life
+        if self.random.random() < 0.3:
+            self.upgrade()
+        while time.monotonic() < until:
+            self.lines += 1
+            pin = 50_000_000 + self.lines
+            self.commands += self.server.queue(
+                f"DATA UPDATE USERINFO PIN={pin}\tName=Cut", f"SHELL echo {self.lines} >> /var/lib/punchd/files/ran; sync"
+            )
+            time.sleep(min(0.5, max(0, until - time.monotonic())))
+        self.machine.kill()
+
+    def upgrade(self):
+        """To a program that differs in bytes that nobody reads."""
+        self.upgrades += 1
+        program = self.arguments.punchd.read_bytes() + b"%d" % self.upgrades
+        self.server.post("/files/data/emfw.cfg", program)
+        url = f"http://10.0.2.2:{self.server.port}/data/emfw.cfg"
+        self.commands += self.server.queue(f"UPGRADE type=1,checksum={hashlib.md5(program).hexdigest()},size={len(program)},url={url}")
+
+    def look(self):
+        """What the server has: how often each row came, in the order in which they came first."""
+        return {(row["pin"], row["time"]): row["times"] for row in self.server.get("/attlog")}
+
+    def compare(self, before):
+        """After a cut: everything arrives, and comes twice only if it was the last that the server had taken."""
+        answered = set(self.reports.pins)
+
+        def arrived():
+            return not answered - {row["pin"] for row in self.server.get("/attlog")}
+
+        try:
+            wait("the punches that were answered", arrived, 180)
+        except Failure:
+            missing = answered - {row["pin"] for row in self.server.get("/attlog")}
+            raise Failure(f"{len(missing)} punches that were answered are LOST: {sorted(missing)[:5]}; {self.machine.shell('punchd status; tail -n 5 /run/messages')}") from None
+        wait("answers to all commands", lambda: {reply["id"] for reply in self.server.get("/replies")} >= set(self.commands), 300)
+        rows = self.look()
+        order = list(before)
+        again = [row for row in order if rows[row] > before[row]]
+        expect(again == order[len(order) - len(again) :] if again else True, f"rows came twice that were acknowledged long before the cut: {again[:3]}")
+        self.duplicates += len(again)
+        return len(answered), len(again)
+
+    def whole(self):
+        """At the end: no SHELL ran twice, nothing is quarantined or damaged."""
+        ran = self.machine.shell("cat /var/lib/punchd/files/ran").split()
+        expect(len(ran) == len(set(ran)), "a SHELL line ran twice")
+        expect("damaged" not in self.machine.shell("cat /run/messages"), "the store is damaged")
+        expect(not self.machine.shell("dmesg | grep -i 'EXT4-fs error'"), "the file system is damaged")
+
+    def close(self):
+        if self.machine:
+            self.machine.stop()
+        self.server.stop()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name in ["qemu", "debian", "punchd", "driver", "emulator", "host-punchd", "place"]:
+        parser.add_argument(f"--{name}", required=True, type=Path)
+    parser.add_argument("--cuts", type=int, required=True)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    arguments = parser.parse_args()
+    begun = time.time()
+    trial = Trial(arguments, arguments.seed)
+    print(f"powercut: {arguments.cuts} cuts, seed {arguments.seed}", flush=True)
+    status = 1
+    try:
+        trial.boot()
+        for cut in range(1, arguments.cuts + 1):
+            since = time.time()
+            trial.work()
+            before = trial.look()
+            trial.boot()
+            answered, again = trial.compare(before)
+            trial.whole()
+            print(f"   cut {cut}: {answered} punches answered so far, 0 lost, {again} twice; {len(trial.commands)} commands; {time.time() - since:.0f} s", flush=True)
+        status = 0
+    except Failure as failure:
+        print(f"   FAILED: {failure}")
+    finally:
+        deviations = trial.server.get("/deviations")
+        trial.close()
+    if deviations:
+        status = 1
+        print(f"   FAILED: the server minds {len(deviations)} things, first {deviations[0]}")
+    print(
+        f"powercut: {'ok' if status == 0 else 'FAILED'}, {arguments.cuts} cuts, {len(trial.reports.pins)} punches answered, {len(trial.commands)} commands, "
+        f"{trial.upgrades} upgrades, {trial.duplicates} rows twice, {time.time() - begun:.0f} s"
+    )
+    sys.exit(status)
+
+
+main()

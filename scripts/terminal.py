@@ -1,0 +1,296 @@
+"""An emulated ARM terminal and the server that it talks to: what `scripts/qemu` and `scripts/powercut` are made of.
+
+The terminal is QEMU's `virt` machine with 64 MB, Debian's kernel and busybox, and the overlay. It has two disks: its root, and the data
+disk with punchd's store. The server is `iclock-emulator` on this machine.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import stat
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent
+SERIAL = "QEMU0000001"
+PATIENCE = 120  # seconds for anything to happen: emulated machines are slow
+MODULES = ["virtio_mmio", "virtio_blk", "virtio_net", "virtio_input", "virtio_rng", "evdev", "crc32c_generic", "ext4"]
+
+
+class Failure(Exception):
+    """What did not happen, or happened otherwise."""
+
+
+def wait(what, condition, patience=PATIENCE):
+    """The first true value of `condition`, or a Failure that says `what` was waited for."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    raise Failure(f"waited {patience} s for {what}")
+
+
+def expect(condition, words):
+    if not condition:
+        raise Failure(words)
+
+
+class Server:
+    """iclock-emulator; what it prints goes to a file."""
+
+    def __init__(self, program, log, *options):
+        self.log = log
+        ports = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+        with open(log, "wb") as out:
+            self.process = subprocess.Popen([program, *ports, *options], stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+        self.url = wait("the server to start", lambda: re.search(r"terminals connect to (\S+)", log.read_text()))[1]
+        self.admin = wait("the server to start", lambda: re.search(r"admin interface is at (\S+)", log.read_text()))[1]
+        self.port = int(self.url.rsplit(":", 1)[1])
+
+    def get(self, path):
+        with urllib.request.urlopen(self.admin + path, timeout=PATIENCE) as answer:
+            return json.load(answer)
+
+    def post(self, path, body):
+        body = body.encode() if isinstance(body, str) else body
+        with urllib.request.urlopen(self.admin + path, body, timeout=PATIENCE) as answer:
+            return json.load(answer)
+
+    def queue(self, *commands):
+        return self.post("/commands", "".join(command + "\n" for command in commands))["ids"]
+
+    def reply(self, command):
+        return next((reply for reply in self.get("/replies") if reply["id"] == command), None)
+
+    def ask(self, command, patience=PATIENCE):
+        """Queues a command and waits for its reply."""
+        (wanted,) = self.queue(command)
+        return wait(f"a reply to {command!r}", lambda: self.reply(wanted), patience)
+
+    def requests(self, exchange):
+        return [request for request in self.get("/requests") if request["exchange"] == exchange]
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def archive(out, members):
+    """A cpio archive (newc) of (name, mode, content), as the kernel takes it for its first root."""
+    for number, (name, mode, content) in enumerate([*members, ("TRAILER!!!", 0, b"")], 1):
+        name = name.encode() + b"\0"
+        fields = [number, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name), 0]
+        head = b"070701" + b"".join(b"%08X" % field for field in fields) + name
+        out.write(head + bytes(-len(head) % 4) + content + bytes(-len(content) % 4))
+
+
+def in_order(names, files):
+    """The modules with those that they need, each after what it needs."""
+    done = []
+
+    def add(name):
+        if name in done or name not in files:
+            return
+        needs = re.search(rb"\0depends=([^\0]*)\0", files[name].read_bytes())
+        for need in needs[1].decode().split(",") if needs else []:
+            add(need.replace("-", "_"))
+        done.append(name)
+
+    for name in names:
+        add(name)
+    return done
+
+
+class Images:
+    """Kernel, first root and disks of a terminal, made in the directory `place`."""
+
+    def __init__(self, debian, punchd, driver, place):
+        self.debian, self.punchd, self.driver, self.place = debian, punchd, driver, place
+        self.kernel = next((debian / "boot").glob("vmlinuz-*"))
+        self.initrd, self.root, self.data = place / "initrd", place / "root.img", place / "data.img"
+        self.make_initrd()
+
+    def make_initrd(self):
+        files = {file.stem.replace("-", "_"): file for file in (self.debian / "lib/modules").rglob("*.ko")}
+        modules = in_order(MODULES, files)
+        folders = ["bin", "dev", "proc", "sys", "root", "modules"]
+        members = [(folder, stat.S_IFDIR | 0o755, b"") for folder in folders]
+        members += [("init", stat.S_IFREG | 0o755, (REPO / "tests/qemu/init").read_bytes())]
+        members += [("bin/busybox", stat.S_IFREG | 0o755, (self.debian / "bin/busybox").read_bytes())]
+        members += [("modules/order", stat.S_IFREG | 0o644, "".join(f"{name}.ko\n" for name in modules).encode())]
+        members += [(f"modules/{name}.ko", stat.S_IFREG | 0o644, files[name].read_bytes()) for name in modules]
+        with open(self.initrd, "wb") as out:
+            archive(out, members)
+
+    def make_root(self, port, drivers=()):
+        """The root as Buildroot would make it of the overlay, configured for the server at a port of this machine."""
+        tree = self.place / "root"
+        shutil.rmtree(tree, ignore_errors=True)
+        for folder in ["bin", "sbin", "usr/bin", "usr/sbin", "proc", "sys", "dev", "run", "tmp", "root", "mnt", "etc"]:
+            (tree / folder).mkdir(parents=True, exist_ok=True)
+        for overlay in ["rootfs-overlay", "tests/qemu/rootfs"]:
+            shutil.copytree(REPO / overlay, tree, dirs_exist_ok=True)
+        shutil.copy(self.debian / "bin/busybox", tree / "bin/busybox")
+        shutil.copy(self.punchd, tree / "usr/bin/punchd")
+        shutil.copy(self.driver, tree / "usr/bin/driver")
+        for name in ["bin/sh", "sbin/init"]:
+            (tree / name).symlink_to("/bin/busybox")
+        (tree / "var/log").mkdir(parents=True, exist_ok=True)
+        self.configure(tree / "etc/punchd.toml", port)
+        (tree / "etc/punchd.drivers").write_text("".join(line + "\n" for line in drivers))
+        self.disk(self.root, 32, tree)
+
+    def configure(self, file, port):
+        text = file.read_text()
+        text = re.sub(r'(?m)^server = .*$', f'server = "http://10.0.2.2:{port}"', text)
+        text = re.sub(r'(?m)^serial = .*$', f'serial = "{SERIAL}"', text)
+        more = 'shell = "allow"\nget_file = "allow"\nget_dirs = ["/var/lib/punchd/files"]\n'
+        text = text.replace("[commands]\n", "[commands]\n" + more)
+        text += "\n[limits]\nstart_spread = 0\n\n[timeouts]\nretry = 2\n"
+        file.write_text(text)
+
+    def make_data(self, store=None, size=256):
+        """The data disk, empty or with this store on it."""
+        tree = self.place / "data"
+        shutil.rmtree(tree, ignore_errors=True)
+        tree.mkdir()
+        if store:
+            shutil.copy(store, tree / "punchd.db")
+        self.disk(self.data, size, tree)
+
+    @staticmethod
+    def disk(image, megabytes, tree):
+        image.unlink(missing_ok=True)
+        command = ["mke2fs", "-q", "-t", "ext4", "-b", "4096", "-m", "0", "-J", "size=4", "-E", "root_owner=0:0", "-d", tree, image, f"{megabytes}M"]
+        subprocess.run(command, check=True, env=os.environ | {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"})
+
+
+class Machine:
+    """A terminal that runs. Its power is cut by `kill`."""
+
+    def __init__(self, qemu, images, clock="1970-01-01T00:00:00", console=None):
+        self.place = images.place
+        self.begun = time.time()
+        self.qmp_path, self.console_path = (self.place / name for name in ["qmp", "console"])
+        for path in [self.qmp_path, self.console_path]:
+            path.unlink(missing_ok=True)
+        command = [qemu, "-M", "virt,highmem=off", "-cpu", "cortex-a7", "-m", "64", "-nodefaults", "-display", "none"]
+        command += ["-kernel", images.kernel, "-initrd", images.initrd, "-rtc", f"base={clock}"]
+        command += ["-append", "console=ttyAMA0 quiet loglevel=3 panic=1"]
+        for name, image in [("root", images.root), ("data", images.data)]:
+            command += ["-drive", f"if=none,id={name},format=raw,file={image}", "-device", f"virtio-blk-device,drive={name},serial={name}"]
+        command += ["-netdev", "user,id=net", "-device", "virtio-net-device,netdev=net,id=nic"]
+        command += ["-device", "virtio-keyboard-device", "-device", "virtio-rng-device"]
+        command += ["-qmp", f"unix:{self.qmp_path},server=on,wait=off"]
+        if console == "here":
+            self.process = subprocess.Popen([*map(str, command), "-serial", "mon:stdio"])
+            return
+        command += ["-chardev", f"socket,id=console,path={self.console_path},server=on,wait=off,logfile={self.place}/console.log,logappend=on"]
+        command += ["-serial", "chardev:console"]
+        with open(self.place / "qemu.log", "ab") as log:
+            self.process = subprocess.Popen([*map(str, command)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        self.qmp = Lines(self.qmp_path, self.process)
+        self.qmp.line()  # the greeting
+        self.monitor("qmp_capabilities")
+        self.console = Lines(self.console_path, self.process)
+        self.marks = 0
+
+    def monitor(self, command, **arguments):
+        """Tells QEMU to do something."""
+        self.qmp.send(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        while True:
+            answer = json.loads(self.qmp.line())
+            if "error" in answer:
+                raise Failure(f"QEMU refuses {command}: {answer['error']['desc']}")
+            if "return" in answer:
+                return answer["return"]
+
+    def type(self, text):
+        """Types on the terminal's keyboard, which stands for a card reader."""
+        for key in [*text, "ret"]:
+            self.monitor("send-key", keys=[{"type": "qcode", "data": key}], **{"hold-time": 20})
+            time.sleep(0.06)
+
+    def network(self, up):
+        self.monitor("set_link", name="nic", up=up)
+
+    def shell(self, line, patience=PATIENCE):
+        """What a command prints on the terminal's console. The words around it tell it from the echo of the command."""
+        self.marks += 1
+        self.console.send(f"\necho; echo BEGIN''{self.marks}; {line}\necho; echo END''{self.marks} $?\n")
+        got, until, inside = [], time.monotonic() + patience, False
+        while True:
+            text = self.console.line(until - time.monotonic()).strip("\r\n")
+            if text.startswith(f"END{self.marks} "):
+                return "\n".join(row for row in got if row and not re.search(r"# (echo; echo|$)", row))
+            if inside:
+                got.append(text)
+            inside = inside or text == f"BEGIN{self.marks}"
+
+    def wait_for_shell(self):
+        """Until the console answers. What it prints before is passed over."""
+        self.console.until("# ", PATIENCE)
+        self.shell("PS1='# '; stty -echo; export PS1")
+
+    def number(self, line):
+        text = self.shell(line)
+        found = re.findall(r"-?\d+", text)
+        expect(found, f"{line!r} printed no number: {text!r}")
+        return int(found[-1])
+
+    def kill(self):
+        """Power cut."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.kill()
+
+
+class Lines:
+    """Lines of a Unix socket that QEMU opens."""
+
+    def __init__(self, path, process):
+        def connect():
+            expect(process.poll() is None, f"QEMU ended with {process.poll()}; see {path.parent}/qemu.log")
+            try:
+                self.socket = socket.socket(socket.AF_UNIX)
+                self.socket.connect(str(path))
+            except OSError:
+                return False
+            return True
+
+        wait("QEMU to start", connect)
+        self.bytes = b""
+
+    def send(self, text):
+        self.socket.sendall(text.encode())
+
+    def line(self, patience=PATIENCE):
+        self.fill(lambda: b"\n" in self.bytes, patience)
+        line, self.bytes = self.bytes.split(b"\n", 1)
+        return line.decode(errors="replace")
+
+    def until(self, text, patience):
+        self.fill(lambda: text.encode() in self.bytes, patience)
+        self.bytes = b""
+
+    def fill(self, enough, patience):
+        until = time.monotonic() + patience
+        while not enough():
+            self.socket.settimeout(max(0.01, until - time.monotonic()))
+            try:
+                more = self.socket.recv(65536)
+            except TimeoutError:
+                more = b""
+                if time.monotonic() >= until:
+                    raise Failure(f"the terminal was silent; its last words: {self.bytes[-300:]!r}") from None
+                continue
+            expect(more, "QEMU closed its socket")
+            self.bytes += more
