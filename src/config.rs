@@ -56,6 +56,9 @@ pub struct Config {
     /// How long things may take.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// Who may be a driver.
+    #[serde(default)]
+    pub drivers: Drivers,
     /// How upgrades are installed.
     #[serde(default)]
     pub upgrade: Upgrade,
@@ -153,6 +156,19 @@ pub struct Commands {
     pub shell_seconds: u32,
     /// Bytes of its output that are kept; more ends it.
     pub shell_bytes: usize,
+}
+
+/// `[drivers]`
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Drivers {
+    /// Permissions of the socket, in octal.
+    #[serde(deserialize_with = "octal")]
+    pub mode: u32,
+    /// Name or number of the group that the socket belongs to.
+    pub group: Option<String>,
+    /// The directory in which drivers may leave large templates and photos.
+    pub shared: Option<PathBuf>,
 }
 
 /// `[upgrade]`
@@ -311,6 +327,12 @@ impl Default for Commands {
             shell_seconds: 60,
             shell_bytes: 64 << 10,
         }
+    }
+}
+
+impl Default for Drivers {
+    fn default() -> Self {
+        Self { mode: 0o660, group: None, shared: None }
     }
 }
 
@@ -529,6 +551,14 @@ fn language<'de, D: Deserializer<'de>>(input: D) -> Result<Language, D::Error> {
     }
 }
 
+fn octal<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error> {
+    let text = String::deserialize(input)?;
+    match u32::from_str_radix(&text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err(D::Error::custom(format!("mode {text:?} is not like \"0660\""))),
+    }
+}
+
 fn attlog_key<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
     let key = String::deserialize(input)?;
     if (1..=256).contains(&key.len()) {
@@ -604,6 +634,7 @@ mod tests {
             ("server = \"http://h\"\nserial = \"\"".into(), "serial"),
             (format!("{good}[verification]\nalways = false"), "line 4, column 1"),
             (format!("{good}[verification]\nfallback = \"maybe\""), "line 4"),
+            (format!("{good}[drivers]\nmode = \"rw\""), "0660"),
             (format!("{good}[encryption]\nkey = \"k\""), "line 4, column 1"),
             (format!("{good}[encryption]\nattlog_key = \"\""), "attlog_key has 0 bytes"),
             (format!("{good}[encryption]\nattlog_key = \"{}\"", "k".repeat(257)), "257 bytes"),

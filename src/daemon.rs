@@ -9,7 +9,7 @@ use crate::client::{Client, Next, Settings, Shared};
 use crate::clock::{Clock, SystemClock};
 use crate::commands::{Device, Policy};
 use crate::config::{Config, Permission};
-use crate::drivers::{self, Drivers, Methods};
+use crate::drivers::{self, Access, Drivers, Methods};
 use crate::errands::{Errands, Rules};
 use crate::files::Spool;
 use crate::processes::{self, Processes};
@@ -64,8 +64,10 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
         status: Rc::clone(&status),
         errands: Rc::clone(&errands),
         requests: Rc::clone(&requests),
+        shared: config.drivers.shared.clone(),
     };
-    let drivers = Drivers::open(&config.run_dir, methods).map_err(Stop::System)?;
+    let access = Access { mode: config.drivers.mode, group: config.drivers.group.clone() };
+    let drivers = Drivers::open(&config.run_dir, &access, methods).map_err(Stop::System)?;
     reactor::serve(Rc::new(RefCell::new(drivers)));
     let spool = Rc::new(open_spool(&config, &store)?);
     let mut daemon = Daemon {
@@ -201,13 +203,14 @@ impl Daemon<'_> {
                 config.serial.clone(),
                 config.store.clone(),
                 config.run_dir.clone(),
+                config.drivers.clone(),
                 config.clock,
                 config.timezone.clone(),
             )
         };
         if fixed(&config) != fixed(&self.config) {
             log::error!(
-                "the configuration stays as it was: serial, store, run_dir, clock and timezone need a restart"
+                "the configuration stays as it was: serial, store, run_dir, [drivers], clock and timezone need a restart"
             );
             return None;
         }

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use libfuzzer_sys::fuzz_target;
-use punchd::clock::{Authority, SystemClock, Zone};
-use punchd::drivers::{Drivers, Methods, socket_path};
+use punchd::clock::{Authority, Clock, SystemClock, Zone};
+use punchd::drivers::{Access, Drivers, Methods, socket_path};
 use punchd::protocol::codes::Language;
 use punchd::reactor::Served;
 use punchd::status::Status;
@@ -35,17 +35,20 @@ impl Terminal {
         let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(&directory).unwrap();
         let limits = Limits { punches: 5000, bytes: 64 << 20, free: 0 };
+        let clock: Rc<dyn Clock> = Rc::new(SystemClock::new(Authority::Own, Zone::System, None));
         let methods = Methods {
             serial: "FUZZ0001".into(),
             language: Language::ENGLISH,
             most_users: 1000,
             store: Rc::new(Store::open(&directory.join("punchd.db"), limits).unwrap()),
-            clock: Rc::new(SystemClock::new(Authority::Own, Zone::System, None)),
-            status: Rc::new(Status::new("FUZZ0001")),
+            status: Rc::new(Status::new("FUZZ0001", Rc::clone(&clock))),
+            clock,
             errands: Rc::default(),
             requests: Rc::default(),
+            shared: Some(directory.clone()),
         };
-        let drivers = Drivers::open(&directory, methods).unwrap();
+        let access = Access { mode: 0o600, group: None };
+        let drivers = Drivers::open(&directory, &access, methods).unwrap();
         Self { directory, drivers, inputs: 0 }
     }
 

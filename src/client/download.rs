@@ -216,8 +216,7 @@ impl<U: Uplink> Client<U> {
             if unsaved >= SAVED_AFTER || (is_end && (unsaved > 0 || download.is_whole())) {
                 file.sync_data().map_err(lost)?;
                 // A piece that came makes up for one failure.
-                let is_piece =
-                    is_end && download.fetched >= job.download.fetched + SMALLEST_PIECE;
+                let is_piece = is_end && download.fetched >= job.download.fetched + SMALLEST_PIECE;
                 let attempts = job.attempts.saturating_sub(u32::from(is_piece));
                 self.store.job_fetched(job.row, &download, attempts)?;
                 unsaved = 0;

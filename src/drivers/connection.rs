@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
+use rustix::net::sockopt::socket_peercred;
 
 use super::changes::Loaded;
 use super::rpc::Fault;
@@ -68,6 +69,14 @@ impl Connection {
 
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Who it is, as far as the system knows.
+    pub(super) fn peer(&self) -> String {
+        socket_peercred(&self.stream).map_or_else(
+            |_| String::new(),
+            |peer| format!(" (process {}, user {})", peer.pid.as_raw_pid(), peer.uid.as_raw()),
+        )
     }
 
     pub(super) fn stream(&self) -> &UnixStream {

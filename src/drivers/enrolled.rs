@@ -1,13 +1,17 @@
 //! What drivers enrol and take: templates, pictures, photos, identity cards, errors.
 
+use std::borrow::Cow;
+use std::io::Read;
+
 use serde_json::Value;
 
 use super::methods::Methods;
 use super::rpc::{Fault, Params};
+use crate::files::{FileError, Place};
 use crate::protocol::fields::Fields;
 use crate::protocol::record::{
-    Algorithm, BioPhoto, CardPhotoKind, ErrorCode, ErrorLog, IdCard, IdNumber, Jpeg, Pin, Template,
-    TemplateData, TemplateKind, TemplateSlot, UserPic,
+    Algorithm, BioPhoto, CardPhotoKind, ErrorCode, ErrorLog, IdCard, IdNumber, Jpeg, LONGEST_PHOTO,
+    Pin, Template, TemplateData, TemplateKind, TemplateSlot, UserPic,
 };
 use crate::protocol::tables::BioType;
 use crate::store::{NewPhoto, Origin};
@@ -72,6 +76,26 @@ impl Methods {
             photo: Jpeg::new("data", params.bytes("data")?)?,
         };
         self.recorded(self.store.add_photo(&photo))
+    }
+
+    /// The same parameters, with the content of the file that they name in place of `data`.
+    pub(super) fn with_file<'p>(&self, params: &'p Params) -> Result<Cow<'p, Params>, Fault> {
+        let Some(name) = params.text("file")? else { return Ok(Cow::Borrowed(params)) };
+        let Some(shared) = &self.shared else {
+            return Err(Params::complain("file", "no directory is shared ([drivers] shared)"));
+        };
+        let wrong = |error: FileError| Params::complain("file", &error.to_string());
+        let path = format!("{}/{name}", shared.display());
+        let place = Place::find(std::slice::from_ref(shared), &path).map_err(wrong)?;
+        let (file, size) = place.open().map_err(wrong)?;
+        if size > LONGEST_PHOTO as u64 {
+            return Err(Params::complain("file", "is larger than any template or photo"));
+        }
+        let mut content = Vec::new();
+        file.take(LONGEST_PHOTO as u64)
+            .read_to_end(&mut content)
+            .map_err(|error| Params::complain("file", &error.to_string()))?;
+        Ok(Cow::Owned(params.clone().with_bytes("data", &content)))
     }
 
     pub(super) fn idcard_put(&self, params: &Params) -> Result<Value, Fault> {

@@ -1,5 +1,6 @@
 //! What a driver can ask for.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
@@ -52,6 +53,8 @@ pub struct Methods {
     pub errands: Rc<Errands>,
     /// What waits for drivers.
     pub requests: Rc<Requests>,
+    /// The directory in which drivers may leave files.
+    pub shared: Option<PathBuf>,
 }
 
 impl Methods {
@@ -62,9 +65,9 @@ impl Methods {
             "punch" => self.punch(&call.params),
             "operation" => self.operation(&call.params),
             "alarm" => self.alarm(&call.params),
-            "photo" => self.photo(&call.params),
-            "template.put" => self.template_put(&call.params),
-            "picture.put" => self.picture_put(&call.params),
+            "photo" => self.photo(self.with_file(&call.params)?.as_ref()),
+            "template.put" => self.template_put(self.with_file(&call.params)?.as_ref()),
+            "picture.put" => self.picture_put(self.with_file(&call.params)?.as_ref()),
             "idcard.put" => self.idcard_put(&call.params),
             "error" => self.error(&call.params),
             "user.get" => self.user_get(&call.params),
@@ -90,7 +93,7 @@ impl Methods {
         }
         let services = services(params)?;
         driver.set_name(&name);
-        log::info!("driver {name} is here");
+        log::info!("driver {name} is here{}", driver.peer());
         for (service, before) in self.requests.register(driver.number(), &name, &services) {
             let what = service.name();
             log::warn!("driver {name} is asked for {what} from now on, and {before} no longer");

@@ -16,13 +16,15 @@ pub use methods::{Methods, moment};
 pub use rpc::call;
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::fs::Mode;
+use rustix::process::umask;
 
 use crate::reactor::Served;
 use asked::Waiting;
@@ -33,8 +35,14 @@ use rpc::{Call, Fault, Said};
 const MOST_CONNECTIONS: usize = 32;
 /// Most bytes of all lines that have not ended yet, whoever sends them.
 const LONGEST_LINES: usize = 6 << 20;
-/// Who may connect: the owner and the group.
-const SOCKET_MODE: u32 = 0o660;
+/// Who may connect, and what they share with punchd besides the socket.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Permissions of the socket.
+    pub mode: u32,
+    /// Name or number of the group that it belongs to, if not punchd's own.
+    pub group: Option<String>,
+}
 
 /// The driver socket and who is on it.
 pub struct Drivers {
@@ -60,9 +68,9 @@ impl Drivers {
     ///
     /// # Errors
     /// Words that name the path.
-    pub fn open(run_dir: &Path, methods: Methods) -> Result<Self, String> {
+    pub fn open(run_dir: &Path, access: &Access, methods: Methods) -> Result<Self, String> {
         let path = socket_path(run_dir);
-        let listener = listen(run_dir, &path).map_err(|error| {
+        let listener = listen(run_dir, &path, access).map_err(|error| {
             format!("cannot open the driver socket {}: {error}", path.display())
         })?;
         Ok(Self {
@@ -202,7 +210,7 @@ impl Drivers {
     }
 }
 
-fn listen(run_dir: &Path, path: &Path) -> io::Result<UnixListener> {
+fn listen(run_dir: &Path, path: &Path, access: &Access) -> io::Result<UnixListener> {
     std::fs::create_dir_all(run_dir)?;
     if UnixStream::connect(path).is_ok() {
         return Err(io::Error::other("another punchd listens there"));
@@ -211,10 +219,31 @@ fn listen(run_dir: &Path, path: &Path) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+    // Nobody but the owner, until it belongs to whom it should.
+    let before = umask(Mode::from_raw_mode(0o177));
+    let listener = UnixListener::bind(path);
+    umask(before);
+    let listener = listener?;
+    if let Some(group) = &access.group {
+        chown(path, None, Some(group_id(group)?))?;
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(access.mode))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// The number of a group, by its number or its name in `/etc/group`: a static binary has no
+/// other way to ask for it.
+fn group_id(group: &str) -> io::Result<u32> {
+    if let Ok(number) = group.parse() {
+        return Ok(number);
+    }
+    let groups = std::fs::read_to_string("/etc/group")?;
+    let number = groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(group)).then(|| fields.nth(1)?.parse().ok())?
+    });
+    number.ok_or_else(|| io::Error::other(format!("there is no group {group:?} in /etc/group")))
 }
 
 impl Served for Drivers {

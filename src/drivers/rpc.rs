@@ -47,6 +47,7 @@ pub(super) struct Fault {
 }
 
 /// The parameters of a call, each looked up by its name.
+#[derive(Clone)]
 pub(super) struct Params(Map<String, Value>);
 
 /// Reads one line.
@@ -235,6 +236,13 @@ impl Params {
     /// The member of this name as it came, null if it is not there.
     pub(super) fn value(&self, field: &'static str) -> Value {
         self.0.get(field).cloned().unwrap_or_default()
+    }
+
+    /// The same, with a member that holds these bytes.
+    pub(super) fn with_bytes(mut self, field: &'static str, bytes: &[u8]) -> Self {
+        let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+        self.0.insert(field.into(), text.into());
+        self
     }
 
     /// Bytes in base64 that must be there.

@@ -87,6 +87,7 @@ fn every_key_of_the_configuration_is_documented() {
         "commands",
         "device",
         "dialect",
+        "drivers",
         "encryption",
         "limits",
         "remote",

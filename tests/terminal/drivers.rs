@@ -320,3 +320,58 @@ fn punches_that_come_together_share_a_commit() {
     assert!(singly <= 2600, "{singly} bytes a punch");
     assert!(together <= singly / 3, "{together} of {singly} bytes a punch");
 }
+
+#[test]
+fn the_socket_belongs_to_whom_the_owner_says_and_large_data_comes_as_files() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let server = server();
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    let shared = terminal.path("shared");
+    std::fs::create_dir(&shared).unwrap();
+    let config = format!(
+        "[drivers]\nmode = \"0600\"\ngroup = \"daemon\"\nshared = \"{}\"",
+        shared.display()
+    );
+    terminal.configure(&server.url(), &config);
+    terminal.run();
+    let mut driver = terminal.driver();
+    driver.call("register", json!({"name": "sensor"})).unwrap();
+    let socket = std::fs::metadata(terminal.path("run/driver.sock")).unwrap();
+    assert_eq!((socket.permissions().mode() & 0o777, socket.gid()), (0o600, 1));
+    let pid = std::process::id();
+    assert!(terminal.log().contains(&format!("driver sensor is here (process {pid}, user 0)")));
+
+    driver.call("user.put", json!({"pin": "1"})).unwrap();
+    let picture = [&[0xFF, 0xD8, 0xFF][..], &[7; 100_000], &[0xFF, 0xD9]].concat();
+    std::fs::write(shared.join("1.jpg"), &picture).unwrap();
+    let put = json!({"pin": "1", "kind": "user", "file": "1.jpg"});
+    assert!(driver.call("picture.put", put).unwrap()["seq"].as_i64() > Some(0));
+    std::os::unix::fs::symlink("/etc/passwd", shared.join("link")).unwrap();
+    for file in ["../punchd.toml", "link", "/etc/passwd", "none", "", "."] {
+        let put = json!({"pin": "1", "kind": "user", "file": file});
+        let error = driver.call("picture.put", put).unwrap_err();
+        assert_eq!(error["data"]["field"], "file", "{file}: {error}");
+    }
+    let came = |received: &iclock_emulator::Received| received.photos().len() == 1;
+    assert!(server.wait_until(PATIENCE, came));
+}
+
+#[test]
+fn ten_thousand_connections_leave_room_for_a_driver() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    let socket = terminal.path("run/driver.sock");
+    let before = terminal.proc("status", "VmHWM");
+    let mut silent = Vec::new();
+    for nth in 0..10_000 {
+        // Those that were turned away are closed on this side, too.
+        silent.extend(std::os::unix::net::UnixStream::connect(&socket));
+        if nth % 200 == 199 {
+            silent.clear();
+        }
+    }
+    let mut driver = terminal.driver();
+    driver.punch("1", &second(1));
+    let more = terminal.proc("status", "VmHWM") - before;
+    assert!(more < 1024, "{more} KiB more");
+}

@@ -26,6 +26,7 @@ mod guests;
 mod hostile;
 mod killed;
 mod kinds;
+mod latency;
 mod mass;
 mod modes;
 mod never_deaf;
