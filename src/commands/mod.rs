@@ -1,17 +1,12 @@
 //! Commands of the server, each with an effect once and a result that stays until the
-//! server took it.
-//!
-//! A short list is carried out in two transactions: the first writes down that the commands
-//! are about to run, the second holds their effects *and* their results. So a command that is
-//! cut off leaves no trace but that it was tried; one that makes the program fall over is tried
-//! three times and not for ever. Of a long list that is written down once for all of it; if it
-//! was cut off, the next list is carried out as short ones are.
+//! server took it. `list` takes them as they come; here is what each of them means.
 
 mod data;
 mod door;
 mod enroll;
 mod file;
 mod info;
+mod list;
 mod options;
 pub mod policy;
 pub mod query;
@@ -22,28 +17,18 @@ mod upgrade;
 pub use info::Device;
 pub use policy::{Family, Policy};
 
-use std::time::{Duration, Instant};
-
-use md5::{Digest, Md5};
-
 use crate::protocol::codes::{Language, ReturnCode};
 use crate::protocol::command::{Command, CommandLine, reply_name};
 use crate::protocol::fields::Refusal;
-use crate::protocol::lines::Line;
 use crate::protocol::record::ErrorLog;
 use crate::protocol::stream::Stream;
 use crate::requests::Request;
 use crate::store::options::{CHECK, REBOOT};
-use crate::store::{Audit, Begun, Lane, Moment, Store, StoreError};
+use crate::store::{Audit, Lane, Moment, Store, StoreError};
 use crate::terminal::Terminal;
 
-/// Most commands that go on at once, and most queries that wait for their turn.
-const MOST_JOBS: u64 = 100;
+/// Most queries that wait for their turn.
 const MOST_QUERIES: u64 = 1000;
-/// How often a command is begun that never comes to an end.
-const MOST_ATTEMPTS: u32 = 3;
-/// How long a transaction of a long list may be open: so long a punch may have to wait.
-const A_TURN: Duration = Duration::from_millis(20);
 
 /// What the commands work on.
 pub struct Executor<'a> {
@@ -130,28 +115,6 @@ struct Todo<'a> {
 }
 
 impl Executor<'_> {
-    /// Carries out a piece of a command list, or the beginning of it; how many lines that was.
-    /// Lines that are no commands are left out.
-    ///
-    /// # Errors
-    /// If the store fails: then the rest of the piece has not happened.
-    pub fn run(&mut self, lines: &[Line]) -> Result<(Notes, usize), StoreError> {
-        // Where one was cut off before, each runs by itself: if that one makes the program
-        // fall over, its neighbours are not counted as tried.
-        if lines.len() > 1 && self.any_was_cut_off(lines)? {
-            let begun = Instant::now();
-            let mut notes = Notes::default();
-            for (nth, line) in lines.iter().enumerate() {
-                notes.add(self.run_together(std::slice::from_ref(line))?);
-                if begun.elapsed() > A_TURN {
-                    return Ok((notes, nth + 1));
-                }
-            }
-            return Ok((notes, lines.len()));
-        }
-        Ok((self.run_together(lines)?, lines.len()))
-    }
-
     /// Carries out a `DATA UPDATE` or `DATA DELETE` that is no command of its own: a line of a
     /// file, or of a remote user (§14). The caller holds the transaction.
     ///
@@ -163,123 +126,6 @@ impl Executor<'_> {
             Ok(Command::Delete(table, record)) => self.delete(table, record),
             Ok(_) => Ok(Err(Refusal::parameter("it is neither DATA UPDATE nor DATA DELETE"))),
             Err(refusal) => Ok(Err(refusal)),
-        }
-    }
-
-    /// Carries out the beginning of a long list in one transaction, as much of it as takes
-    /// [`A_TURN`]: then others are to be served. How many lines that was.
-    ///
-    /// # Errors
-    /// If the store fails: then nothing of it has happened.
-    pub fn run_swiftly(&mut self, lines: &[Line]) -> Result<(Notes, usize), StoreError> {
-        let (store, begun) = (self.store, Instant::now());
-        let mut notes = Notes::default();
-        let done = store.atomically(|| {
-            for (nth, line) in lines.iter().enumerate() {
-                for command in self.begin(std::slice::from_ref(line))? {
-                    notes.fresh += 1;
-                    self.carry_out(&command, &mut notes)?;
-                }
-                if begun.elapsed() > A_TURN {
-                    return Ok(nth + 1);
-                }
-            }
-            Ok::<_, StoreError>(lines.len())
-        })?;
-        if notes.audited {
-            store.trim_audit()?;
-        }
-        Ok((notes, done))
-    }
-
-    fn any_was_cut_off(&self, lines: &[Line]) -> Result<bool, StoreError> {
-        for Line::Whole(bytes) | Line::Overlong(bytes) in lines {
-            if let Ok(line) = CommandLine::parse(bytes)
-                && self.store.is_unfinished(&digest(bytes), line.id)?
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn run_together(&mut self, lines: &[Line]) -> Result<Notes, StoreError> {
-        let todo = self.store.atomically(|| self.begin(lines))?;
-        let mut notes = Notes { fresh: todo.len(), ..Notes::default() };
-        let store = self.store;
-        let done = store.atomically(|| {
-            for command in &todo {
-                self.carry_out(command, &mut notes)?;
-            }
-            if notes.audited { self.store.trim_audit() } else { Ok(()) }
-        });
-        if let Err(error) = done {
-            // Not the commands' fault: these attempts do not count.
-            let rows: Vec<i64> = todo.iter().map(|command| command.row).collect();
-            rows.iter().for_each(|row| self.terminal.forget(*row));
-            let _ = self.store.attempt_void(&rows);
-            return Err(error);
-        }
-        Ok(notes)
-    }
-
-    fn begin<'l>(&self, lines: &'l [Line]) -> Result<Vec<Todo<'l>>, StoreError> {
-        let mut todo: Vec<Todo<'_>> = Vec::new();
-        for line in lines {
-            let (bytes, overlong) = match line {
-                Line::Whole(bytes) => (bytes, false),
-                Line::Overlong(bytes) => (bytes, true),
-            };
-            let line = match CommandLine::parse(bytes) {
-                Ok(line) => line,
-                Err(why) => {
-                    log::warn!("a line of the server was skipped: {why}: {}", excerpt(bytes));
-                    continue;
-                }
-            };
-            let begun =
-                self.store.begin_command(&digest(bytes), line.id, &reply_name(line.text))?;
-            if let Begun::Now { row, attempts } = begun
-                && todo.iter().all(|other| other.row != row)
-            {
-                todo.push(Todo { row, attempts, line, overlong });
-            }
-        }
-        Ok(todo)
-    }
-
-    fn carry_out(&mut self, command: &Todo<'_>, notes: &mut Notes) -> Result<(), StoreError> {
-        let end = if command.overlong {
-            log::warn!("command {} is too long and was refused", command.line.id);
-            End::Now(ReturnCode::TOO_LONG, Vec::new())
-        } else if command.attempts > MOST_ATTEMPTS {
-            log::error!(
-                "command {} never came to an end in {MOST_ATTEMPTS} attempts and is given up: {}",
-                command.line.id,
-                excerpt(command.line.text)
-            );
-            End::Now(ReturnCode::TIMED_OUT, Vec::new())
-        } else {
-            self.judge(command, notes)?
-        };
-        match end {
-            End::Now(code, rest) => self.store.finish_command(command.row, code, &rest),
-            End::File(size, file) => self.store.finish_with_file(
-                command.row,
-                ReturnCode(i64::try_from(size).unwrap_or(i64::MAX)),
-                file.as_bytes(),
-                &file,
-            ),
-            End::Later => self.store.command_goes_on(command.row),
-            End::Job(_) if self.store.count_jobs()? >= MOST_JOBS => {
-                log::warn!("command {} was refused: {MOST_JOBS} go on already", command.line.id);
-                self.store.audit_result(command.row, ReturnCode::BUSY)?;
-                self.store.finish_command(command.row, ReturnCode::BUSY, &[])
-            }
-            End::Job(lane) => {
-                self.store.begin_job(command.row, command.line.text, lane)?;
-                self.store.command_goes_on(command.row)
-            }
         }
     }
 
@@ -438,11 +284,6 @@ fn data_error(id: &str, refusal: &Refusal) -> ErrorLog {
     let number = refusal.code.0.unsigned_abs().min(9999);
     let message: String = refusal.why.chars().filter(|c| !c.is_control()).take(200).collect();
     ErrorLog::of_data(&format!("D06E{number:04}"), &message, id)
-}
-
-/// By what a command is known again: its id and its text.
-fn digest(line: &[u8]) -> [u8; 16] {
-    Md5::digest(line).into()
 }
 
 /// The beginning of a command, fit for a log.
