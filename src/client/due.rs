@@ -47,12 +47,14 @@ impl<U: Uplink> Client<U> {
         let has_errand = self.errands.next(now).is_some();
         add(has_errand && !self.errand.was_last, Errand, Duration::ZERO);
         let has_replies = self.store.has_replies()?;
-        add(has_replies, Replies, Duration::ZERO);
+        // Results first; but a long list has thousands, and punches go between them.
+        add(has_replies && !self.has_replied, Replies, Duration::ZERO);
         // Its answer has gone: now the act.
         let may_reboot = !has_replies && self.store.option(REBOOT)?.is_some();
         add(may_reboot && !self.a_program_runs()?, Reboot, Duration::ZERO);
         let tables = if gate_is_open { self.tables_with_rows()? } else { Vec::new() };
         add(tables.contains(&Table::Attlog), Upload(Table::Attlog), Duration::ZERO);
+        add(has_replies, Replies, Duration::ZERO);
         if let Some(at) = self.handshake_at {
             add(true, Handshake, at);
         }

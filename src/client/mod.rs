@@ -106,6 +106,8 @@ pub struct Client<U> {
     piece: u64,
     /// A job had its turn: the other streams have theirs first.
     others_first: bool,
+    /// Results had their turn: a punch has its own first.
+    has_replied: bool,
     options: ServerOptions,
     /// Whether the handshake succeeded and no exchange broke since.
     online: bool,
@@ -197,6 +199,7 @@ impl<U: Uplink> Client<U> {
             spool,
             piece: download::FIRST_PIECE,
             others_first: false,
+            has_replied: false,
             errands,
             errand: errand::Last::default(),
             options: ServerOptions {
@@ -254,6 +257,7 @@ impl<U: Uplink> Client<U> {
                     }
                 };
                 self.others_first = matches!(activity, Activity::Job(_));
+                self.has_replied = activity == Activity::Replies;
                 self.settle(activity, done);
                 Next::Again
             }
