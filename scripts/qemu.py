@@ -15,7 +15,8 @@ from pathlib import Path
 from terminal import Failure, Images, Machine, Server, expect, wait
 
 PUNCHES = 100_000
-USERS = 20_000
+USERS, USERS_QUICKLY = 20_000, 1_000
+SINGLE, IN_BURSTS = 1_200, 6_000  # punches whose bytes are counted: more than one checkpoint
 CARD = "4711"
 READER = "punchd card-reader /dev/input/event0"
 
@@ -25,6 +26,7 @@ def main():
     for name in ["qemu", "debian", "punchd", "driver", "emulator", "host-punchd", "place"]:
         parser.add_argument(f"--{name}", required=True, type=Path)
     parser.add_argument("--only", help="one of the checks, by the beginning of its name")
+    parser.add_argument("--quick", action="store_true", help="fewer users and punches")
     parser.add_argument("what", choices=["run", "test"])
     arguments = parser.parse_args()
     arguments.place.mkdir(parents=True, exist_ok=True)
@@ -41,7 +43,7 @@ def run(arguments):
     server = Server(arguments.emulator, arguments.place / "server.log", "--option", "Delay=2")
     try:
         images = Images(arguments.debian, arguments.punchd, arguments.driver, arguments.place)
-        images.make_root(server.port, drivers(arguments))
+        images.make_root(server.port, drivers=drivers(arguments))
         if not images.data.exists():
             images.make_data()
         print(f"""
@@ -62,14 +64,15 @@ class Bench:
         self.arguments, self.figures = arguments, []
         self.server = Server(arguments.emulator, arguments.place / "server.log", "--option", "Delay=1")
         self.images = Images(arguments.debian, arguments.punchd, arguments.driver, arguments.place)
-        self.images.make_root(self.server.port, drivers(arguments))
-        self.machine = None
+        self.machine, self.terminals = None, 0
 
-    def boot(self, store=None, keep=False):
+    def boot(self, store=None):
+        """A terminal that was never here before, with this store or an empty one. Returns the seconds to its first handshake."""
         if self.machine:
             self.machine.stop()
-        if not keep:
-            self.images.make_data(store)
+        self.terminals += 1
+        self.images.make_root(self.server.port, f"QEMU{self.terminals:07}", drivers(self.arguments))
+        self.images.make_data(store)
         before = len(self.server.requests("handshake"))
         self.machine = Machine(self.arguments.qemu, self.images)
         self.machine.wait_for_shell()
@@ -84,8 +87,10 @@ class Bench:
         return self.machine.number("for p in $(pidof punchd); do grep -qs '^.*run' /proc/$p/cmdline && ls -l /proc/$p/exe | grep -q bin/punchd && echo $p; done | head -n 1")
 
     def memory(self):
-        """VmHWM in kB."""
-        return self.machine.number(f"grep VmHWM /proc/{self.pid()}/status")
+        """VmHWM, and what of the memory is the program's own and what pages of its file."""
+        text = self.machine.shell(f"grep -E 'VmHWM|RssAnon|RssFile' /proc/{self.pid()}/status")
+        most, own, file = re.findall(r"(\d+) kB", text)
+        return f"{most} kB; now {own} kB its own, {file} kB pages of the program"
 
     def written(self):
         """Bytes that were written to the data disk, when all is written."""
@@ -112,7 +117,7 @@ def session(bench):
 def idle(bench):
     """What an idle minute costs, at the end of which it is still there."""
     time.sleep(5)
-    bench.figure("VmHWM idle", f"{bench.memory()} kB")
+    bench.figure("VmHWM idle", bench.memory())
     pid = bench.pid()
     stat = f"awk '{{print $14 + $15}}' /proc/{pid}/stat"
     switches = f"awk '/voluntary/ {{n += $2}} END {{print n}}' /proc/{pid}/status"
@@ -220,16 +225,24 @@ def damage(bench):
 
 def wear(bench):
     """Bytes at the disk for each punch, uploads and checkpoints included."""
-    for name, count, group, goal in [("singly", 400, 1, 6 * 1024), ("in bursts of ten", 2000, 10, 1536)]:
-        wait("all punches at the server", lambda: bench.machine.number("punchd status --json | grep -c '\"pending\": [1-9]'; true") == 0 or True)
+    for name, count, group, goal in [("singly", SINGLE, 1, 6 * 1024), ("in bursts of ten", IN_BURSTS, 10, 1536)]:
         time.sleep(3)
-        before, there = bench.written(), bench.punches()
-        bench.machine.shell(f"driver {count} {group} {1000 if group > 1 else 300} 100000 >/run/answered", patience=900)
-        expect(bench.machine.number("wc -l </run/answered") == count, "not all were answered")
-        wait("all punches at the server", lambda: bench.punches() == there + count)
-        time.sleep(2)
-        each = (bench.written() - before) / count
-        bench.figure(f"bytes written to the disk per punch, {name}", f"{each:.0f}", f"{goal}")
+        if bench.arguments.quick:
+            count //= 10
+        for server, words in [(False, "while the server is away"), (True, "with the uploads")]:
+            bench.machine.network(server)
+            time.sleep(3)
+            before, there = bench.written(), bench.punches()
+            bench.machine.shell(f"driver {count} {group} {200 if server else 20} 100000 >/run/answered", patience=1800)
+            expect(bench.machine.number("wc -l </run/answered") == count, "not all were answered")
+            if server:
+                wait("all punches at the server", lambda: bench.punches() == there + count)
+                time.sleep(2)
+            each = (bench.written() - before) / count
+            bench.figure(f"bytes to the disk per punch, {name}, {words}", f"{each:.0f}", f"{goal}")
+            bench.machine.network(True)
+            if not server:
+                wait("all punches at the server", lambda: bench.punches() == there + count, 300)
 
 
 def backlog(bench):
@@ -240,7 +253,7 @@ def backlog(bench):
         begun = time.time()
         bench.boot(store)
         wait(f"{count} punches at the server", lambda: bench.punches() >= before + count, 1800)
-        bench.figure(f"VmHWM draining {count} punches", f"{bench.memory()} kB", "3584 kB")
+        bench.figure(f"VmHWM draining {count} punches", bench.memory(), "3584 kB")
         bench.figure(f"boot and draining {count} punches", f"{time.time() - begun:.0f} s")
 
 
@@ -251,7 +264,7 @@ def prefilled(arguments, count):
     place.mkdir()
     config = place / "punchd.toml"
     settings = {"server": "http://127.0.0.1:9", "serial": "QEMU0000001", "store": f"{place}/punchd.db", "run_dir": str(place), "clock": "own", "timezone": "+00:00"}
-    config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()) + f"[commands]\nput_dirs = []\n")
+    config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()) + "[commands]\nput_dirs = []\n")
     with open(place / "log", "wb") as log:
         punchd = subprocess.Popen([arguments.host_punchd, "run", "-c", config], stdout=log, stderr=log)
     wait("punchd on this machine", (place / "driver.sock").exists)
@@ -274,17 +287,18 @@ def prefilled(arguments, count):
 
 
 def mass(bench):
-    """Twenty thousand users with templates in one list."""
+    """Users with templates in one list."""
     bench.boot()
+    users = USERS_QUICKLY if bench.arguments.quick else USERS
     template = "QUJD" * 375
-    commands = [f"DATA UPDATE USERINFO PIN={nth}\tName=User {nth}\tCard={nth}" for nth in range(1, USERS + 1)]
-    commands += [f"DATA UPDATE FINGERTMP PIN={nth}\tFID=1\tSize={len(template)}\tValid=1\tTMP={template}" for nth in range(1, USERS + 1)]
+    commands = [f"DATA UPDATE USERINFO PIN={nth}\tName=User {nth}\tCard={nth}" for nth in range(1, users + 1)]
+    commands += [f"DATA UPDATE FINGERTMP PIN={nth}\tFID=1\tSize={len(template)}\tValid=1\tTMP={template}" for nth in range(1, users + 1)]
     answered = bench.server.get("/state")["commands_answered"]
     begun = time.time()
     bench.server.queue(*commands)
     wait("all to be answered", lambda: bench.server.get("/state")["commands_answered"] == answered + len(commands), 1800)
-    bench.figure(f"VmHWM receiving {USERS} users with templates", f"{bench.memory()} kB")
-    bench.figure(f"{USERS} users with templates", f"{time.time() - begun:.0f} s")
+    bench.figure(f"VmHWM receiving {users} users with templates", bench.memory())
+    bench.figure(f"{users} users with templates", f"{time.time() - begun:.0f} s")
 
 
 CHECKS = [session, idle, punch_from_a_shell, card, files_and_shell, upgrade, reboot, network, damage, wear, backlog, mass]

@@ -11,12 +11,12 @@ import shutil
 import socket
 import stat
 import subprocess
+import threading
 import time
 import urllib.request
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent
-SERIAL = "QEMU0000001"
 PATIENCE = 120  # seconds for anything to happen: emulated machines are slow
 MODULES = ["virtio_mmio", "virtio_blk", "virtio_net", "virtio_input", "virtio_rng", "evdev", "crc32c_generic", "ext4"]
 
@@ -127,7 +127,7 @@ class Images:
         with open(self.initrd, "wb") as out:
             archive(out, members)
 
-    def make_root(self, port, drivers=()):
+    def make_root(self, port, serial="QEMU0000001", drivers=()):
         """The root as Buildroot would make it of the overlay, configured for the server at a port of this machine."""
         tree = self.place / "root"
         shutil.rmtree(tree, ignore_errors=True)
@@ -141,14 +141,14 @@ class Images:
         for name in ["bin/sh", "sbin/init"]:
             (tree / name).symlink_to("/bin/busybox")
         (tree / "var/log").mkdir(parents=True, exist_ok=True)
-        self.configure(tree / "etc/punchd.toml", port)
+        self.configure(tree / "etc/punchd.toml", port, serial)
         (tree / "etc/punchd.drivers").write_text("".join(line + "\n" for line in drivers))
         self.disk(self.root, 32, tree)
 
-    def configure(self, file, port):
+    def configure(self, file, port, serial):
         text = file.read_text()
         text = re.sub(r'(?m)^server = .*$', f'server = "http://10.0.2.2:{port}"', text)
-        text = re.sub(r'(?m)^serial = .*$', f'serial = "{SERIAL}"', text)
+        text = re.sub(r'(?m)^serial = .*$', f'serial = "{serial}"', text)
         more = 'shell = "allow"\nget_file = "allow"\nget_dirs = ["/var/lib/punchd/files"]\n'
         text = text.replace("[commands]\n", "[commands]\n" + more)
         text += "\n[limits]\nstart_spread = 0\n\n[timeouts]\nretry = 2\n"
@@ -166,8 +166,8 @@ class Images:
     @staticmethod
     def disk(image, megabytes, tree):
         image.unlink(missing_ok=True)
-        command = ["mke2fs", "-q", "-t", "ext4", "-b", "4096", "-m", "0", "-J", "size=4", "-E", "root_owner=0:0", "-d", tree, image, f"{megabytes}M"]
-        subprocess.run(command, check=True, env=os.environ | {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"})
+        command = ["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-J", "size=4", "-E", "root_owner=0:0", "-d", tree, image, f"{megabytes}M"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"})
 
 
 class Machine:
@@ -233,9 +233,9 @@ class Machine:
             inside = inside or text == f"BEGIN{self.marks}"
 
     def wait_for_shell(self):
-        """Until the console answers. What it prints before is passed over."""
-        self.console.until("# ", PATIENCE)
-        self.shell("PS1='# '; stty -echo; export PS1")
+        """Until the shell of this boot answers. What the console prints before is passed over."""
+        self.console.after(b"BusyBox v")
+        self.shell("PS1=; stty -echo; export PS1")
 
     def number(self, line):
         text = self.shell(line)
@@ -254,7 +254,7 @@ class Machine:
 
 
 class Lines:
-    """Lines of a Unix socket that QEMU opens."""
+    """Lines of a Unix socket that QEMU opens. They are taken in at all times: a console that nobody reads stops all of QEMU."""
 
     def __init__(self, path, process):
         def connect():
@@ -267,30 +267,33 @@ class Lines:
             return True
 
         wait("QEMU to start", connect)
-        self.bytes = b""
+        self.bytes, self.ended, self.more = b"", False, threading.Condition()
+        threading.Thread(target=self.take_in, daemon=True).start()
+
+    def take_in(self):
+        more = b"-"
+        while more:
+            try:
+                more = self.socket.recv(65536)
+            except OSError:
+                more = b""
+            with self.more:
+                self.bytes += more
+                self.ended = not more
+                self.more.notify()
 
     def send(self, text):
         self.socket.sendall(text.encode())
 
     def line(self, patience=PATIENCE):
-        self.fill(lambda: b"\n" in self.bytes, patience)
-        line, self.bytes = self.bytes.split(b"\n", 1)
-        return line.decode(errors="replace")
+        """The next line."""
+        return self.after(b"\n", patience)
 
-    def until(self, text, patience):
-        self.fill(lambda: text.encode() in self.bytes, patience)
-        self.bytes = b""
-
-    def fill(self, enough, patience):
-        until = time.monotonic() + patience
-        while not enough():
-            self.socket.settimeout(max(0.01, until - time.monotonic()))
-            try:
-                more = self.socket.recv(65536)
-            except TimeoutError:
-                more = b""
-                if time.monotonic() >= until:
-                    raise Failure(f"the terminal was silent; its last words: {self.bytes[-300:]!r}") from None
-                continue
-            expect(more, "QEMU closed its socket")
-            self.bytes += more
+    def after(self, text, patience=PATIENCE):
+        """What comes before a text; it and the text are taken away."""
+        with self.more:
+            self.more.wait_for(lambda: text in self.bytes or self.ended, patience)
+            if text not in self.bytes:
+                raise Failure(f"the terminal said no {text!r} within {patience:.0f} s; its last words: {self.bytes[-300:]!r}")
+            found, self.bytes = self.bytes.split(text, 1)
+        return found.decode(errors="replace")
