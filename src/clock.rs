@@ -4,6 +4,8 @@
 //! stands before [`FLOOR`] was never set; its time never goes on the wire.
 
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
@@ -71,14 +73,33 @@ pub enum Zone {
     Fixed(i32),
 }
 
+/// What punchd has to add to the system's clock, in seconds. Its clones are one: TLS judges
+/// certificates by it.
+#[derive(Clone, Debug, Default)]
+pub struct Shift(Arc<AtomicI64>);
+
+impl Shift {
+    /// Seconds since 1970 in UTC, right or not.
+    pub fn utc(&self) -> i64 {
+        clock_gettime(ClockId::Realtime).tv_sec + self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, seconds: i64) {
+        self.0.store(seconds, Ordering::Relaxed);
+    }
+
+    fn add(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::Relaxed);
+    }
+}
+
 /// The clock of the machine.
 pub struct SystemClock {
     authority: Authority,
     zone: Zone,
     system_zone: Option<TimeZone>,
     server_offset: Cell<Option<i32>>,
-    /// What [`Authority::Own`] adds to the system's clock.
-    shift: Cell<i64>,
+    shift: Shift,
     boot: String,
     warned: Cell<bool>,
 }
@@ -86,23 +107,28 @@ pub struct SystemClock {
 impl SystemClock {
     /// The machine's clock under the owner's rules. `server_offset` is the zone that the
     /// server last named, in seconds.
-    pub fn new(authority: Authority, zone: Zone, server_offset: Option<i32>) -> Self {
+    pub fn new(authority: Authority, zone: Zone, server_offset: Option<i32>, shift: Shift) -> Self {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Self {
             authority,
             zone,
             system_zone: TimeZone::local().ok(),
             server_offset: Cell::new(server_offset),
-            shift: Cell::new(0),
+            shift,
             boot: boot.trim().to_owned(),
             warned: Cell::new(false),
         }
+    }
+
+    /// What [`Authority::Own`] adds to the system's clock.
+    pub fn shift(&self) -> Shift {
+        self.shift.clone()
     }
 }
 
 impl Clock for SystemClock {
     fn utc(&self) -> i64 {
-        clock_gettime(ClockId::Realtime).tv_sec + self.shift.get()
+        self.shift.utc()
     }
 
     fn monotonic(&self) -> Duration {
@@ -150,7 +176,7 @@ impl Clock for SystemClock {
                 Err(_) => {}
             }
         }
-        self.shift.set(self.shift.get() + off);
+        self.shift.add(off);
         log::info!("own clock set to the server's, it was off by {off} s");
     }
 

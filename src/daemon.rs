@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Next, Settings, Shared};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, Shift, SystemClock};
 use crate::commands::{Device, Policy};
 use crate::config::{Config, Permission};
 use crate::drivers::{self, Access, Drivers, Methods};
@@ -43,7 +43,8 @@ pub enum Stop {
 pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
     processes::keep_descriptors();
     let config = Config::load(path).map_err(|error| Stop::Config(error.to_string()))?;
-    let server = connect(&config)?;
+    let shift = Shift::default();
+    let server = connect(&config, shift.clone())?;
     reactor::take_signals()
         .map_err(|error| Stop::System(format!("cannot take signals: {error}")))?;
     let store = Rc::new(open_store(&config, set_aside)?);
@@ -51,7 +52,7 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
         .map_err(|error| Stop::System(format!("cannot look after programs: {error}")))?;
     let programs = Rc::new(RefCell::new(programs));
     reactor::serve(Rc::clone(&programs) as Rc<RefCell<dyn Served>>);
-    let clock = Rc::new(clock(&config, &store)?);
+    let clock = Rc::new(clock(&config, &store, shift)?);
     let status = Rc::new(Status::new(&config.serial, Rc::clone(&clock) as Rc<dyn Clock>));
     let errands = Rc::new(Errands::default());
     let requests = Rc::new(Requests::default());
@@ -214,7 +215,7 @@ impl Daemon<'_> {
             );
             return None;
         }
-        match Server::new(&settings(&config)) {
+        match Server::new(&settings(&config, self.clock.shift())) {
             Ok(server) => {
                 log::info!("configuration read again");
                 self.config = config;
@@ -280,7 +281,7 @@ fn rules(config: &Config) -> Rules {
 }
 
 /// How the server is reached, from the configuration.
-pub fn settings(config: &Config) -> uplink::Settings {
+pub fn settings(config: &Config, shift: Shift) -> uplink::Settings {
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     uplink::Settings {
         url: config.server.clone(),
@@ -289,11 +290,12 @@ pub fn settings(config: &Config) -> uplink::Settings {
         body: seconds(config.timeouts.body),
         https_elsewhere: config.commands.urls.iter().any(|url| url.starts_with("https:")),
         ca: config.tls.ca.clone(),
+        shift,
     }
 }
 
-fn connect(config: &Config) -> Result<Server, Stop> {
-    Server::new(&settings(config)).map_err(Stop::Config)
+fn connect(config: &Config, shift: Shift) -> Result<Server, Stop> {
+    Server::new(&settings(config, shift)).map_err(Stop::Config)
 }
 
 fn open_store(config: &Config, set_aside: bool) -> Result<Store, Stop> {
@@ -321,8 +323,8 @@ fn open_store(config: &Config, set_aside: bool) -> Result<Store, Stop> {
     }
 }
 
-fn clock(config: &Config, store: &Store) -> Result<SystemClock, Stop> {
+fn clock(config: &Config, store: &Store, shift: Shift) -> Result<SystemClock, Stop> {
     let zone = store.option(ZONE).map_err(Stop::Store)?;
     let offset = zone.and_then(|seconds| seconds.parse().ok());
-    Ok(SystemClock::new(config.clock, config.timezone.clone(), offset))
+    Ok(SystemClock::new(config.clock, config.timezone.clone(), offset, shift))
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use lexopt::prelude::{Long, Short, Value};
+use punchd::clock::Shift;
 use punchd::config::{Config, DEFAULT_PATH};
 use punchd::daemon::{self, Stop};
 use punchd::shipped::{self, Spec, card_reader, options, relay};
@@ -171,7 +172,7 @@ fn load(path: &Path) -> Result<Config, Failure> {
 
 fn check(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
-    punchd::uplink::Server::new(&daemon::settings(&config))
+    punchd::uplink::Server::new(&daemon::settings(&config, Shift::default()))
         .map_err(|words| Failure { words: format!("{}: {words}", path.display()), code: CONFIG })?;
     say(&format!("{}: terminal {} of {}\n", path.display(), config.serial, config.server));
     Ok(())

@@ -234,12 +234,12 @@ fn prepare(db: &Connection, path: &Path) -> rusqlite::Result<()> {
             "PRAGMA page_size = {PAGE_SIZE}; PRAGMA auto_vacuum = INCREMENTAL;"
         ))?;
     }
-    db.execute_batch(&format!(
+    db.execute_batch(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA temp_store = MEMORY;
-         BEGIN IMMEDIATE; COMMIT;"
-    ))
+         BEGIN IMMEDIATE; COMMIT;",
+    )
 }
 
 /// Makes the write-ahead log as large as it gets between two checkpoints. A commit then writes

@@ -55,8 +55,6 @@ pub(super) fn failure(error: &Error, server: &str) -> Failure {
         Error::TlsRequired => {
             "https:// needs a punchd that was built with the feature `tls`".into()
         }
-        #[cfg(feature = "tls")]
-        Error::Rustls(error) => format!("{server}: {}", super::tls::explain(error)),
         Error::Protocol(error) => {
             format!("{server} did not answer in HTTP ({error}): is the port right?")
         }

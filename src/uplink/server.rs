@@ -7,15 +7,19 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use ureq::Agent;
 use ureq::SendBody;
-use ureq::config::Config;
 use ureq::http::header::{
     CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED,
     TRANSFER_ENCODING,
 };
+#[cfg(feature = "tls")]
+use ureq::unversioned::transport::Connector as _;
 
 use super::connector::{Surplus, TcpConnector};
 use super::resolver::PatientResolver;
+#[cfg(feature = "tls")]
+use super::tls::TlsConnector;
 use super::{Body, Failure, FileHead, Request, Response, Uplink, explain};
+use crate::clock::Shift;
 
 /// What field firmware calls itself; servers look for it.
 const USER_AGENT: &str = "iClock Proxy/1.09";
@@ -39,6 +43,8 @@ pub struct Settings {
     pub https_elsewhere: bool,
     /// A file with the certificates to trust, in PEM; the system's if there is none.
     pub ca: Option<PathBuf>,
+    /// The clock by which certificates are judged.
+    pub shift: Shift,
 }
 
 /// The server.
@@ -89,27 +95,13 @@ impl Server {
             .timeout_recv_body(Some(settings.body))
             .timeout_per_read(Some(settings.answer))
             .timeout_per_write(Some(settings.answer));
-        #[cfg(feature = "tls")]
-        let config = if settings.url.starts_with("https:") || settings.https_elsewhere {
-            config.tls_config(super::tls::config(settings.ca.as_deref())?)
-        } else {
-            config
-        };
         let surplus = Surplus::default();
-        let agent = agent(config.build(), surplus.clone());
+        let connector = TcpConnector::new(surplus.clone());
+        #[cfg(feature = "tls")]
+        let connector = connector.chain(TlsConnector::new(settings)?);
+        let agent = Agent::with_parts(config.build(), connector, PatientResolver::default());
         Ok(Self { agent, url: settings.url.clone(), surplus })
     }
-}
-
-fn agent(config: Config, surplus: Surplus) -> Agent {
-    #[cfg(feature = "tls")]
-    use ureq::unversioned::transport::Connector as _;
-    #[cfg(feature = "tls")]
-    let connector =
-        TcpConnector::new(surplus).chain(ureq::unversioned::transport::RustlsConnector::default());
-    #[cfg(not(feature = "tls"))]
-    let connector = TcpConnector::new(surplus);
-    Agent::with_parts(config, connector, PatientResolver::default())
 }
 
 impl Uplink for Server {

@@ -50,7 +50,7 @@ mod upload;
 mod wire;
 
 pub use act::Act;
-pub use ca::{PrivateCa, private_ca};
+pub use ca::{PrivateCa, private_ca, private_ca_valid};
 pub use command::Repeat;
 pub use deviation::{Deviation, Flaw, Kind};
 pub use emulator::Emulator;
