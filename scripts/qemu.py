@@ -14,16 +14,17 @@ from pathlib import Path
 
 from terminal import Failure, Images, Machine, Server, expect, wait
 
-PUNCHES = 100_000
+FEW_PUNCHES, PUNCHES, PUNCHES_QUICKLY = 1_000, 100_000, 10_000
 USERS, USERS_QUICKLY = 20_000, 1_000
 SINGLE, IN_BURSTS = 1_200, 6_000  # punches whose bytes are counted: more than one checkpoint
 CARD = "4711"
-READER = "punchd card-reader /dev/input/event0"
+OPTIONS = ["--option", "Delay=1", "--option", "ErrorDelay=3"]
+DRIVERS = ["punchd card-reader /dev/input/event1", "punchd relay gpiochip0:4"]
 
 
 def main():
     parser = argparse.ArgumentParser()
-    for name in ["qemu", "debian", "punchd", "driver", "emulator", "host-punchd", "place"]:
+    for name in ["qemu", "debian", "punchd", "driver", "example-driver", "emulator", "host-punchd", "place"]:
         parser.add_argument(f"--{name}", required=True, type=Path)
     parser.add_argument("--only", help="one of the checks, by the beginning of its name")
     parser.add_argument("--quick", action="store_true", help="fewer users and punches")
@@ -33,17 +34,11 @@ def main():
     run(arguments) if arguments.what == "run" else sys.exit(test(arguments))
 
 
-def drivers(arguments):
-    """The card reader, if this punchd has one."""
-    help_text = subprocess.run([arguments.host_punchd, "--help"], capture_output=True, text=True, check=True).stdout
-    return [READER] if "card-reader" in help_text else []
-
-
 def run(arguments):
     server = Server(arguments.emulator, arguments.place / "server.log", "--option", "Delay=2")
     try:
         images = Images(arguments.debian, arguments.punchd, arguments.driver, arguments.place)
-        images.make_root(server.port, drivers=drivers(arguments))
+        images.make_root(server, drivers=DRIVERS)
         if not images.data.exists():
             images.make_data()
         print(f"""
@@ -62,22 +57,26 @@ class Bench:
 
     def __init__(self, arguments):
         self.arguments, self.figures = arguments, []
-        self.server = Server(arguments.emulator, arguments.place / "server.log", "--option", "Delay=1")
+        self.server = Server(arguments.emulator, arguments.place / "server.log", *OPTIONS)
+        self.servers = [self.server]
         self.images = Images(arguments.debian, arguments.punchd, arguments.driver, arguments.place)
         self.machine, self.terminals = None, 0
 
-    def boot(self, store=None):
-        """A terminal that was never here before, with this store or an empty one. Returns the seconds to its first handshake."""
+    def boot(self, store=None, server=None, cable=True):
+        """A terminal that was never here before, with this store or an empty one. Returns the seconds to its first handshake, if it has a cable."""
         if self.machine:
             self.machine.stop()
         self.terminals += 1
-        self.images.make_root(self.server.port, f"QEMU{self.terminals:07}", drivers(self.arguments))
+        server = server or self.server
+        self.images.make_root(server, f"QEMU{self.terminals:07}", DRIVERS, [self.arguments.example_driver])
         self.images.make_data(store)
-        before = len(self.server.requests("handshake"))
-        self.machine = Machine(self.arguments.qemu, self.images)
+        before = len(server.requests("handshake"))
+        self.machine = Machine(self.arguments.qemu, self.images, cable=cable)
         self.machine.wait_for_shell()
-        shake = wait("the first handshake", lambda: self.server.requests("handshake")[before:])[0]
-        return shake["at_ms"] / 1000 - self.machine.begun
+        if cable:
+            shake = wait("the first handshake", lambda: server.requests("handshake")[before:])[0]
+            return shake["at_ms"] / 1000 - self.machine.begun
+        return None
 
     def figure(self, name, value, goal=""):
         self.figures.append((name, value, goal))
@@ -99,10 +98,20 @@ class Bench:
     def punches(self):
         return self.server.get("/state")["punches"]
 
+    def secure(self):
+        """A server that speaks HTTPS."""
+        place = self.arguments.place
+        self.servers.append(Server(self.arguments.emulator, place / "https.log", *OPTIONS, ca=place / "ca.pem"))
+        return self.servers[-1]
+
+    def deviations(self):
+        return [deviation for server in self.servers for deviation in server.get("/deviations")]
+
     def close(self):
         if self.machine:
             self.machine.stop()
-        self.server.stop()
+        for server in self.servers:
+            server.stop()
 
 
 def session(bench):
@@ -136,13 +145,36 @@ def punch_from_a_shell(bench):
 
 def card(bench):
     """A card typed on the keyboard becomes a punch of its person at the server."""
-    if not drivers(bench.arguments):
-        print("   skipped: this punchd has no card-reader")
-        return
+    wait("the card reader", lambda: "card-reader" in bench.machine.shell("punchd status"))
     reply = bench.server.ask(f"DATA UPDATE USERINFO PIN=77\tName=Card\tCard={CARD}")
     expect(reply["ret"] == 0, f"the user was refused: {reply}")
+    begun = time.time()
     bench.machine.type(CARD)
     wait("the card's punch at the server", lambda: [row for row in bench.server.get("/attlog") if row["pin"] == "77"])
+    bench.figure("from the card's first digit to its punch at the server", f"{time.time() - begun:.1f} s")
+
+
+def door(bench):
+    """The door's line goes up by the server's word, and down again."""
+    bench.machine.shell("mount -t debugfs none /sys/kernel/debug")
+    line = "grep '|punchd' /sys/kernel/debug/gpio"
+    expect("out lo" in bench.machine.shell(line), "the door's line is not down")
+    reply = bench.server.ask("AC_UNLOCK")
+    expect(reply["ret"] == 0, f"AC_UNLOCK: {reply}")
+    expect("out hi" in bench.machine.shell(line), "the door's line did not go up")
+    wait("the door's line to go down", lambda: "out lo" in bench.machine.shell(line), 20)
+
+
+def enrolment(bench):
+    """A driver, the example in C, enrols a finger; the server has it."""
+    bench.machine.shell("mkfifo /run/pins; sleep 600 >/run/pins & example-driver </run/pins >/run/example &")
+    wait("the driver", lambda: "driver.c" in bench.machine.shell("punchd status"))
+    bench.server.ask("DATA UPDATE USERINFO PIN=78\tName=Finger")
+    reply = bench.server.ask("ENROLL_FP PIN=78\tFID=6\tRETRY=1\tOVERWRITE=1")
+    expect(reply["ret"] == 0, f"ENROLL_FP: {reply}")
+    expect("enrolled a finger of" in bench.machine.shell("cat /run/example"), "another driver was asked")
+    wait("the template at the server", lambda: [row for row in bench.server.get("/templates") if '"78"' in json.dumps(row)])
+    bench.machine.shell("killall example-driver sleep; true")
 
 
 def files_and_shell(bench):
@@ -167,7 +199,7 @@ def upgrade(bench):
     bench.server.post("/files/fw/emfw.cfg", program)
     bench.server.post("/files/data/emfw.cfg", program)
     pid = bench.pid()
-    command = f"UPGRADE type=1,checksum={hashlib.md5(program).hexdigest()},size={len(program)},url={bench.server.url.replace('127.0.0.1', '10.0.2.2')}/data/emfw.cfg"
+    command = f"UPGRADE type=1,checksum={hashlib.md5(program).hexdigest()},size={len(program)},url={bench.server.there}/data/emfw.cfg"
     begun = time.time()
     reply = bench.server.ask(command)
     expect(reply["ret"] == 0, f"UPGRADE: {reply}; {bench.machine.shell('tail -n 5 /run/messages')}")
@@ -211,16 +243,46 @@ def network(bench):
     begun = time.time()
     wait("three punches after the cable was in again", lambda: bench.punches() == before + 3)
     bench.figure("from cable in to punches at the server", f"{time.time() - begun:.1f} s")
+    # And so it is when the cable was out at boot, with a clock that nobody has set.
+    bench.boot(cable=False)
+    wait("a punch to be taken", lambda: "recorded" in bench.machine.shell("punchd punch --pin 210"))
+    time.sleep(5)
+    bench.machine.network(True)
+    (row,) = wait("a punch of before the cable was in", lambda: [row for row in bench.server.get("/attlog") if row["pin"] == "210"])
+    expect(row["time"] > "2026", f"it came with the time {row['time']}")
 
 
 def damage(bench):
-    """Without its data disk it says so, goes on trying, and goes on when it is there."""
+    """What a terminal can lack: it says so, goes on with what there is, and with all when that is there again."""
     shell = bench.machine.shell
+    # Its data disk.
     shell("/etc/init.d/S60punchd stop; umount /var/lib/punchd")
     shell("mount -t tmpfs -o ro none /var/lib/punchd; /etc/init.d/S60punchd start")
     wait("words about the disk", lambda: re.search(r"punchd:.*/var/lib/punchd", shell("tail -n 3 /run/messages")))
     shell("umount /var/lib/punchd; for d in /sys/block/vd*; do [ $(cat $d/serial) != data ] || mount -t ext4 -o noatime /dev/${d##*/} /var/lib/punchd; done")
     wait("punchd to be there again", lambda: "recorded" in shell("punchd punch --pin 300"))
+    # Room on it, while the server is away: what was delivered makes room as long as there is some, then punches are refused.
+    bench.machine.network(False)
+    shell("dd if=/dev/zero of=/var/lib/punchd/full bs=65536; dd if=/dev/zero of=/var/lib/punchd/fuller bs=512; sync", patience=300)
+    pins = {"taken": [], "refused": []}
+
+    def refused():
+        pin = str(310 + len(pins["taken"]))
+        words = shell(f"sleep 1; punchd punch --pin {pin} 2>&1")
+        pins["taken" if "recorded" in words else "refused"].append(pin)
+        return pins["refused"] and words
+
+    words = wait("a punch to be refused", refused)
+    expect("of the disk are free" in words, f"the refusal does not say what there is no room on: {words}")
+    shell("rm /var/lib/punchd/full /var/lib/punchd/fuller")
+    bench.machine.network(True)
+    wait("room to be seen", lambda: "recorded" in shell("punchd punch --pin 302 2>&1"))
+    taken = {*pins["taken"], "302"}
+    wait("the punches at the server", lambda: taken <= {row["pin"] for row in bench.server.get("/attlog")})
+    expect(pins["refused"][0] not in {row["pin"] for row in bench.server.get("/attlog")}, "a punch that was refused is at the server")
+    # Devices.
+    expect("event9" in shell("timeout 10 punchd card-reader /dev/input/event9 2>&1"), "no words about a reader that is missing")
+    expect("gpiochip7" in shell("timeout 10 punchd relay gpiochip7:1 2>&1"), "no words about a line that is missing")
 
 
 def wear(bench):
@@ -246,15 +308,28 @@ def wear(bench):
 
 
 def backlog(bench):
-    """A hundred thousand punches wait when it boots."""
-    for count in [1_000, PUNCHES]:
-        store = prefilled(bench.arguments, count)
-        before = bench.punches()
-        begun = time.time()
-        bench.boot(store)
-        wait(f"{count} punches at the server", lambda: bench.punches() >= before + count, 1800)
-        bench.figure(f"VmHWM draining {count} punches", bench.memory(), "3584 kB")
-        bench.figure(f"boot and draining {count} punches", f"{time.time() - begun:.0f} s")
+    """Punches wait when it boots; they are delivered in no more memory than few would take."""
+    for count in [FEW_PUNCHES, PUNCHES_QUICKLY if bench.arguments.quick else PUNCHES]:
+        drain(bench, bench.server, "HTTP", count, 3584)
+
+
+def https(bench):
+    """The same over HTTPS, from a clock that begins in 1970 and a certificate that is of yesterday."""
+    server = bench.secure()
+    bench.figure("boot to first handshake, HTTPS", f"{bench.boot(server=server):.1f} s of the host's")
+    wait("the clock", lambda: abs(bench.machine.number("date +%s") - time.time()) < 100)
+    bench.figure("VmHWM idle, HTTPS", bench.memory())
+    drain(bench, server, "HTTPS", PUNCHES_QUICKLY if bench.arguments.quick else PUNCHES, 4608)
+
+
+def drain(bench, server, how, count, goal):
+    store = prefilled(bench.arguments, count)
+    before = server.get("/state")["punches"]
+    begun = time.time()
+    bench.boot(store, server)
+    wait(f"{count} punches at the server", lambda: server.get("/state")["punches"] >= before + count, 1800)
+    bench.figure(f"VmHWM draining {count} punches over {how}", bench.memory(), f"{goal} kB")
+    bench.figure(f"boot and draining {count} punches over {how}", f"{time.time() - begun:.0f} s")
 
 
 def prefilled(arguments, count):
@@ -301,7 +376,7 @@ def mass(bench):
     bench.figure(f"{users} users with templates", f"{time.time() - begun:.0f} s")
 
 
-CHECKS = [session, idle, punch_from_a_shell, card, files_and_shell, upgrade, reboot, network, damage, wear, backlog, mass]
+CHECKS = [session, idle, punch_from_a_shell, card, door, enrolment, files_and_shell, upgrade, reboot, network, damage, wear, backlog, https, mass]
 
 
 def test(arguments):
@@ -325,7 +400,7 @@ def test(arguments):
             except Exception:
                 failed += 1
                 traceback.print_exc()
-        deviations = bench.server.get("/deviations")
+        deviations = bench.deviations()
         if deviations:
             failed += 1
             print(f"   FAILED: the server minds {len(deviations)} things, first {deviations[0]}")

@@ -16,6 +16,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+from disk import Disk
+
 REPO = Path(__file__).resolve().parent.parent
 PATIENCE = 120  # seconds for anything to happen: emulated machines are slow
 MODULES = ["virtio_mmio", "virtio_blk", "virtio_net", "virtio_input", "virtio_rng", "evdev", "crc32c_generic", "ext4"]
@@ -41,16 +43,19 @@ def expect(condition, words):
 
 
 class Server:
-    """iclock-emulator; what it prints goes to a file."""
+    """iclock-emulator; what it prints goes to a file. With `ca` it speaks HTTPS, and that is the certificate to trust."""
 
-    def __init__(self, program, log, *options):
-        self.log = log
+    def __init__(self, program, log, *options, ca=None):
+        self.log, self.ca = log, ca
+        options += ("--tls-private-ca", ca) if ca else ()
         ports = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
         with open(log, "wb") as out:
             self.process = subprocess.Popen([program, *ports, *options], stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
         self.url = wait("the server to start", lambda: re.search(r"terminals connect to (\S+)", log.read_text()))[1]
         self.admin = wait("the server to start", lambda: re.search(r"admin interface is at (\S+)", log.read_text()))[1]
         self.port = int(self.url.rsplit(":", 1)[1])
+        # As the terminal sees it. The certificate is for localhost; on the terminal that is a name of this machine.
+        self.there = f"https://localhost:{self.port}" if ca else f"http://10.0.2.2:{self.port}"
 
     def get(self, path):
         with urllib.request.urlopen(self.admin + path, timeout=PATIENCE) as answer:
@@ -127,8 +132,8 @@ class Images:
         with open(self.initrd, "wb") as out:
             archive(out, members)
 
-    def make_root(self, port, serial="QEMU0000001", drivers=()):
-        """The root as Buildroot would make it of the overlay, configured for the server at a port of this machine."""
+    def make_root(self, server, serial="QEMU0000001", drivers=(), programs=()):
+        """The root as Buildroot would make it of the overlay, configured for a server on this machine. `programs` are put beside punchd."""
         tree = self.place / "root"
         shutil.rmtree(tree, ignore_errors=True)
         for folder in ["bin", "sbin", "usr/bin", "usr/sbin", "proc", "sys", "dev", "run", "tmp", "root", "mnt", "etc"]:
@@ -137,21 +142,28 @@ class Images:
             shutil.copytree(REPO / overlay, tree, dirs_exist_ok=True)
         shutil.copy(self.debian / "bin/busybox", tree / "bin/busybox")
         shutil.copy(self.punchd, tree / "usr/bin/punchd")
-        shutil.copy(self.driver, tree / "usr/bin/driver")
+        for program in [self.driver, *programs]:
+            shutil.copy(program, tree / "usr/bin" / program.name)
         for name in ["bin/sh", "sbin/init"]:
             (tree / name).symlink_to("/bin/busybox")
         (tree / "var/log").mkdir(parents=True, exist_ok=True)
-        self.configure(tree / "etc/punchd.toml", port, serial)
+        self.configure(tree, server, serial)
         (tree / "etc/punchd.drivers").write_text("".join(line + "\n" for line in drivers))
         self.disk(self.root, 32, tree)
 
-    def configure(self, file, port, serial):
+    @staticmethod
+    def configure(tree, server, serial):
+        file = tree / "etc/punchd.toml"
         text = file.read_text()
-        text = re.sub(r'(?m)^server = .*$', f'server = "http://10.0.2.2:{port}"', text)
-        text = re.sub(r'(?m)^serial = .*$', f'serial = "{serial}"', text)
+        text = re.sub(r"(?m)^server = .*$", f'server = "{server.there}"', text)
+        text = re.sub(r"(?m)^serial = .*$", f'serial = "{serial}"', text)
         more = 'shell = "allow"\nget_file = "allow"\nget_dirs = ["/var/lib/punchd/files"]\n'
         text = text.replace("[commands]\n", "[commands]\n" + more)
         text += "\n[limits]\nstart_spread = 0\n\n[timeouts]\nretry = 2\n"
+        if server.ca:
+            shutil.copy(server.ca, tree / "etc/server.pem")
+            (tree / "etc/hosts").write_text("10.0.2.2 localhost\n")
+            text += '\n[tls]\nca = "/etc/server.pem"\n'
         file.write_text(text)
 
     def make_data(self, store=None, size=256):
@@ -173,16 +185,23 @@ class Images:
 class Machine:
     """A terminal that runs. Its power is cut by `kill`."""
 
-    def __init__(self, qemu, images, clock="1970-01-01T00:00:00", console=None):
+    def __init__(self, qemu, images, console=None, cable=True, forgetful=None):
+        """With `cable` out there is no network at boot. `forgetful` is a source of chance: its disks forget, when the power is cut, what was not
+        flushed (disk.py)."""
         self.place = images.place
+        self.disks = {}
         self.begun = time.time()
         self.qmp_path, self.console_path = (self.place / name for name in ["qmp", "console"])
         for path in [self.qmp_path, self.console_path]:
             path.unlink(missing_ok=True)
         command = [qemu, "-M", "virt,highmem=off", "-cpu", "cortex-a7", "-m", "64", "-nodefaults", "-display", "none"]
-        command += ["-kernel", images.kernel, "-initrd", images.initrd, "-rtc", f"base={clock}"]
+        command += ["-kernel", images.kernel, "-initrd", images.initrd, "-rtc", "base=1970-01-01T00:00:00"]
+        command += ["-global", "virtio-mmio.force-legacy=false"]  # the keyboard is of virtio 1
         command += ["-append", "console=ttyAMA0 quiet loglevel=3 panic=1"]
         for name, image in [("root", images.root), ("data", images.data)]:
+            if forgetful:
+                self.disks[name] = Disk(image, self.place / f"{name}.nbd", forgetful)
+                image = self.disks[name].url
             command += ["-drive", f"if=none,id={name},format=raw,file={image}", "-device", f"virtio-blk-device,drive={name},serial={name}"]
         command += ["-netdev", "user,id=net", "-device", "virtio-net-device,netdev=net,id=nic"]
         command += ["-device", "virtio-keyboard-device", "-device", "virtio-rng-device"]
@@ -197,6 +216,8 @@ class Machine:
         self.qmp = Lines(self.qmp_path, self.process)
         self.qmp.line()  # the greeting
         self.monitor("qmp_capabilities")
+        if not cable:
+            self.network(False)
         self.console = Lines(self.console_path, self.process)
         self.marks = 0
 
@@ -243,10 +264,19 @@ class Machine:
         expect(found, f"{line!r} printed no number: {text!r}")
         return int(found[-1])
 
-    def kill(self):
-        """Power cut."""
+    def kill(self, in_a_write=False):
+        """Power cut; in the middle of something that is written, if so wanted and if anything is."""
+        if in_a_write:
+            for disk in self.disks.values():
+                disk.at_write = self.process.kill
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                pass
         self.process.kill()
         self.process.wait()
+        for disk in self.disks.values():
+            disk.cut()
 
     def stop(self):
         if self.process.poll() is None:
