@@ -23,6 +23,7 @@ mod retention;
 mod schema;
 mod source;
 mod stamp;
+mod wal;
 
 pub use audit::Audit;
 pub use biometrics::{FORMS, TemplateKey};
@@ -42,7 +43,6 @@ pub use stamp::Stamp;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
@@ -55,8 +55,6 @@ pub type Seq = i64;
 const PAGE_SIZE: u32 = 1024;
 /// KiB of pages kept in memory.
 const CACHE_KIB: i32 = 256;
-/// Bytes of the write-ahead log: SQLite begins anew at its start after a thousand pages.
-const LOG_BYTES: u64 = 1100 << 10;
 /// Largest file that is checked whole at start; a larger one is checked as it is read.
 const CHECKED_AT_START: u64 = 32 << 20;
 
@@ -128,7 +126,7 @@ impl Store {
         };
         store.last_seq.set(store.highest_seq()?);
         store.last_change.set(store.last_seq.get());
-        if let Err(error) = fill_log(path) {
+        if let Err(error) = wal::make_room(path) {
             // It grows as it is written, then, which costs more writes.
             log::debug!("the store's log is not made to its size: {error}");
         }
@@ -240,22 +238,6 @@ fn prepare(db: &Connection, path: &Path) -> rusqlite::Result<()> {
          PRAGMA temp_store = MEMORY;
          BEGIN IMMEDIATE; COMMIT;",
     )
-}
-
-/// Makes the write-ahead log as large as it gets between two checkpoints. A commit then writes
-/// into blocks that are there, and the file system has nothing of its own to write: a file that
-/// grows costs its journal several blocks a punch. What lies behind the last frame is not read
-/// again: its checksum is none.
-fn fill_log(path: &Path) -> std::io::Result<()> {
-    const ZEROS: [u8; 4096] = [0; 4096];
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    let log = std::fs::OpenOptions::new().write(true).open(log)?;
-    let mut size = log.metadata()?.len();
-    while size < LOG_BYTES {
-        size += log.write_at(&ZEROS, size)? as u64;
-    }
-    log.sync_all()
 }
 
 /// Whose file it is, and of which version. Looks before anything is written.

@@ -1,0 +1,114 @@
+//! The write-ahead log's room on the disk.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Bytes of the log: SQLite begins anew at its start after a thousand pages.
+const ROOM: u64 = 1100 << 10;
+
+/// Makes the log of the store at `path` as large as it gets between two checkpoints. A commit
+/// then writes into blocks that are there, and the file system has nothing of its own to write:
+/// a file that grows costs its journal several blocks a punch. SQLite does not read what lies
+/// behind the last frame; zeros are no frame to it.
+pub(super) fn make_room(path: &Path) -> io::Result<()> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log = OpenOptions::new().write(true).open(log)?;
+    let mut size = log.metadata()?.len();
+    while size < ROOM {
+        size += log.write_at(&ZEROS, size)? as u64;
+    }
+    log.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::protocol::record::{Pin, WorkCode};
+    use crate::protocol::time::LocalTime;
+    use crate::store::{Limits, Moment, NewPunch, Store};
+
+    const PAGE: usize = 1024;
+
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let name = format!("punchd-wal-{name}-{}", std::process::id());
+            let dir = std::env::temp_dir().join(name);
+            fs::create_dir_all(&dir).unwrap();
+            Self(dir)
+        }
+
+        fn store(&self) -> PathBuf {
+            self.0.join("punchd.db")
+        }
+
+        fn log(&self) -> PathBuf {
+            self.0.join("punchd.db-wal")
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn punch(store: &Store, nth: u32) {
+        let punch = NewPunch {
+            pin: Pin::new(&nth.to_string()).unwrap(),
+            moment: Moment::At(LocalTime::from_seconds(1_800_000_000).unwrap()),
+            status: 0,
+            verify: 1,
+            workcode: WorkCode::new("").unwrap(),
+            card: None,
+        };
+        store.add_punch(&punch).unwrap();
+    }
+
+    /// What a power cut leaves, but for the last bytes of the last frame that was written.
+    fn cut(from: &Place, to: &Place, torn: usize) -> u64 {
+        fs::copy(from.store(), to.store()).unwrap();
+        let mut log = fs::read(from.log()).unwrap();
+        let salts = log[16..24].to_vec();
+        let frames = log[32..].chunks_exact(24 + PAGE).take_while(|frame| frame[8..16] == salts);
+        let end = 32 + frames.count() * (24 + PAGE);
+        log[end - torn..end].fill(0);
+        fs::write(to.log(), log).unwrap();
+        Store::open(&to.store(), Limits::default()).unwrap().punches().unwrap()
+    }
+
+    #[test]
+    fn the_log_does_not_grow_while_punches_come() {
+        let place = Place::new("grow");
+        let store = Store::open(&place.store(), Limits::default()).unwrap();
+        assert!(fs::metadata(place.log()).unwrap().len() >= ROOM);
+        let before = fs::metadata(place.log()).unwrap().len();
+        for nth in 1..3000 {
+            punch(&store, nth);
+        }
+        assert_eq!(fs::metadata(place.log()).unwrap().len(), before);
+    }
+
+    #[test]
+    fn a_cut_at_any_commit_leaves_all_that_was_committed_and_no_more() {
+        let (place, copy) = (Place::new("cut"), Place::new("copy"));
+        let store = Store::open(&place.store(), Limits::default()).unwrap();
+        // Round the log more than once: what lies behind the end are zeros at first, and then
+        // frames of the round before.
+        for nth in 1..=2500 {
+            punch(&store, nth);
+            if nth % 83 == 0 || (990..1010).contains(&nth) {
+                assert_eq!(cut(&place, &copy, 0), u64::from(nth));
+                assert_eq!(cut(&place, &copy, 700), u64::from(nth - 1), "torn");
+            }
+        }
+    }
+}
