@@ -47,7 +47,7 @@ impl Executor<'_> {
     }
 
     /// Carries out the beginning of a long list in one transaction, as much of it as takes
-    /// [`A_TURN`]: then others are to be served. How many lines that was.
+    /// `A_TURN`: then others are to be served. How many lines that was.
     ///
     /// # Errors
     /// If the store fails: then nothing of it has happened.

@@ -41,7 +41,7 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets the oldest entries, beyond [`MOST`].
+    /// Forgets the oldest entries, beyond `MOST`.
     pub fn trim_audit(&self) -> Result<()> {
         self.db
             .prepare_cached(

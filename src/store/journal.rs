@@ -232,7 +232,7 @@ const ERRORS_A_BITE: i64 = 100;
 pub(super) const ERROR: &str = "code, message, command, additional";
 
 impl Store {
-    /// Writes an error into the error log, which keeps the last [`MOST_ERRORS`]: servers
+    /// Writes an error into the error log, which keeps the last `MOST_ERRORS`: servers
     /// before 2.4.1 never take any.
     pub fn add_error(&self, error: &ErrorLog) -> Result<Seq> {
         // Counted in memory, and dropped by the bite: a thousand refused records are a thousand
