@@ -126,11 +126,16 @@ impl Store {
         };
         store.last_seq.set(store.highest_seq()?);
         store.last_change.set(store.last_seq.get());
-        if let Err(error) = wal::make_room(path) {
+        Ok(store)
+    }
+
+    /// Makes the log as large as it gets, so that punches need not. For who will write much, and
+    /// not before it is known that they will: it is 1.1 MB on the flash each time.
+    pub fn fill_log(&self) {
+        if let Err(error) = wal::make_room(&self.path) {
             // It grows as it is written, then, which costs more writes.
             log::debug!("the store's log is not made to its size: {error}");
         }
-        Ok(store)
     }
 
     /// Renames a damaged store and what belongs to it. Returns the new name of the file.
