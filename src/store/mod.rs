@@ -107,7 +107,7 @@ impl Store {
         // Nothing is written before it is known whose file this is. That is read with little
         // memory, too: SQLite's own measure is 2 MB.
         let first = format!("PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -{CACHE_KIB};");
-        db.execute_batch(&first).map_err(open)?;
+        db.execute_batch(&first).map_err(|error| classify(error, path))?; // reads the file
         let version = examine(&db, path)?;
         prepare(&db, path).map_err(|error| classify(error, path))?;
         if version < schema::VERSION {

@@ -114,9 +114,8 @@ fn a_handshake_that_stalls_or_trickles_ends_in_time() {
             thread::sleep(Duration::from_millis(100));
         }
     };
-    let serve: [(&str, fn(TcpStream, &PrivateCa)); 2] =
-        [("stalls", stalls), ("trickles", trickles)];
-    for (how, serve) in serve {
+    type Serve = fn(TcpStream, &PrivateCa);
+    for (how, serve) in [("stalls", stalls as Serve), ("trickles", trickles as Serve)] {
         let begun = Instant::now();
         let words = got(how, 1, serve).unwrap_err();
         let took = begun.elapsed();
