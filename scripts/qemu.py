@@ -256,9 +256,11 @@ def damage(bench):
     """What a terminal can lack: it says so, goes on with what there is, and with all when that is there again."""
     shell = bench.machine.shell
     # Its data disk.
-    shell("/etc/init.d/S60punchd stop; umount /var/lib/punchd")
-    shell("mount -t tmpfs -o ro none /var/lib/punchd; /etc/init.d/S60punchd start")
-    wait("words about the disk", lambda: re.search(r"punchd:.*/var/lib/punchd", shell("tail -n 3 /run/messages")))
+    shell("/etc/init.d/S60punchd stop; umount /var/lib/punchd; /etc/init.d/S60punchd start")
+    wait("words about the disk", lambda: "/var/lib/punchd is not mounted" in shell("tail -n 5 /run/messages"))
+    expect("punchd.db" not in shell("ls /var/lib/punchd"), "it began a store beside its disk")
+    shell("mount -t tmpfs -o ro none /var/lib/punchd")
+    wait("words about the store", lambda: re.search(r"punchd:.*/var/lib/punchd/punchd.db", shell("tail -n 8 /run/messages")))
     shell("umount /var/lib/punchd; for d in /sys/block/vd*; do [ $(cat $d/serial) != data ] || mount -t ext4 -o noatime /dev/${d##*/} /var/lib/punchd; done")
     wait("punchd to be there again", lambda: "recorded as" in shell("punchd punch --pin 300"))
     # Room on it, while the server is away: what was delivered makes room as long as there is some, then punches are refused.
@@ -371,8 +373,10 @@ def mass(bench):
     commands += [f"DATA UPDATE FINGERTMP PIN={nth}\tFID=1\tSize={len(template)}\tValid=1\tTMP={template}" for nth in range(1, users + 1)]
     answered = bench.server.get("/state")["commands_answered"]
     begun = time.time()
-    bench.server.queue(*commands)
+    ids = set(bench.server.queue(*commands))
     wait("all to be answered", lambda: bench.server.get("/state")["commands_answered"] == answered + len(commands), 1800)
+    refused = [reply for reply in bench.server.get("/replies") if reply["id"] in ids and reply["ret"] != 0]
+    expect(not refused, f"{len(refused)} were refused, first {refused[:1]}")
     bench.figure(f"VmHWM receiving {users} users with templates", bench.memory())
     bench.figure(f"{users} users with templates", f"{time.time() - begun:.0f} s")
 
@@ -382,14 +386,15 @@ CHECKS = [session, idle, punch_from_a_shell, card, door, enrolment, files_and_sh
 
 def test(arguments):
     begun, failed = time.time(), 0
+    checks = [check for check in CHECKS if check.__name__.startswith(arguments.only or "")]
+    if not checks:
+        sys.exit(f"there is no check {arguments.only!r}; there are {', '.join(check.__name__ for check in CHECKS)}")
     (arguments.place / "console.log").unlink(missing_ok=True)
     bench = Bench(arguments)
     try:
         if arguments.only:
             bench.boot()
-        for check in CHECKS:
-            if arguments.only and not check.__name__.startswith(arguments.only):
-                continue
+        for check in checks:
             since = time.time()
             print(f"── {check.__name__}", flush=True)
             try:

@@ -149,6 +149,8 @@ class Images:
         (tree / "var/log").mkdir(parents=True, exist_ok=True)
         self.configure(tree, server, serial)
         (tree / "etc/punchd.drivers").write_text("".join(line + "\n" for line in drivers))
+        with open(tree / "etc/default/punchd", "a") as settings:
+            settings.write("DISK=/var/lib/punchd\n")
         self.disk(self.root, 32, tree)
 
     @staticmethod

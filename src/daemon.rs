@@ -84,6 +84,7 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
         reload: Rc::default(),
         restart: Rc::default(),
     };
+    daemon.store.fill_log();
     daemon.note_power(POWER_ON);
     log::info!("punchd {} runs as {}", env!("CARGO_PKG_VERSION"), daemon.config.serial);
     let done = daemon.turn(server);

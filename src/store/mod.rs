@@ -107,7 +107,7 @@ impl Store {
         // Nothing is written before it is known whose file this is. That is read with little
         // memory, too: SQLite's own measure is 2 MB.
         let first = format!("PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -{CACHE_KIB};");
-        db.execute_batch(&first).map_err(open)?;
+        db.execute_batch(&first).map_err(|error| classify(error, path))?; // reads the file
         let version = examine(&db, path)?;
         prepare(&db, path).map_err(|error| classify(error, path))?;
         if version < schema::VERSION {
@@ -126,11 +126,16 @@ impl Store {
         };
         store.last_seq.set(store.highest_seq()?);
         store.last_change.set(store.last_seq.get());
-        if let Err(error) = wal::make_room(path) {
+        Ok(store)
+    }
+
+    /// Makes the log as large as it gets, so that punches need not. For who will write much, and
+    /// not before it is known that they will: it is 1.1 MB on the flash each time.
+    pub fn fill_log(&self) {
+        if let Err(error) = wal::make_room(&self.path) {
             // It grows as it is written, then, which costs more writes.
             log::debug!("the store's log is not made to its size: {error}");
         }
-        Ok(store)
     }
 
     /// Renames a damaged store and what belongs to it. Returns the new name of the file.

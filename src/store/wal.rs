@@ -82,13 +82,16 @@ mod tests {
         let end = 32 + frames.count() * (24 + PAGE);
         log[end - torn..end].fill(0);
         fs::write(to.log(), log).unwrap();
-        Store::open(&to.store(), Limits::default()).unwrap().punches().unwrap()
+        let store = Store::open(&to.store(), Limits::default()).unwrap();
+        store.fill_log();
+        store.punches().unwrap()
     }
 
     #[test]
     fn the_log_does_not_grow_while_punches_come() {
         let place = Place::new("grow");
         let store = Store::open(&place.store(), Limits::default()).unwrap();
+        store.fill_log();
         assert!(fs::metadata(place.log()).unwrap().len() >= ROOM);
         let before = fs::metadata(place.log()).unwrap().len();
         for nth in 1..3000 {
@@ -101,6 +104,7 @@ mod tests {
     fn a_cut_at_any_commit_leaves_all_that_was_committed_and_no_more() {
         let (place, copy) = (Place::new("cut"), Place::new("copy"));
         let store = Store::open(&place.store(), Limits::default()).unwrap();
+        store.fill_log();
         // Round the log more than once: what lies behind the end are zeros at first, and then
         // frames of the round before.
         for nth in 1..=2500 {

@@ -198,14 +198,29 @@ impl Transport for Tls {
         &mut self.buffers
     }
 
+    /// Not by the stream's own `write`: it passes over what fails, and sends the same bytes
+    /// once more with the next call.
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.stream.sock.set_timeout(timeout);
-        Ok(self.stream.write_all(&self.buffers.output()[..amount])?)
+        let StreamOwned { conn, sock } = &mut self.stream;
+        sock.set_timeout(timeout);
+        conn.writer().write_all(&self.buffers.output()[..amount])?;
+        while conn.wants_write() {
+            conn.write_tls(sock)?;
+        }
+        Ok(())
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         self.stream.sock.set_timeout(timeout);
-        let amount = self.stream.read(self.buffers.input_append_buf())?;
+        let amount = match self.stream.read(self.buffers.input_append_buf()) {
+            Ok(amount) => amount,
+            // Whoever is on the way can cut a connection, and only the server can say that it
+            // was at its end. Passed on as it is, ureq would take it for the end of the body.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(io::Error::other("the connection was cut before TLS's end").into());
+            }
+            Err(error) => return Err(error.into()),
+        };
         self.buffers.input_appended(amount);
         Ok(amount > 0)
     }
@@ -249,6 +264,9 @@ pub(super) fn explain(error: &rustls::Error) -> String {
         other => format!("TLS failed: {other}"),
     }
 }
+
+#[cfg(test)]
+mod link_tests;
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,10 @@
 //   driver COUNT GROUP PAUSE FIRST [ADDRESS PORT]
 //
 // COUNT punches of the people FIRST, FIRST + 1, …, GROUP of them in one write, with a pause of so many milliseconds after each group. Each
-// that was answered with a number is reported: by a line with the PIN, on standard output or to ADDRESS.
+// that was answered with a number is reported: by a line with the PIN, on standard output or to ADDRESS. If punchd begins anew (an upgrade), it
+// goes on with the next group: of the rest of this one nobody knows whether it was taken.
 #include <arpa/inet.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +24,11 @@ static FILE *connect_punchd(void) {
     struct sockaddr_un place = {.sun_family = AF_UNIX, .sun_path = "/run/punchd/driver.sock"};
     for (int tenths = 0; tenths < 600; tenths++) {
         int sock = socket(AF_UNIX, SOCK_STREAM, 0);
-        if (connect(sock, (struct sockaddr *)&place, sizeof place) == 0) return fdopen(sock, "r+");
+        if (connect(sock, (struct sockaddr *)&place, sizeof place) == 0) {
+            FILE *punchd = fdopen(sock, "r+");
+            setvbuf(punchd, NULL, _IOFBF, 65536);
+            return punchd;
+        }
         close(sock);
         usleep(100000);
     }
@@ -40,15 +46,19 @@ int main(int argc, char **argv) {
         report = socket(AF_INET, SOCK_STREAM, 0);
         if (connect(report, (struct sockaddr *)&host, sizeof host) != 0) die("report");
     }
+    signal(SIGPIPE, SIG_IGN);
     FILE *punchd = connect_punchd();
-    setvbuf(punchd, NULL, _IOFBF, 65536);
     char line[4096];
     for (long done = 0; done < count; done += group) {
         for (long nth = done; nth < done + group; nth++)
             fprintf(punchd, "{\"jsonrpc\":\"2.0\",\"id\":%ld,\"method\":\"punch\",\"params\":{\"pin\":\"%ld\"}}\n", first + nth, first + nth);
         fflush(punchd);
         for (long nth = 0; nth < group; nth++) {
-            if (fgets(line, sizeof line, punchd) == NULL) die("punchd");
+            if (fgets(line, sizeof line, punchd) == NULL) {
+                fclose(punchd);
+                punchd = connect_punchd();
+                break;
+            }
             const char *id = strstr(line, "\"id\":");
             if (id != NULL && strstr(line, "\"seq\":") != NULL) dprintf(report, "%ld\n", atol(id + 5));
             else dprintf(2, "refused: %s", line);

@@ -30,6 +30,7 @@ mod latency;
 mod mass;
 mod modes;
 mod never_deaf;
+mod overlay;
 mod quarantine;
 mod relay;
 mod retention;

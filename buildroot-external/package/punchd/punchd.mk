@@ -7,17 +7,20 @@
 # The work tree that this directory is part of.
 PUNCHD_SITE = $(realpath $(BR2_EXTERNAL_PUNCHD_PATH)/..)
 PUNCHD_SITE_METHOD = local
-# Sources and overlay only, not what was built or recorded.
-PUNCHD_EXCLUSIONS = target .git
+# Sources and overlay only, not what was built.
+PUNCHD_OVERRIDE_SRCDIR_RSYNC_EXCLUSIONS = --exclude /target --exclude /fuzz/target
 PUNCHD_LICENSE = MIT or Apache-2.0
 PUNCHD_LICENSE_FILES = LICENSE-MIT LICENSE-APACHE
 
 PUNCHD_TARGET = $(if $(BR2_ARM_CPU_ARMV7A),armv7-unknown-linux-musleabihf,arm-unknown-linux-musleabi)
 PUNCHD_BINARY = $(PUNCHD_SITE)/target/arm/$(PUNCHD_TARGET)$(if $(BR2_PACKAGE_PUNCHD_TLS),,/without-tls)/punchd
 
-# Cargo has its own settings; Buildroot's are for programs of its own compiler. In the work tree, so that it builds only what changed.
+PUNCHD_SOURCES = $(addprefix $(PUNCHD_SITE)/,src Cargo.toml Cargo.lock .cargo)
+
+# Cargo has its own settings; Buildroot's are for programs of its own compiler. In the work tree, so that it builds only what changed; a binary
+# that is younger than all sources is taken as it is.
 define PUNCHD_BUILD_CMDS
-	test -x $(PUNCHD_BINARY) || env -i HOME="$(HOME)" PATH="$(PATH)" \
+	{ test -x $(PUNCHD_BINARY) && test -z "$$(find $(PUNCHD_SOURCES) -newer $(PUNCHD_BINARY))"; } || env -i HOME="$(HOME)" PATH="$(PATH)" \
 		$(PUNCHD_SITE)/scripts/build-arm $(if $(BR2_PACKAGE_PUNCHD_TLS),,--without-tls) $(PUNCHD_TARGET)
 endef
 

@@ -1,0 +1,125 @@
+//! The link itself, against servers that stall, trickle, and hang up without a word.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use iclock_emulator::{PrivateCa, private_ca};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::clock::Shift;
+use crate::uplink::{Request, Server, Settings, Uplink};
+
+/// The words after GET of a server that does `serve` with its one connection; without a failure,
+/// the body.
+fn got(
+    name: &str,
+    connect: u64,
+    serve: impl FnOnce(TcpStream, &PrivateCa) + Send + 'static,
+) -> Result<Vec<u8>, String> {
+    let made = private_ca().unwrap();
+    let ca = Ca::new(name, &made);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = Settings {
+        url: format!("https://localhost:{}", listener.local_addr().unwrap().port()),
+        connect: Duration::from_secs(connect),
+        answer: Duration::from_secs(20),
+        body: Duration::from_secs(20),
+        https_elsewhere: false,
+        ca: Some(ca.0.clone()),
+        shift: Shift::default(),
+    };
+    thread::spawn(move || serve(listener.accept().unwrap().0, &made));
+    let mut response = Server::new(&settings)
+        .unwrap()
+        .exchange(&Request::get("/iclock/getrequest"))
+        .map_err(|failure| failure.words)?;
+    response.read_up_to(1 << 20).map_err(|failure| failure.words)
+}
+
+struct Ca(PathBuf);
+
+impl Ca {
+    fn new(name: &str, made: &PrivateCa) -> Self {
+        let name = format!("punchd-tls-{name}-{}.pem", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, &made.ca).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Ca {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Answers with a body that only the end of the connection ends. Then TLS's farewell, or none.
+fn answer(stream: TcpStream, made: &PrivateCa, farewell: bool) {
+    let certificate = CertificateDer::from_pem_slice(made.certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(made.key.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let mut tls = StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), stream);
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        tls.read_exact(&mut byte).unwrap();
+        request.push(byte[0]);
+    }
+    tls.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nC:1:DATA DELETE USERINFO PIN=1")
+        .unwrap();
+    if farewell {
+        tls.conn.send_close_notify();
+    }
+    tls.flush().unwrap();
+    let _ = tls.sock.shutdown(std::net::Shutdown::Write);
+    let _ = tls.sock.read(&mut [0]);
+}
+
+#[test]
+fn a_body_ends_where_the_server_says_so() {
+    let body = got("whole", 10, |stream, made| answer(stream, made, true));
+    assert_eq!(body.unwrap(), b"C:1:DATA DELETE USERINFO PIN=1");
+}
+
+#[test]
+fn a_body_that_somebody_on_the_way_cut_is_no_whole_body() {
+    let words = got("cut", 10, |stream, made| answer(stream, made, false)).unwrap_err();
+    assert!(words.contains("was cut"), "{words}");
+}
+
+#[test]
+fn a_handshake_that_stalls_or_trickles_ends_in_time() {
+    let stalls = |stream: TcpStream, _: &PrivateCa| {
+        thread::sleep(Duration::from_secs(8));
+        drop(stream);
+    };
+    // The beginning of a long handshake record, a byte at a time.
+    let trickles = |mut stream: TcpStream, _: &PrivateCa| {
+        for byte in [0x16, 3, 3, 0x3f, 0xff, 2, 0, 0x3f, 0xfb].into_iter().chain([0; 80]) {
+            if stream.write_all(&[byte]).is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    };
+    type Serve = fn(TcpStream, &PrivateCa);
+    for (how, serve) in [("stalls", stalls as Serve), ("trickles", trickles as Serve)] {
+        let begun = Instant::now();
+        let words = got(how, 1, serve).unwrap_err();
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(4), "{how}: {took:?}, {words}");
+        assert!(words.contains("did not take the connection in time"), "{how}: {words}");
+    }
+}
