@@ -44,7 +44,11 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
     processes::keep_descriptors();
     let config = Config::load(path).map_err(|error| Stop::Config(error.to_string()))?;
     let shift = Shift::default();
-    let server = connect(&config, shift.clone())?;
+    let way = settings(&config, shift.clone());
+    if let Err(words) = Server::check(&way) {
+        log::error!("no server can be reached yet: {words}");
+    }
+    let server = Server::new(&way);
     reactor::take_signals()
         .map_err(|error| Stop::System(format!("cannot take signals: {error}")))?;
     let store = Rc::new(open_store(&config, set_aside)?);
@@ -216,17 +220,14 @@ impl Daemon<'_> {
             );
             return None;
         }
-        match Server::new(&settings(&config, self.clock.shift())) {
-            Ok(server) => {
-                log::info!("configuration read again");
-                self.config = config;
-                Some(server)
-            }
-            Err(words) => {
-                log::error!("the configuration stays as it was: {words}");
-                None
-            }
+        let way = settings(&config, self.clock.shift());
+        if let Err(words) = Server::check(&way) {
+            log::error!("the configuration stays as it was: {words}");
+            return None;
         }
+        log::info!("configuration read again");
+        self.config = config;
+        Some(Server::new(&way))
     }
 
     /// Writes the start or the stop of the terminal into the operation log (App. 3).
@@ -293,10 +294,6 @@ pub fn settings(config: &Config, shift: Shift) -> uplink::Settings {
         ca: config.tls.ca.clone(),
         shift,
     }
-}
-
-fn connect(config: &Config, shift: Shift) -> Result<Server, Stop> {
-    Server::new(&settings(config, shift)).map_err(Stop::Config)
 }
 
 fn open_store(config: &Config, set_aside: bool) -> Result<Store, Stop> {

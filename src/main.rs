@@ -172,7 +172,7 @@ fn load(path: &Path) -> Result<Config, Failure> {
 
 fn check(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
-    punchd::uplink::Server::new(&daemon::settings(&config, Shift::default()))
+    punchd::uplink::Server::check(&daemon::settings(&config, Shift::default()))
         .map_err(|words| Failure { words: format!("{}: {words}", path.display()), code: CONFIG })?;
     say(&format!("{}: terminal {} of {}\n", path.display(), config.serial, config.server));
     Ok(())

@@ -71,11 +71,19 @@ impl<R: Read> Read for Answer<R> {
 }
 
 impl Server {
-    /// Prepares to reach the server; nothing is sent yet.
+    /// Whether the settings can work.
     ///
     /// # Errors
-    /// Words for a person, if the settings cannot work.
-    pub fn new(settings: &Settings) -> Result<Self, String> {
+    /// Words for a person, if they cannot: no connection will come of them.
+    #[cfg_attr(not(feature = "tls"), expect(unused_variables))]
+    pub fn check(settings: &Settings) -> Result<(), String> {
+        #[cfg(feature = "tls")]
+        super::tls::check(settings)?;
+        Ok(())
+    }
+
+    /// Prepares to reach the server; nothing is sent yet.
+    pub fn new(settings: &Settings) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -98,9 +106,9 @@ impl Server {
         let surplus = Surplus::default();
         let connector = TcpConnector::new(surplus.clone());
         #[cfg(feature = "tls")]
-        let connector = connector.chain(TlsConnector::new(settings)?);
+        let connector = connector.chain(TlsConnector::new(settings));
         let agent = Agent::with_parts(config.build(), connector, PatientResolver::default());
-        Ok(Self { agent, url: settings.url.clone(), surplus })
+        Self { agent, url: settings.url.clone(), surplus }
     }
 }
 

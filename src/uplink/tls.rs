@@ -6,8 +6,8 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -36,22 +36,36 @@ const SESSIONS: usize = 4;
 
 /// Makes TLS of TCP where the URL is `https://`.
 pub(super) struct TlsConnector {
-    /// None where no URL can be `https://`.
-    config: Option<Arc<ClientConfig>>,
+    ca: Option<PathBuf>,
+    shift: Shift,
+    /// Made with the first connection; not while the certificates to trust cannot be read.
+    config: OnceLock<Arc<ClientConfig>>,
 }
 
 impl TlsConnector {
-    /// Reads the certificates to trust, if it has to.
-    ///
-    /// # Errors
-    /// Words that name the file, if it cannot be read or holds no certificate.
-    pub(super) fn new(settings: &Settings) -> Result<Self, String> {
-        if !settings.url.starts_with("https:") && !settings.https_elsewhere {
-            return Ok(Self { config: None });
-        }
-        let config = config(settings.ca.as_deref(), settings.shift.clone())?;
-        Ok(Self { config: Some(Arc::new(config)) })
+    pub(super) fn new(settings: &Settings) -> Self {
+        let (ca, shift) = (settings.ca.clone(), settings.shift.clone());
+        Self { ca, shift, config: OnceLock::new() }
     }
+
+    fn config(&self) -> Result<Arc<ClientConfig>, String> {
+        if let Some(config) = self.config.get() {
+            return Ok(Arc::clone(config));
+        }
+        let config = Arc::new(config(self.ca.as_deref(), self.shift.clone())?);
+        Ok(Arc::clone(self.config.get_or_init(|| config)))
+    }
+}
+
+/// Whether there are certificates to trust, if any are needed.
+///
+/// # Errors
+/// Words that name the file, if it cannot be read or holds no certificate.
+pub(super) fn check(settings: &Settings) -> Result<(), String> {
+    if !settings.url.starts_with("https:") && !settings.https_elsewhere {
+        return Ok(());
+    }
+    TlsConnector::new(settings).config().map(drop)
 }
 
 fn config(ca: Option<&Path>, shift: Shift) -> Result<ClientConfig, String> {
@@ -163,14 +177,15 @@ impl Connector<Tcp> for TlsConnector {
         tcp: Option<Tcp>,
     ) -> Result<Option<Self::Out>, Error> {
         let Some(tcp) = tcp else { return Ok(None) };
-        let Some(config) = self.config.as_ref().filter(|_| details.needs_tls()) else {
+        if !details.needs_tls() {
             return Ok(Some(Either::A(tcp)));
-        };
+        }
+        let config = self.config().map_err(io::Error::other)?;
         let host = details.uri.host().unwrap_or_default();
         let name = ServerName::try_from(host.trim_matches(['[', ']']))
             .map_err(|_| Error::Tls("its name cannot stand in a certificate"))?
             .to_owned();
-        let mut tls = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+        let mut tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
         let mut tcp = TransportAdapter::new(tcp, Arc::clone(&details.current_time));
         tcp.set_timeout(details.timeout);
         tls.complete_io(&mut tcp)?;
@@ -217,7 +232,7 @@ impl Transport for Tls {
             // Whoever is on the way can cut a connection, and only the server can say that it
             // was at its end. Passed on as it is, ureq would take it for the end of the body.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(io::Error::other("the connection was cut before TLS's end").into());
+                return Err(io::Error::other("the connection ended without TLS's farewell, so the answer may be cut off; the server should send a Content-Length").into());
             }
             Err(error) => return Err(error.into()),
         };

@@ -51,3 +51,21 @@ fn a_server_without_our_trust_gets_nothing() {
     assert_eq!(status["streams"]["punches"]["pending"], 1);
     assert!(server.requests().is_empty());
 }
+
+#[test]
+fn a_terminal_without_its_certificates_takes_punches_and_delivers_them_when_they_are_there() {
+    let ca = private_ca().unwrap();
+    let tls = Tls { certificates: ca.certificate.clone(), key: ca.key.clone() };
+    let server = server_with(Settings { tls: Some(tls), ..Settings::default() });
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    let file = terminal.path("ca.pem");
+    let more = format!("[tls]\nca = \"{}\"\n[timeouts]\nretry = 1", file.display());
+    terminal.configure(&server.url(), &more);
+    terminal.run();
+    terminal.driver().punch("1001", &second(1));
+    let status = terminal.wait_for("in trouble", |status| !status["trouble"].is_null());
+    assert!(status["trouble"].as_str().unwrap().contains("ca.pem"), "{status:#}");
+    std::fs::write(&file, &ca.ca).unwrap();
+    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    server.assert_strict();
+}
