@@ -46,11 +46,14 @@ class Reports:
 
 
 class Trial:
+    images_of = Images
+    upgrades_in = 0.3  # of all lives
+
     def __init__(self, arguments, seed):
         self.arguments, self.random = arguments, random.Random(seed)
         arguments.place.mkdir(parents=True, exist_ok=True)
         self.server = Server(arguments.emulator, arguments.place / "server.log", "--option", "Delay=1")
-        self.images = Images(arguments.debian, arguments.punchd, arguments.driver, arguments.place)
+        self.images = self.images_of(arguments.debian, arguments.punchd, arguments.driver, arguments.place)
         self.images.make_root(self.server)
         self.images.make_data()
         self.reports = Reports()
@@ -69,7 +72,7 @@ class Trial:
         self.first += 1_000_000
         life = self.random.uniform(0.5, LONGEST_LIFE)
         until = time.monotonic() + life
-        if self.random.random() < 0.3:
+        if self.random.random() < self.upgrades_in:
             self.upgrade()
         while time.monotonic() < until:
             self.lines += 1
@@ -78,6 +81,9 @@ class Trial:
                 f"DATA UPDATE USERINFO PIN={pin}\tName=Cut", f"SHELL echo {self.lines} >> /var/lib/punchd/files/ran; sync"
             )
             time.sleep(min(0.5, max(0, until - time.monotonic())))
+        self.cut()
+
+    def cut(self):
         self.machine.kill(in_a_write=self.random.random() < 0.5)
         self.forgotten += sum(disk.forgotten for disk in self.machine.disks.values())
 
@@ -123,7 +129,13 @@ class Trial:
         ran = self.machine.shell("cat /var/lib/punchd/files/ran").split()
         expect(len(ran) == len(set(ran)), "a SHELL line ran twice")
         expect("damaged" not in self.machine.shell("cat /run/messages"), "the store is damaged")
+        self.whole_file_system()
+
+    def whole_file_system(self):
         expect(not self.machine.shell("dmesg | grep -i 'EXT4-fs error'"), "the file system is damaged")
+
+    def measure(self):
+        """Figures, when all cuts are done."""
 
     def close(self):
         if self.machine:
@@ -131,7 +143,7 @@ class Trial:
         self.server.stop()
 
 
-def main():
+def main(kind=Trial):
     parser = argparse.ArgumentParser()
     for name in ["qemu", "debian", "punchd", "driver", "example-driver", "emulator", "host-punchd", "place"]:
         parser.add_argument(f"--{name}", required=True, type=Path)
@@ -139,7 +151,7 @@ def main():
     parser.add_argument("--seed", type=int, default=int(time.time()))
     arguments = parser.parse_args()
     begun = time.time()
-    trial = Trial(arguments, arguments.seed)
+    trial = kind(arguments, arguments.seed)
     print(f"powercut: {arguments.cuts} cuts, seed {arguments.seed}", flush=True)
     status = 1
     try:
@@ -152,6 +164,7 @@ def main():
             answered, again = trial.compare(before, last)
             trial.whole()
             print(f"   cut {cut}: {answered} punches answered so far, 0 lost, {again} twice; {len(trial.commands)} commands; {time.time() - since:.0f} s", flush=True)
+        trial.measure()
         status = 0
     except Failure as failure:
         print(f"   FAILED: {failure}")
@@ -168,4 +181,5 @@ def main():
     sys.exit(status)
 
 
-main()
+if __name__ == "__main__":
+    main()
