@@ -74,7 +74,7 @@ class FlashTrial(powercut.Trial):
     def cut(self):
         kind, shell = self.random.choice(list(CUTS)), self.machine.shell
         shell(f"dmesg -c >/dev/null; {CUTS[kind]}; kill -9 $(cat /run/punchd/*.pid) $(pidof punchd driver); rm -rf /run/punchd")
-        where = shell("dmesg | grep -oE 'failing in .*|emulating a power cut'; wait 2>/dev/null")
+        where = "".join(re.findall(r"failing in .*|emulating a power cut", shell("dmesg"))[-1:])
         shell("until umount /var/lib/punchd; do sleep 0.1; done; flash detach")
         if kind == "in a write of the store":
             where = shell(f"flash tear {self.random.choice(['', 'noecc'])}")
