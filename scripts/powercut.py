@@ -47,11 +47,14 @@ class Reports:
 
 
 class Trial:
+    images_of = Images
+    upgrades_in = 0.3  # of all lives
+
     def __init__(self, arguments, seed):
         self.arguments, self.random = arguments, random.Random(seed)
         arguments.place.mkdir(parents=True, exist_ok=True)
         self.server = Server(arguments.emulator, arguments.place / "server.log", "--option", "Delay=1")
-        self.images = Images(arguments.debian, arguments.punchd, arguments.driver, arguments.place)
+        self.images = self.images_of(arguments.debian, arguments.punchd, arguments.driver, arguments.place)
         self.images.make_root(self.server)
         self.images.make_data()
         self.reports = Reports()
@@ -71,7 +74,7 @@ class Trial:
         self.first += 1_000_000
         life = self.random.uniform(0.5, LONGEST_LIFE)
         until = time.monotonic() + life
-        if self.random.random() < 0.3:
+        if self.random.random() < self.upgrades_in:
             self.upgrade()
         while time.monotonic() < until:
             self.lines += 1
@@ -82,6 +85,9 @@ class Trial:
             self.commands += [user, shell]
             self.shells[shell] = str(self.lines)
             time.sleep(min(0.5, max(0, until - time.monotonic())))
+        self.cut()
+
+    def cut(self):
         self.machine.kill(in_a_write=self.random.random() < 0.5)
         self.forgotten += sum(disk.forgotten for disk in self.machine.disks.values())
 
@@ -132,7 +138,13 @@ class Trial:
         done = {self.shells[reply["id"]] for reply in self.server.get("/replies") if reply["id"] in self.shells and reply["ret"] == 0}
         expect(done <= set(ran), f"SHELL lines were answered 0 and left no trace: {sorted(done - set(ran))[:3]}")
         expect("damaged" not in self.machine.shell("cat /run/messages"), "the store is damaged")
+        self.whole_file_system()
+
+    def whole_file_system(self):
         expect(not self.machine.shell("dmesg | grep -i 'EXT4-fs error'"), "the file system is damaged")
+
+    def measure(self):
+        """Figures, when all cuts are done."""
 
     def close(self):
         if self.machine:
@@ -140,7 +152,7 @@ class Trial:
         self.server.stop()
 
 
-def main():
+def main(kind=Trial):
     parser = argparse.ArgumentParser()
     for name in ["qemu", "debian", "punchd", "driver", "example-driver", "emulator", "host-punchd", "place"]:
         parser.add_argument(f"--{name}", required=True, type=Path)
@@ -148,7 +160,7 @@ def main():
     parser.add_argument("--seed", type=int, default=int(time.time()))
     arguments = parser.parse_args()
     begun = time.time()
-    trial = Trial(arguments, arguments.seed)
+    trial = kind(arguments, arguments.seed)
     print(f"powercut: {arguments.cuts} cuts, seed {arguments.seed}", flush=True)
     status = 1
     try:
@@ -161,6 +173,7 @@ def main():
             answered, again = trial.compare(before, last)
             trial.whole()
             print(f"   cut {cut}: {answered} punches answered so far, 0 lost, {again} twice; {len(trial.commands)} commands; {time.time() - since:.0f} s", flush=True)
+        trial.measure()
         status = 0
     except Failure as failure:
         print(f"   FAILED: {failure}")
@@ -177,4 +190,5 @@ def main():
     sys.exit(status)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -114,6 +114,9 @@ def in_order(names, files):
 class Images:
     """Kernel, first root and disks of a terminal, made in the directory `place`."""
 
+    memory = 64  # MB
+    modules = MODULES  # each may have parameters behind its name
+
     def __init__(self, debian, punchd, driver, place):
         self.debian, self.punchd, self.driver, self.place = debian, punchd, driver, place
         self.kernel = next((debian / "boot").glob("vmlinuz-*"))
@@ -122,12 +125,13 @@ class Images:
 
     def make_initrd(self):
         files = {file.stem.replace("-", "_"): file for file in (self.debian / "lib/modules").rglob("*.ko")}
-        modules = in_order(MODULES, files)
+        parameters = dict(module.partition(" ")[::2] for module in self.modules)
+        modules = in_order(parameters, files)
         folders = ["bin", "dev", "proc", "sys", "root", "modules"]
         members = [(folder, stat.S_IFDIR | 0o755, b"") for folder in folders]
         members += [("init", stat.S_IFREG | 0o755, (REPO / "tests/qemu/init").read_bytes())]
         members += [("bin/busybox", stat.S_IFREG | 0o755, (self.debian / "bin/busybox").read_bytes())]
-        members += [("modules/order", stat.S_IFREG | 0o644, "".join(f"{name}.ko\n" for name in modules).encode())]
+        members += [("modules/order", stat.S_IFREG | 0o644, "".join(f"{name}.ko {parameters.get(name, '')}\n" for name in modules).encode())]
         members += [(f"modules/{name}.ko", stat.S_IFREG | 0o644, files[name].read_bytes()) for name in modules]
         with open(self.initrd, "wb") as out:
             archive(out, members)
@@ -196,7 +200,7 @@ class Machine:
         self.qmp_path, self.console_path = (self.place / name for name in ["qmp", "console"])
         for path in [self.qmp_path, self.console_path]:
             path.unlink(missing_ok=True)
-        command = [qemu, "-M", "virt,highmem=off", "-cpu", "cortex-a7", "-m", "64", "-nodefaults", "-display", "none"]
+        command = [qemu, "-M", "virt,highmem=off", "-cpu", "cortex-a7", "-m", str(images.memory), "-nodefaults", "-display", "none"]
         command += ["-kernel", images.kernel, "-initrd", images.initrd, "-rtc", "base=1970-01-01T00:00:00"]
         command += ["-global", "virtio-mmio.force-legacy=false"]  # the keyboard is of virtio 1
         command += ["-append", "console=ttyAMA0 quiet loglevel=3 panic=1"]
