@@ -1,8 +1,8 @@
 """What `scripts/powercut` does: works a terminal hard, cuts its power at a random moment, boots it again, and compares.
 
-Before a cut: punches from a driver that reports each that was answered, people from the server, SHELL lines that leave a trace, now and then
-an UPGRADE. After it: every reported punch is at the server once, unless the cut took the acknowledgement of the very request that carried
-it; every command is answered; no SHELL line ran twice; the store is whole. QEMU is killed: what the terminal had not yet written to its
+Before a cut: punches from a driver that reports each that was answered, people from the server, enrolments, SHELL lines that leave a trace, now
+and then an UPGRADE. After it: every reported punch is at the server once, unless the cut took the acknowledgement of the very request that carried
+it; every command is answered, and what was answered with 0 was done; no SHELL line ran twice; the store and the program are whole. QEMU is killed: what the terminal had not yet written to its
 disk is gone with it, and of what it had not yet flushed there, some sectors are there and some are not (disk.py).
 """
 
@@ -55,11 +55,13 @@ class Trial:
         arguments.place.mkdir(parents=True, exist_ok=True)
         self.server = Server(arguments.emulator, arguments.place / "server.log", "--option", "Delay=1")
         self.images = self.images_of(arguments.debian, arguments.punchd, arguments.driver, arguments.place)
-        self.images.make_root(self.server)
+        self.images.make_root(self.server, programs=[arguments.example_driver])
         self.images.make_data()
         self.reports = Reports()
-        self.excused, self.shells = collections.Counter(), {}
+        self.excused, self.shells, self.enrolments = collections.Counter(), {}, {}
+        self.program, self.upgraded = digest(arguments.punchd.read_bytes()), None
         self.machine, self.commands, self.lines, self.upgrades, self.duplicates, self.forgotten, self.first = None, [], 0, 0, 0, 0, 1
+        self.enrolled = set()
 
     def boot(self):
         before = len(self.server.requests("handshake"))
@@ -72,6 +74,7 @@ class Trial:
         group = self.random.choice([1, 1, 3, 10])
         self.machine.console.send(f"\ndriver 100000 {group} {self.random.choice([0, 20, 200])} {self.first} 10.0.2.2 {self.reports.port} &\n")
         self.first += 1_000_000
+        self.machine.console.send("[ -p /run/pins ] || mkfifo /run/pins; sleep 100 >/run/pins & example-driver </run/pins >/dev/null &\n")
         life = self.random.uniform(0.5, LONGEST_LIFE)
         until = time.monotonic() + life
         if self.random.random() < self.upgrades_in:
@@ -84,6 +87,10 @@ class Trial:
             )
             self.commands += [user, shell]
             self.shells[shell] = str(self.lines)
+            if self.lines % 3 == 0:
+                (enrolment,) = self.server.queue(f"ENROLL_FP PIN={pin}\tFID=6\tRETRY=1\tOVERWRITE=1")
+                self.commands.append(enrolment)
+                self.enrolments[enrolment] = str(pin)
             time.sleep(min(0.5, max(0, until - time.monotonic())))
         self.cut()
 
@@ -97,7 +104,9 @@ class Trial:
         program = self.arguments.punchd.read_bytes() + b"%d" % self.upgrades
         self.server.post("/files/data/emfw.cfg", program)
         url = f"http://10.0.2.2:{self.server.port}/data/emfw.cfg"
-        self.commands += self.server.queue(f"UPGRADE type=1,checksum={hashlib.md5(program).hexdigest()},size={len(program)},url={url}")
+        (command,) = self.server.queue(f"UPGRADE type=1,checksum={digest(program)},size={len(program)},url={url}")
+        self.commands.append(command)
+        self.upgraded = command, digest(program)
 
     def look(self):
         """What the server has: how often each row came, in the order in which they came first."""
@@ -132,11 +141,20 @@ class Trial:
         return len(answered), len(again)
 
     def whole(self):
-        """At the end: no SHELL ran twice, nothing is quarantined or damaged."""
+        """What was answered with 0 was done, and once; nothing is damaged."""
+        done = {reply["id"] for reply in self.server.get("/replies") if reply["ret"] == 0}
         ran = self.machine.shell("cat /var/lib/punchd/files/ran").split()
         expect(len(ran) == len(set(ran)), "a SHELL line ran twice")
-        done = {self.shells[reply["id"]] for reply in self.server.get("/replies") if reply["id"] in self.shells and reply["ret"] == 0}
-        expect(done <= set(ran), f"SHELL lines were answered 0 and left no trace: {sorted(done - set(ran))[:3]}")
+        lines = {line for command, line in self.shells.items() if command in done}
+        expect(lines <= set(ran), f"SHELL lines were answered 0 and left no trace: {sorted(lines - set(ran))[:3]}")
+        self.enrolled = {pin for command, pin in self.enrolments.items() if command in done}
+        wait("the fingers that were enrolled", lambda: self.enrolled <= {row["pin"] for row in self.server.get("/templates")})
+        if self.upgraded:
+            command, program = self.upgraded
+            possible = {program} if command in done else {self.program, program}
+            self.program = self.machine.shell("md5sum /usr/bin/punchd").split()[0]
+            expect(self.program in possible, f"the program is {self.program}, not {possible}")
+            self.upgraded = None
         expect("damaged" not in self.machine.shell("cat /run/messages"), "the store is damaged")
         self.whole_file_system()
 
@@ -150,6 +168,10 @@ class Trial:
         if self.machine:
             self.machine.stop()
         self.server.stop()
+
+
+def digest(program):
+    return hashlib.md5(program).hexdigest()
 
 
 def main(kind=Trial):
@@ -185,7 +207,7 @@ def main(kind=Trial):
         print(f"   FAILED: the server minds {len(deviations)} things, first {deviations[0]}")
     print(
         f"powercut: {'ok' if status == 0 else 'FAILED'}, {arguments.cuts} cuts, {len(trial.reports.pins)} punches answered, {len(trial.commands)} commands, "
-        f"{trial.upgrades} upgrades, {trial.duplicates} rows twice, {trial.forgotten} sectors forgotten, {time.time() - begun:.0f} s"
+        f"{len(trial.enrolled)} fingers enrolled, {trial.upgrades} upgrades, {trial.duplicates} rows twice, {trial.forgotten} sectors forgotten, {time.time() - begun:.0f} s"
     )
     sys.exit(status)
 
