@@ -142,6 +142,13 @@ impl Config {
             if !dir.is_absolute() {
                 return Err(format!("[commands] {} is no absolute path", dir.display()));
             }
+            if real(&self.store).starts_with(real(dir)) {
+                return Err(format!(
+                    "[commands] {} holds the store, {}: the server could overwrite or fetch it; list a directory beneath it",
+                    dir.display(),
+                    self.store.display()
+                ));
+            }
         }
         for url in &self.commands.urls {
             if url.starts_with("https:") && cfg!(not(feature = "tls")) {
@@ -180,6 +187,15 @@ impl Config {
     }
 }
 
+/// A path without links, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    let exists = path.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)));
+    match exists {
+        Some((part, real)) => real.join(path.strip_prefix(part).unwrap_or(Path::new(""))),
+        None => path.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +209,30 @@ mod tests {
         let config = load("server = \"http://127.0.0.1:8081/\"\nserial = \"MADE01\"").unwrap();
         assert_eq!(config.server, "http://127.0.0.1:8081");
         assert_eq!(config.store, Path::new("/var/lib/punchd/punchd.db"));
+    }
+
+    #[test]
+    fn the_server_gets_no_hand_on_the_store() {
+        let place = std::env::temp_dir().join(format!("punchd-config-{}", std::process::id()));
+        std::fs::create_dir_all(place.join("files")).unwrap();
+        std::os::unix::fs::symlink(&place, place.join("files/link")).unwrap();
+        let check = |key: &str, dir: &str| {
+            let place = place.display();
+            let lines = [
+                "server = \"http://h\"".to_owned(),
+                "serial = \"S\"".to_owned(),
+                format!("store = \"{place}/punchd.db\""),
+                format!("[commands]\n{key} = [\"{place}{dir}\"]"),
+            ];
+            load(&lines.join("\n")).unwrap().check()
+        };
+        for key in ["put_dirs", "get_dirs"] {
+            assert_eq!(check(key, "/files"), Ok(()));
+            for dir in ["", "/", "/..", "/files/link", "/punchd.db"] {
+                assert!(check(key, dir).unwrap_err().contains("holds the store"), "{dir:?}");
+            }
+        }
+        std::fs::remove_dir_all(&place).unwrap();
     }
 
     #[test]

@@ -7,11 +7,12 @@ use std::io::Read as _;
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use iclock_emulator::{Act, Emulator, Fault, On};
 
 use crate::files::{answer, noise};
-use crate::harness::{Terminal, second, server, targets};
+use crate::harness::{PATIENCE, Terminal, second, server, targets};
 
 /// A terminal with `files` to put and get, a `secret` beside it, and links between them.
 fn terminal(server: &Emulator, more: &str) -> Terminal {
@@ -239,24 +240,46 @@ fn a_file_that_the_disk_has_no_room_for_is_not_fetched() {
     assert_eq!(fs::read_dir(terminal.path("punchd.db.files")).unwrap().count(), 0);
 }
 
+/// Processes whose command line holds a text.
+fn running(text: &str) -> usize {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok())
+        .filter(|line| line.contains(text))
+        .count()
+}
+
 #[test]
 fn no_line_of_shell_outlives_its_time() {
     let server = server();
     let terminal = terminal(&server, "shell_seconds = 1\nshell_bytes = 4096");
-    let mark = terminal.path("mark");
-    let mark = mark.display();
+    let mark = format!("mark-{}", terminal.pid());
     for line in [
-        format!("(sleep 3; touch {mark}) & exit 0"),
-        format!("setsid sh -c 'sleep 3; touch {mark}' >/dev/null 2>&1 < /dev/null & exit 0"),
-        format!("nohup sh -c 'trap \"\" TERM HUP INT; sleep 3; touch {mark}' & sleep 10"),
+        format!("(sleep 600; : {mark}) & exit 0"),
+        format!("setsid sh -c 'sleep 600; : {mark}' >/dev/null 2>&1 < /dev/null & exit 0"),
+        format!("nohup sh -c 'trap \"\" TERM HUP INT; sleep 600; : {mark}' & sleep 10"),
         "yes".into(),
         "cat /dev/zero".into(),
         "exec 1>&- 2>&-; sleep 10".into(),
         "kill -STOP $$".into(),
     ] {
         returns(&server, &format!("SHELL {line}"));
+        let until = Instant::now() + PATIENCE;
+        while running(&mark) > 0 {
+            assert!(Instant::now() < until, "{line} goes on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
-    // Neither descriptors nor environment, and nothing to read.
+    let pid = terminal.pid();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    assert_eq!(children, "");
+    server.assert_strict();
+}
+
+#[test]
+fn a_line_of_shell_gets_neither_descriptors_nor_environment_nor_anything_to_read() {
+    let server = server();
+    let _terminal = terminal(&server, "");
     let id = server.queue("SHELL ls /proc/self/fd | wc -l; cat; env | grep -v PUNCHD_ORDER | sort");
     let (code, output) = answer(&server, &id);
     assert_eq!(code, 0);
@@ -269,10 +292,5 @@ fn no_line_of_shell_outlives_its_time() {
             .any(|known| line.starts_with(known))),
         "{output}"
     );
-    std::thread::sleep(std::time::Duration::from_secs(3));
-    assert!(!terminal.path("mark").exists());
-    let pid = terminal.pid();
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    assert_eq!(children, "");
     server.assert_strict();
 }
