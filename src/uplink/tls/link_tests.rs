@@ -26,7 +26,7 @@ fn got(
     let ca = Ca::new(name, &made);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let settings = Settings {
-        url: format!("https://localhost:{}", listener.local_addr().unwrap().port()),
+        url: format!("https://127.0.0.1:{}", listener.local_addr().unwrap().port()),
         connect: Duration::from_secs(connect),
         answer: Duration::from_secs(20),
         body: Duration::from_secs(20),
