@@ -2,7 +2,8 @@
 
 QEMU reaches it by the NBD protocol over a Unix socket. What is written is read back at once, but it is safe only after the flush that
 follows. When the power is cut, of everything that was written since the last flush some is there and some is not: each sector by itself, in
-whatever order, as it is with eMMC and SD cards.
+whatever order, as it is with eMMC and SD cards. A sector is 4096 bytes, and the disk says so: ext4 takes it that its superblock, which is larger
+than 512, is written as a whole.
 """
 
 import os
@@ -10,7 +11,7 @@ import socket
 import struct
 import threading
 
-SECTOR = 512
+SECTOR = 4096
 OPTION, REPLY, REQUEST, SIMPLE = 0x49484156454F5054, 0x3E889045565A9, 0x25609513, 0x67446698
 GO, ABORT, ACK, INFO, UNSUPPORTED = 7, 2, 1, 3, 0x80000001
 READ, WRITE, DISCONNECT, FLUSH = range(4)

@@ -16,7 +16,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from disk import Disk
+from disk import SECTOR, Disk
 
 REPO = Path(__file__).resolve().parent.parent
 PATIENCE = 120  # seconds for anything to happen: emulated machines are slow
@@ -205,10 +205,11 @@ class Machine:
         command += ["-global", "virtio-mmio.force-legacy=false"]  # the keyboard is of virtio 1
         command += ["-append", "console=ttyAMA0 quiet loglevel=3 panic=1"]
         for name, image in [("root", images.root), ("data", images.data)]:
+            sectors = ""
             if forgetful:
                 self.disks[name] = Disk(image, self.place / f"{name}.nbd", forgetful)
-                image = self.disks[name].url
-            command += ["-drive", f"if=none,id={name},format=raw,file={image}", "-device", f"virtio-blk-device,drive={name},serial={name}"]
+                image, sectors = self.disks[name].url, f",logical_block_size={SECTOR},physical_block_size={SECTOR}"
+            command += ["-drive", f"if=none,id={name},format=raw,file={image}", "-device", f"virtio-blk-device,drive={name},serial={name}{sectors}"]
         command += ["-netdev", "user,id=net", "-device", "virtio-net-device,netdev=net,id=nic"]
         command += ["-device", "virtio-keyboard-device", "-device", "virtio-rng-device"]
         command += ["-qmp", f"unix:{self.qmp_path},server=on,wait=off"]
