@@ -2,8 +2,9 @@
 
 Before a cut: punches from a driver that reports each that was answered, people from the server, enrolments, SHELL lines that leave a trace, now
 and then an UPGRADE. After it: every reported punch is at the server once, unless the cut took the acknowledgement of the very request that carried
-it; every command is answered, and what was answered with 0 was done; no SHELL line ran twice; the store and the program are whole. QEMU is killed: what the terminal had not yet written to its
-disk is gone with it, and of what it had not yet flushed there, some sectors are there and some are not (disk.py).
+it; every command is answered, and what was answered with 0 was done; no SHELL line ran twice; the store and the program are whole. QEMU is
+killed: what the terminal had not yet written to its disk is gone with it, and of what it had not yet flushed there, some sectors are there
+and some are not (disk.py).
 """
 
 import argparse
@@ -17,7 +18,7 @@ import threading
 import time
 from pathlib import Path
 
-from terminal import Failure, Images, Machine, Server, expect, wait
+from terminal import Failure, Images, Machine, Server, end_in_order, expect, wait
 
 LONGEST_LIFE = 12  # seconds under load until the cut
 
@@ -181,6 +182,7 @@ def main(kind=Trial):
     parser.add_argument("--cuts", type=int, required=True)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     arguments = parser.parse_args()
+    end_in_order()
     begun = time.time()
     trial = kind(arguments, arguments.seed)
     print(f"powercut: {arguments.cuts} cuts, seed {arguments.seed}", flush=True)

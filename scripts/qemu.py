@@ -12,7 +12,7 @@ import time
 import traceback
 from pathlib import Path
 
-from terminal import Failure, Images, Machine, Server, expect, wait
+from terminal import Failure, Images, Machine, Server, end_in_order, expect, wait
 
 FEW_PUNCHES, PUNCHES, PUNCHES_QUICKLY = 1_000, 100_000, 10_000
 USERS, USERS_QUICKLY = 20_000, 1_000
@@ -31,6 +31,7 @@ def main():
     parser.add_argument("what", choices=["run", "test"])
     arguments = parser.parse_args()
     arguments.place.mkdir(parents=True, exist_ok=True)
+    end_in_order()
     run(arguments) if arguments.what == "run" else sys.exit(test(arguments))
 
 

@@ -8,9 +8,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import stat
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -40,6 +42,12 @@ def wait(what, condition, patience=PATIENCE):
 def expect(condition, words):
     if not condition:
         raise Failure(words)
+
+
+def end_in_order():
+    """Whoever ends this program ends its QEMU and its server with it."""
+    for number in signal.SIGTERM, signal.SIGHUP:
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 class Server:
