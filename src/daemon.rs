@@ -204,20 +204,10 @@ impl Daemon<'_> {
                 return None;
             }
         };
-        let fixed = |config: &Config| {
-            (
-                config.serial.clone(),
-                config.store.clone(),
-                config.run_dir.clone(),
-                config.drivers.clone(),
-                config.clock,
-                config.timezone.clone(),
-            )
-        };
-        if fixed(&config) != fixed(&self.config) {
-            log::error!(
-                "the configuration stays as it was: serial, store, run_dir, [drivers], clock and timezone need a restart"
-            );
+        let fixed = fixed_that_differ(&self.config, &config);
+        if !fixed.is_empty() {
+            let keys = fixed.join(", ");
+            log::error!("the configuration stays as it was: a change of {keys} needs a restart");
             return None;
         }
         let way = settings(&config, self.clock.shift());
@@ -243,6 +233,25 @@ impl Daemon<'_> {
             log::error!("the operation log was not written: {error}");
         }
     }
+}
+
+/// The keys that differ and hold from a start to the next.
+fn fixed_that_differ(old: &Config, new: &Config) -> Vec<&'static str> {
+    let limits = (&old.limits, &new.limits);
+    let keys = [
+        ("serial", old.serial != new.serial),
+        ("language", old.language != new.language),
+        ("store", old.store != new.store),
+        ("run_dir", old.run_dir != new.run_dir),
+        ("clock", old.clock != new.clock),
+        ("timezone", old.timezone != new.timezone),
+        ("[drivers]", old.drivers != new.drivers),
+        ("[limits] users", limits.0.users != limits.1.users),
+        ("[limits] punches", limits.0.punches != limits.1.punches),
+        ("[limits] store_mib", limits.0.store_mib != limits.1.store_mib),
+        ("[limits] free_mib", limits.0.free_mib != limits.1.free_mib),
+    ];
+    keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }
 
 /// What the owner allows, from the configuration.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use iclock_emulator::{Act, DateField, Emulator, Fault, On, Persona, Settings};
 
 use crate::harness::{PATIENCE, SERIAL, Terminal, second, server, server_with, targets};
+use crate::shipped::until;
 
 #[test]
 fn handshake_comes_first_and_is_as_in_the_document() {
@@ -158,6 +159,11 @@ fn reload_takes_a_new_server_and_refuses_a_wrong_file() {
     terminal.driver().punch("1001", &second(1));
     assert!(first.wait_until(PATIENCE, |received| received.attlog().len() == 1));
     assert!(terminal.log().contains("stays as it was"), "{}", terminal.log());
+    // So does one whose change could hold only by half.
+    terminal.configure(&second_server.url(), "[limits]\nusers = 7\npunches = 9\n");
+    terminal.signal("HUP");
+    let words = "a change of [limits] users, [limits] punches needs a restart";
+    until("refused", || terminal.log().contains(words), || terminal.log());
     // One that is right holds at once.
     terminal.configure(&second_server.url(), "");
     terminal.signal("HUP");
