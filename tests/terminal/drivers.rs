@@ -1,8 +1,9 @@
 //! The driver socket: what is answered, what is refused, and that one bad driver harms
 //! nobody else.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -374,4 +375,23 @@ fn ten_thousand_connections_leave_room_for_a_driver() {
     driver.punch("1", &second(1));
     let more = terminal.proc("status", "VmHWM") - before;
     assert!(more < 1024, "{more} KiB more");
+}
+
+#[test]
+fn a_log_that_nobody_takes_in_stops_nothing() {
+    let mut terminal = Terminal::prepare("http://127.0.0.1:9", "");
+    let log = terminal.run_telling(Stdio::piped()).unwrap();
+    let here = |name: &str| {
+        terminal.driver().call("register", json!({"name": name, "provides": []})).unwrap();
+    };
+    // Far more lines than the pipe takes.
+    (0..3_000).for_each(|_| here("somebody with a name that is not short"));
+    terminal.driver().punch("1001", &second(1));
+    // Whoever comes back to it reads how many are missing.
+    let mut lines = BufReader::new(log).lines().map(Result::unwrap);
+    assert_eq!(lines.by_ref().take(300).count(), 300);
+    here("late");
+    let missing = lines.find(|line| line.contains("are missing here")).unwrap();
+    assert!(lines.next().unwrap().contains("driver late is here"), "{missing}");
+    assert_eq!(terminal.stop(), 0);
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -79,9 +79,29 @@ impl Terminal {
     /// Starts the program and waits until its driver socket is there.
     pub fn run(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
-        let child = self.command(&["run"]).stderr(log).spawn().unwrap();
+        self.run_telling(log.into());
+    }
+
+    /// The same, with the log elsewhere; the end of a pipe, if it is one.
+    pub fn run_telling(&mut self, log: Stdio) -> Option<ChildStderr> {
+        self.run_as(self.command(&["run"]), log)
+    }
+
+    /// The same, and a write for which there is a limit fails in place of ending the program.
+    pub fn run_where_files_can_be_limited(&mut self) {
+        let command = self.command(&["run"]);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]);
+        shell.arg(command.get_program()).args(command.get_args());
+        self.run_as(shell, Stdio::null());
+    }
+
+    fn run_as(&mut self, mut command: Command, log: Stdio) -> Option<ChildStderr> {
+        let mut child = command.stderr(log).spawn().unwrap();
+        let pipe = child.stderr.take();
         self.child = Some(child);
         self.wait_until_socket();
+        pipe
     }
 
     /// Waits until the driver socket is there.
