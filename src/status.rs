@@ -86,6 +86,7 @@ impl Status {
             "held": store.held()?,
             "streams": streams,
             "full": store.is_full(),
+            "failing": store.is_failing(),
             "quarantine": quarantine(store)?,
             "replies_pending": store.replies_waiting()?,
             "punches": store.punches()?,
@@ -161,6 +162,9 @@ pub fn describe(report: &Value) -> String {
     }
     if let Some(shortage) = report["full"].as_str() {
         line(format_args!("FULL       new punches are refused: {shortage}"));
+    }
+    if let Some(words) = report["failing"].as_str() {
+        line(format_args!("FAILING    nothing is recorded: {words}"));
     }
     let provided = report["provided"].as_object().into_iter().flatten();
     let provided: Vec<String> = provided

@@ -53,11 +53,12 @@ impl Executor<'_> {
     /// If the store fails: then nothing of it has happened.
     pub fn run_swiftly(&mut self, lines: &[Line]) -> Result<(Notes, usize), StoreError> {
         let (store, begun) = (self.store, Instant::now());
-        let mut notes = Notes::default();
+        let (mut notes, mut rows) = (Notes::default(), Vec::new());
         let done = store.atomically(|| {
             for (nth, line) in lines.iter().enumerate() {
                 for command in self.begin(std::slice::from_ref(line))? {
                     notes.fresh += 1;
+                    rows.push(command.row);
                     self.carry_out(&command, &mut notes)?;
                 }
                 if begun.elapsed() > A_TURN {
@@ -65,7 +66,12 @@ impl Executor<'_> {
                 }
             }
             Ok::<_, StoreError>(lines.len())
-        })?;
+        });
+        if done.is_err() {
+            // What drivers and programs were to do, they were not told yet.
+            rows.iter().for_each(|row| self.terminal.forget(*row));
+        }
+        let done = done?;
         if notes.audited {
             store.trim_audit()?;
         }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use rusqlite::ErrorCode;
+
 /// A failure of the store.
 #[derive(Debug)]
 pub enum StoreError {
@@ -46,7 +48,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::DiskFull) => Self::Full,
             _ => Self::Sql(error),
         }
     }
@@ -78,9 +80,20 @@ impl fmt::Display for StoreError {
             ),
             Self::Full => f.write_str("the disk is full"),
             Self::NoRoom(shortage) => write!(f, "{shortage}, and nothing of it was uploaded yet"),
+            Self::Sql(error) if is_of_the_disk(error) => {
+                write!(
+                    f,
+                    "the store failed: {error}. Is its disk there, and not read-only? `dmesg` may say more"
+                )
+            }
             Self::Sql(error) => write!(f, "the store failed: {error}"),
         }
     }
+}
+
+fn is_of_the_disk(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{CannotOpen, ReadOnly, SystemIoFailure};
+    matches!(error.sqlite_error_code(), Some(SystemIoFailure | ReadOnly | CannotOpen))
 }
 
 impl std::error::Error for StoreError {}

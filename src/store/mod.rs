@@ -72,6 +72,8 @@ pub struct Store {
     full: RefCell<Option<String>>,
     /// Whether that was told.
     alarmed: Cell<bool>,
+    /// Why nothing can be written, while that is so.
+    failing: RefCell<Option<String>>,
 }
 
 /// Counts that would cost a scan each time; `None` until they are asked for.
@@ -123,8 +125,14 @@ impl Store {
             looked: RefCell::default(),
             full: RefCell::default(),
             alarmed: Cell::new(false),
+            failing: RefCell::default(),
         };
-        store.last_seq.set(store.highest_seq()?);
+        // The indexes of a large store, which was not checked as a whole, are first read here.
+        let highest = store.highest_seq().map_err(|error| match error {
+            StoreError::Sql(error) => classify(error, path),
+            other => other,
+        });
+        store.last_seq.set(highest?);
         store.last_change.set(store.last_seq.get());
         Ok(store)
     }
@@ -172,9 +180,13 @@ impl Store {
         &self,
         work: impl FnOnce() -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
-        self.run("BEGIN IMMEDIATE")?;
+        self.attempt("BEGIN IMMEDIATE")?;
+        let before = self.db.total_changes();
         let done = work().and_then(|value| {
-            self.run("COMMIT")?;
+            self.attempt("COMMIT")?;
+            if self.db.total_changes() > before {
+                self.failing.take();
+            }
             Ok(value)
         });
         if done.is_err() {
@@ -185,6 +197,18 @@ impl Store {
             }
         }
         done
+    }
+
+    /// Begins or ends a transaction; remembers if that failed.
+    fn attempt(&self, sql: &str) -> Result<()> {
+        self.run(sql).inspect_err(|error| {
+            self.failing.replace(Some(error.to_string()));
+        })
+    }
+
+    /// Why nothing can be written, as long as nothing was since that failed.
+    pub fn is_failing(&self) -> Option<String> {
+        self.failing.borrow().clone()
     }
 
     fn counted(&self, known: &Cell<Option<u64>>, sql: &str) -> Result<u64> {
@@ -217,6 +241,7 @@ impl Store {
                 (SELECT coalesce(max(changed), 0) FROM gone),
                 (SELECT coalesce(max(seq), 0) FROM photo),
                 (SELECT coalesce(max(seq), 0) FROM error),
+                (SELECT coalesce(max(mark), 0) FROM job),
                 (SELECT coalesce(max(max(sent, coalesce(again_end, 0))), 0) FROM cursor))",
             [],
             |row| row.get(0),

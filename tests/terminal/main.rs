@@ -8,6 +8,7 @@ mod fake_daemon;
 mod harness;
 
 mod bad_server;
+mod broken_disk;
 mod changes;
 mod commands;
 mod data;
