@@ -82,6 +82,11 @@ impl Executor<'_> {
         upgrade: &Upgrade<'_>,
         spool: &Spool,
     ) -> Result<Step, StoreError> {
+        // Once more: the configuration may be another by now.
+        if let Err(refusal) = self.check_upgrade(upgrade) {
+            log::error!("upgrade {} failed: {}", job.id, refusal.why);
+            return Ok(Step::Ended(refusal.code, Vec::new()));
+        }
         self.store.job_stage(job, Stage::HandedOver)?;
         let mut argv: Vec<OsString> = self.policy.upgrade.iter().map(OsString::from).collect();
         argv.push(spool.named(job.row, FIRMWARE).into_os_string());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use iclock_emulator::{Emulator, Kind};
+use iclock_emulator::{Act, Emulator, Fault, Kind, On};
 use md5::{Digest, Md5};
 
 use crate::files::{answer, noise};
@@ -236,4 +236,22 @@ fn cuts(size: usize, each: u32) {
         assert!(fetched <= size as u64 + lost_pieces.max(size as u64 / 10), "{ratio}");
     }
     server.assert_strict();
+}
+
+#[test]
+fn an_upgrade_whose_installer_was_taken_away_ends() {
+    let server = server();
+    let mut terminal = terminal(&server, "", "");
+    let firmware = noise(100);
+    // The file comes only when the configuration is another.
+    server.fault(Fault::new(On::file(), Act::status(503, "later")).always());
+    let id = server.queue(&upgrade(&firmware, "emfw.cfg"));
+    terminal.wait_for("fetching", |status| status["jobs"][0]["what"].is_string());
+    terminal.configure(&server.url(), "");
+    server.serve_file("emfw.cfg", firmware);
+    terminal.kill();
+    server.clear_faults();
+    terminal.run();
+    assert_eq!(answer(&server, &id).0, -1002);
+    assert_eq!(starts(&terminal), 2);
 }
