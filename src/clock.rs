@@ -73,23 +73,36 @@ pub enum Zone {
     Fixed(i32),
 }
 
-/// What punchd has to add to the system's clock, in seconds. Its clones are one: TLS judges
-/// certificates by it.
-#[derive(Clone, Debug, Default)]
+/// What punchd has to add to the time since boot, in seconds; [`OF_SYSTEM`] while it goes by the
+/// system's clock. Not to the system's clock: somebody else may set that. Its clones are one:
+/// TLS judges certificates by it.
+#[derive(Clone, Debug)]
 pub struct Shift(Arc<AtomicI64>);
+
+const OF_SYSTEM: i64 = i64::MIN;
+
+impl Default for Shift {
+    fn default() -> Self {
+        Self(Arc::new(AtomicI64::new(OF_SYSTEM)))
+    }
+}
 
 impl Shift {
     /// Seconds since 1970 in UTC, right or not.
     pub fn utc(&self) -> i64 {
-        clock_gettime(ClockId::Realtime).tv_sec + self.0.load(Ordering::Relaxed)
+        match self.0.load(Ordering::Relaxed) {
+            OF_SYSTEM => clock_gettime(ClockId::Realtime).tv_sec,
+            shift => clock_gettime(ClockId::Boottime).tv_sec + shift,
+        }
     }
 
-    fn set(&self, seconds: i64) {
-        self.0.store(seconds, Ordering::Relaxed);
+    /// From now on it is `utc`, whatever the system's clock says.
+    fn set(&self, utc: i64) {
+        self.0.store(utc - clock_gettime(ClockId::Boottime).tv_sec, Ordering::Relaxed);
     }
 
-    fn add(&self, seconds: i64) {
-        self.0.fetch_add(seconds, Ordering::Relaxed);
+    fn go_by_the_system(&self) {
+        self.0.store(OF_SYSTEM, Ordering::Relaxed);
     }
 }
 
@@ -120,7 +133,7 @@ impl SystemClock {
         }
     }
 
-    /// What [`Authority::Own`] adds to the system's clock.
+    /// By which it goes if it has a time of its own ([`Authority::Own`]).
     pub fn shift(&self) -> Shift {
         self.shift.clone()
     }
@@ -162,7 +175,7 @@ impl Clock for SystemClock {
             let now = Timespec { tv_sec: utc, tv_nsec: 0 };
             match clock_settime(ClockId::Realtime, now) {
                 Ok(()) => {
-                    self.shift.set(0);
+                    self.shift.go_by_the_system();
                     log::info!("clock set to the server's, it was off by {off} s");
                     return;
                 }
@@ -176,7 +189,7 @@ impl Clock for SystemClock {
                 Err(_) => {}
             }
         }
-        self.shift.add(off);
+        self.shift.set(utc);
         log::info!("own clock set to the server's, it was off by {off} s");
     }
 

@@ -98,6 +98,12 @@ fn ready(
     }
 }
 
+/// Whether there is time left. A peer that is always ready would otherwise never be late: TLS asks
+/// for more as long as what comes is of its own.
+fn in_time(timeout: NextTimeout) -> Result<(), Error> {
+    if timeout.after.is_zero() { Err(Error::Timeout(timeout.reason)) } else { Ok(()) }
+}
+
 fn deadline(timeout: NextTimeout) -> Instant {
     Instant::now()
         + *timeout.after.min(ureq::unversioned::transport::time::Duration::from_secs(86_400))
@@ -141,6 +147,7 @@ impl Transport for Tcp {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        in_time(timeout)?;
         self.cork(true)?;
         let timeout = timeout.for_write();
         let deadline = deadline(timeout);
@@ -159,6 +166,7 @@ impl Transport for Tcp {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        in_time(timeout)?;
         self.cork(false)?;
         let timeout = timeout.for_read();
         let deadline = deadline(timeout);
@@ -175,8 +183,13 @@ impl Transport for Tcp {
                         error.kind(),
                         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
                     ) => {}
-                // Passed on as it is, ureq would take a reset for the end of the body.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                // Passed on as they are, ureq would take these for the end of the body.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted
+                    ) =>
+                {
                     return Err(io::Error::other("the connection was reset").into());
                 }
                 Err(error) => return Err(error.into()),
@@ -192,5 +205,35 @@ impl Transport for Tcp {
 impl fmt::Debug for Tcp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tcp").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::TcpListener;
+
+    use ureq::Timeout;
+    use ureq::unversioned::transport::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_always_ready_is_late_when_the_time_is_over() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        listener.accept().unwrap().0.write_all(b"more and more").unwrap();
+        let buffers = LazyBuffers::new(100, 100);
+        let mut tcp = Tcp { stream, buffers, corked: false, surplus: None };
+        let left = |seconds| NextTimeout {
+            after: Duration::from_secs(seconds),
+            reason: Timeout::RecvBody,
+            ..NextTimeout::default()
+        };
+        assert!(tcp.await_input(left(5)).unwrap());
+        for late in [tcp.await_input(left(0)).map(drop), tcp.transmit_output(0, left(0))] {
+            assert!(matches!(late, Err(Error::Timeout(Timeout::RecvBody))), "{late:?}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use ureq::Agent;
 use ureq::SendBody;
+use ureq::http::Version;
 use ureq::http::header::{
     CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED,
     TRANSFER_ENCODING,
@@ -17,9 +18,9 @@ use ureq::unversioned::transport::Connector as _;
 use super::connector::{Surplus, TcpConnector};
 use super::resolver::PatientResolver;
 #[cfg(feature = "tls")]
-use super::tls::TlsConnector;
+use super::tls::{TlsConnector, Witness};
 use super::{Body, Failure, FileHead, Request, Response, Uplink, explain};
-use crate::clock::Shift;
+use crate::clock::{Shift, TOLERANCE};
 
 /// What field firmware calls itself; servers look for it.
 const USER_AGENT: &str = "iClock Proxy/1.09";
@@ -52,6 +53,11 @@ pub struct Server {
     agent: Agent,
     url: String,
     surplus: Surplus,
+    shift: Shift,
+    #[cfg(feature = "tls")]
+    witness: Witness,
+    /// A `Date` was not believed.
+    doubted: bool,
 }
 
 /// The body of a response. An end that is not the end is an error.
@@ -106,9 +112,42 @@ impl Server {
         let surplus = Surplus::default();
         let connector = TcpConnector::new(surplus.clone());
         #[cfg(feature = "tls")]
-        let connector = connector.chain(TlsConnector::new(settings));
+        let witness = Witness::default();
+        #[cfg(feature = "tls")]
+        let connector = connector.chain(TlsConnector::new(settings, witness.clone()));
         let agent = Agent::with_parts(config.build(), connector, PatientResolver::default());
-        Self { agent, url: settings.url.clone(), surplus }
+        Self {
+            agent,
+            url: settings.url.clone(),
+            surplus,
+            shift: settings.shift.clone(),
+            #[cfg(feature = "tls")]
+            witness,
+            doubted: false,
+        }
+    }
+
+    /// A time that the server said, unless its own certificate says that it cannot be.
+    fn believed(&mut self, date: i64) -> Option<i64> {
+        let is_near = (date - self.shift.utc()).abs() <= TOLERANCE;
+        let doubted = !is_near && self.url.starts_with("https:") && !self.is_possible(date);
+        if doubted && !self.doubted {
+            log::warn!(
+                "the server's clock is wrong: its certificate is not valid at the time that it says (Date). The clock is not set by it"
+            );
+        }
+        self.doubted = doubted;
+        Some(date).filter(|_| !doubted)
+    }
+
+    #[cfg(feature = "tls")]
+    fn is_possible(&self, date: i64) -> bool {
+        self.witness.agrees(date)
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn is_possible(&self, _date: i64) -> bool {
+        true
     }
 }
 
@@ -144,18 +183,25 @@ impl Uplink for Server {
         let server = if is_whole { &url } else { &self.url };
         let response = answer.map_err(|error| explain::failure(&error, server))?;
         let (head, body) = response.into_parts();
-        let chunked = head.headers.get(TRANSFER_ENCODING).and_then(|value| value.to_str().ok());
-        let framed = head.headers.contains_key(CONTENT_LENGTH)
-            || chunked.is_some_and(|value| value.to_ascii_lowercase().contains("chunked"));
+        // As ureq sees it: by what it does not know, the end of the connection is the end.
+        let framed = body.content_length().is_some()
+            || (head.version != Version::HTTP_10 && is_chunked(&head.headers));
         Ok(Response {
             status: head.status.as_u16(),
-            date: date(&head.headers),
+            date: date(&head.headers).filter(|_| !is_whole).and_then(|date| self.believed(date)),
             took: started.elapsed(),
             framed,
             file: file_head(&head.headers),
             body: Box::new(Answer { inner: body.into_reader(), surplus: self.surplus.clone() }),
         })
     }
+}
+
+fn is_chunked(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(TRANSFER_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .any(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
 }
 
 fn send(
@@ -209,4 +255,44 @@ fn content_range(text: &str) -> Option<(u64, u64, u64)> {
 fn date(headers: &HeaderMap) -> Option<i64> {
     let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
     i64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_body_is_framed_if_its_end_is_known() {
+        for (head, body, framed) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2", "OK", true),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked", "2\r\nOK\r\n0\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: x-chunked", "OK", false),
+            ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked", "OK", false),
+            ("HTTP/1.1 200 OK\r\nConnection: close", "OK", false),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let settings = Settings {
+                url: format!("http://{}", listener.local_addr().unwrap()),
+                connect: Duration::from_secs(20),
+                answer: Duration::from_secs(20),
+                body: Duration::from_secs(20),
+                https_elsewhere: false,
+                ca: None,
+                shift: Shift::default(),
+            };
+            thread::spawn(move || {
+                let mut stream = listener.accept().unwrap().0;
+                let _ = stream.read(&mut [0; 1000]);
+                stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
+            });
+            let request = Request::get("/iclock/getrequest");
+            let mut response = Server::new(&settings).exchange(&request).unwrap();
+            assert_eq!(response.framed, framed, "{head}");
+            assert_eq!(response.read_up_to(100).unwrap(), b"OK", "{head}");
+        }
+    }
 }

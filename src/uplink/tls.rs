@@ -1,33 +1,26 @@
 //! TLS: rustls with ring, trusting what the owner trusts, on the terminal's own clock.
-//!
-//! A terminal without a battery begins in 1970, and it is the server that sets its clock: over
-//! TLS, that is. So while the clock is not set, what is known of the time is that it cannot be
-//! before this version was made, nor before a certificate that a trusted authority signed.
+
+mod patient;
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::time_provider::TimeProvider;
-use rustls::{
-    ALL_VERSIONS, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct,
-    RootCertStore, SignatureScheme, StreamOwned,
-};
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
+use rustls::{ALL_VERSIONS, ClientConfig, ClientConnection, StreamOwned};
 use ureq::Error;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
     TransportAdapter,
 };
 
+pub(super) use self::patient::Witness;
+use self::patient::{Patient, Time};
 use super::Settings;
 use super::connector::Tcp;
-use crate::clock::{FLOOR, Shift};
+use crate::clock::Shift;
 
 /// Where Linux systems keep the certificates of the public authorities.
 const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -38,21 +31,23 @@ const SESSIONS: usize = 4;
 pub(super) struct TlsConnector {
     ca: Option<PathBuf>,
     shift: Shift,
+    witness: Witness,
     /// Made with the first connection; not while the certificates to trust cannot be read.
     config: OnceLock<Arc<ClientConfig>>,
 }
 
 impl TlsConnector {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings, witness: Witness) -> Self {
         let (ca, shift) = (settings.ca.clone(), settings.shift.clone());
-        Self { ca, shift, config: OnceLock::new() }
+        Self { ca, shift, witness, config: OnceLock::new() }
     }
 
     fn config(&self) -> Result<Arc<ClientConfig>, String> {
         if let Some(config) = self.config.get() {
             return Ok(Arc::clone(config));
         }
-        let config = Arc::new(config(self.ca.as_deref(), self.shift.clone())?);
+        let (shift, witness) = (self.shift.clone(), self.witness.clone());
+        let config = Arc::new(config(self.ca.as_deref(), shift, witness)?);
         Ok(Arc::clone(self.config.get_or_init(|| config)))
     }
 }
@@ -65,10 +60,10 @@ pub(super) fn check(settings: &Settings) -> Result<(), String> {
     if !settings.url.starts_with("https:") && !settings.https_elsewhere {
         return Ok(());
     }
-    TlsConnector::new(settings).config().map(drop)
+    TlsConnector::new(settings, Witness::default()).config().map(drop)
 }
 
-fn config(ca: Option<&Path>, shift: Shift) -> Result<ClientConfig, String> {
+fn config(ca: Option<&Path>, shift: Shift, witness: Witness) -> Result<ClientConfig, String> {
     let path = ca.unwrap_or(Path::new(SYSTEM_CA));
     let pem = std::fs::read(path).map_err(|error| {
         format!(
@@ -77,7 +72,7 @@ fn config(ca: Option<&Path>, shift: Shift) -> Result<ClientConfig, String> {
         )
     })?;
     let unusable = |error: rustls::Error| format!("{}: {}", path.display(), explain(&error));
-    let verifier = Patient::new(&pem)
+    let verifier = Patient::new(&pem, witness)
         .ok_or_else(|| format!("{} holds no certificate in PEM form", path.display()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_details(provider, Arc::new(Time(shift)))
@@ -88,84 +83,6 @@ fn config(ca: Option<&Path>, shift: Shift) -> Result<ClientConfig, String> {
         .with_no_client_auth();
     config.resumption = Resumption::in_memory_sessions(SESSIONS);
     Ok(config)
-}
-
-/// The terminal's clock; the earliest that it can be while it is not set.
-#[derive(Debug)]
-struct Time(Shift);
-
-impl TimeProvider for Time {
-    fn current_time(&self) -> Option<UnixTime> {
-        Some(unix(self.0.utc().max(FLOOR)))
-    }
-}
-
-fn unix(seconds: i64) -> UnixTime {
-    UnixTime::since_unix_epoch(Duration::from_secs(seconds.unsigned_abs()))
-}
-
-/// webpki; on a clock that is not set the certificates themselves say what time it is at least.
-#[derive(Debug)]
-struct Patient(Arc<WebPkiServerVerifier>);
-
-impl Patient {
-    /// Trusts the certificates in a PEM text, if it has any.
-    fn new(pem: &[u8]) -> Option<Self> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).filter_map(Result::ok));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        Some(Self(
-            WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build().ok()?,
-        ))
-    }
-}
-
-impl ServerCertVerifier for Patient {
-    fn verify_server_cert(
-        &self,
-        end: &CertificateDer<'_>,
-        between: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        mut now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let mut verdict = self.0.verify_server_cert(end, between, name, ocsp, now);
-        let is_set = now > unix(FLOOR);
-        // Once for each certificate that may be the youngest up to there.
-        for _ in 0..=between.len() {
-            match verdict {
-                Err(rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
-                    not_before,
-                    ..
-                })) if !is_set && not_before > now => now = not_before,
-                _ => break,
-            }
-            verdict = self.0.verify_server_cert(end, between, name, ocsp, now);
-        }
-        verdict
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
 }
 
 impl Connector<Tcp> for TlsConnector {
@@ -282,68 +199,3 @@ pub(super) fn explain(error: &rustls::Error) -> String {
 
 #[cfg(test)]
 mod link_tests;
-
-#[cfg(test)]
-mod tests {
-    use std::time::UNIX_EPOCH;
-
-    use super::*;
-
-    const A_DAY: i64 = 86_400;
-
-    /// What is said at `now` of a certificate that is good from `from` to `until`.
-    fn verdict(from: i64, until: i64, now: i64) -> Result<(), String> {
-        let at = |seconds: i64| UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs());
-        let made = iclock_emulator::private_ca_valid(at(from), at(until)).unwrap();
-        let patient = Patient::new(made.ca.as_bytes()).unwrap();
-        judge(&patient, &made.certificate, now)
-    }
-
-    fn judge(patient: &Patient, certificate: &str, now: i64) -> Result<(), String> {
-        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
-        patient
-            .verify_server_cert(&certificate, &[], &name, &[], unix(now))
-            .map(drop)
-            .map_err(|error| explain(&error))
-    }
-
-    #[test]
-    fn a_clock_that_is_set_is_minded() {
-        let (from, until) = (FLOOR + 10 * A_DAY, FLOOR + 20 * A_DAY);
-        assert_eq!(verdict(from, until, from + A_DAY), Ok(()));
-        assert!(verdict(from, until, from - A_DAY).unwrap_err().contains("not valid yet"));
-        assert!(verdict(from, until, until + A_DAY).unwrap_err().contains("expired"));
-    }
-
-    #[test]
-    fn a_clock_that_is_not_set_takes_a_certificate_of_after_this_version() {
-        assert_eq!(verdict(FLOOR + 10 * A_DAY, FLOOR + 20 * A_DAY, FLOOR), Ok(()));
-        assert_eq!(verdict(FLOOR - A_DAY, FLOOR + A_DAY, FLOOR), Ok(()));
-    }
-
-    #[test]
-    fn a_clock_that_is_not_set_takes_nothing_that_had_expired_before_this_version() {
-        assert!(verdict(FLOOR - 9 * A_DAY, FLOOR - A_DAY, FLOOR).unwrap_err().contains("expired"));
-    }
-
-    #[test]
-    fn a_clock_that_is_not_set_trusts_no_stranger() {
-        let at =
-            |days: i64| UNIX_EPOCH + Duration::from_secs((FLOOR + days * A_DAY).unsigned_abs());
-        let [ours, theirs] =
-            [1, 2].map(|_| iclock_emulator::private_ca_valid(at(10), at(20)).unwrap());
-        let patient = Patient::new(ours.ca.as_bytes()).unwrap();
-        assert_eq!(judge(&patient, &ours.certificate, FLOOR), Ok(()));
-        assert!(judge(&patient, &theirs.certificate, FLOOR).unwrap_err().contains("authority"));
-    }
-
-    #[test]
-    fn without_a_certificate_to_trust_it_does_not_begin() {
-        assert!(Patient::new(b"").is_none());
-        assert!(
-            Patient::new(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-                .is_none()
-        );
-    }
-}

@@ -3,6 +3,7 @@
 use iclock_emulator::{Settings, Tls, private_ca};
 
 use crate::harness::{PATIENCE, Terminal, second, server, server_with};
+use crate::shipped::until;
 
 #[test]
 fn punches_go_over_plain_http() {
@@ -68,4 +69,25 @@ fn a_terminal_without_its_certificates_takes_punches_and_delivers_them_when_they
     std::fs::write(&file, &ca.ca).unwrap();
     assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
     server.assert_strict();
+}
+
+#[test]
+fn a_time_at_which_its_own_certificate_is_not_valid_is_not_believed() {
+    let ca = private_ca().unwrap();
+    let tls = Tls { certificates: ca.certificate.clone(), key: ca.key.clone() };
+    let server = server_with(Settings { tls: Some(tls), ..Settings::default() });
+    // For a moment, the server's clock is wrong by sixty years.
+    server.set_clock_offset(60 * 365 * 86_400);
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    let file = terminal.path("ca.pem");
+    std::fs::write(&file, &ca.ca).unwrap();
+    terminal.configure(&server.url(), &format!("[tls]\nca = \"{}\"", file.display()));
+    terminal.run();
+    terminal.wait_until_online();
+    until("doubted", || terminal.log().contains("clock is wrong"), || terminal.log());
+    server.set_clock_offset(0);
+    terminal.driver().punch("1001", &second(1));
+    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    assert!(!terminal.log().contains("own clock set"), "{}", terminal.log());
+    assert_eq!(terminal.log().matches("clock is wrong").count(), 1);
 }
