@@ -162,7 +162,7 @@ class Images:
         self.configure(tree, server, serial)
         (tree / "etc/punchd.drivers").write_text("".join(line + "\n" for line in drivers))
         with open(tree / "etc/default/punchd", "a") as settings:
-            settings.write("DISK=/var/lib/punchd\n")
+            settings.write("DISK=/var/lib/punchd\nUNSIGNED=allow\n")
         self.disk(self.root, 32, tree)
 
     @staticmethod

@@ -135,6 +135,23 @@ fn stop_stops_what_was_started_just_before() {
 }
 
 #[test]
+fn it_is_started_again_when_nobody_takes_in_the_log() {
+    let root = Root::new("echo $1 >>\"$0.runs\"; echo words");
+    let mut child = Command::new(root.path("usr/lib/punchd/respawn"))
+        .args([root.path("pid"), root.path("usr/bin/punchd")])
+        .arg("run")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let runs = || fs::read_to_string(root.path("usr/bin/punchd.runs")).unwrap_or_default();
+    wait_for("a third run", || runs().lines().count() >= 3);
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    child.wait().unwrap();
+}
+
+#[test]
 fn a_store_is_begun_only_on_the_disk_where_it_belongs() {
     let root = Root::new("[ $1 = check ] || { echo >\"$0.ran\"; exec sleep 100; }");
     let store = root.path("var/lib/punchd");
@@ -151,11 +168,30 @@ fn a_store_is_begun_only_on_the_disk_where_it_belongs() {
 }
 
 #[test]
+fn a_disk_that_is_named_must_be_there_wherever_it_is() {
+    let root = Root::new("[ $1 = check ] || { echo >\"$0.ran\"; exec sleep 100; }");
+    let disk = root.path("data");
+    fs::create_dir_all(root.path("etc/default")).unwrap();
+    let settings = format!("DISK={0}\nSTORE={0}/punchd\n", disk.display());
+    fs::write(root.path("etc/default/punchd"), settings).unwrap();
+    root.init("start");
+    thread::sleep(Duration::from_secs(2));
+    assert!(!root.path("usr/bin/punchd.ran").exists());
+    assert!(!disk.exists());
+    let mounts = format!("/dev/x {} ext4 rw 0 0\n", disk.display());
+    fs::write(root.path("proc/mounts"), mounts).unwrap();
+    wait_for("punchd", || root.path("usr/bin/punchd.ran").exists());
+    assert!(disk.join("punchd/files").exists());
+}
+
+#[test]
 fn an_upgrade_is_a_whole_punchd_or_none() {
     let old = "[ $1 = check ] || echo punchd 1";
     let root = Root::new(old);
     let program = root.path("usr/bin/punchd");
     let before = fs::read(&program).unwrap();
+    fs::create_dir_all(root.path("etc/default")).unwrap();
+    fs::write(root.path("etc/default/punchd"), "UNSIGNED=allow\n").unwrap();
     for (name, text) in [
         ("empty", ""),
         ("nonsense", "#!/bin/sh\nexit 1\n"),
@@ -168,6 +204,15 @@ fn an_upgrade_is_a_whole_punchd_or_none() {
         assert!(!root.path("usr/bin/punchd.new").exists(), "{name}");
     }
     root.script("new", "#!/bin/sh\n[ $1 = check ] || echo punchd 2\n");
+    // Nobody can say who made it; or somebody can, and it was somebody else.
+    fs::remove_file(root.path("etc/default/punchd")).unwrap();
+    let words = String::from_utf8(root.upgrade(&root.path("new")).stdout).unwrap();
+    assert!(words.contains("nobody can say who made"), "{words}");
+    root.script("usr/lib/punchd/verify", "#!/bin/sh\nexit 1\n");
+    fs::write(root.path("etc/default/punchd"), "UNSIGNED=allow\n").unwrap();
+    assert!(!root.upgrade(&root.path("new")).status.success());
+    assert!(fs::read(&program).unwrap() == before);
+    fs::remove_file(root.path("usr/lib/punchd/verify")).unwrap();
     // A piece of it is there already: it was cut off. And it is run again when it was done.
     fs::write(root.path("usr/bin/punchd.new"), "#!/b").unwrap();
     for _ in 0..2 {
