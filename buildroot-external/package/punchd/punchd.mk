@@ -12,26 +12,28 @@ PUNCHD_OVERRIDE_SRCDIR_RSYNC_EXCLUSIONS = --exclude /target --exclude /fuzz/targ
 PUNCHD_LICENSE = MIT or Apache-2.0
 PUNCHD_LICENSE_FILES = LICENSE-MIT LICENSE-APACHE
 
-PUNCHD_TARGET = $(if $(BR2_ARM_CPU_ARMV7A),armv7-unknown-linux-musleabihf,arm-unknown-linux-musleabi)
+# Without that unit, the one that does without.
+PUNCHD_TARGET = $(if $(BR2_ARM_CPU_HAS_VFPV3),armv7-unknown-linux-musleabihf,arm-unknown-linux-musleabi)
 PUNCHD_BINARY = $(PUNCHD_SITE)/target/arm/$(PUNCHD_TARGET)$(if $(BR2_PACKAGE_PUNCHD_TLS),,/without-tls)/punchd
 
-PUNCHD_SOURCES = $(addprefix $(PUNCHD_SITE)/,src Cargo.toml Cargo.lock .cargo)
+PUNCHD_SOURCES = $(addprefix $(PUNCHD_SITE)/,src Cargo.toml Cargo.lock .cargo scripts/build-arm scripts/setup)
 
-# Cargo has its own settings; Buildroot's are for programs of its own compiler. In the work tree, so that it builds only what changed; a binary
-# that is younger than all sources is taken as it is.
+# What is for Buildroot's compiler, and would reach ours; and what would have cargo build elsewhere. All else stays: proxies, say.
+PUNCHD_NOT_OURS = CC CXX CPP LD AR AS NM RANLIB STRIP OBJCOPY CFLAGS CXXFLAGS CPPFLAGS LDFLAGS RUSTC RUSTFLAGS CARGO CARGO_ENCODED_RUSTFLAGS \
+	CARGO_BUILD_TARGET CARGO_TARGET_DIR MAKEFLAGS MFLAGS
+
+# In the work tree, so that it builds only what changed; a binary that is younger than all sources is taken as it is.
 define PUNCHD_BUILD_CMDS
-	{ test -x $(PUNCHD_BINARY) && test -z "$$(find $(PUNCHD_SOURCES) -newer $(PUNCHD_BINARY))"; } || env -i HOME="$(HOME)" PATH="$(PATH)" \
+	{ test -x $(PUNCHD_BINARY) && test -z "$$(find $(PUNCHD_SOURCES) -newer $(PUNCHD_BINARY))"; } || env $(addprefix -u ,$(PUNCHD_NOT_OURS)) \
 		$(PUNCHD_SITE)/scripts/build-arm $(if $(BR2_PACKAGE_PUNCHD_TLS),,--without-tls) $(PUNCHD_TARGET)
 endef
 
+# Files of yours belong into an overlay: those are copied last, over these.
 define PUNCHD_INSTALL_TARGET_CMDS
 	$(INSTALL) -D -m 0755 $(PUNCHD_BINARY) $(TARGET_DIR)/usr/bin/punchd
-	test -e $(TARGET_DIR)/etc/punchd.toml || \
-		$(INSTALL) -D -m 0600 $(@D)/rootfs-overlay/etc/punchd.toml $(TARGET_DIR)/etc/punchd.toml
-	test -e $(TARGET_DIR)/etc/default/punchd || \
-		$(INSTALL) -D -m 0644 $(@D)/rootfs-overlay/etc/default/punchd $(TARGET_DIR)/etc/default/punchd
-	test -e $(TARGET_DIR)/etc/punchd.drivers || \
-		$(INSTALL) -D -m 0644 $(@D)/rootfs-overlay/etc/punchd.drivers $(TARGET_DIR)/etc/punchd.drivers
+	$(INSTALL) -D -m 0600 $(@D)/rootfs-overlay/etc/punchd.toml $(TARGET_DIR)/etc/punchd.toml
+	$(INSTALL) -D -m 0644 $(@D)/rootfs-overlay/etc/default/punchd $(TARGET_DIR)/etc/default/punchd
+	$(INSTALL) -D -m 0644 $(@D)/rootfs-overlay/etc/punchd.drivers $(TARGET_DIR)/etc/punchd.drivers
 	$(INSTALL) -D -m 0755 $(@D)/rootfs-overlay/usr/lib/punchd/respawn $(TARGET_DIR)/usr/lib/punchd/respawn
 	$(INSTALL) -D -m 0755 $(@D)/rootfs-overlay/usr/lib/punchd/upgrade $(TARGET_DIR)/usr/lib/punchd/upgrade
 endef
