@@ -1,4 +1,4 @@
-//! Input devices of the kernel (evdev): events in, keys out, and three ioctls.
+//! Input devices of the kernel (evdev): events in, keys out, and four ioctls.
 //!
 //! The crate of the same name does far more, and would weigh more than this whole driver.
 
