@@ -4,8 +4,7 @@
 //! stands before [`FLOOR`] was never set; its time never goes on the wire.
 
 use std::cell::Cell;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
@@ -73,36 +72,32 @@ pub enum Zone {
     Fixed(i32),
 }
 
-/// What punchd has to add to the time since boot, in seconds; [`OF_SYSTEM`] while it goes by the
-/// system's clock. Not to the system's clock: somebody else may set that. Its clones are one:
-/// TLS judges certificates by it.
-#[derive(Clone, Debug)]
-pub struct Shift(Arc<AtomicI64>);
-
-const OF_SYSTEM: i64 = i64::MIN;
-
-impl Default for Shift {
-    fn default() -> Self {
-        Self(Arc::new(AtomicI64::new(OF_SYSTEM)))
-    }
-}
+/// What punchd has to add to the time since boot, in seconds, if it has a time of its own; not to
+/// the system's clock, which somebody else may set. Its clones are one: TLS judges certificates
+/// by it.
+#[derive(Clone, Debug, Default)]
+pub struct Shift(Arc<Mutex<Option<i64>>>);
 
 impl Shift {
     /// Seconds since 1970 in UTC, right or not.
     pub fn utc(&self) -> i64 {
-        match self.0.load(Ordering::Relaxed) {
-            OF_SYSTEM => clock_gettime(ClockId::Realtime).tv_sec,
-            shift => clock_gettime(ClockId::Boottime).tv_sec + shift,
+        match *self.own() {
+            Some(shift) => clock_gettime(ClockId::Boottime).tv_sec + shift,
+            None => clock_gettime(ClockId::Realtime).tv_sec,
         }
     }
 
     /// From now on it is `utc`, whatever the system's clock says.
     fn set(&self, utc: i64) {
-        self.0.store(utc - clock_gettime(ClockId::Boottime).tv_sec, Ordering::Relaxed);
+        *self.own() = Some(utc - clock_gettime(ClockId::Boottime).tv_sec);
     }
 
     fn go_by_the_system(&self) {
-        self.0.store(OF_SYSTEM, Ordering::Relaxed);
+        *self.own() = None;
+    }
+
+    fn own(&self) -> MutexGuard<'_, Option<i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,7 +4,7 @@
 //! wait for that: lines that find no room are counted, and left out.
 
 use std::io::{Write as _, stderr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -17,10 +17,10 @@ const LONGEST: usize = 4000;
 
 struct Stderr {
     /// Lines that were left out since the last one that was not.
-    missing: AtomicU64,
+    missing: AtomicUsize,
 }
 
-static STDERR: Stderr = Stderr { missing: AtomicU64::new(0) };
+static STDERR: Stderr = Stderr { missing: AtomicUsize::new(0) };
 
 /// Writes the log to stderr from now on; with `verbose`, also what only developers read.
 pub fn start(verbose: bool) {
