@@ -12,8 +12,8 @@ PUNCHD_OVERRIDE_SRCDIR_RSYNC_EXCLUSIONS = --exclude /target --exclude /fuzz/targ
 PUNCHD_LICENSE = MIT or Apache-2.0
 PUNCHD_LICENSE_FILES = LICENSE-MIT LICENSE-APACHE
 
-# Without that unit, the one that does without.
-PUNCHD_TARGET = $(if $(BR2_ARM_CPU_HAS_VFPV3),armv7-unknown-linux-musleabihf,arm-unknown-linux-musleabi)
+# Without that unit, one that does without.
+PUNCHD_TARGET = $(if $(BR2_ARM_CPU_HAS_VFPV3),armv7-unknown-linux-musleabihf,$(if $(BR2_ARM_CPU_ARMV5),armv5te,arm)-unknown-linux-musleabi)
 PUNCHD_BINARY = $(PUNCHD_SITE)/target/arm/$(PUNCHD_TARGET)$(if $(BR2_PACKAGE_PUNCHD_TLS),,/without-tls)/punchd
 
 PUNCHD_SOURCES = $(addprefix $(PUNCHD_SITE)/,src Cargo.toml Cargo.lock .cargo scripts/build-arm scripts/setup)
