@@ -237,7 +237,7 @@ impl Daemon<'_> {
 
 /// The keys that differ and hold from a start to the next.
 fn fixed_that_differ(old: &Config, new: &Config) -> Vec<&'static str> {
-    let limits = (&old.limits, &new.limits);
+    let (was, is) = (&old.limits, &new.limits);
     let keys = [
         ("serial", old.serial != new.serial),
         ("language", old.language != new.language),
@@ -246,10 +246,10 @@ fn fixed_that_differ(old: &Config, new: &Config) -> Vec<&'static str> {
         ("clock", old.clock != new.clock),
         ("timezone", old.timezone != new.timezone),
         ("[drivers]", old.drivers != new.drivers),
-        ("[limits] users", limits.0.users != limits.1.users),
-        ("[limits] punches", limits.0.punches != limits.1.punches),
-        ("[limits] store_mib", limits.0.store_mib != limits.1.store_mib),
-        ("[limits] free_mib", limits.0.free_mib != limits.1.free_mib),
+        ("[limits] users", was.users != is.users),
+        ("[limits] punches", was.punches != is.punches),
+        ("[limits] store_mib", was.store_mib != is.store_mib),
+        ("[limits] free_mib", was.free_mib != is.free_mib),
     ];
     keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

@@ -39,6 +39,10 @@ impl Log for Stderr {
         if !self.enabled(record.metadata()) {
             return;
         }
+        if !has_room() {
+            self.missing.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         let seconds =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let time = LocalTime::from_seconds(seconds as i64)
@@ -48,17 +52,15 @@ impl Log for Stderr {
             Level::Warn => "warning: ",
             _ => "",
         };
-        if !has_room() {
-            self.missing.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
         let mut line = match self.missing.swap(0, Ordering::Relaxed) {
             0 => String::new(),
             missing => format!("{time} {missing} lines are missing here: nobody took them in\n"),
         };
         line.push_str(&format!("{time} {level}{}", record.args()));
-        let whole = (0..LONGEST).rev().find(|end| line.is_char_boundary(*end)).unwrap_or_default();
-        line.truncate(whole.min(line.len()));
+        if line.len() >= LONGEST {
+            let whole = (0..LONGEST).rev().find(|end| line.is_char_boundary(*end));
+            line.truncate(whole.unwrap_or_default());
+        }
         line.push('\n');
         // There is nowhere to say that stderr is gone.
         let _ = stderr().write_all(line.as_bytes());

@@ -67,11 +67,8 @@ impl Executor<'_> {
             }
             Ok::<_, StoreError>(lines.len())
         });
-        if done.is_err() {
-            // What drivers and programs were to do, they were not told yet.
-            rows.iter().for_each(|row| self.terminal.forget(*row));
-        }
-        let done = done?;
+        // What drivers and programs were to do, they were not told yet.
+        let done = done.inspect_err(|_| rows.iter().for_each(|row| self.terminal.forget(*row)))?;
         if notes.audited {
             store.trim_audit()?;
         }

@@ -128,11 +128,7 @@ impl Store {
             failing: RefCell::default(),
         };
         // The indexes of a large store, which was not checked as a whole, are first read here.
-        let highest = store.highest_seq().map_err(|error| match error {
-            StoreError::Sql(error) => classify(error, path),
-            other => other,
-        });
-        store.last_seq.set(highest?);
+        store.last_seq.set(store.highest_seq().map_err(|error| classify(error, path))?);
         store.last_change.set(store.last_seq.get());
         Ok(store)
     }
@@ -228,8 +224,8 @@ impl Store {
         self.last_seq.get()
     }
 
-    fn highest_seq(&self) -> Result<Seq> {
-        Ok(self.db.query_row(
+    fn highest_seq(&self) -> rusqlite::Result<Seq> {
+        self.db.query_row(
             "SELECT max(
                 (SELECT coalesce(max(seq), 0) FROM punch),
                 (SELECT coalesce(max(seq), 0) FROM operation),
@@ -245,7 +241,7 @@ impl Store {
                 (SELECT coalesce(max(max(sent, coalesce(again_end, 0))), 0) FROM cursor))",
             [],
             |row| row.get(0),
-        )?)
+        )
     }
 
     fn run(&self, sql: &str) -> Result<()> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use iclock_emulator::Settings;
+use iclock_emulator::{Received, Settings};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 
@@ -45,8 +45,6 @@ fn nothing_is_recorded_and_the_terminal_says_so() {
 #[test]
 fn a_door_opens_once_for_a_command_that_could_not_be_written_down_at_first() {
     let server = server_with(Settings { commands_per_poll: 2_000, ..Settings::default() });
-    server.set_option("Delay", "1");
-    server.set_option("ErrorDelay", "1");
     let mut terminal = Terminal::prepare(&server.url(), "");
     terminal.run_where_files_can_be_limited();
     terminal.wait_until_online();
@@ -78,9 +76,7 @@ fn a_door_opens_once_for_a_command_that_could_not_be_written_down_at_first() {
         !status["failing"].is_null() && polls > 2
     });
     limit_files(&terminal, None);
-    assert!(
-        server
-            .wait_until(PATIENCE, |received| { ids.iter().all(|id| received.reply(id).is_some()) })
-    );
+    let done = |received: &Received| ids.iter().all(|id| received.reply(id).is_some());
+    assert!(server.wait_until(PATIENCE, done));
     assert_eq!(opened.load(Ordering::SeqCst), 5);
 }

@@ -1,9 +1,25 @@
 //! HTTPS with a private authority, and what is said when trust is missing.
 
-use iclock_emulator::{Settings, Tls, private_ca};
+use iclock_emulator::{Emulator, PrivateCa, Settings, Tls, private_ca};
 
 use crate::harness::{PATIENCE, Terminal, second, server, server_with};
 use crate::shipped::until;
+
+/// A server with a certificate of this authority.
+fn secure(authority: &PrivateCa) -> Emulator {
+    let tls = Tls { certificates: authority.certificate.clone(), key: authority.key.clone() };
+    server_with(Settings { tls: Some(tls), ..Settings::default() })
+}
+
+/// A terminal of the server that trusts this authority.
+fn trusting(authority: &PrivateCa, server: &Emulator) -> Terminal {
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    let file = terminal.path("ca.pem");
+    std::fs::write(&file, &authority.ca).unwrap();
+    terminal.configure(&server.url(), &format!("[tls]\nca = \"{}\"", file.display()));
+    terminal.run();
+    terminal
+}
 
 #[test]
 fn punches_go_over_plain_http() {
@@ -18,13 +34,8 @@ fn punches_go_over_plain_http() {
 #[test]
 fn punches_go_over_https_with_a_private_authority() {
     let ca = private_ca().unwrap();
-    let tls = Tls { certificates: ca.certificate.clone(), key: ca.key.clone() };
-    let server = server_with(Settings { tls: Some(tls), ..Settings::default() });
-    let mut terminal = Terminal::prepare(&server.url(), "");
-    let file = terminal.path("ca.pem");
-    std::fs::write(&file, &ca.ca).unwrap();
-    terminal.configure(&server.url(), &format!("[tls]\nca = \"{}\"", file.display()));
-    terminal.run();
+    let server = secure(&ca);
+    let terminal = trusting(&ca, &server);
     let mut driver = terminal.driver();
     for nth in 0..200 {
         driver.punch("1001", &second(nth));
@@ -39,13 +50,8 @@ fn punches_go_over_https_with_a_private_authority() {
 #[test]
 fn a_server_without_our_trust_gets_nothing() {
     let (ours, theirs) = (private_ca().unwrap(), private_ca().unwrap());
-    let tls = Tls { certificates: theirs.certificate.clone(), key: theirs.key.clone() };
-    let server = server_with(Settings { tls: Some(tls), ..Settings::default() });
-    let mut terminal = Terminal::prepare(&server.url(), "");
-    let file = terminal.path("ca.pem");
-    std::fs::write(&file, &ours.ca).unwrap();
-    terminal.configure(&server.url(), &format!("[tls]\nca = \"{}\"", file.display()));
-    terminal.run();
+    let server = secure(&theirs);
+    let terminal = trusting(&ours, &server);
     terminal.driver().punch("1001", &second(1));
     let status = terminal.wait_for("in trouble", |status| !status["trouble"].is_null());
     assert!(status["trouble"].as_str().unwrap().contains("[tls]"), "{status:#}");
@@ -56,8 +62,7 @@ fn a_server_without_our_trust_gets_nothing() {
 #[test]
 fn a_terminal_without_its_certificates_takes_punches_and_delivers_them_when_they_are_there() {
     let ca = private_ca().unwrap();
-    let tls = Tls { certificates: ca.certificate.clone(), key: ca.key.clone() };
-    let server = server_with(Settings { tls: Some(tls), ..Settings::default() });
+    let server = secure(&ca);
     let mut terminal = Terminal::prepare(&server.url(), "");
     let file = terminal.path("ca.pem");
     let more = format!("[tls]\nca = \"{}\"\n[timeouts]\nretry = 1", file.display());
@@ -74,15 +79,10 @@ fn a_terminal_without_its_certificates_takes_punches_and_delivers_them_when_they
 #[test]
 fn a_time_at_which_its_own_certificate_is_not_valid_is_not_believed() {
     let ca = private_ca().unwrap();
-    let tls = Tls { certificates: ca.certificate.clone(), key: ca.key.clone() };
-    let server = server_with(Settings { tls: Some(tls), ..Settings::default() });
+    let server = secure(&ca);
     // For a moment, the server's clock is wrong by sixty years.
     server.set_clock_offset(60 * 365 * 86_400);
-    let mut terminal = Terminal::prepare(&server.url(), "");
-    let file = terminal.path("ca.pem");
-    std::fs::write(&file, &ca.ca).unwrap();
-    terminal.configure(&server.url(), &format!("[tls]\nca = \"{}\"", file.display()));
-    terminal.run();
+    let terminal = trusting(&ca, &server);
     terminal.wait_until_online();
     until("doubted", || terminal.log().contains("clock is wrong"), || terminal.log());
     server.set_clock_offset(0);
