@@ -19,6 +19,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+from terminal import end_in_order
+
 SERIAL = "DEMO0000001"
 PUNCHES = 24  # with --once
 SILENT_FROM, SILENT_UNTIL = 10, 18  # the punches between which the server does not answer
@@ -258,8 +260,7 @@ def main():
     options = options.parse_args()
     sys.stdout.reconfigure(line_buffering=True)
     os.environ["no_proxy"] = "127.0.0.1"  # all of this stays on this machine
-    for number in signal.SIGTERM, signal.SIGHUP:
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    end_in_order()
 
     with contextlib.ExitStack() as at_the_end:
         place = Path(at_the_end.enter_context(tempfile.TemporaryDirectory(prefix="punchd-demo-")))

@@ -18,7 +18,6 @@ FEW_PUNCHES, PUNCHES, USERS = 1_000, 100_000, 20_000
 SINGLE, IN_BURSTS = 1_200, 6_000  # punches whose bytes are counted: more than one checkpoint
 CARD = "4711"
 OPTIONS = ["--option", "Delay=1", "--option", "ErrorDelay=3"]
-DEBUGFS = ["/sbin/debugfs", "-w", "-R"]
 DRIVERS = ["punchd card-reader /dev/input/event1", "punchd relay gpiochip0:4"]
 
 
@@ -100,9 +99,13 @@ class Bench:
         most, own, file = re.findall(r"(\d+) kB", text)
         return int(most), f"; now {own} kB its own, {file} kB pages of the program"
 
+    def data_disk(self):
+        """What the kernel calls the data disk."""
+        return self.machine.shell("for d in /sys/block/vd*; do [ $(cat $d/serial) != data ] || echo ${d##*/}; done").strip()
+
     def written(self):
         """Bytes that were written to the data disk, when all is written."""
-        return 512 * self.machine.number("sync; for d in /sys/block/vd*; do [ $(cat $d/serial) != data ] || awk '{print $7}' $d/stat; done")
+        return 512 * self.machine.number(f"sync; awk '{{print $7}}' /sys/block/{self.data_disk()}/stat")
 
     def punches(self):
         return self.server.get("/state")["punches"]
@@ -268,7 +271,7 @@ def damage(bench):
     def shell(line, **how):
         return bench.machine.shell(line, **how)
 
-    data = shell("for d in /sys/block/vd*; do [ $(cat $d/serial) != data ] || echo ${d##*/}; done").strip()
+    data = bench.data_disk()
     mount = f"mount -t ext4 -o noatime /dev/{data} /var/lib/punchd"
     # Its data disk.
     shell("/etc/init.d/S60punchd stop; umount /var/lib/punchd; /etc/init.d/S60punchd start")
@@ -313,7 +316,7 @@ def damage(bench):
     wait("punchd without devices", lambda: "recorded as" in shell("punchd punch --pin 305"))
     # A file system on which errors were noted, and which was not unmounted.
     bench.machine.kill()
-    subprocess.run([*DEBUGFS, "ssv state 2", bench.images.data], check=True, stderr=subprocess.DEVNULL)
+    bench.images.note_errors()
     bench.start()
     expect("running e2fsck is recommended" in shell("dmesg"), "the file system has no errors")
     wait("a punch to be taken", lambda: "recorded as" in shell("punchd punch --pin 306"))

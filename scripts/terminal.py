@@ -21,6 +21,7 @@ from pathlib import Path
 from disk import SECTOR, Disk
 
 REPO = Path(__file__).resolve().parent.parent
+WITH_SBIN = os.environ | {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
 PATIENCE = 120  # seconds for anything to happen: emulated machines are slow
 MODULES = ["virtio_mmio", "virtio_blk", "virtio_net", "virtio_input", "virtio_rng", "evdev", "crc32c_generic", "ext4"]
 
@@ -45,7 +46,7 @@ def expect(condition, words):
 
 
 def end_in_order():
-    """Whoever ends this program ends its QEMU and its server with it."""
+    """Whoever ends this program ends with it what it started."""
     for number in signal.SIGTERM, signal.SIGHUP:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
 
@@ -193,7 +194,12 @@ class Images:
     def disk(image, megabytes, tree):
         image.unlink(missing_ok=True)
         command = ["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-J", "size=4", "-E", "root_owner=0:0", "-d", tree, image, f"{megabytes}M"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"})
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=WITH_SBIN)
+
+    def note_errors(self):
+        """Has the file system of the data disk say that there were errors, and that it was not unmounted."""
+        command = ["debugfs", "-w", "-R", "ssv state 2", self.data]
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL, env=WITH_SBIN)
 
 
 class Machine:
