@@ -1,7 +1,7 @@
 //! What time it is: UTC, the terminal's wall clock, and a clock that only goes forward.
 //!
 //! A trait, so that the loop runs in tests on a clock that the test moves. A clock that
-//! stands before [`FLOOR`] was never set; its time never goes on the wire.
+//! stands before [`BUILD_TIME`] was never set; its time never goes on the wire.
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use tz::TimeZone;
 use crate::protocol::time::LocalTime;
 
 /// No true clock shows less: the day this version was made, 2026-11-01 in UTC.
-pub const FLOOR: i64 = 1_793_491_200;
+pub const BUILD_TIME: i64 = 1_793_491_200;
 
 /// Seconds by which a clock may be off before it is set.
 pub const TOLERANCE: i64 = 10;
@@ -35,7 +35,7 @@ pub trait Clock {
 
     /// Seconds since 1970 in UTC, or `None` while the clock is not set.
     fn utc_if_set(&self) -> Option<i64> {
-        Some(self.utc()).filter(|utc| *utc >= FLOOR)
+        Some(self.utc()).filter(|utc| *utc >= BUILD_TIME)
     }
 
     /// The time for a row, or `None` while the clock is not set.
@@ -76,13 +76,13 @@ pub enum Zone {
 /// the system's clock, which somebody else may set. Its clones are one: TLS judges certificates
 /// by it.
 #[derive(Clone, Debug, Default)]
-pub struct Shift(Arc<Mutex<Option<i64>>>);
+pub struct ClockOffset(Arc<Mutex<Option<i64>>>);
 
-impl Shift {
+impl ClockOffset {
     /// Seconds since 1970 in UTC, right or not.
     pub fn utc(&self) -> i64 {
         match *self.own() {
-            Some(shift) => clock_gettime(ClockId::Boottime).tv_sec + shift,
+            Some(clock_offset) => clock_gettime(ClockId::Boottime).tv_sec + clock_offset,
             None => clock_gettime(ClockId::Realtime).tv_sec,
         }
     }
@@ -107,7 +107,7 @@ pub struct SystemClock {
     zone: Zone,
     system_zone: Option<TimeZone>,
     server_offset: Cell<Option<i32>>,
-    shift: Shift,
+    clock_offset: ClockOffset,
     boot: String,
     warned: Cell<bool>,
 }
@@ -115,28 +115,33 @@ pub struct SystemClock {
 impl SystemClock {
     /// The machine's clock under the owner's rules. `server_offset` is the zone that the
     /// server last named, in seconds.
-    pub fn new(authority: Authority, zone: Zone, server_offset: Option<i32>, shift: Shift) -> Self {
+    pub fn new(
+        authority: Authority,
+        zone: Zone,
+        server_offset: Option<i32>,
+        clock_offset: ClockOffset,
+    ) -> Self {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Self {
             authority,
             zone,
             system_zone: TimeZone::local().ok(),
             server_offset: Cell::new(server_offset),
-            shift,
+            clock_offset,
             boot: boot.trim().to_owned(),
             warned: Cell::new(false),
         }
     }
 
     /// By which it goes if it has a time of its own ([`Authority::Own`]).
-    pub fn shift(&self) -> Shift {
-        self.shift.clone()
+    pub fn clock_offset(&self) -> ClockOffset {
+        self.clock_offset.clone()
     }
 }
 
 impl Clock for SystemClock {
     fn utc(&self) -> i64 {
-        self.shift.utc()
+        self.clock_offset.utc()
     }
 
     fn monotonic(&self) -> Duration {
@@ -170,7 +175,7 @@ impl Clock for SystemClock {
             let now = Timespec { tv_sec: utc, tv_nsec: 0 };
             match clock_settime(ClockId::Realtime, now) {
                 Ok(()) => {
-                    self.shift.go_by_the_system();
+                    self.clock_offset.go_by_the_system();
                     log::info!("clock set to the server's, it was off by {off} s");
                     return;
                 }
@@ -184,7 +189,7 @@ impl Clock for SystemClock {
                 Err(_) => {}
             }
         }
-        self.shift.set(utc);
+        self.clock_offset.set(utc);
         log::info!("own clock set to the server's, it was off by {off} s");
     }
 

@@ -19,7 +19,7 @@ pub fn row(punch: &Punch) -> String {
     format!("{pin},{time},{status},{verify},{}", workcode.as_str())
 }
 
-/// Reads a file, and checks all of it. The words of an error name the line and the field.
+/// Reads a file, and checks all of it. An error message names the line and the field.
 pub fn read(text: &str) -> Result<Vec<Line>, String> {
     let mut lines = text.lines().enumerate().map(|(nth, line)| (nth + 1, line.trim_end()));
     match lines.next() {
@@ -66,7 +66,7 @@ mod tests {
     fn wrong_files_are_refused_with_line_and_field() {
         let with = |line: &str| format!("{HEADER}\n1,2026-11-02 08:00:00,0,1,0\n{line}\n");
         assert_eq!(read(&with("")).unwrap().len(), 1);
-        for (text, words) in [
+        for (text, message) in [
             (String::new(), "first line"),
             ("pin;time".into(), "first line"),
             (with("1,2026-11-02 08:00:00,0,1"), "line 3: it has 4 fields"),
@@ -77,7 +77,7 @@ mod tests {
             (with("1,2026-11-02 08:00:00,0,1,a b"), "line 3: workcode"),
         ] {
             let error = read(&text).unwrap_err();
-            assert!(error.contains(words), "{text:?}: {error}");
+            assert!(error.contains(message), "{text:?}: {error}");
         }
     }
 }

@@ -6,21 +6,21 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Next, Settings, Shared};
-use crate::clock::{Clock, Shift, SystemClock};
-use crate::commands::{Device, Policy};
+use crate::clock::{Clock, ClockOffset, SystemClock};
+use crate::commands::{DeviceProfile, Policy};
 use crate::config::{Config, Permission};
-use crate::drivers::{self, Access, Drivers, Methods};
-use crate::errands::{Errands, Rules};
+use crate::driver_requests::DriverRequests;
+use crate::driver_socket::{self, Access, DriverSocket, Methods};
 use crate::files::Spool;
+use crate::machine::{self, Machine};
 use crate::processes::{self, Processes};
 use crate::protocol::codes::operation::{POWER_OFF, POWER_ON};
 use crate::protocol::record::Operand;
 use crate::reactor::{self, Served, Woken};
-use crate::requests::Requests;
+use crate::server_queries::{Rules, ServerQueries};
 use crate::status::Status;
 use crate::store::options::ZONE;
 use crate::store::{Limits, NewOperation, Store, StoreError};
-use crate::terminal::{self, Machine};
 use crate::uplink::{self, Server};
 
 /// Why the daemon could not start or go on, by what is to be done about it.
@@ -43,12 +43,12 @@ pub enum Stop {
 pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
     processes::keep_descriptors();
     let config = Config::load(path).map_err(|error| Stop::Config(error.to_string()))?;
-    let shift = Shift::default();
-    let way = settings(&config, shift.clone());
-    if let Err(words) = Server::check(&way) {
-        log::error!("no server can be reached yet: {words}");
+    let clock_offset = ClockOffset::default();
+    let uplink_settings = settings(&config, clock_offset.clone());
+    if let Err(message) = Server::check(&uplink_settings) {
+        log::error!("no server can be reached yet: {message}");
     }
-    let server = Server::new(&way);
+    let server = Server::new(&uplink_settings);
     reactor::take_signals()
         .map_err(|error| Stop::System(format!("cannot take signals: {error}")))?;
     let store = Rc::new(open_store(&config, set_aside)?);
@@ -56,10 +56,10 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
         .map_err(|error| Stop::System(format!("cannot look after programs: {error}")))?;
     let programs = Rc::new(RefCell::new(programs));
     reactor::serve(Rc::clone(&programs) as Rc<RefCell<dyn Served>>);
-    let clock = Rc::new(clock(&config, &store, shift)?);
+    let clock = Rc::new(clock(&config, &store, clock_offset)?);
     let status = Rc::new(Status::new(&config.serial, Rc::clone(&clock) as Rc<dyn Clock>));
-    let errands = Rc::new(Errands::default());
-    let requests = Rc::new(Requests::default());
+    let server_queries = Rc::new(ServerQueries::default());
+    let driver_requests = Rc::new(DriverRequests::default());
     let methods = Methods {
         serial: config.serial.clone(),
         language: config.language,
@@ -67,12 +67,12 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
         store: Rc::clone(&store),
         clock: Rc::clone(&clock) as Rc<dyn Clock>,
         status: Rc::clone(&status),
-        errands: Rc::clone(&errands),
-        requests: Rc::clone(&requests),
+        server_queries: Rc::clone(&server_queries),
+        requests: Rc::clone(&driver_requests),
         shared: config.drivers.shared.clone(),
     };
     let access = Access { mode: config.drivers.mode, group: config.drivers.group.clone() };
-    let drivers = Drivers::open(&config.run_dir, &access, methods).map_err(Stop::System)?;
+    let drivers = DriverSocket::open(&config.run_dir, &access, methods).map_err(Stop::System)?;
     reactor::serve(Rc::new(RefCell::new(drivers)));
     let spool = Rc::new(open_spool(&config, &store)?);
     let mut daemon = Daemon {
@@ -81,8 +81,8 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
         store,
         clock,
         status,
-        errands,
-        requests,
+        server_queries,
+        driver_requests,
         spool,
         programs,
         reload: Rc::default(),
@@ -91,7 +91,7 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
     daemon.store.fill_log();
     daemon.note_power(POWER_ON);
     log::info!("punchd {} runs as {}", env!("CARGO_PKG_VERSION"), daemon.config.serial);
-    let done = daemon.turn(server);
+    let done = daemon.run_loop(server);
     daemon.note_power(POWER_OFF);
     daemon.programs.borrow_mut().kill_all();
     log::info!("stopped");
@@ -104,8 +104,8 @@ struct Daemon<'a> {
     store: Rc<Store>,
     clock: Rc<SystemClock>,
     status: Rc<Status>,
-    errands: Rc<Errands>,
-    requests: Rc<Requests>,
+    server_queries: Rc<ServerQueries>,
+    driver_requests: Rc<DriverRequests>,
     spool: Rc<Spool>,
     programs: Rc<RefCell<Processes>>,
     reload: Rc<Cell<bool>>,
@@ -113,20 +113,20 @@ struct Daemon<'a> {
 }
 
 impl Daemon<'_> {
-    fn turn(&mut self, server: Server) -> Result<(), Stop> {
+    fn run_loop(&mut self, server: Server) -> Result<(), Stop> {
         let mut client = self.client(server);
         loop {
             let next = client.step();
             if self.restart.take() {
                 self.note_power(POWER_OFF);
                 // Comes back only if the new program cannot run; then the old one goes on.
-                let words = terminal::begin_anew();
-                if let Err(error) = client.restart_failed(&words) {
+                let message = machine::exec_new_program();
+                if let Err(error) = client.restart_failed(&message) {
                     log::error!("the failure of an upgrade was not written down: {error}");
                 }
             }
             let deadline = match next {
-                Next::Again => Instant::now(),
+                Next::Immediately => Instant::now(),
                 Next::RestUntil(at) => self.instant(at),
             };
             let woken = reactor::rest(Some(deadline))
@@ -154,9 +154,9 @@ impl Daemon<'_> {
             connection.server.clone_from(&config.server);
             connection.online = false;
         });
-        self.errands.set_rules(rules(config));
+        self.server_queries.set_rules(rules(config));
         let settings = Settings {
-            device: Device {
+            profile: DeviceProfile {
                 serial: config.serial.clone(),
                 name: config.device.name.clone(),
                 firmware: config.device.firmware.clone(),
@@ -183,14 +183,14 @@ impl Daemon<'_> {
             Rc::clone(&self.reload),
             Rc::clone(&self.restart),
             Rc::clone(&self.programs),
-            Rc::clone(&self.requests),
+            Rc::clone(&self.driver_requests),
         );
         let shared = Shared {
             clock: Rc::clone(&self.clock) as Rc<dyn Clock>,
             store: Rc::clone(&self.store),
             status: Rc::clone(&self.status),
             spool: Rc::clone(&self.spool),
-            errands: Rc::clone(&self.errands),
+            server_queries: Rc::clone(&self.server_queries),
         };
         Client::new(server, Box::new(machine), shared, settings)
     }
@@ -210,21 +210,21 @@ impl Daemon<'_> {
             log::error!("the configuration stays as it was: a change of {keys} needs a restart");
             return None;
         }
-        let way = settings(&config, self.clock.shift());
-        if let Err(words) = Server::check(&way) {
-            log::error!("the configuration stays as it was: {words}");
+        let uplink_settings = settings(&config, self.clock.clock_offset());
+        if let Err(message) = Server::check(&uplink_settings) {
+            log::error!("the configuration stays as it was: {message}");
             return None;
         }
         log::info!("configuration read again");
         self.config = config;
-        Some(Server::new(&way))
+        Some(Server::new(&uplink_settings))
     }
 
     /// Writes the start or the stop of the terminal into the operation log (App. 3).
     fn note_power(&self, code: u16) {
         let operation = NewOperation {
             code,
-            moment: drivers::moment(&*self.clock),
+            moment: driver_socket::moment(&*self.clock),
             operator: Operand::default(),
             who: Operand::default(),
             values: Default::default(),
@@ -292,7 +292,7 @@ fn rules(config: &Config) -> Rules {
 }
 
 /// How the server is reached, from the configuration.
-pub fn settings(config: &Config, shift: Shift) -> uplink::Settings {
+pub fn settings(config: &Config, clock_offset: ClockOffset) -> uplink::Settings {
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     uplink::Settings {
         url: config.server.clone(),
@@ -301,7 +301,7 @@ pub fn settings(config: &Config, shift: Shift) -> uplink::Settings {
         body: seconds(config.timeouts.body),
         https_elsewhere: config.commands.urls.iter().any(|url| url.starts_with("https:")),
         ca: config.tls.ca.clone(),
-        shift,
+        clock_offset,
     }
 }
 
@@ -330,8 +330,8 @@ fn open_store(config: &Config, set_aside: bool) -> Result<Store, Stop> {
     }
 }
 
-fn clock(config: &Config, store: &Store, shift: Shift) -> Result<SystemClock, Stop> {
+fn clock(config: &Config, store: &Store, clock_offset: ClockOffset) -> Result<SystemClock, Stop> {
     let zone = store.option(ZONE).map_err(Stop::Store)?;
     let offset = zone.and_then(|seconds| seconds.parse().ok());
-    Ok(SystemClock::new(config.clock, config.timezone.clone(), offset, shift))
+    Ok(SystemClock::new(config.clock, config.timezone.clone(), offset, clock_offset))
 }

@@ -16,7 +16,7 @@
 //! know `store`, `protocol` and the trait [`terminal::Terminal`]. [`client`] knows those and
 //! the traits [`uplink::Uplink`] and [`clock::Clock`]. [`uplink`], [`drivers`] and
 //! [`terminal`] know [`reactor`], the one place that waits. [`files`] knows nobody. `drivers`
-//! and `client` meet in [`store`], [`status`], [`errands`] and [`requests`]. [`daemon`] knows
+//! and `client` meet in [`store`], [`status`], [`server_queries`] and [`requests`]. [`daemon`] knows
 //! all but [`shipped`], which are programs of their own, and `main` is the command line.
 //! `docs/architecture.md` says why.
 
@@ -26,16 +26,17 @@ pub mod commands;
 pub mod config;
 pub mod csv;
 pub mod daemon;
+pub mod device;
+pub mod driver_requests;
+pub mod driver_socket;
 pub mod drivers;
-pub mod errands;
 pub mod files;
 pub mod logging;
+pub mod machine;
 pub mod processes;
 pub mod protocol;
 pub mod reactor;
-pub mod requests;
-pub mod shipped;
+pub mod server_queries;
 pub mod status;
 pub mod store;
-pub mod terminal;
 pub mod uplink;

@@ -31,7 +31,7 @@ pub fn start(verbose: bool) {
 
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // The libraries' own words are no events of the terminal.
+        // The libraries' own messages are no events of the terminal.
         metadata.target().starts_with("punchd")
     }
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use lexopt::prelude::{Long, Short, Value};
-use punchd::clock::Shift;
+use punchd::clock::ClockOffset;
 use punchd::config::{Config, DEFAULT_PATH};
 use punchd::daemon::{self, Stop};
-use punchd::shipped::{self, Spec, card_reader, options, relay};
-use punchd::{csv, drivers, logging, status};
+use punchd::drivers::{self, Spec, card_reader, options, relay};
+use punchd::{csv, driver_socket, logging, status};
 use serde_json::{Map, Value as Json};
 
 const HELP: &str = "\
@@ -23,7 +23,7 @@ Commands:
       --set-aside-damaged-store   rename a damaged store and begin an empty one
   check               say whether the configuration can work
   status [--json]     ask the running punchd how it stands
-  quarantine [list]   show the rows that the server refuses, with its words
+  quarantine [list]   show the rows that the server refuses, with its message
   quarantine retry|drop [SEQ]   send them once more, or give them up; all, or one by its number
   export              print all punches as CSV
   import FILE         record the punches of such a file; - for standard input
@@ -61,7 +61,7 @@ const CONFIG: u8 = 78;
 
 /// What went wrong, and the exit code that says so.
 struct Failure {
-    words: String,
+    message: String,
     code: u8,
 }
 
@@ -86,21 +86,21 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let done = arguments()
-        .map_err(|error| Failure { words: format!("{error}; see punchd --help"), code: USAGE })
+        .map_err(|error| Failure { message: format!("{error}; see punchd --help"), code: USAGE })
         .and_then(|arguments| {
             logging::start(arguments.verbose);
-            obey(&arguments.config, arguments.command)
+            execute(&arguments.config, arguments.command)
         });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("punchd: {}", failure.words);
+            eprintln!("punchd: {}", failure.message);
             ExitCode::from(failure.code)
         }
     }
 }
 
-fn obey(config: &Path, command: Command) -> Result<(), Failure> {
+fn execute(config: &Path, command: Command) -> Result<(), Failure> {
     match command {
         Command::Run { set_aside } => daemon::run(config, set_aside).map_err(stopped),
         Command::Check => check(config),
@@ -143,22 +143,22 @@ fn obey(config: &Path, command: Command) -> Result<(), Failure> {
 }
 
 fn stopped(stop: Stop) -> Failure {
-    let (words, code) = match stop {
-        Stop::Config(words) => (words, CONFIG),
+    let (message, code) = match stop {
+        Stop::Config(message) => (message, CONFIG),
         Stop::Damaged(error) => (error.to_string(), DATA),
         Stop::Store(error) => (error.to_string(), CANT_CREATE),
-        Stop::System(words) => (words, SYSTEM),
+        Stop::System(message) => (message, SYSTEM),
     };
-    Failure { words, code }
+    Failure { message, code }
 }
 
-fn ended(stop: shipped::Stop) -> Failure {
-    let (words, code) = match stop {
-        shipped::Stop::Usage(words) => (format!("{words}; see punchd --help"), USAGE),
-        shipped::Stop::NoReader(words) => (words, NO_INPUT),
-        shipped::Stop::System(words) => (words, SYSTEM),
+fn ended(stop: drivers::Stop) -> Failure {
+    let (message, code) = match stop {
+        drivers::Stop::Usage(message) => (format!("{message}; see punchd --help"), USAGE),
+        drivers::Stop::NoReader(message) => (message, NO_INPUT),
+        drivers::Stop::System(message) => (message, SYSTEM),
     };
-    Failure { words, code }
+    Failure { message, code }
 }
 
 /// Prints, also into a pipe whose reader has gone.
@@ -167,13 +167,14 @@ fn say(text: &str) {
 }
 
 fn load(path: &Path) -> Result<Config, Failure> {
-    Config::load(path).map_err(|error| Failure { words: error.to_string(), code: CONFIG })
+    Config::load(path).map_err(|error| Failure { message: error.to_string(), code: CONFIG })
 }
 
 fn check(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
-    punchd::uplink::Server::check(&daemon::settings(&config, Shift::default()))
-        .map_err(|words| Failure { words: format!("{}: {words}", path.display()), code: CONFIG })?;
+    punchd::uplink::Server::check(&daemon::settings(&config, ClockOffset::default())).map_err(
+        |message| Failure { message: format!("{}: {message}", path.display()), code: CONFIG },
+    )?;
     say(&format!("{}: terminal {} of {}\n", path.display(), config.serial, config.server));
     Ok(())
 }
@@ -195,7 +196,7 @@ fn export(config: &Path) -> Result<(), Failure> {
 /// Records every punch of a file; the first bad line ends it, with its number.
 fn import(config: &Path, file: &Path) -> Result<(), Failure> {
     let failed =
-        |words: String| Failure { words: format!("{}: {words}", file.display()), code: DATA };
+        |message: String| Failure { message: format!("{}: {message}", file.display()), code: DATA };
     let text = if file == Path::new("-") {
         std::io::read_to_string(std::io::stdin())
     } else {
@@ -207,10 +208,10 @@ fn import(config: &Path, file: &Path) -> Result<(), Failure> {
     let count = punches.len();
     for (nth, (line, punch)) in punches.into_iter().enumerate() {
         ask(config, "punch", punch).map_err(|failure| Failure {
-            words: format!(
+            message: format!(
                 "{}: line {line}: {}; {nth} punches before it were recorded",
                 file.display(),
-                failure.words
+                failure.message
             ),
             ..failure
         })?;
@@ -220,9 +221,9 @@ fn import(config: &Path, file: &Path) -> Result<(), Failure> {
 }
 
 fn ask(path: &Path, method: &str, params: Map<String, Json>) -> Result<Json, Failure> {
-    let socket = drivers::socket_path(&load(path)?.run_dir);
-    drivers::call(&socket, method, &Json::Object(params))
-        .map_err(|words| Failure { words, code: UNAVAILABLE })
+    let socket = driver_socket::socket_path(&load(path)?.run_dir);
+    driver_socket::call(&socket, method, &Json::Object(params))
+        .map_err(|message| Failure { message, code: UNAVAILABLE })
 }
 
 fn arguments() -> Result<Arguments, lexopt::Error> {

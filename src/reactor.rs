@@ -108,7 +108,7 @@ pub fn wait(fd: BorrowedFd<'_>, interest: PollFlags, deadline: Instant) -> io::R
                 return Ok(Woken::Stopping);
             }
             let timeout = deadline.saturating_duration_since(Instant::now());
-            if reactor.turn(Some(PollFd::from_borrowed_fd(fd, interest)), Some(timeout))? {
+            if reactor.poll_once(Some(PollFd::from_borrowed_fd(fd, interest)), Some(timeout))? {
                 return Ok(Woken::Ready);
             }
             if timeout.is_zero() {
@@ -120,9 +120,9 @@ pub fn wait(fd: BorrowedFd<'_>, interest: PollFlags, deadline: Instant) -> io::R
 
 /// Serves what is ready, without waiting: for work that takes long and needs no wait.
 /// Whether the program was asked to stop.
-pub fn breathe() -> io::Result<bool> {
+pub fn yield_now() -> io::Result<bool> {
     REACTOR.with(|reactor| {
-        reactor.turn(None, Some(Duration::ZERO))?;
+        reactor.poll_once(None, Some(Duration::ZERO))?;
         Ok(reactor.stopping())
     })
 }
@@ -139,7 +139,7 @@ pub fn rest(deadline: Option<Instant>) -> io::Result<Woken> {
                 return Ok(Woken::Ready);
             }
             let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            reactor.turn(None, timeout)?;
+            reactor.poll_once(None, timeout)?;
             if timeout.is_some_and(|left| left.is_zero()) && !reactor.noted.get() {
                 return Ok(Woken::TimedOut);
             }
@@ -153,7 +153,7 @@ impl Reactor {
     }
 
     /// One poll(2), and service for all that is ready. Whether `waited` is.
-    fn turn(&self, waited: Option<PollFd<'_>>, timeout: Option<Duration>) -> io::Result<bool> {
+    fn poll_once(&self, waited: Option<PollFd<'_>>, timeout: Option<Duration>) -> io::Result<bool> {
         let served: Vec<_> = self.served.borrow().clone();
         let deadline = served.iter().filter_map(|source| source.borrow().deadline()).min();
         let until = deadline.map(|at| at.saturating_duration_since(Instant::now()));

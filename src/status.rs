@@ -34,7 +34,7 @@ pub struct Connection {
     pub online: bool,
     /// When the server last answered as it should, in seconds since 1970.
     pub last_contact: Option<i64>,
-    /// What went wrong last, in plain words, and when; cleared by the next success of the
+    /// What went wrong last, in plain language, and when; cleared by the next success of the
     /// same kind.
     pub trouble: Option<(String, i64)>,
     /// The time on the wall clock is known.
@@ -79,7 +79,7 @@ impl Status {
             "server": connection.server,
             "online": connection.online,
             "last_contact": connection.last_contact,
-            "trouble": connection.trouble.as_ref().map(|(words, _)| words),
+            "trouble": connection.trouble.as_ref().map(|(message, _)| message),
             "trouble_at": connection.trouble.as_ref().map(|(_, at)| at),
             "clock_set": connection.clock_set,
             "time": self.clock.local().map(|time| time.to_string()),
@@ -121,14 +121,14 @@ fn audited(audit: &Audit) -> Value {
     })
 }
 
-/// The rows that the server refuses, with its words; the first of them.
+/// The rows that the server refuses, with its message; the first of them.
 pub fn quarantine(store: &Store) -> Result<Vec<Value>> {
     let rows = store.quarantined(MOST_QUARANTINED)?;
     let describe = |row: &Quarantined| {
         json!({
             "stream": row.stream.name(),
             "seq": row.seq,
-            "words": row.words,
+            "words": row.message,
             "at": row.at,
             "retry": row.retry,
         })
@@ -141,8 +141,8 @@ pub fn describe(report: &Value) -> String {
     let text = |key: &str| report[key].as_str().unwrap_or("?").to_owned();
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let mut line = |words: std::fmt::Arguments<'_>| {
-        let _ = writeln!(out, "{words}");
+    let mut line = |message: std::fmt::Arguments<'_>| {
+        let _ = writeln!(out, "{message}");
     };
     line(format_args!("terminal   {} (punchd {})", text("serial"), text("version")));
     let state = if report["online"] == true { "online" } else { "not connected" };
@@ -150,9 +150,9 @@ pub fn describe(report: &Value) -> String {
     if let Some(at) = report["last_contact"].as_i64() {
         line(format_args!("contact    last at {} UTC", utc(at)));
     }
-    if let Some(words) = report["trouble"].as_str() {
+    if let Some(message) = report["trouble"].as_str() {
         let at = report["trouble_at"].as_i64().map(utc).unwrap_or_default();
-        line(format_args!("trouble    {words} (at {at} UTC)"));
+        line(format_args!("trouble    {message} (at {at} UTC)"));
     }
     if let Some(time) = report["time"].as_str() {
         line(format_args!("time       {time} on the terminal's clock"));
@@ -163,8 +163,8 @@ pub fn describe(report: &Value) -> String {
     if let Some(shortage) = report["full"].as_str() {
         line(format_args!("FULL       new punches are refused: {shortage}"));
     }
-    if let Some(words) = report["failing"].as_str() {
-        line(format_args!("FAILING    nothing is recorded: {words}"));
+    if let Some(message) = report["failing"].as_str() {
+        line(format_args!("FAILING    nothing is recorded: {message}"));
     }
     let provided = report["provided"].as_object().into_iter().flatten();
     let provided: Vec<String> = provided
@@ -185,8 +185,8 @@ pub fn describe(report: &Value) -> String {
         line(format_args!("{name:<10} {} pending{again}{aside}", stream["pending"]));
     }
     for row in report["quarantine"].as_array().into_iter().flatten() {
-        let words = row["words"].as_str().unwrap_or_default();
-        line(format_args!("refused    row {} of the {}: {words}", row["seq"], row["stream"]));
+        let message = row["words"].as_str().unwrap_or_default();
+        line(format_args!("refused    row {} of the {}: {message}", row["seq"], row["stream"]));
     }
     line(format_args!("replies    {} pending", report["replies_pending"]));
     line(format_args!("kept       {} punches, {} users", report["punches"], report["users"]));

@@ -1,7 +1,7 @@
 //! Any bytes from a driver: no crash, no hang, no answer that is no JSON, and another driver
 //! is served all the same.
 //!
-//! The first byte says in how large pieces the rest arrives.
+//! The first byte says in how large chunks the rest arrives.
 #![no_main]
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use libfuzzer_sys::fuzz_target;
 use punchd::clock::{Authority, Clock, SystemClock, Zone};
-use punchd::drivers::{Access, Drivers, Methods, socket_path};
+use punchd::driver_socket::{Access, Drivers, Methods, socket_path};
 use punchd::protocol::codes::Language;
 use punchd::reactor::Served;
 use punchd::status::Status;
@@ -43,7 +43,7 @@ impl Terminal {
             store: Rc::new(Store::open(&directory.join("punchd.db"), limits).unwrap()),
             status: Rc::new(Status::new("FUZZ0001", Rc::clone(&clock))),
             clock,
-            errands: Rc::default(),
+            server_queries: Rc::default(),
             requests: Rc::default(),
             shared: Some(directory.clone()),
         };
@@ -71,9 +71,9 @@ impl Terminal {
 
     /// Reads what there is to read; each line of it must be JSON.
     fn read(&mut self, stream: &mut UnixStream, rest: &mut Vec<u8>) {
-        let mut piece = [0; 64 << 10];
-        while let Ok(amount @ 1..) = stream.read(&mut piece) {
-            rest.extend_from_slice(&piece[..amount]);
+        let mut chunk = [0; 64 << 10];
+        while let Ok(amount @ 1..) = stream.read(&mut chunk) {
+            rest.extend_from_slice(&chunk[..amount]);
         }
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = rest.drain(..=end).collect();
@@ -110,9 +110,9 @@ impl Terminal {
         let mut answer = Vec::new();
         for _ in 0..8 {
             self.turn();
-            let mut piece = [0; 4096];
-            if let Ok(amount) = stream.read(&mut piece) {
-                answer.extend_from_slice(&piece[..amount]);
+            let mut chunk = [0; 4096];
+            if let Ok(amount) = stream.read(&mut chunk) {
+                answer.extend_from_slice(&chunk[..amount]);
             }
             if answer.ends_with(b"\n") {
                 return;

@@ -11,7 +11,7 @@ pub(super) struct Backoff {
     seed: u64,
     failures: u32,
     until: Duration,
-    words: String,
+    message: String,
 }
 
 impl Backoff {
@@ -19,7 +19,7 @@ impl Backoff {
     pub(super) fn new(serial: &str) -> Self {
         let digest: [u8; 16] = Md5::digest(serial.as_bytes()).into();
         let seed = digest.iter().fold(0u64, |seed, &byte| seed.rotate_left(8) ^ u64::from(byte));
-        Self { seed, failures: 0, until: Duration::ZERO, words: String::new() }
+        Self { seed, failures: 0, until: Duration::ZERO, message: String::new() }
     }
 
     /// When the activity may be tried again, on the monotonic clock.
@@ -42,10 +42,10 @@ impl Backoff {
     }
 
     /// Whether the trouble is not the one of the last time.
-    pub(super) fn is_news(&mut self, words: &str) -> bool {
-        let news = self.words != words;
+    pub(super) fn is_news(&mut self, message: &str) -> bool {
+        let news = self.message != message;
         if news {
-            words.clone_into(&mut self.words);
+            message.clone_into(&mut self.message);
         }
         news
     }

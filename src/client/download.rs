@@ -1,10 +1,10 @@
-//! Downloads, piece by piece: a piece is a request of its own, so that punches go between
+//! Downloads, chunk by chunk: a chunk is a request of its own, so that punches go between
 //! them; what came is on disk before it is written down, so that a restart goes on from there.
 
 use std::io::Write;
 use std::time::Duration;
 
-use super::quanta::Quanta;
+use super::base64_stream::Base64Stream;
 use super::{Client, Trouble};
 use crate::protocol::ack;
 use crate::protocol::codes::ReturnCode;
@@ -12,13 +12,13 @@ use crate::protocol::fields::Refusal;
 use crate::store::{Download, Job};
 use crate::uplink::{Failure, Part, Request, Response, Uplink};
 
-/// How long a piece should take: so long a punch may have to wait for it.
-const A_PIECE: Duration = Duration::from_secs(3);
-/// Bytes of the first piece, and of the smallest.
-pub(super) const FIRST_PIECE: u64 = 128 << 10;
-const SMALLEST_PIECE: u64 = 16 << 10;
-/// Bytes of the largest piece: so much is fetched twice if it breaks off.
-const LARGEST_PIECE: u64 = 512 << 10;
+/// How long a chunk should take: so long a punch may have to wait for it.
+const CHUNK_TIME: Duration = Duration::from_secs(3);
+/// Bytes of the first chunk, and of the smallest.
+pub(super) const FIRST_CHUNK: u64 = 128 << 10;
+const SMALLEST_CHUNK: u64 = 16 << 10;
+/// Bytes of the largest chunk: so much is fetched twice if it breaks off.
+const LARGEST_CHUNK: u64 = 512 << 10;
 /// Bytes after which it is written down how far a download is.
 const SAVED_AFTER: u64 = 256 << 10;
 /// What it counts for that a download has to begin anew.
@@ -34,7 +34,7 @@ pub(super) struct Source {
     pub(super) most: u64,
 }
 
-/// What a piece led to.
+/// What a chunk led to.
 pub(super) enum Fetched {
     /// All is there.
     Whole,
@@ -45,10 +45,10 @@ pub(super) enum Fetched {
 }
 
 impl<U: Uplink> Client<U> {
-    /// Fetches the next piece of a job's file.
+    /// Fetches the next chunk of a job's file.
     pub(super) fn fetch(&mut self, job: &Job, source: &Source) -> Result<Fetched, Trouble> {
         let known = &job.download;
-        let last = known.fetched + self.piece - 1;
+        let last = known.fetched + self.chunk - 1;
         let part = Part {
             from: known.fetched,
             to: known.total.map_or(last, |total| last.min(total.saturating_sub(1))),
@@ -73,10 +73,10 @@ impl<U: Uplink> Client<U> {
         let until = response.file.range.filter(|_| response.status == 206).map(|(_, to, _)| to + 1);
         let done = self.receive(job, source, download, &mut response, until)?;
         let took = self.clock.monotonic().saturating_sub(started);
-        self.piece = match took {
-            took if took > A_PIECE => (self.piece / 2).max(SMALLEST_PIECE),
-            took if took < A_PIECE / 4 => (self.piece * 2).min(LARGEST_PIECE),
-            _ => self.piece,
+        self.chunk = match took {
+            took if took > CHUNK_TIME => (self.chunk / 2).max(SMALLEST_CHUNK),
+            took if took < CHUNK_TIME / 4 => (self.chunk * 2).min(LARGEST_CHUNK),
+            _ => self.chunk,
         };
         Ok(done)
     }
@@ -126,7 +126,7 @@ impl<U: Uplink> Client<U> {
                 Err(Trouble::Refused(why))
             }
             status => {
-                // Words that break off are no news of the way to the server.
+                // Message that break off are no news of the way to the server.
                 let body = response.read_up_to(ack::ANSWER_BYTES).unwrap_or_default();
                 Err(Trouble::Refused(ack::refusal(status, &body)))
             }
@@ -172,13 +172,13 @@ impl<U: Uplink> Client<U> {
             }
             file => file.map_err(lost)?,
         };
-        let mut quanta = source.base64.then(Quanta::default);
+        let mut base64_stream = source.base64.then(Base64Stream::default);
         let (mut came, mut unsaved) = (download.fetched, 0);
-        let mut piece = vec![0; 16 << 10];
+        let mut chunk = vec![0; 16 << 10];
         loop {
             let read = match response.status {
                 416 => Ok(0),
-                _ => response.body.read(&mut piece),
+                _ => response.body.read(&mut chunk),
             };
             let amount = *read.as_ref().unwrap_or(&0);
             came += amount as u64;
@@ -187,14 +187,14 @@ impl<U: Uplink> Client<U> {
                 return Err(Trouble::Refused("a part is longer than was asked for".into()));
             }
             download.fetched = came;
-            let bytes = match &mut quanta {
-                None => &piece[..amount],
-                Some(quanta) => {
-                    if let Err(why) = quanta.push(&piece[..amount]) {
+            let bytes = match &mut base64_stream {
+                None => &chunk[..amount],
+                Some(base64_stream) => {
+                    if let Err(why) = base64_stream.push(&chunk[..amount]) {
                         return Ok(no_base64(&why));
                     }
-                    download.fetched -= quanta.held();
-                    quanta.bytes()
+                    download.fetched -= base64_stream.held();
+                    base64_stream.bytes()
                 }
             };
             download.kept += bytes.len() as u64;
@@ -215,8 +215,8 @@ impl<U: Uplink> Client<U> {
             }
             if unsaved >= SAVED_AFTER || (is_end && (unsaved > 0 || download.is_whole())) {
                 file.sync_data().map_err(lost)?;
-                // A piece that came makes up for one failure.
-                let is_piece = is_end && download.fetched >= job.download.fetched + SMALLEST_PIECE;
+                // A chunk that came makes up for one failure.
+                let is_piece = is_end && download.fetched >= job.download.fetched + SMALLEST_CHUNK;
                 let attempts = job.attempts.saturating_sub(u32::from(is_piece));
                 self.store.job_fetched(job.row, &download, attempts)?;
                 unsaved = 0;
@@ -233,7 +233,7 @@ impl<U: Uplink> Client<U> {
                     return Err(Trouble::Refused("a part is shorter than it says".into()));
                 }
                 let more = download.fetched.saturating_sub(job.download.fetched);
-                if !download.is_whole() && until.is_some() && more < SMALLEST_PIECE / 2 {
+                if !download.is_whole() && until.is_some() && more < SMALLEST_CHUNK / 2 {
                     return Err(Trouble::Refused("the server sends too little at once".into()));
                 }
                 return Ok(match download.is_whole() {
@@ -255,6 +255,6 @@ fn no_base64(why: &str) -> Fetched {
 fn elsewhere(source: &Source, failure: Failure) -> Trouble {
     match failure.stopping || source.target.starts_with('/') {
         true => Trouble::Link(failure),
-        false => Trouble::Refused(failure.words),
+        false => Trouble::Refused(failure.message),
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::poll::Whence;
-use super::{Client, Settings, Trouble, seal};
-use crate::clock::FLOOR;
+use super::{Client, Settings, Trouble, encrypt};
+use crate::clock::BUILD_TIME;
 use crate::protocol::PUSH_VERSION;
 use crate::protocol::options::{Given, Handshake, ServerOptions, read_handshake};
 use crate::protocol::stream::Table;
@@ -19,8 +19,8 @@ const FRESH: Duration = Duration::from_secs(5);
 
 impl<U: Uplink> Client<U> {
     pub(super) fn handshake(&mut self) -> Result<(), Trouble> {
-        let Settings { dialect, device, language, comm_key, .. } = &self.settings;
-        let target = dialect.handshake(&device.serial, *language, PUSH_VERSION, comm_key);
+        let Settings { dialect, profile, language, comm_key, .. } = &self.settings;
+        let target = dialect.handshake(&profile.serial, *language, PUSH_VERSION, comm_key);
         let mut response = self.get(&target)?;
         let head_at = self.clock.monotonic();
         let error_delay = self.settings.error_delay;
@@ -40,7 +40,7 @@ impl<U: Uplink> Client<U> {
                 self.adopt_bare(base, &mut again_at)
             }
             Handshake::Bare => self.adopt_bare(base, &mut again_at),
-            Handshake::Refused(words) => return Err(Trouble::Refused(words)),
+            Handshake::Refused(message) => return Err(Trouble::Refused(message)),
         }
         self.online = true;
         self.pushed = None;
@@ -55,9 +55,9 @@ impl<U: Uplink> Client<U> {
             );
         }
         if self.lacks_key() && !was_told {
-            seal::warn();
+            encrypt::warn();
         }
-        self.heed_date(&response, head_at)?;
+        self.apply_date(&response, head_at)?;
         Ok(())
     }
 
@@ -79,12 +79,12 @@ impl<U: Uplink> Client<U> {
             self.store.set_option(ZONE, &offset.to_string())?;
         }
         self.options = options;
-        self.heed_verification()?;
-        self.heed_stamps()?;
+        self.apply_verification()?;
+        self.apply_stamps()?;
         // What the server asks for again does not wait for the next time of the day.
         for table in Table::ALL {
             if self.store.is_sending_again(table)? {
-                self.gate.open();
+                self.upload_window.open();
             }
         }
         Ok(())
@@ -112,13 +112,13 @@ impl<U: Uplink> Client<U> {
     /// Sets the clock by the `Date` of a fresh reply, unless the server's idea of the zone
     /// makes no sense. Rows that waited for the clock then get their time.
     /// `head_at`: when the head of the reply was there; its body may have taken minutes since.
-    pub(super) fn heed_date(
+    pub(super) fn apply_date(
         &mut self,
         response: &Response,
         head_at: Duration,
     ) -> Result<(), StoreError> {
         if let Some(date) = response.date
-            && date >= FLOOR
+            && date >= BUILD_TIME
             && response.took < FRESH
             && self.options.time_zone != Given::Nonsense
         {
@@ -132,7 +132,7 @@ impl<U: Uplink> Client<U> {
             return Ok(());
         }
         let monotonic = self.clock.monotonic().as_secs() as i64;
-        let floor = FLOOR + i64::from(self.clock.offset(FLOOR));
+        let floor = BUILD_TIME + i64::from(self.clock.offset(BUILD_TIME));
         let (exact, estimated) =
             self.store.release_held(self.clock.boot(), now, monotonic, floor)?;
         log::info!("the clock is set: {exact} rows that waited for it were counted back");
@@ -146,7 +146,7 @@ impl<U: Uplink> Client<U> {
 
     /// What the server's stamps ask for (clarifications, "Stamps"): nothing, an upload from
     /// the start, or one from the place to which the server was set back.
-    fn heed_stamps(&mut self) -> Result<(), StoreError> {
+    fn apply_stamps(&mut self) -> Result<(), StoreError> {
         let server = self.status.connection().server;
         self.store.atomically(|| {
             let same_server = self.store.option(SERVER)?.is_none_or(|known| known == server);
@@ -155,7 +155,7 @@ impl<U: Uplink> Client<U> {
                 let known = if same_server { self.store.stamp(table)? } else { Stamp::default() };
                 let sent = self.options.stamp(table.stamp_names());
                 let known = match sent.and_then(|text| text.parse().ok()) {
-                    Some(stamp) => self.heed_stamp(table, stamp, check, known)?,
+                    Some(stamp) => self.apply_stamp(table, stamp, check, known)?,
                     None => known,
                 };
                 self.store.set_stamp(table, known)?;
@@ -165,7 +165,7 @@ impl<U: Uplink> Client<U> {
         })
     }
 
-    fn heed_stamp(
+    fn apply_stamp(
         &self,
         table: Table,
         stamp: i64,

@@ -1,4 +1,4 @@
-//! Commands that go on beyond their command list, one step at a time: a piece of a download,
+//! Commands that go on beyond their command list, one step at a time: a chunk of a download,
 //! a program that is started or has ended.
 
 use std::io;
@@ -17,7 +17,7 @@ use crate::uplink::{Failure, Uplink};
 
 /// Jobs that are looked at together: one in trouble does not hold up the others.
 const LOOKED_AT: usize = 8;
-/// What goes wrong with a download before it is given up. Each piece that comes makes up for
+/// What goes wrong with a download before it is given up. Each chunk that comes makes up for
 /// one failure.
 const MOST_TROUBLE: u32 = 20;
 /// What it counts for that a download has to begin anew.
@@ -28,7 +28,7 @@ impl<U: Uplink> Client<U> {
     /// is waited for: what came after it may need what it does.
     pub(super) fn jobs_ready(&self) -> Result<Vec<Activity>, StoreError> {
         let jobs = self.store.jobs_in(Lane::Work, LOOKED_AT)?;
-        let ready = jobs.iter().take_while(|job| !self.terminal.is_running(job.row));
+        let ready = jobs.iter().take_while(|job| !self.device.is_running(job.row));
         Ok(ready.map(|job| Activity::Job(job.row)).collect())
     }
 
@@ -82,8 +82,8 @@ impl<U: Uplink> Client<U> {
                 // What was just fetched is known to the store only.
                 let Some(job) = self.store.job(job.row)? else { return Ok(()) };
                 let spool = std::rc::Rc::clone(&self.spool);
-                let step = self.executor().upgrade(&job, &upgrade, &spool, &mut breathe)?;
-                if matches!(step, Step::Spoilt(_)) && reactor::stopping() {
+                let step = self.executor().upgrade(&job, &upgrade, &spool, &mut yield_now)?;
+                if matches!(step, Step::Corrupt(_)) && reactor::stopping() {
                     return Err(Failure::stopping().into());
                 }
                 self.take_step(&job, step)
@@ -123,7 +123,7 @@ impl<U: Uplink> Client<U> {
         Ok(Source { target: self.executor().locate(url)?, base64: false, most })
     }
 
-    /// Fetches the next piece of a job's file. Whether all of it is there.
+    /// Fetches the next chunk of a job's file. Whether all of it is there.
     fn has_come(
         &mut self,
         job: &Job,
@@ -159,11 +159,11 @@ impl<U: Uplink> Client<U> {
         self.store.job_troubled(job.row, ANEW)?;
         let executor = self.executor();
         let done = match put.action {
-            Action::Keep => executor.keep(put, &part, &mut breathe).map(|()| size),
+            Action::Keep => executor.keep(put, &part, &mut yield_now).map(|()| size),
             Action::Sync { table, records } => {
-                executor.sync(&job, table, records, &part, &mut breathe)?
+                executor.sync(&job, table, records, &part, &mut yield_now)?
             }
-            Action::Append => executor.append(&part, &mut breathe)?.map(|()| size),
+            Action::Append => executor.append(&part, &mut yield_now)?.map(|()| size),
         };
         if done.is_err() && reactor::stopping() {
             // Done again, as a whole, at the next start: nothing was wrong.
@@ -186,7 +186,7 @@ impl<U: Uplink> Client<U> {
                 self.forget(job);
                 Ok(())
             }
-            Step::Spoilt(why) => {
+            Step::Corrupt(why) => {
                 self.store.job_fetched(job.row, &Download::default(), job.attempts + ANEW)?;
                 Err(Trouble::Refused(format!("the file of command {} is wrong: {why}", job.id)))
             }
@@ -215,15 +215,15 @@ impl<U: Uplink> Client<U> {
 
     /// A job is over.
     pub(super) fn forget(&mut self, job: &Job) {
-        self.terminal.forget(job.row);
+        self.device.forget(job.row);
         self.backoffs.remove(&Activity::Job(job.row));
     }
 
     /// The program that now stands in place of this one could not be started.
-    pub fn restart_failed(&mut self, words: &str) -> Result<(), StoreError> {
+    pub fn restart_failed(&mut self, message: &str) -> Result<(), StoreError> {
         for job in self.store.jobs_in(Lane::Work, LOOKED_AT)? {
             if job.stage == Stage::Running {
-                log::error!("upgrade {} failed: {words}", job.id);
+                log::error!("upgrade {} failed: {message}", job.id);
                 self.end(&job, ReturnCode::STORAGE, &[])?;
             }
         }
@@ -232,8 +232,8 @@ impl<U: Uplink> Client<U> {
 }
 
 /// Lets drivers be served during long work, and ends it if the program is to stop.
-fn breathe() -> io::Result<()> {
-    match reactor::breathe()? {
+fn yield_now() -> io::Result<()> {
+    match reactor::yield_now()? {
         true => Err(io::Error::other("punchd stops")),
         false => Ok(()),
     }

@@ -1,38 +1,38 @@
 //! The loop: which exchange with the server is due, and what follows from it.
 //!
 //! [`Client::step`] does one exchange, or says until when there is nothing to do. The order
-//! is that of chapter 5: nothing before the handshake; then errands for drivers, results of
+//! is that of chapter 5: nothing before the handshake; then server_queries for drivers, results of
 //! commands, punches, a handshake that was asked for, answers to queries, the poll, and all
 //! other streams. Each activity backs off by itself, so that none is stopped by another's
 //! trouble.
 
 mod backoff;
+mod base64_stream;
+mod batch_size;
+mod device_info;
 mod download;
-mod due;
-mod errand;
+mod driver_request;
+mod encrypt;
 mod handshake;
 mod job;
-mod pace;
 mod poll;
-mod quanta;
 mod query;
 mod replies;
-mod request;
-mod schedule;
-mod seal;
-mod tell;
+mod scheduler;
+mod server_query;
 mod upload;
+mod upload_window;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use backoff::Backoff;
-use due::Due;
+use scheduler::Decision;
 
 use crate::clock::Clock;
-use crate::commands::{Device, Executor, Notes, Policy};
-use crate::errands::Errands;
+use crate::commands::{DeviceProfile, Effects, Executor, Policy};
+use crate::device::Device;
 use crate::files::Spool;
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::codes::Language;
@@ -41,17 +41,17 @@ use crate::protocol::options::ServerOptions;
 use crate::protocol::query::Target;
 use crate::protocol::stream::Table;
 use crate::reactor;
+use crate::server_queries::ServerQueries;
 use crate::status::Status;
 use crate::store::options::REBOOT;
 use crate::store::{Moment, Store, StoreError};
-use crate::terminal::Terminal;
 use crate::uplink::{Failure, Request, Response, Uplink};
 
 /// What the owner decides.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// What is told about the device, its serial included.
-    pub device: Device,
+    pub profile: DeviceProfile,
     /// The terminal's language.
     pub language: Language,
     /// `pushcommkey`, empty for none.
@@ -86,7 +86,7 @@ pub struct Shared {
     /// Where downloads are while they are under way.
     pub spool: Rc<Spool>,
     /// What drivers want to know from the server.
-    pub errands: Rc<Errands>,
+    pub server_queries: Rc<ServerQueries>,
 }
 
 /// The loop's side of the connection to one server.
@@ -94,16 +94,16 @@ pub struct Client<U> {
     uplink: U,
     clock: Rc<dyn Clock>,
     store: Rc<Store>,
-    terminal: Box<dyn Terminal>,
+    device: Box<dyn Device>,
     status: Rc<Status>,
-    errands: Rc<Errands>,
-    /// How errands went last.
-    errand: errand::Last,
+    server_queries: Rc<ServerQueries>,
+    /// How server_queries went last.
+    server_query: server_query::Last,
     settings: Settings,
     /// Where downloads are while they are under way.
     spool: Rc<Spool>,
-    /// Bytes of the next piece of a download.
-    piece: u64,
+    /// Bytes of the next chunk of a download.
+    chunk: u64,
     /// A job had its turn: the other streams have theirs first.
     others_first: bool,
     /// Results had their turn: a punch has its own first.
@@ -117,7 +117,7 @@ pub struct Client<U> {
     poll_at: Duration,
     backoffs: BTreeMap<Activity, Backoff>,
     uploads: upload::Uploads,
-    gate: schedule::Gate,
+    upload_window: upload_window::UploadWindow,
     house_at: Duration,
     replies_at_once: usize,
     /// The options that the server was last told in this session.
@@ -133,7 +133,7 @@ pub struct Client<U> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Activity {
     Handshake,
-    Errand,
+    ServerQuery,
     Replies,
     RefusedReplies,
     Upload(Table),
@@ -152,7 +152,7 @@ enum Activity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// There may be more to do at once.
-    Again,
+    Immediately,
     /// Nothing until this moment of the monotonic clock, unless something comes in.
     RestUntil(Duration),
 }
@@ -161,7 +161,7 @@ pub enum Next {
 enum Trouble {
     /// The way to the server is broken.
     Link(Failure),
-    /// The server answered, but not as it should; its words.
+    /// The server answered, but not as it should; its message.
     Refused(String),
     /// The store failed.
     Store(StoreError),
@@ -186,22 +186,22 @@ const MOST_REFUSALS: u32 = 5;
 
 impl<U: Uplink> Client<U> {
     /// A client that has not spoken to its server yet.
-    pub fn new(uplink: U, terminal: Box<dyn Terminal>, shared: Shared, settings: Settings) -> Self {
-        let Shared { clock, store, status, spool, errands } = shared;
-        let mut start = Backoff::new(&settings.device.serial);
+    pub fn new(uplink: U, device: Box<dyn Device>, shared: Shared, settings: Settings) -> Self {
+        let Shared { clock, store, status, spool, server_queries } = shared;
+        let mut start = Backoff::new(&settings.profile.serial);
         start.hold_until(clock.monotonic() + start.spread(settings.start_spread));
         Self {
             uplink,
             clock,
             store,
-            terminal,
+            device,
             status,
             spool,
-            piece: download::FIRST_PIECE,
+            chunk: download::FIRST_CHUNK,
             others_first: false,
             has_replied: false,
-            errands,
-            errand: errand::Last::default(),
+            server_queries,
+            server_query: server_query::Last::default(),
             options: ServerOptions {
                 error_delay: settings.error_delay,
                 ..ServerOptions::default()
@@ -212,7 +212,7 @@ impl<U: Uplink> Client<U> {
             poll_at: Duration::ZERO,
             backoffs: BTreeMap::from([(Activity::Handshake, start)]),
             uploads: upload::Uploads::new(settings.post_bytes),
-            gate: schedule::Gate::default(),
+            upload_window: upload_window::UploadWindow::default(),
             house_at: Duration::ZERO,
             replies_at_once: crate::protocol::reply::MOST_IN_ONE_POST,
             pushed: None,
@@ -230,8 +230,8 @@ impl<U: Uplink> Client<U> {
             self.went_well(Activity::Store);
         }
         match due {
-            Ok(Due::Exchange(activity)) => {
-                self.errand.was_last = activity == Activity::Errand;
+            Ok(Decision::Exchange(activity)) => {
+                self.server_query.was_last = activity == Activity::ServerQuery;
                 let done = match activity {
                     Activity::Handshake => self.handshake(),
                     Activity::Replies => self.send_replies(),
@@ -243,9 +243,9 @@ impl<U: Uplink> Client<U> {
                     Activity::Reboot => self.reboot(),
                     Activity::Job(row) => self.work(row),
                     Activity::Store => Ok(()),
-                    Activity::Errand => {
-                        self.run_errand();
-                        return Next::Again;
+                    Activity::ServerQuery => {
+                        self.run_server_query();
+                        return Next::Immediately;
                     }
                     Activity::Request(row) => {
                         match self.go_on(row) {
@@ -253,15 +253,15 @@ impl<U: Uplink> Client<U> {
                             Ok(()) => drop(self.backoffs.remove(&activity)),
                             Err(error) => self.settle(activity, Err(error.into())),
                         }
-                        return Next::Again;
+                        return Next::Immediately;
                     }
                 };
                 self.others_first = matches!(activity, Activity::Job(_));
                 self.has_replied = activity == Activity::Replies;
                 self.settle(activity, done);
-                Next::Again
+                Next::Immediately
             }
-            Ok(Due::Nothing(until)) => Next::RestUntil(until),
+            Ok(Decision::Nothing(until)) => Next::RestUntil(until),
             Err(error) => {
                 self.settle(Activity::Store, Err(error.into()));
                 Next::RestUntil(self.backoffs[&Activity::Store].until())
@@ -277,7 +277,7 @@ impl<U: Uplink> Client<U> {
             Err(Trouble::Link(failure)) if failure.stopping => return,
             Err(trouble) => trouble,
         };
-        let words = match trouble {
+        let message = match trouble {
             Trouble::Link(failure) => {
                 self.online = false;
                 // The way itself gets a pause; the activity gets one of its own, that grows
@@ -285,28 +285,28 @@ impl<U: Uplink> Client<U> {
                 if activity != Activity::Handshake {
                     self.hold_back(Activity::Handshake);
                 }
-                failure.words
+                failure.message
             }
-            Trouble::Refused(words) => words,
+            Trouble::Refused(message) => message,
             Trouble::Store(error) => error.to_string(),
         };
-        let words = format!("{}: {words}", activity.name());
+        let message = format!("{}: {message}", activity.name());
         let pause = self.hold_back(activity);
-        if self.backoffs.get_mut(&activity).is_some_and(|backoff| backoff.is_news(&words)) {
-            log::warn!("{words}; next try in {} s", pause.as_secs());
+        if self.backoffs.get_mut(&activity).is_some_and(|backoff| backoff.is_news(&message)) {
+            log::warn!("{message}; next try in {} s", pause.as_secs());
         }
         let at = self.clock.utc();
         let online = self.online;
         self.status.update(|connection| {
             connection.online = online;
-            connection.trouble = Some((words, at));
+            connection.trouble = Some((message, at));
         });
     }
 
     /// Counts a failure of an activity; how long it pauses.
     fn hold_back(&mut self, activity: Activity) -> Duration {
         let (now, base) = (self.clock.monotonic(), self.options.error_delay);
-        let serial = &self.settings.device.serial;
+        let serial = &self.settings.profile.serial;
         let backoff = self.backoffs.entry(activity).or_insert_with(|| Backoff::new(serial));
         backoff.fail(now, base, LONGEST_PAUSE.max(base))
     }
@@ -338,11 +338,11 @@ impl<U: Uplink> Client<U> {
     fn reboot(&mut self) -> Result<(), Trouble> {
         self.store.clear_option(REBOOT)?;
         log::warn!("rebooting, as the server asked");
-        self.terminal.reboot().map_err(Trouble::Refused)
+        self.device.reboot().map_err(Trouble::Refused)
     }
 
     fn target(&self, path: &str) -> Target {
-        Target::new(&self.settings.dialect.path(path), &self.settings.device.serial)
+        Target::new(&self.settings.dialect.path(path), &self.settings.profile.serial)
     }
 
     /// Asks the server; anything but status 200 is a refusal.
@@ -368,23 +368,23 @@ impl<U: Uplink> Client<U> {
     }
 
     /// Draws the consequences of commands for the session.
-    fn heed(&mut self, notes: &Notes) -> Result<(), StoreError> {
-        if notes.asked {
+    fn apply_effects(&mut self, effects: &Effects) -> Result<(), StoreError> {
+        if effects.asked {
             // Somebody stands at the door: now, and not with the next wait.
-            let _ = reactor::breathe();
+            let _ = reactor::yield_now();
         }
-        if notes.handshake {
-            self.gate.open();
+        if effects.handshake {
+            self.upload_window.open();
             self.handshake_at = Some(Duration::ZERO);
         }
-        if notes.upload {
-            self.gate.open();
+        if effects.upload {
+            self.upload_window.open();
             self.backoffs.retain(|activity, _| !matches!(activity, Activity::Upload(_)));
         }
-        if notes.option_set {
+        if effects.option_set {
             self.look_at_options = Duration::ZERO;
             self.options = self.with_set_options(self.options.clone())?;
-            self.heed_verification()?;
+            self.apply_verification()?;
         }
         Ok(())
     }
@@ -393,8 +393,8 @@ impl<U: Uplink> Client<U> {
     fn executor(&mut self) -> Executor<'_> {
         Executor {
             store: &self.store,
-            terminal: self.terminal.as_mut(),
-            device: &self.settings.device,
+            device: self.device.as_mut(),
+            profile: &self.settings.profile,
             language: self.settings.language,
             attlog_count: self.settings.dialect.attlog_count,
             policy: &self.settings.policy,
@@ -410,7 +410,7 @@ impl Activity {
     fn name(self) -> &'static str {
         match self {
             Self::Handshake => "connecting",
-            Self::Errand => "asking for a driver",
+            Self::ServerQuery => "asking for a driver",
             Self::Replies => "sending results of commands",
             Self::RefusedReplies => "sending a result that was refused",
             Self::Upload(Table::Attlog) => "uploading punches",

@@ -10,11 +10,11 @@ use crate::store::options::LIST;
 use crate::uplink::{Failure, Response, Uplink};
 
 /// Bytes of a body that are read together.
-const PIECE: usize = 16 << 10;
+const CHUNK: usize = 16 << 10;
 /// Bytes of commands that are carried out together: a list of more is a long one.
 const BATCH: usize = 64 << 10;
 /// How long commands may wait for those that come after them.
-const A_WHILE: Duration = Duration::from_millis(200);
+const BATCH_TIME: Duration = Duration::from_millis(200);
 /// Most results that wait for the server before no more commands are taken.
 const MOST_WAITING: u64 = 200_000;
 
@@ -27,7 +27,7 @@ impl<U: Uplink> Client<U> {
             None => target,
         };
         let mut response = self.get(&target)?;
-        self.heed_date(&response, self.clock.monotonic())?;
+        self.apply_date(&response, self.clock.monotonic())?;
         if news.is_some() {
             self.informed = news;
         }
@@ -85,19 +85,19 @@ impl<U: Uplink> Client<U> {
         whence: Whence,
     ) -> Result<(), Trouble> {
         let mut lines = Lines::new(self.settings.command_bytes);
-        let mut piece = vec![0; PIECE];
+        let mut chunk = vec![0; CHUNK];
         let earlier = self.fragment.take();
         let (mut batch, mut bytes, mut begun) = (Vec::new(), 0, self.clock.monotonic());
         loop {
-            let amount = response.body.read(&mut piece).map_err(Failure::in_body)?;
+            let amount = response.body.read(&mut chunk).map_err(Failure::in_body)?;
             bytes += amount;
             if amount > 0 {
-                lines.push(&piece[..amount], |line| batch.push(line));
+                lines.push(&chunk[..amount], |line| batch.push(line));
             } else {
                 batch.extend(self.last_line(&mut lines, response.framed, earlier.as_deref()));
             }
             // A list that trickles is not held back either.
-            let is_slow = self.clock.monotonic().saturating_sub(begun) > A_WHILE;
+            let is_slow = self.clock.monotonic().saturating_sub(begun) > BATCH_TIME;
             if amount == 0 || bytes >= BATCH || is_slow {
                 if bytes >= BATCH && list.manner == Manner::Short {
                     self.store.set_option(LIST, "1")?;
@@ -158,14 +158,14 @@ impl<U: Uplink> Client<U> {
         }
         let mut rest = &commands[..];
         while !rest.is_empty() {
-            let (notes, done) = match list.manner {
+            let (effects, done) = match list.manner {
                 Manner::Long => self.executor().run_swiftly(rest)?,
                 Manner::Short | Manner::Careful => self.executor().run(rest)?,
             };
-            self.heed(&notes)?;
-            list.fresh += notes.fresh;
+            self.apply_effects(&effects)?;
+            list.fresh += effects.fresh;
             rest = &rest[done..];
-            if !rest.is_empty() && reactor::breathe().unwrap_or(false) {
+            if !rest.is_empty() && reactor::yield_now().unwrap_or(false) {
                 return Err(Failure::stopping().into());
             }
         }

@@ -16,7 +16,7 @@ impl<U: Uplink> Client<U> {
         };
         let table = query.asked.stream.table();
         let body = self.body(&rows);
-        let body = self.sealed(table, &body).unwrap_or(body);
+        let body = self.encrypted(table, &body).unwrap_or(body);
         let (name, stamp) = self.settings.dialect.stamp(table, self.store.acknowledged(table)?);
         let target = self
             .target("/iclock/cdata")
@@ -28,11 +28,14 @@ impl<U: Uplink> Client<U> {
             .with("PackIdx", query.pack + 1);
         match self.post(&target, &body)?.1 {
             Ack::Taken(_) => Ok(self.store.query_went(query.command, last)?),
-            Ack::Refused(words) if self.has_failed_too_often(Activity::Query) => {
-                log::warn!("query {} is given up, the server refuses its rows: {words}", query.id);
+            Ack::Refused(message) if self.has_failed_too_often(Activity::Query) => {
+                log::warn!(
+                    "query {} is given up, the server refuses its rows: {message}",
+                    query.id
+                );
                 Ok(self.end_query(&query, ReturnCode::TIMED_OUT)?)
             }
-            Ack::Refused(words) => Err(Trouble::Refused(words)),
+            Ack::Refused(message) => Err(Trouble::Refused(message)),
         }
     }
 

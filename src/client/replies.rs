@@ -29,9 +29,9 @@ impl<U: Uplink> Client<U> {
                 self.replies_at_once = together / 2;
                 Ok(())
             }
-            Err(words) => {
+            Err(message) => {
                 self.store.reply_refused(first.row)?;
-                Err(Trouble::Refused(words))
+                Err(Trouble::Refused(message))
             }
         }
     }
@@ -44,9 +44,9 @@ impl<U: Uplink> Client<U> {
             return Ok(self.store.finish_command(row, ReturnCode::STORAGE, &due.reply.rest)?);
         }
         let done = self.post_replies(std::slice::from_ref(&due));
-        done.inspect_err(|_| self.step_aside(&due))?.or_else(|words| {
+        done.inspect_err(|_| self.step_aside(&due))?.or_else(|message| {
             self.store.reply_refused(row)?;
-            Err(Trouble::Refused(words))
+            Err(Trouble::Refused(message))
         })
     }
 
@@ -75,13 +75,13 @@ impl<U: Uplink> Client<U> {
                 (reply.code, reply.file) = (refusal.code, None);
             }
         }
-        reply.write(&self.settings.device.serial, &mut body);
+        reply.write(&self.settings.profile.serial, &mut body);
         let file = opened.as_ref().ok().map(|(file, size)| (file, *size));
         let body = Body { bytes: &body, file };
         self.post_request(&Request { body: Some(body), ..Request::get(target.as_str()) })
     }
 
-    /// Posts replies. The inner error holds the server's words, if it refused them.
+    /// Posts replies. The inner error holds the server's message, if it refused them.
     fn post_replies(&mut self, due: &[Due]) -> Result<Result<(), String>, Trouble> {
         let target = self.target("/iclock/devicecmd");
         let answer = match due.first().and_then(|due| Some((due, due.reply.file.as_ref()?))) {
@@ -89,7 +89,7 @@ impl<U: Uplink> Client<U> {
             None => {
                 let mut body = Vec::new();
                 for due in due {
-                    due.reply.write(&self.settings.device.serial, &mut body);
+                    due.reply.write(&self.settings.profile.serial, &mut body);
                 }
                 self.post(&target, &body)?
             }
@@ -100,7 +100,7 @@ impl<U: Uplink> Client<U> {
                 self.store.replies_taken(&rows)?;
                 Ok(Ok(()))
             }
-            Ack::Refused(words) => Ok(Err(words)),
+            Ack::Refused(message) => Ok(Err(message)),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::pace::Pace;
+use super::batch_size::BatchSize;
 use super::{Client, Settings, Trouble};
 use crate::protocol::ack::Ack;
 use crate::protocol::record::{ErrorCode, ErrorLog, Record};
@@ -15,24 +15,24 @@ use crate::uplink::Uplink;
 /// fault or the server's.
 const PROBES: usize = 4;
 
-/// The pace of each table.
+/// The batch_size of each table.
 pub(super) struct Uploads {
     most_bytes: usize,
-    paces: BTreeMap<Table, Pace>,
+    batch_sizes: BTreeMap<Table, BatchSize>,
 }
 
 impl Uploads {
     pub(super) fn new(most_bytes: usize) -> Self {
-        Self { most_bytes, paces: BTreeMap::new() }
+        Self { most_bytes, batch_sizes: BTreeMap::new() }
     }
 
-    fn pace(&mut self, table: Table) -> &mut Pace {
-        self.paces.entry(table).or_insert_with(|| Pace::new(self.most_bytes))
+    fn batch_size(&mut self, table: Table) -> &mut BatchSize {
+        self.batch_sizes.entry(table).or_insert_with(|| BatchSize::new(self.most_bytes))
     }
 
     /// Whether the only row of a table has been refused.
-    fn is_lonely(&self, table: Table) -> bool {
-        self.paces.get(&table).is_some_and(Pace::is_lonely)
+    fn is_sole_row(&self, table: Table) -> bool {
+        self.batch_sizes.get(&table).is_some_and(BatchSize::is_sole_row)
     }
 }
 
@@ -49,7 +49,7 @@ struct Body {
 struct Refused {
     stream: Stream,
     seq: Seq,
-    words: String,
+    message: String,
 }
 
 /// The server's word about a body.
@@ -57,7 +57,7 @@ enum Word {
     /// Taken; whether it confirmed the count of rows.
     Taken { counted: bool },
     /// Not taken.
-    Refused { words: String, too_large: bool },
+    Refused { message: String, too_large: bool },
 }
 
 impl<U: Uplink> Client<U> {
@@ -67,8 +67,8 @@ impl<U: Uplink> Client<U> {
     }
 
     /// Whether a row has come that can show what the refusal of the only one means.
-    pub(super) fn has_company(&self, table: Table) -> Result<bool, StoreError> {
-        if !self.uploads.is_lonely(table) {
+    pub(super) fn has_comparison_row(&self, table: Table) -> Result<bool, StoreError> {
+        if !self.uploads.is_sole_row(table) {
             return Ok(false);
         }
         let batch = self.store.next_batch(&self.allowed(table), 2)?;
@@ -90,38 +90,38 @@ impl<U: Uplink> Client<U> {
     pub(super) fn upload(&mut self, table: Table) -> Result<(), Trouble> {
         let limit = self.largest_post();
         let streams = self.allowed(table);
-        let pace = *self.uploads.pace(table);
-        let most = pace.rows(table);
+        let batch_size = *self.uploads.batch_size(table);
+        let most = batch_size.rows(table);
         let Some(batch) = self.store.next_batch(&streams, most)? else { return Ok(()) };
-        let body = self.write(&batch.rows, pace.bytes(limit));
+        let body = self.write(&batch.rows, batch_size.bytes(limit));
         let sent = &batch.rows[..body.used];
         if body.rows == 0 {
             return Ok(self.store.acknowledge(table, batch.pass, sent)?);
         }
         if body.used == 1 && body.bytes.len() > limit {
-            let words = format!(
+            let message = format!(
                 "it has {} bytes, more than the server's MaxPostSize={limit}",
                 body.bytes.len()
             );
-            return Ok(self.quarantine(batch.pass, sent, &words)?);
+            return Ok(self.quarantine(batch.pass, sent, &message)?);
         }
         let is_full = body.used < batch.rows.len() || batch.rows.len() == most;
         match self.deliver(table, batch.pass, sent, &body) {
             Ok(Word::Taken { counted }) => {
-                self.uploads.pace(table).taken(body.used, counted && is_full);
+                self.uploads.batch_size(table).taken(body.used, counted && is_full);
                 Ok(self.store.acknowledge(table, batch.pass, sent)?)
             }
             Ok(Word::Refused { too_large, .. }) if body.used > 1 => {
                 // Half of it at once; this ends at a single row.
-                self.uploads.pace(table).refused(body.used, body.bytes.len(), too_large);
+                self.uploads.batch_size(table).refused(body.used, body.bytes.len(), too_large);
                 Ok(())
             }
-            Ok(Word::Refused { words, .. }) => {
-                let refused = Refused { stream: sent[0].stream, seq: sent[0].seq, words };
+            Ok(Word::Refused { message, .. }) => {
+                let refused = Refused { stream: sent[0].stream, seq: sent[0].seq, message };
                 self.isolate(table, &streams, batch.pass, refused)
             }
             Err(trouble) => {
-                self.uploads.pace(table).broken();
+                self.uploads.batch_size(table).broken();
                 Err(trouble)
             }
         }
@@ -146,10 +146,10 @@ impl<U: Uplink> Client<U> {
             return Ok(());
         }
         if pass == Pass::Retry {
-            return Ok(self.quarantine(pass, &rows[..1], &refused.words)?);
+            return Ok(self.quarantine(pass, &rows[..1], &refused.message)?);
         }
         for nth in 1..rows.len() {
-            // A punch does not wait for a hunt in another table; the hunt begins anew after it.
+            // A punch does not wait for a bisect in another table; the bisect begins anew after it.
             if table != Table::Attlog && self.punches_can_go()? {
                 return Ok(());
             }
@@ -163,13 +163,13 @@ impl<U: Uplink> Client<U> {
                 }
             }
             for before in aside {
-                self.quarantine(pass, &rows[before..=before], &refused.words)?;
+                self.quarantine(pass, &rows[before..=before], &refused.message)?;
             }
-            self.uploads.pace(table).taken(nth + 1, false);
+            self.uploads.batch_size(table).taken(nth + 1, false);
             return Ok(self.store.acknowledge(table, pass, &rows[nth..=nth])?);
         }
-        self.uploads.pace(table).refused_one(rows.len() == 1);
-        Err(Trouble::Refused(refused.words))
+        self.uploads.batch_size(table).refused_one(rows.len() == 1);
+        Err(Trouble::Refused(refused.message))
     }
 
     /// Offers a row by itself. Whether the server took it; one that cannot be sent is no
@@ -188,18 +188,18 @@ impl<U: Uplink> Client<U> {
         self.options.max_post_size.map_or(usize::MAX, |bytes| bytes as usize)
     }
 
-    /// Sets rows aside with the server's words, and tells of it in the error log.
-    fn quarantine(&self, pass: Pass, rows: &[PendingRow], words: &str) -> Result<(), StoreError> {
+    /// Sets rows aside with the server's message, and tells of it in the error log.
+    fn quarantine(&self, pass: Pass, rows: &[PendingRow], message: &str) -> Result<(), StoreError> {
         let now = self.clock.utc();
         self.store.atomically(|| {
-            self.store.set_aside_rows(pass, rows, words, now)?;
+            self.store.set_aside_rows(pass, rows, message, now)?;
             for row in rows {
                 let stream = row.stream.name();
-                log::warn!("row {} of the {stream} is set aside: {words}", row.seq);
+                log::warn!("row {} of the {stream} is set aside: {message}", row.seq);
                 // An error about an error that was refused would be refused as well.
                 if row.stream != Stream::Errors
                     && pass != Pass::Retry
-                    && let Some(error) = refused_row(row, words)
+                    && let Some(error) = refused_row(row, message)
                 {
                     self.store.add_error(&error)?;
                 }
@@ -226,7 +226,7 @@ impl<U: Uplink> Client<U> {
         let target = self.target("/iclock/cdata").with("table", table.name()).with(name, value);
         let packed = self.packed(table, &body.bytes);
         let target = if packed.is_some() { target.with("ContentType", "tgz") } else { target };
-        let changed = packed.or_else(|| self.sealed(table, &body.bytes));
+        let changed = packed.or_else(|| self.encrypted(table, &body.bytes));
         let bytes = changed.as_deref().unwrap_or(&body.bytes);
         let mut sent_before = false;
         loop {
@@ -239,8 +239,8 @@ impl<U: Uplink> Client<U> {
                     return Ok(Word::Taken { counted: false });
                 }
                 Ack::Taken(count) => return Ok(Word::Taken { counted: count.is_some() }),
-                Ack::Refused(words) => {
-                    return Ok(Word::Refused { words, too_large: status == 413 });
+                Ack::Refused(message) => {
+                    return Ok(Word::Refused { message, too_large: status == 413 });
                 }
             }
         }
@@ -268,7 +268,7 @@ impl<U: Uplink> Client<U> {
     }
 
     fn write_row(&self, row: &PendingRow, out: &mut Vec<u8>) {
-        let Settings { dialect, device, language, .. } = &self.settings;
+        let Settings { dialect, profile, language, .. } = &self.settings;
         match &row.content {
             Some(Content::Record(Record::Punch(punch))) => {
                 dialect.write_punch(punch, row.seq, out);
@@ -276,7 +276,7 @@ impl<U: Uplink> Client<U> {
             }
             Some(Content::Record(record)) => record.write(out, *language),
             Some(Content::Photo(photo)) => {
-                photo.write(out, &device.serial, self.options.photos_base64);
+                photo.write(out, &profile.serial, self.options.photos_base64);
             }
             None => log::error!(
                 "row {} of the {} cannot be read and was passed over",
@@ -297,11 +297,11 @@ impl<U: Uplink> Client<U> {
 
 /// The line of the error log about a row that the server refuses: an error of the PUSH
 /// module, as App. 9 builds its codes.
-fn refused_row(row: &PendingRow, words: &str) -> Option<ErrorLog> {
-    let words: String = words.chars().filter(|c| !c.is_control()).take(200).collect();
+fn refused_row(row: &PendingRow, message: &str) -> Option<ErrorLog> {
+    let message: String = message.chars().filter(|c| !c.is_control()).take(200).collect();
     let code = ErrorCode::new(ROW_REFUSED).ok()?;
     let about = serde_json::json!({"stream": row.stream.name(), "row": row.seq});
-    ErrorLog::new(code, &format!("row refused: {words}"), None, about).ok()
+    ErrorLog::new(code, &format!("row refused: {message}"), None, about).ok()
 }
 
 /// Device, PUSH module, error, a number of our own.

@@ -75,8 +75,8 @@ impl Executor<'_> {
         let change = checked!(UserChange::parse(record, self.language));
         let mut user = match self.store.user(&change.pin)? {
             Some(user) => user,
-            None if self.store.users()? >= self.device.most_users => {
-                let why = format!("there are {} users already", self.device.most_users);
+            None if self.store.users()? >= self.profile.most_users => {
+                let why = format!("there are {} users already", self.profile.most_users);
                 return Ok(Err(Refusal::new(ReturnCode::CAPACITY, why)));
             }
             None => User::new(change.pin.clone()),

@@ -4,41 +4,41 @@
 //! down that it is: it has the request with the next wait, whatever else is to be done. One
 //! that was cut off is not done late: nobody knows who stands there by then.
 
-use super::{End, Executor, Notes, Step, Todo};
+use super::{Effects, End, Executor, PendingCommand, Step};
+use crate::driver_requests::{Answer, DriverRequest, Unasked};
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::Refusal;
-use crate::requests::{Answer, Request, Unasked};
 use crate::store::{Job, Lane};
 
 impl Executor<'_> {
     /// Asks the driver.
     pub(super) fn door(
         &mut self,
-        todo: &Todo<'_>,
-        request: Request,
-        notes: &mut Notes,
+        pending: &PendingCommand<'_>,
+        request: DriverRequest,
+        effects: &mut Effects,
     ) -> Result<End, Refusal> {
-        if todo.attempts > 1 {
+        if pending.attempts > 1 {
             let why = "it was cut off before, and is not done late";
             return Err(Refusal::new(ReturnCode::TIMED_OUT, why));
         }
-        self.terminal.ask(todo.row, request).map_err(unasked)?;
-        notes.asked = true;
+        self.device.ask(pending.row, request).map_err(unasked)?;
+        effects.asked = true;
         Ok(End::Job(Lane::Door))
     }
 
     /// What the driver answered.
     pub fn door_answered(&self, job: &Job) -> Step {
-        let code = match self.terminal.answered(job.row) {
+        let code = match self.device.answered(job.row) {
             Some(Answer::Done) => ReturnCode::DONE,
             Some(Answer::Unable) => ReturnCode::UNSUPPORTED,
             Some(Answer::Late) => ReturnCode::TIMED_OUT,
-            Some(Answer::Failed(words)) => {
-                log::warn!("command {} failed: {words}", job.id);
+            Some(Answer::Failed(message)) => {
+                log::warn!("command {} failed: {message}", job.id);
                 ReturnCode::STORAGE
             }
             Some(_) => ReturnCode::STORAGE,
-            None if self.terminal.is_running(job.row) => return Step::GoesOn,
+            None if self.device.is_running(job.row) => return Step::GoesOn,
             None => {
                 log::warn!("command {} was cut off and is not done late", job.id);
                 ReturnCode::TIMED_OUT

@@ -4,11 +4,11 @@
 
 use super::door::unasked;
 use super::{Executor, Step};
+use crate::driver_requests::{Answer, DriverRequest};
 use crate::protocol::codes::{ReturnCode, operation};
 use crate::protocol::enroll::{Enroll, Outcome, Sought};
 use crate::protocol::fields::Refusal;
 use crate::protocol::record::{Operand, Pin, Template, User};
-use crate::requests::{Answer, Request};
 use crate::store::{Job, NewOperation, Origin, Stage, StoreError};
 
 /// Why an enrolment did not come to its end.
@@ -35,9 +35,9 @@ impl Executor<'_> {
     /// # Errors
     /// If the store fails; the step is taken again.
     pub fn enroll(&mut self, job: &Job, enroll: &Enroll) -> Result<Step, StoreError> {
-        let done = match self.terminal.answered(job.row) {
+        let done = match self.device.answered(job.row) {
             Some(answer) => self.take(job, enroll, answer),
-            None if self.terminal.is_running(job.row) => Ok(Step::GoesOn),
+            None if self.device.is_running(job.row) => Ok(Step::GoesOn),
             None if job.stage == Stage::HandedOver => {
                 let why = "it was cut off and is not begun again";
                 Err(Refusal::new(ReturnCode::TIMED_OUT, why).into())
@@ -46,8 +46,8 @@ impl Executor<'_> {
         };
         match done {
             Ok(step) => Ok(step),
-            Err(Stop::Store(StoreError::NoRoom(words))) => {
-                log::error!("command {} failed: {words}", job.id);
+            Err(Stop::Store(StoreError::NoRoom(message))) => {
+                log::error!("command {} failed: {message}", job.id);
                 Ok(Step::Ended(ReturnCode::CAPACITY, Vec::new()))
             }
             Err(Stop::Store(error)) => Err(error),
@@ -68,8 +68,8 @@ impl Executor<'_> {
             return Err(not_enrolled(enroll, Outcome::Exists).into());
         }
         self.store.job_stage(job, Stage::HandedOver)?;
-        let request = Request::Enroll { enroll: enroll.clone(), name };
-        self.terminal.ask(job.row, request).map_err(unasked)?;
+        let request = DriverRequest::Enroll { enroll: enroll.clone(), name };
+        self.device.ask(job.row, request).map_err(unasked)?;
         Ok(Step::GoesOn)
     }
 
@@ -85,7 +85,7 @@ impl Executor<'_> {
             Answer::Unable => {
                 Refusal::new(ReturnCode::UNSUPPORTED, "the driver says that it cannot do that")
             }
-            Answer::Failed(words) => Refusal::new(ReturnCode::STORAGE, words),
+            Answer::Failed(message) => Refusal::new(ReturnCode::STORAGE, message),
             Answer::Done => Refusal::new(ReturnCode::STORAGE, "the driver enrolled nothing"),
         };
         Err(refusal.into())

@@ -7,7 +7,7 @@ use std::path::Path;
 use ureq::http::Uri;
 
 use super::{Executor, Policy};
-use crate::files::{ArchiveLimits, FileError, Place, unpack};
+use crate::files::{ArchiveLimits, ConfinedPath, FileError, unpack};
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::Refusal;
 use crate::protocol::file::{Action, PutFile};
@@ -26,7 +26,7 @@ impl Executor<'_> {
 
     /// Opens a file that the server may have, and says how long it is.
     pub fn open_file(&self, path: &str) -> Result<(std::fs::File, u64), Refusal> {
-        let place = Place::find(&self.policy.get_dirs, path).map_err(refusal)?;
+        let place = ConfinedPath::find(&self.policy.get_dirs, path).map_err(refusal)?;
         let (file, size) = place.open().map_err(refusal)?;
         if size > self.policy.file_bytes {
             let most = self.policy.file_bytes >> 20;
@@ -42,7 +42,7 @@ impl Executor<'_> {
         if put.action != Action::Keep {
             return Ok(());
         }
-        match Place::find(&self.policy.put_dirs, &self.destination(put)?) {
+        match ConfinedPath::find(&self.policy.put_dirs, &self.destination(put)?) {
             // What is missing is made once the file is there.
             Ok(_) | Err(FileError::Missing(_)) => Ok(()),
             Err(error) => Err(refusal(error)),
@@ -77,17 +77,17 @@ impl Executor<'_> {
         &self,
         put: &PutFile<'_>,
         part: &Path,
-        breathe: &mut dyn FnMut() -> io::Result<()>,
+        yield_now: &mut dyn FnMut() -> io::Result<()>,
     ) -> Result<(), Refusal> {
         let destination = self.destination(put)?;
         let dirs = &self.policy.put_dirs;
         if put.is_archive() {
             let directory = format!("{}/", destination.trim_end_matches('/'));
-            let place = Place::find_or_make(dirs, &directory).map_err(refusal)?;
-            unpack(part, &place, &self.archive_limits(), breathe).map_err(refusal)?;
+            let place = ConfinedPath::find_or_make(dirs, &directory).map_err(refusal)?;
+            unpack(part, &place, &self.archive_limits(), yield_now).map_err(refusal)?;
         } else {
-            let place = Place::find_or_make(dirs, &destination).map_err(refusal)?;
-            place.put(part, breathe).map_err(refusal)?;
+            let place = ConfinedPath::find_or_make(dirs, &destination).map_err(refusal)?;
+            place.put(part, yield_now).map_err(refusal)?;
         }
         Ok(())
     }

@@ -1,16 +1,16 @@
 //! `INFO` (§12.7.3): what the terminal knows of itself.
 
 use super::Executor;
+use crate::device::Device;
 use crate::protocol::PUSH_VERSION;
 use crate::protocol::codes::Language;
 use crate::protocol::device::Functions;
 use crate::protocol::tables::BioType;
 use crate::store::{Result, Store};
-use crate::terminal::Terminal;
 
 /// What the owner says of the device.
 #[derive(Clone, Debug)]
-pub struct Device {
+pub struct DeviceProfile {
     /// Serial number.
     pub serial: String,
     /// Name of the model.
@@ -29,9 +29,9 @@ pub struct Device {
     pub functions: Functions,
 }
 
-impl Device {
+impl DeviceProfile {
     /// What is known of it beyond what changes by the hour (§9): names and values.
-    pub fn known(&self, language: Language, terminal: &dyn Terminal) -> Vec<(String, String)> {
+    pub fn known(&self, language: Language, device: &dyn Device) -> Vec<(String, String)> {
         let Functions { fingerprint, face, user_photo, visible } = self.functions;
         let on = |is_on: bool| u8::from(is_on).to_string();
         let visible = visible.unwrap_or_default();
@@ -41,7 +41,7 @@ impl Device {
             ("FWVersion", self.firmware.clone()),
             ("PushVersion", PUSH_VERSION.to_string()),
             ("Language", language.0.to_string()),
-            ("IPAddress", terminal.address().to_string()),
+            ("IPAddress", device.address().to_string()),
             ("~MaxUserCount", self.most_users.to_string()),
             ("FingerFunOn", on(fingerprint)),
             ("FPVersion", self.fp_version.to_string()),
@@ -70,8 +70,8 @@ impl Device {
 impl Executor<'_> {
     /// The lines that follow `CMD=INFO`, each with a line end before it.
     pub(super) fn info(&self) -> Result<Vec<u8>> {
-        let mut lines = self.device.known(self.language, &*self.terminal);
-        lines.extend(self.device.counted(self.store)?);
+        let mut lines = self.profile.known(self.language, &*self.device);
+        lines.extend(self.profile.counted(self.store)?);
         lines.extend(self.store.options()?);
         let text: String = lines.iter().map(|(key, value)| format!("\n{key}={value}")).collect();
         Ok(crate::protocol::text::encode(&text, self.language).into_owned())

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use md5::{Digest, Md5};
 
-use super::{End, Executor, Notes, Todo, excerpt};
+use super::{Effects, End, Executor, PendingCommand, excerpt};
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::{CommandLine, reply_name};
 use crate::protocol::lines::Line;
@@ -21,58 +21,58 @@ const MOST_JOBS: u64 = 100;
 /// How often a command is begun that never comes to an end.
 const MOST_ATTEMPTS: u32 = 3;
 /// How long a transaction of a long list may be open: so long a punch may have to wait.
-const A_TURN: Duration = Duration::from_millis(20);
+const TIME_SLICE: Duration = Duration::from_millis(20);
 
 impl Executor<'_> {
-    /// Carries out a piece of a command list, or the beginning of it; how many lines that was.
+    /// Carries out a chunk of a command list, or the beginning of it; how many lines that was.
     /// Lines that are no commands are left out.
     ///
     /// # Errors
-    /// If the store fails: then the rest of the piece has not happened.
-    pub fn run(&mut self, lines: &[Line]) -> Result<(Notes, usize), StoreError> {
+    /// If the store fails: then the rest of the chunk has not happened.
+    pub fn run(&mut self, lines: &[Line]) -> Result<(Effects, usize), StoreError> {
         // Where one was cut off before, each runs by itself: if that one makes the program
         // fall over, its neighbours are not counted as tried.
         if lines.len() > 1 && self.any_was_cut_off(lines)? {
             let begun = Instant::now();
-            let mut notes = Notes::default();
+            let mut effects = Effects::default();
             for (nth, line) in lines.iter().enumerate() {
-                notes.add(self.run_together(std::slice::from_ref(line))?);
-                if begun.elapsed() > A_TURN {
-                    return Ok((notes, nth + 1));
+                effects.add(self.run_together(std::slice::from_ref(line))?);
+                if begun.elapsed() > TIME_SLICE {
+                    return Ok((effects, nth + 1));
                 }
             }
-            return Ok((notes, lines.len()));
+            return Ok((effects, lines.len()));
         }
         Ok((self.run_together(lines)?, lines.len()))
     }
 
     /// Carries out the beginning of a long list in one transaction, as much of it as takes
-    /// `A_TURN`: then others are to be served. How many lines that was.
+    /// `TIME_SLICE`: then others are to be served. How many lines that was.
     ///
     /// # Errors
     /// If the store fails: then nothing of it has happened.
-    pub fn run_swiftly(&mut self, lines: &[Line]) -> Result<(Notes, usize), StoreError> {
+    pub fn run_swiftly(&mut self, lines: &[Line]) -> Result<(Effects, usize), StoreError> {
         let (store, begun) = (self.store, Instant::now());
-        let (mut notes, mut rows) = (Notes::default(), Vec::new());
+        let (mut effects, mut rows) = (Effects::default(), Vec::new());
         let done = store.atomically(|| {
             for (nth, line) in lines.iter().enumerate() {
                 for command in self.begin(std::slice::from_ref(line))? {
-                    notes.fresh += 1;
+                    effects.fresh += 1;
                     rows.push(command.row);
-                    self.carry_out(&command, &mut notes)?;
+                    self.carry_out(&command, &mut effects)?;
                 }
-                if begun.elapsed() > A_TURN {
+                if begun.elapsed() > TIME_SLICE {
                     return Ok(nth + 1);
                 }
             }
             Ok::<_, StoreError>(lines.len())
         });
         // What drivers and programs were to do, they were not told yet.
-        let done = done.inspect_err(|_| rows.iter().for_each(|row| self.terminal.forget(*row)))?;
-        if notes.audited {
+        let done = done.inspect_err(|_| rows.iter().for_each(|row| self.device.forget(*row)))?;
+        if effects.audited {
             store.trim_audit()?;
         }
-        Ok((notes, done))
+        Ok((effects, done))
     }
 
     fn any_was_cut_off(&self, lines: &[Line]) -> Result<bool, StoreError> {
@@ -86,28 +86,28 @@ impl Executor<'_> {
         Ok(false)
     }
 
-    fn run_together(&mut self, lines: &[Line]) -> Result<Notes, StoreError> {
-        let todo = self.store.atomically(|| self.begin(lines))?;
-        let mut notes = Notes { fresh: todo.len(), ..Notes::default() };
+    fn run_together(&mut self, lines: &[Line]) -> Result<Effects, StoreError> {
+        let pending = self.store.atomically(|| self.begin(lines))?;
+        let mut effects = Effects { fresh: pending.len(), ..Effects::default() };
         let store = self.store;
         let done = store.atomically(|| {
-            for command in &todo {
-                self.carry_out(command, &mut notes)?;
+            for command in &pending {
+                self.carry_out(command, &mut effects)?;
             }
-            if notes.audited { self.store.trim_audit() } else { Ok(()) }
+            if effects.audited { self.store.trim_audit() } else { Ok(()) }
         });
         if let Err(error) = done {
             // Not the commands' fault: these attempts do not count.
-            let rows: Vec<i64> = todo.iter().map(|command| command.row).collect();
-            rows.iter().for_each(|row| self.terminal.forget(*row));
+            let rows: Vec<i64> = pending.iter().map(|command| command.row).collect();
+            rows.iter().for_each(|row| self.device.forget(*row));
             let _ = self.store.attempt_void(&rows);
             return Err(error);
         }
-        Ok(notes)
+        Ok(effects)
     }
 
-    fn begin<'l>(&self, lines: &'l [Line]) -> Result<Vec<Todo<'l>>, StoreError> {
-        let mut todo: Vec<Todo<'_>> = Vec::new();
+    fn begin<'l>(&self, lines: &'l [Line]) -> Result<Vec<PendingCommand<'l>>, StoreError> {
+        let mut pending: Vec<PendingCommand<'_>> = Vec::new();
         for line in lines {
             let (bytes, overlong) = match line {
                 Line::Whole(bytes) => (bytes, false),
@@ -123,15 +123,19 @@ impl Executor<'_> {
             let begun =
                 self.store.begin_command(&digest(bytes), line.id, &reply_name(line.text))?;
             if let Begun::Now { row, attempts } = begun
-                && todo.iter().all(|other| other.row != row)
+                && pending.iter().all(|other| other.row != row)
             {
-                todo.push(Todo { row, attempts, line, overlong });
+                pending.push(PendingCommand { row, attempts, line, overlong });
             }
         }
-        Ok(todo)
+        Ok(pending)
     }
 
-    fn carry_out(&mut self, command: &Todo<'_>, notes: &mut Notes) -> Result<(), StoreError> {
+    fn carry_out(
+        &mut self,
+        command: &PendingCommand<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), StoreError> {
         let end = if command.overlong {
             log::warn!("command {} is too long and was refused", command.line.id);
             End::Now(ReturnCode::TOO_LONG, Vec::new())
@@ -143,7 +147,7 @@ impl Executor<'_> {
             );
             End::Now(ReturnCode::TIMED_OUT, Vec::new())
         } else {
-            self.judge(command, notes)?
+            self.authorize(command, effects)?
         };
         match end {
             End::Now(code, rest) => self.store.finish_command(command.row, code, &rest),

@@ -14,18 +14,18 @@ mod shell;
 mod sync;
 mod upgrade;
 
-pub use info::Device;
+pub use info::DeviceProfile;
 pub use policy::{Family, Policy};
 
+use crate::device::Device;
+use crate::driver_requests::DriverRequest;
 use crate::protocol::codes::{Language, ReturnCode};
 use crate::protocol::command::{Command, CommandLine, reply_name};
 use crate::protocol::fields::Refusal;
 use crate::protocol::record::ErrorLog;
 use crate::protocol::stream::Stream;
-use crate::requests::Request;
 use crate::store::options::{CHECK, REBOOT};
 use crate::store::{Audit, Lane, Moment, Store, StoreError};
-use crate::terminal::Terminal;
 
 /// Most queries that wait for their turn.
 const MOST_QUERIES: u64 = 1000;
@@ -35,9 +35,9 @@ pub struct Executor<'a> {
     /// The store.
     pub store: &'a Store,
     /// The device.
-    pub terminal: &'a mut dyn Terminal,
+    pub device: &'a mut dyn Device,
     /// What is told about it.
-    pub device: &'a Device,
+    pub profile: &'a DeviceProfile,
     /// The terminal's language.
     pub language: Language,
     /// Answer `VERIFY SUM` with `AttlogCount` too.
@@ -54,9 +54,9 @@ pub struct Executor<'a> {
     pub command_bytes: usize,
 }
 
-/// What the loop should do after a piece of a command list.
+/// What the loop should do after a chunk of a command list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Notes {
+pub struct Effects {
     /// Commands that were not known before.
     pub fresh: usize,
     /// The options are to be read again.
@@ -71,7 +71,7 @@ pub struct Notes {
     audited: bool,
 }
 
-impl Notes {
+impl Effects {
     fn add(&mut self, other: Self) {
         self.fresh += other.fresh;
         self.handshake |= other.handshake;
@@ -99,7 +99,7 @@ pub enum Step {
     /// There is more to do, now or when a program ends.
     GoesOn,
     /// The file that was fetched is not what was promised; why.
-    Spoilt(String),
+    Corrupt(String),
     /// The job is over, with this answer.
     Ended(ReturnCode, Vec<u8>),
     /// The job is over, and its answer is stored together with what it did.
@@ -107,7 +107,7 @@ pub enum Step {
 }
 
 /// A command that was begun.
-struct Todo<'a> {
+struct PendingCommand<'a> {
     row: i64,
     attempts: u32,
     line: CommandLine<'a>,
@@ -130,22 +130,26 @@ impl Executor<'_> {
     }
 
     /// Carries out what the owner allows, and puts on record what matters to them.
-    fn judge(&mut self, todo: &Todo<'_>, notes: &mut Notes) -> Result<End, StoreError> {
-        let command = match Command::parse(todo.line.text) {
+    fn authorize(
+        &mut self,
+        pending: &PendingCommand<'_>,
+        effects: &mut Effects,
+    ) -> Result<End, StoreError> {
+        let command = match Command::parse(pending.line.text) {
             Ok(command) => command,
-            Err(refusal) => return self.refuse(todo, &refusal),
+            Err(refusal) => return self.refuse(pending, &refusal),
         };
         let family = Family::of(&command);
         let denied = self.policy.denies(&command);
         let end = match denied {
-            None => self.obey(command, todo, notes)?,
+            None => self.execute(command, pending, effects)?,
             Some(family) => {
                 let why = format!("the owner does not allow it ([commands] {})", family.key());
-                self.refuse(todo, &Refusal::new(ReturnCode::UNSUPPORTED, why))?
+                self.refuse(pending, &Refusal::new(ReturnCode::UNSUPPORTED, why))?
             }
         };
         if denied.is_some() || family.is_some_and(Family::is_audited) {
-            notes.audited = true;
+            effects.audited = true;
             let result = match &end {
                 End::Now(code, _) => Some(code.0),
                 End::File(size, _) => i64::try_from(*size).ok(),
@@ -154,20 +158,20 @@ impl Executor<'_> {
             let audit = Audit {
                 at: self.now,
                 server: self.server.to_owned(),
-                id: todo.line.id.to_owned(),
-                what: excerpt(todo.line.text),
+                id: pending.line.id.to_owned(),
+                what: excerpt(pending.line.text),
                 result,
             };
-            self.store.audit(todo.row, &audit)?;
+            self.store.audit(pending.row, &audit)?;
         }
         Ok(end)
     }
 
-    fn obey(
+    fn execute(
         &mut self,
         command: Command<'_>,
-        todo: &Todo<'_>,
-        notes: &mut Notes,
+        pending: &PendingCommand<'_>,
+        effects: &mut Effects,
     ) -> Result<End, StoreError> {
         let done = || Ok(End::Now(ReturnCode::DONE, Vec::new()));
         let result = match command {
@@ -183,7 +187,7 @@ impl Executor<'_> {
                 ReturnCode::BUSY,
                 format!("{MOST_QUERIES} queries wait for their turn already"),
             )),
-            Command::Query(table, record) => match self.query(todo.row, table, record)? {
+            Command::Query(table, record) => match self.query(pending.row, table, record)? {
                 Ok(end) => return Ok(end),
                 Err(refusal) => Err(refusal),
             },
@@ -201,27 +205,27 @@ impl Executor<'_> {
             }
             Command::ClearData => {
                 self.store.clear_data()?;
-                log::warn!("command {} cleared all data, as the owner allows", todo.line.id);
+                log::warn!("command {} cleared all data, as the owner allows", pending.line.id);
                 return done();
             }
             Command::SetOption(option) => {
-                notes.option_set = true;
+                effects.option_set = true;
                 self.set_option(option)?
             }
             Command::Check => {
                 // Outlives a restart: the handshake that follows clears it.
                 self.store.set_option(CHECK, "1")?;
-                notes.handshake = true;
+                effects.handshake = true;
                 return done();
             }
             Command::Log => {
-                notes.upload = true;
+                effects.upload = true;
                 return done();
             }
-            Command::ReloadOptions => self.terminal.reload().map_err(Refusal::parameter),
-            Command::Reboot if self.terminal.can_reboot() => {
+            Command::ReloadOptions => self.device.reload().map_err(Refusal::parameter),
+            Command::Reboot if self.device.can_reboot() => {
                 // The act comes when the server has this answer.
-                self.store.set_option(REBOOT, todo.line.id)?;
+                self.store.set_option(REBOOT, pending.line.id)?;
                 return done();
             }
             Command::Info => return Ok(End::Now(ReturnCode::DONE, self.info()?)),
@@ -229,7 +233,7 @@ impl Executor<'_> {
                 Ok(size) => return Ok(End::File(size, path.to_owned())),
                 Err(refusal) => {
                     // Its name stands in the answer also if it is not there.
-                    let end = self.refuse(todo, &refusal)?;
+                    let end = self.refuse(pending, &refusal)?;
                     let End::Now(code, _) = end else { return Ok(end) };
                     return Ok(End::Now(code, path.as_bytes().to_vec()));
                 }
@@ -244,11 +248,11 @@ impl Executor<'_> {
                 Err(refusal) => Err(refusal),
             },
             Command::Enroll(_) => return Ok(End::Job(Lane::Enrolment)),
-            Command::Unlock => match self.door(todo, Request::Unlock, notes) {
+            Command::Unlock => match self.door(pending, DriverRequest::Unlock, effects) {
                 Ok(end) => return Ok(end),
                 Err(refusal) => Err(refusal),
             },
-            Command::Unalarm => match self.door(todo, Request::Unalarm, notes) {
+            Command::Unalarm => match self.door(pending, DriverRequest::Unalarm, effects) {
                 Ok(end) => return Ok(end),
                 Err(refusal) => Err(refusal),
             },
@@ -258,21 +262,21 @@ impl Executor<'_> {
         };
         match result {
             Ok(()) => done(),
-            Err(refusal) => self.refuse(todo, &refusal),
+            Err(refusal) => self.refuse(pending, &refusal),
         }
     }
 
     /// Says which rule was broken, in the log and, of data, in the error log (§11.16).
-    fn refuse(&self, todo: &Todo<'_>, refusal: &Refusal) -> Result<End, StoreError> {
+    fn refuse(&self, pending: &PendingCommand<'_>, refusal: &Refusal) -> Result<End, StoreError> {
         log::warn!(
             "command {} was refused with {}: {}: {}",
-            todo.line.id,
+            pending.line.id,
             refusal.code,
             refusal.why,
-            excerpt(todo.line.text)
+            excerpt(pending.line.text)
         );
-        if reply_name(todo.line.text) == "DATA" {
-            self.store.add_error(&data_error(todo.line.id, refusal))?;
+        if reply_name(pending.line.text) == "DATA" {
+            self.store.add_error(&data_error(pending.line.id, refusal))?;
         }
         Ok(End::Now(refusal.code, Vec::new()))
     }

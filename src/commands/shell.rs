@@ -12,11 +12,11 @@ impl Executor<'_> {
     /// # Errors
     /// If the store fails; the step is taken again.
     pub fn shell(&mut self, job: &Job, line: &str) -> Result<Step, StoreError> {
-        if let Some(outcome) = self.terminal.ran(job.row) {
+        if let Some(outcome) = self.device.ran(job.row) {
             let Outcome { end, output } = outcome;
             return Ok(Step::Ended(exit(end), output));
         }
-        if self.terminal.is_running(job.row) {
+        if self.device.is_running(job.row) {
             return Ok(Step::GoesOn);
         }
         if job.stage == Stage::HandedOver {
@@ -30,9 +30,9 @@ impl Executor<'_> {
             most_output: self.policy.shell_bytes,
             time: self.policy.shell_time,
         };
-        Ok(match self.terminal.start(job.row, &order) {
+        Ok(match self.device.start(job.row, &order) {
             Ok(()) => Step::GoesOn,
-            Err(words) => Step::Ended(ReturnCode::STORAGE, words.into_bytes()),
+            Err(message) => Step::Ended(ReturnCode::STORAGE, message.into_bytes()),
         })
     }
 }

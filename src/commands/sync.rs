@@ -17,7 +17,7 @@ use crate::protocol::record::{Template, User, UserChange};
 use crate::store::{Job, Origin, Seq, StoreError};
 
 /// Bytes that are read together.
-const PIECE: usize = 16 << 10;
+const CHUNK: usize = 16 << 10;
 
 /// Why a file was not taken.
 enum Stop {
@@ -50,9 +50,9 @@ impl Executor<'_> {
         table: SyncTable,
         records: u64,
         part: &Path,
-        breathe: &mut dyn FnMut() -> io::Result<()>,
+        yield_now: &mut dyn FnMut() -> io::Result<()>,
     ) -> Result<Result<u64, Refusal>, StoreError> {
-        let checked = self.lines(part, breathe, |lines| {
+        let checked = self.lines(part, yield_now, |lines| {
             lines.iter().try_for_each(|line| self.check(table, line)).map_err(Stop::Refused)
         });
         let done = checked.and_then(|found| {
@@ -67,7 +67,7 @@ impl Executor<'_> {
                     lines.iter().try_for_each(|line| self.replace(table, line, job.mark..before))
                 })?;
                 self.store.delete_unchanged(table, job.mark)?;
-                let most = self.device.most_users;
+                let most = self.profile.most_users;
                 if self.store.users()? > most {
                     let why = format!("there would be more than {most} users");
                     return Err(Refusal::new(ReturnCode::CAPACITY, why).into());
@@ -90,10 +90,10 @@ impl Executor<'_> {
     pub fn append(
         &self,
         part: &Path,
-        breathe: &mut dyn FnMut() -> io::Result<()>,
+        yield_now: &mut dyn FnMut() -> io::Result<()>,
     ) -> Result<Result<(), Refusal>, StoreError> {
         let (mut first, mut refused) = (None, 0);
-        let done = self.lines(part, breathe, |lines| {
+        let done = self.lines(part, yield_now, |lines| {
             self.store.atomically(|| {
                 for line in lines {
                     let done = match text(line) {
@@ -122,23 +122,23 @@ impl Executor<'_> {
         })
     }
 
-    /// Reads a file line by line and hands them on in pieces. How many lines.
+    /// Reads a file line by line and hands them on in chunks. How many lines.
     fn lines(
         &self,
         part: &Path,
-        breathe: &mut dyn FnMut() -> io::Result<()>,
+        yield_now: &mut dyn FnMut() -> io::Result<()>,
         mut each: impl FnMut(&[Line]) -> Result<(), Stop>,
     ) -> Result<u64, Stop> {
         let unread = |error: io::Error| refusal(FileError::from(error));
         let mut file = open_list(part, &self.archive_limits()).map_err(refusal)?;
         let (mut lines, mut count) = (Lines::new(self.command_bytes), 0);
-        let mut piece = vec![0; PIECE];
+        let mut chunk = vec![0; CHUNK];
         loop {
-            breathe().map_err(unread)?;
-            let amount = file.read(&mut piece).map_err(unread)?;
+            yield_now().map_err(unread)?;
+            let amount = file.read(&mut chunk).map_err(unread)?;
             let mut whole = Vec::new();
             if amount > 0 {
-                lines.push(&piece[..amount], |line| whole.push(line));
+                lines.push(&chunk[..amount], |line| whole.push(line));
             } else {
                 whole.extend(lines.rest());
             }

@@ -44,19 +44,19 @@ impl Executor<'_> {
         job: &Job,
         upgrade: &Upgrade<'_>,
         spool: &Spool,
-        breathe: &mut dyn FnMut() -> io::Result<()>,
+        yield_now: &mut dyn FnMut() -> io::Result<()>,
     ) -> Result<Step, StoreError> {
         match job.stage {
             Stage::Fetching => {
                 let kept = job.download.kept;
                 if kept != upgrade.size {
                     let why = format!("the file has {kept} bytes, not {}", upgrade.size);
-                    return Ok(Step::Spoilt(why));
+                    return Ok(Step::Corrupt(why));
                 }
-                match spool.digest_md5(job.row, breathe) {
+                match spool.digest_md5(job.row, yield_now) {
                     Ok(digest) if digest == upgrade.checksum => {}
-                    Ok(_) => return Ok(Step::Spoilt("the file's MD5 is another".into())),
-                    Err(error) => return Ok(Step::Spoilt(format!("it cannot be read: {error}"))),
+                    Ok(_) => return Ok(Step::Corrupt("the file's MD5 is another".into())),
+                    Err(error) => return Ok(Step::Corrupt(format!("it cannot be read: {error}"))),
                 }
                 log::info!("upgrade {} is fetched and verified", job.id);
                 self.store.job_stage(job, Stage::Verified)?;
@@ -96,9 +96,9 @@ impl Executor<'_> {
         let order =
             Order { argv, env: env.to_vec(), most_output: OUTPUT, time: self.policy.upgrade_time };
         log::warn!("upgrade {} is handed over to {}", job.id, self.policy.upgrade[0]);
-        Ok(match self.terminal.start(job.row, &order) {
+        Ok(match self.device.start(job.row, &order) {
             Ok(()) => Step::GoesOn,
-            Err(words) => failed(job, &words),
+            Err(message) => failed(job, &message),
         })
     }
 
@@ -109,14 +109,14 @@ impl Executor<'_> {
         upgrade: &Upgrade<'_>,
         spool: &Spool,
     ) -> Result<Step, StoreError> {
-        if let Some(outcome) = self.terminal.ran(job.row) {
+        if let Some(outcome) = self.device.ran(job.row) {
             let output = String::from_utf8_lossy(&outcome.output);
             return match outcome.end {
                 End::Exited(0) => {
                     self.store.job_stage(job, Stage::Running)?;
                     log::warn!("upgrade {} is installed, punchd starts anew", job.id);
-                    self.terminal.forget(job.row);
-                    self.terminal.restart();
+                    self.device.forget(job.row);
+                    self.device.restart();
                     Ok(Step::GoesOn)
                 }
                 End::Exited(status) => {
@@ -132,7 +132,7 @@ impl Executor<'_> {
                 }
             };
         }
-        if self.terminal.is_running(job.row) {
+        if self.device.is_running(job.row) {
             return Ok(Step::GoesOn);
         }
         // The terminal started anew meanwhile: by the program's doing, or for want of power. How

@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn times_have_their_bounds() {
-        for (more, words) in [
+        for (more, message) in [
             ("[verification]\nseconds = 0", "[verification] seconds = 0"),
             ("[remote]\nseconds = 61", "[remote] seconds = 61"),
             ("[remote]\nkeep_minutes = 0", "keep_minutes = 0"),
@@ -247,14 +247,14 @@ mod tests {
         ] {
             let config = load(&format!("server = \"http://h\"\nserial = \"S\"\n{more}")).unwrap();
             let refused = config.check().unwrap_err();
-            assert!(refused.contains(words), "{more:?}: {refused}");
+            assert!(refused.contains(message), "{more:?}: {refused}");
         }
     }
 
     #[test]
     fn what_cannot_work_is_refused_with_its_place() {
         let good = "server = \"http://h\"\nserial = \"S\"\n";
-        for (text, words) in [
+        for (text, message) in [
             ("serial = \"S\"".to_owned(), "server"),
             ("server = \"http://h\"".into(), "serial"),
             (format!("{good}colour = 1"), "line 3, column 1"),
@@ -281,7 +281,7 @@ mod tests {
             (format!("{good}[encryption]\nattlog_key = \"{}\"", "k".repeat(257)), "257 bytes"),
         ] {
             let error = load(&text).unwrap_err().to_string();
-            assert!(error.contains(words), "{text:?}: {error}");
+            assert!(error.contains(message), "{text:?}: {error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with files, in the words of somebody who can mend it.
+//! What can go wrong with files, in the language of somebody who can mend it.
 
 use std::fmt;
 use std::io;
@@ -108,19 +108,19 @@ impl std::error::Error for FileError {
     }
 }
 
-/// A name from the network as one short piece of a log line.
+/// A name from the network as one short chunk of a log line.
 fn plain(text: &str) -> String {
-    let mut words = String::new();
+    let mut message = String::new();
     for letter in text.chars() {
-        if words.len() > 200 {
-            return words + "…";
+        if message.len() > 200 {
+            return message + "…";
         }
         match letter.is_control() {
-            true => words.extend(letter.escape_default()),
-            false => words.push(letter),
+            true => message.extend(letter.escape_default()),
+            false => message.push(letter),
         }
     }
-    words
+    message
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use flate2::bufread::GzDecoder;
 
-use super::breath::Breathing;
+use super::cooperative_reader::CooperativeReader;
 use super::{ArchiveLimits, FileError};
 
 /// Below this much unpacked, the ratio says nothing: a small file of zeros is no bomb.
@@ -17,7 +17,7 @@ const PART: usize = 32 * 1024;
 
 /// The bytes of all parts (gzip files may stand behind one another; zeros may follow).
 pub(super) struct Gunzip<B> {
-    part: Option<GzDecoder<BufReader<Breathing<B>>>>,
+    part: Option<GzDecoder<BufReader<CooperativeReader<B>>>>,
     packed: u64,
     unpacked: u64,
     empty: u32,
@@ -25,8 +25,12 @@ pub(super) struct Gunzip<B> {
 }
 
 impl<B: FnMut() -> io::Result<()>> Gunzip<B> {
-    pub(super) fn open(path: &Path, limits: &ArchiveLimits, breathe: B) -> Result<Self, FileError> {
-        let (file, packed) = Breathing::open(path, breathe)?;
+    pub(super) fn open(
+        path: &Path,
+        limits: &ArchiveLimits,
+        yield_now: B,
+    ) -> Result<Self, FileError> {
+        let (file, packed) = CooperativeReader::open(path, yield_now)?;
         let part = Some(GzDecoder::new(BufReader::with_capacity(32 * 1024, file)));
         Ok(Self { part, packed, unpacked: 0, empty: 0, limits: *limits })
     }
@@ -93,13 +97,13 @@ impl<B: FnMut() -> io::Result<()>> Read for Gunzip<B> {
 
 /// Reads to the end. InvalidData, if something else than zeros comes.
 pub(super) fn only_zeros(stream: &mut impl Read) -> io::Result<()> {
-    let mut piece = [0; 4096];
+    let mut chunk = [0; 4096];
     loop {
-        let count = stream.read(&mut piece)?;
+        let count = stream.read(&mut chunk)?;
         if count == 0 {
             return Ok(());
         }
-        if piece[..count].iter().any(|byte| *byte != 0) {
+        if chunk[..count].iter().any(|byte| *byte != 0) {
             return Err(io::ErrorKind::InvalidData.into());
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tar::{EntryType, Header};
 
-use super::breath::Breathing;
+use super::cooperative_reader::CooperativeReader;
 use super::gunzip::Gunzip;
 use super::members::{Members, is_header};
 use super::{ArchiveLimits, FileError};
@@ -17,15 +17,15 @@ const BLOCK: usize = 512;
 /// [`FileError`] again, by `FileError::from`.
 pub fn open_list(part: &Path, limits: &ArchiveLimits) -> Result<Box<dyn Read>, FileError> {
     // Who reads the list breathes by himself.
-    let breathe = || Ok(());
-    let (mut file, size) = Breathing::open(part, breathe)?;
+    let yield_now = || Ok(());
+    let (mut file, size) = CooperativeReader::open(part, yield_now)?;
     match begin(&mut file, 2)?.as_slice() {
-        [0x1f, 0x8b] => lines(Gunzip::open(part, limits, breathe)?, limits),
+        [0x1f, 0x8b] => lines(Gunzip::open(part, limits, yield_now)?, limits),
         _ if size > limits.bytes => {
             let most = limits.bytes;
             Err(FileError::TooLarge(format!("the list has more than {most} bytes")))
         }
-        _ => lines(Breathing::open(part, breathe)?.0.take(size), limits),
+        _ => lines(CooperativeReader::open(part, yield_now)?.0.take(size), limits),
     }
 }
 
@@ -101,7 +101,7 @@ impl<R: Read> Read for Lines<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::scratch::{LIMITS, Scratch, file, gzip, member, tar, tgz};
+    use crate::files::test_fixtures::{LIMITS, Scratch, file, gzip, member, tar, tgz};
 
     #[test]
     fn a_list_is_read_however_it_is_packed() {
@@ -135,7 +135,7 @@ mod tests {
         let limits = ArchiveLimits { bytes: 2_000_000, ..LIMITS };
         let good = gzip(b"DATA UPDATE USERINFO PIN=1");
         let tar = tar(&[file("a", &"a".repeat(2_000))]);
-        for (what, bytes, words) in [
+        for (what, bytes, message) in [
             ("plain, too large", vec![b'a'; 2_000_001], "more than 2000000 bytes"),
             ("gzip, ratio", gzip(&vec![0; 1_500_000]), "100 times"),
             ("gzip, cut short", good[..good.len() - 4].to_vec(), "cut short"),
@@ -146,7 +146,7 @@ mod tests {
             let read = open_list(&scratch.part(&bytes), &limits)
                 .and_then(|mut lines| Ok(io::copy(&mut lines, &mut io::sink())?));
             let error = read.unwrap_err();
-            assert!(error.to_string().contains(words), "{what}: {error}");
+            assert!(error.to_string().contains(message), "{what}: {error}");
         }
         assert!(open_list(&scratch.path("none"), &limits).is_err());
         assert!(open_list(&scratch.path("in"), &limits).is_err());

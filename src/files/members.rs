@@ -104,10 +104,10 @@ impl<R: Read> Members<R> {
     }
 
     fn pass_over(&mut self) -> Result<(), FileError> {
-        let mut piece = [0; 4096];
-        while self.read(&mut piece)? > 0 {}
+        let mut chunk = [0; 4096];
+        while self.read(&mut chunk)? > 0 {}
         let padding = usize::try_from(self.padding).unwrap_or(0);
-        self.stream.read_exact(&mut piece[..padding])?;
+        self.stream.read_exact(&mut chunk[..padding])?;
         self.padding = 0;
         Ok(())
     }

@@ -1,39 +1,39 @@
 //! What the server's file commands may touch (§12.8), and nothing else.
 //!
 //! Paths and archives come from the network and are believed in nothing. A path leads only
-//! beneath the directories that the owner lists, and never over a symbolic link ([`Place`]).
+//! beneath the directories that the owner lists, and never over a symbolic link ([`ConfinedPath`]).
 //! An archive is read once to the end and judged before a byte of it is written
 //! ([`unpack`]). What is put in place is there whole or not at all, also after a power cut.
 //!
-//! All work is done in pieces; between them `breathe` is called, so that others on the
-//! thread are served. If `breathe` fails, the work is given up ([`FileError::Stopped`]).
+//! All work is done in chunks; between them `yield_now` is called, so that others on the
+//! thread are served. If `yield_now` fails, the work is given up ([`FileError::Stopped`]).
 
-mod beneath;
-mod breath;
+mod confined_path;
+mod cooperative_reader;
 mod error;
 mod gunzip;
-#[cfg(test)]
-mod hostile;
 mod list;
+#[cfg(test)]
+mod malicious_archives;
 mod members;
 mod name;
 mod rules;
-#[cfg(test)]
-mod scratch;
 mod spool;
+#[cfg(test)]
+mod test_fixtures;
 mod tree;
 mod unpack;
 
 use std::io;
 
-pub use beneath::Place;
+pub use confined_path::ConfinedPath;
 pub use error::FileError;
 pub use list::open_list;
 pub use spool::Spool;
 pub use unpack::unpack;
 
-/// What is called between the pieces of long work; its error ends the work.
-pub type Breathe<'a> = dyn FnMut() -> io::Result<()> + 'a;
+/// What is called between the chunks of long work; its error ends the work.
+pub type YieldNow<'a> = dyn FnMut() -> io::Result<()> + 'a;
 
 /// How large an archive may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -62,7 +62,7 @@ mod tests {
         let long = format!("/{}", "n".repeat(256));
         let deep = "/d".repeat(33);
         let longest = format!("/{}", "n/".repeat(2_048));
-        for (path, words) in [
+        for (path, message) in [
             ("", "not absolute"),
             ("a", "not absolute"),
             ("//", "empty"),
@@ -81,7 +81,7 @@ mod tests {
             (&longest, "4096"),
         ] {
             let why = of_path(path).unwrap_err();
-            assert!(why.contains(words), "{path:?}: {why}");
+            assert!(why.contains(message), "{path:?}: {why}");
         }
         assert_eq!(of_path("/").unwrap(), [""; 0]);
         assert_eq!(of_path("/a/b c/").unwrap(), ["a", "b c"]);

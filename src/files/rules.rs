@@ -10,7 +10,7 @@ use tar::EntryType;
 
 use super::gunzip::Gunzip;
 use super::members::{Member, Members};
-use super::{ArchiveLimits, Breathe, FileError, name};
+use super::{ArchiveLimits, FileError, YieldNow, name};
 
 /// A member that keeps all rules.
 pub(super) struct Good<'a> {
@@ -36,10 +36,10 @@ pub(super) struct Totals {
 pub(super) fn each(
     archive: &Path,
     limits: &ArchiveLimits,
-    breathe: &mut Breathe<'_>,
+    yield_now: &mut YieldNow<'_>,
     visit: &mut dyn FnMut(&Good<'_>, &mut dyn Read) -> Result<(), FileError>,
 ) -> Result<Totals, FileError> {
-    let stream = Gunzip::open(archive, limits, || -> io::Result<()> { breathe() })?;
+    let stream = Gunzip::open(archive, limits, || -> io::Result<()> { yield_now() })?;
     let mut members = Members::new(stream, limits.members);
     let mut known = Known::default();
     let mut totals = Totals::default();

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use md5::{Digest, Md5};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 
-use super::breath::Breathing;
-use super::{Breathe, FileError};
+use super::cooperative_reader::CooperativeReader;
+use super::{FileError, YieldNow};
 
 /// The directory of downloads. The key of one is the caller's.
 #[derive(Debug)]
@@ -122,16 +122,17 @@ impl Spool {
     }
 
     /// The MD5 of a download.
-    pub fn digest_md5(&self, key: i64, breathe: &mut Breathe<'_>) -> io::Result<[u8; 16]> {
-        let (mut file, _) = Breathing::open(&self.part(key), breathe).map_err(io::Error::other)?;
+    pub fn digest_md5(&self, key: i64, yield_now: &mut YieldNow<'_>) -> io::Result<[u8; 16]> {
+        let (mut file, _) =
+            CooperativeReader::open(&self.part(key), yield_now).map_err(io::Error::other)?;
         let mut digest = Md5::new();
-        let mut piece = vec![0; 64 * 1024];
+        let mut chunk = vec![0; 64 * 1024];
         loop {
-            let count = file.read(&mut piece)?;
+            let count = file.read(&mut chunk)?;
             if count == 0 {
                 return Ok(digest.finalize().into());
             }
-            digest.update(&piece[..count]);
+            digest.update(&chunk[..count]);
         }
     }
 }
@@ -146,7 +147,7 @@ fn key_of(name: &str) -> Option<i64> {
     key.parse().ok().filter(|number: &i64| number.to_string() == key)
 }
 
-/// An error of the kind it was, with what was tried and the path in its words.
+/// An error of the kind it was, with what was tried and the path in its message.
 fn named(what: &'static str, path: &Path, error: io::Error) -> io::Error {
     let kind = error.kind();
     io::Error::new(kind, FileError::io(what, path, error))
@@ -158,7 +159,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::files::scratch::Scratch;
+    use crate::files::test_fixtures::Scratch;
 
     #[test]
     fn a_download_goes_on_where_it_was() {
@@ -218,11 +219,11 @@ mod tests {
         let spool = Spool::open(scratch.path("spool")).unwrap();
         spool.open_part(1, 0).unwrap().write_all(&vec![0; 1_000_000]).unwrap();
         let mut breaths = 0;
-        let mut breathe = || {
+        let mut yield_now = || {
             breaths += 1;
             Ok(())
         };
-        spool.digest_md5(1, &mut breathe).unwrap();
+        spool.digest_md5(1, &mut yield_now).unwrap();
         assert_eq!(breaths, 3);
         let stop = spool.digest_md5(1, &mut || Err(io::ErrorKind::Interrupted.into()));
         assert!(matches!(FileError::from(stop.unwrap_err()), FileError::Stopped));

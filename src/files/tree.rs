@@ -11,15 +11,15 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::{Errno, Result};
 use rustix::path::Arg;
 
-use super::breath::Breathing;
-use super::{Breathe, FileError};
+use super::cooperative_reader::CooperativeReader;
+use super::{FileError, YieldNow};
 
 /// A copy on its way to its place.
 const COPY: &str = ".punchd-put";
 /// An archive on its way to its place.
 pub(super) const STAGING: &str = ".punchd-unpack";
 
-const PIECE: usize = 64 * 1024;
+const CHUNK: usize = 64 * 1024;
 /// How much is written before the disk is waited for: one fsync of much would be one long wait.
 const SYNCED: u64 = 1024 * 1024;
 /// How many names are read from a directory at once.
@@ -67,14 +67,14 @@ pub(super) fn copy(
     path: &Path,
 ) -> std::result::Result<u64, FileError> {
     let write = |error| FileError::io("write", path, error);
-    let mut piece = vec![0; PIECE];
+    let mut chunk = vec![0; CHUNK];
     let (mut total, mut synced) = (0, 0);
     loop {
-        let count = from.read(&mut piece)?;
+        let count = from.read(&mut chunk)?;
         if count == 0 {
             break;
         }
-        to.write_all(&piece[..count]).map_err(write)?;
+        to.write_all(&chunk[..count]).map_err(write)?;
         total += count as u64;
         if total - synced >= SYNCED {
             to.sync_data().map_err(write)?;
@@ -100,7 +100,7 @@ pub(super) fn place(
     (from, name): (BorrowedFd<'_>, impl Arg + Copy),
     (to, new): (BorrowedFd<'_>, impl Arg + Copy),
     (path, target): (&Path, &Path),
-    breathe: &mut Breathe<'_>,
+    yield_now: &mut YieldNow<'_>,
 ) -> std::result::Result<(), FileError> {
     let failed = |error: Errno| FileError::io("write", target, error);
     match rustix::fs::renameat(from, name, to, new) {
@@ -110,7 +110,7 @@ pub(super) fn place(
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(from, name, flags, Mode::empty()).map_err(failed)?;
     let mode = Mode::from_raw_mode(rustix::fs::fstat(&file).map_err(failed)?.st_mode & 0o777);
-    let mut file = Breathing::new(file, path, breathe);
+    let mut file = CooperativeReader::new(file, path, yield_now);
     let copy = make_file(to, COPY).map_err(failed)?;
     let done = self::copy(&mut file, &copy, mode, target)
         .and_then(|_| rustix::fs::renameat(to, COPY, to, new).map_err(failed));
@@ -129,7 +129,7 @@ pub(super) fn settle(
     from: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
     path: &Path,
-    breathe: &mut Breathe<'_>,
+    yield_now: &mut YieldNow<'_>,
 ) -> std::result::Result<(), FileError> {
     loop {
         let names = names(from).map_err(|error| FileError::io("read", path, error))?;
@@ -143,16 +143,16 @@ pub(super) fn settle(
             if kind(from, name).map_err(failed)? == Some(FileType::Directory) {
                 let inner = open_dir(from, name).map_err(failed)?;
                 let outer = make_dir(to, name).map_err(failed)?;
-                settle(inner.as_fd(), outer.as_fd(), &path, breathe)?;
+                settle(inner.as_fd(), outer.as_fd(), &path, yield_now)?;
                 rustix::fs::unlinkat(from, name, AtFlags::REMOVEDIR).map_err(failed)?;
             } else {
                 place((from, name), (to, name), (&path, &path), &mut || {
-                    let _ = breathe();
+                    let _ = yield_now();
                     Ok(())
                 })?;
             }
         }
-        let _ = breathe();
+        let _ = yield_now();
     }
 }
 

@@ -14,22 +14,22 @@ use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
 use super::rules::{self, Good, Totals};
-use super::{ArchiveLimits, Breathe, FileError, Place, tree};
+use super::{ArchiveLimits, ConfinedPath, FileError, YieldNow, tree};
 
 /// Unpacks `archive` into the directory `into`, and says how many bytes of files it held.
 /// Files that were there before are replaced; modes are 0755 or 0644, owner and time ours.
 pub fn unpack(
     archive: &Path,
-    into: &Place,
+    into: &ConfinedPath,
     limits: &ArchiveLimits,
-    breathe: &mut Breathe<'_>,
+    yield_now: &mut YieldNow<'_>,
 ) -> Result<u64, FileError> {
     let dir = into.dir()?;
     let failed = |error| FileError::io("write", into.path(), error);
     tree::sweep(dir).map_err(failed)?;
-    let totals = rules::each(archive, limits, breathe, &mut |member, _| has_way(dir, member))?;
+    let totals = rules::each(archive, limits, yield_now, &mut |member, _| has_way(dir, member))?;
     check_room(into, &totals, limits)?;
-    let done = extract(archive, into, limits, breathe);
+    let done = extract(archive, into, limits, yield_now);
     // What cannot be removed now goes with the next call.
     let _ = tree::sweep(dir);
     done.map(|()| totals.bytes)
@@ -37,18 +37,18 @@ pub fn unpack(
 
 fn extract(
     archive: &Path,
-    into: &Place,
+    into: &ConfinedPath,
     limits: &ArchiveLimits,
-    breathe: &mut Breathe<'_>,
+    yield_now: &mut YieldNow<'_>,
 ) -> Result<(), FileError> {
     let failed = |error| FileError::io("write", into.path(), error);
     let dir = into.dir()?;
     rustix::fs::mkdirat(dir, tree::STAGING, Mode::from_raw_mode(0o700)).map_err(failed)?;
     let staging = tree::open_dir(dir, tree::STAGING).map_err(failed)?;
-    rules::each(archive, limits, breathe, &mut |member, contents| {
+    rules::each(archive, limits, yield_now, &mut |member, contents| {
         write(staging.as_fd(), member, contents, &into.path().join(member.path))
     })?;
-    tree::settle(staging.as_fd(), dir, into.path(), breathe)
+    tree::settle(staging.as_fd(), dir, into.path(), yield_now)
 }
 
 /// Whether a member can come to its place: on the way are only directories, and at the end
@@ -84,7 +84,11 @@ fn has_way(dir: BorrowedFd<'_>, member: &Good<'_>) -> Result<(), FileError> {
     Ok(())
 }
 
-fn check_room(into: &Place, totals: &Totals, limits: &ArchiveLimits) -> Result<(), FileError> {
+fn check_room(
+    into: &ConfinedPath,
+    totals: &Totals,
+    limits: &ArchiveLimits,
+) -> Result<(), FileError> {
     let disk = rustix::fs::fstatvfs(into.dir()?)
         .map_err(|error| FileError::io("look at the disk of", into.path(), error))?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
@@ -137,7 +141,7 @@ mod tests {
 
     use tar::{EntryType, Header};
 
-    use crate::files::scratch::{LIMITS, Scratch, file, gzip, tgz};
+    use crate::files::test_fixtures::{LIMITS, Scratch, file, gzip, tgz};
     use crate::files::{FileError, unpack};
 
     #[test]
@@ -160,7 +164,7 @@ mod tests {
         let mut tar = tar.into_inner().unwrap();
         tar.truncate(tar.len() - 1_024);
         let pax = format!("{} path=pax/{}\n", 218, "p".repeat(204));
-        tar.extend(crate::files::scratch::member(
+        tar.extend(crate::files::test_fixtures::member(
             b"pax",
             EntryType::XHeader,
             pax.len() as u64,

@@ -8,9 +8,9 @@
 //!
 //! Nothing more is asked of the kernel than 3.4 can do: SIGCHLD tells of an end, not a pidfd.
 
+mod orphans;
 mod proc;
 mod running;
-mod strays;
 #[cfg(test)]
 mod tests;
 
@@ -97,15 +97,15 @@ impl Processes {
         let (bell, ring) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         let ringer = pipe::register(SIGCHLD, ring)?;
-        strays::adopt_orphans();
-        strays::sweep();
+        orphans::adopt_orphans();
+        orphans::sweep();
         Ok(Self { bell, ringer, running: Vec::new(), outcomes: Vec::new() })
     }
 
     /// Starts a program, known from now on by `key`.
     ///
     /// # Errors
-    /// Words that name the program, and why it does not run.
+    /// A message that names the program, and why it does not run.
     pub fn start(&mut self, key: i64, order: &Order) -> Result<(), String> {
         let Some((program, arguments)) = order.argv.split_first() else {
             return Err("no program is named".into());
@@ -180,7 +180,7 @@ impl Served for Processes {
             reactor::note();
         }
         if rang {
-            strays::reap();
+            orphans::reap();
         }
     }
 

@@ -10,17 +10,17 @@ use rustix::process::{
     waitpid,
 };
 
-use super::{End, Order, Outcome, strays};
+use super::{End, Order, Outcome, orphans};
 
 /// Where programs are looked for.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Most bytes that are read in one turn: as much as a pipe holds if nobody changes it.
-const A_TURN: usize = 64 << 10;
+const TIME_SLICE: usize = 64 << 10;
 /// Most bytes that a pipe holds, whoever changes it.
 const A_PIPE: usize = 1 << 20;
 /// How long what a program leaves behind is hunted. A process that the kernel does not let
 /// die (it waits for a broken disk) must not keep the outcome for ever.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// The same when punchd itself ends.
 const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 /// First and longest pause between two looks at what is left.
@@ -55,7 +55,7 @@ impl Running {
         command.env_clear().env("PATH", PATH);
         command.envs(order.env.iter().map(|(name, value)| (name, value)));
         command.current_dir("/").process_group(0);
-        let main = strays::spawn(command)?;
+        let main = orphans::spawn(command)?;
         Ok(Self {
             key,
             main,
@@ -87,7 +87,7 @@ impl Running {
         if let Stage::Runs { until } = self.stage
             && let Some(end) = self.end(until, now)
         {
-            self.begin_end(end, now, PATIENCE);
+            self.begin_end(end, now, TIMEOUT);
         }
         match self.stage {
             Stage::Ends { end, next, .. } if next <= now => self.clear_away(end, now),
@@ -108,7 +108,7 @@ impl Running {
     /// all it wrote is there; others may hold the pipe, and are not waited for.
     fn end(&mut self, until: Option<Instant>, now: Instant) -> Option<End> {
         let exited = self.exited();
-        let fits = self.read(if exited.is_some() { A_PIPE } else { A_TURN });
+        let fits = self.read(if exited.is_some() { A_PIPE } else { TIME_SLICE });
         if !fits {
             return Some(End::TooMuch);
         }
@@ -157,7 +157,7 @@ impl Running {
 
     fn begin_end(&mut self, end: End, now: Instant, patience: Duration) {
         self.pipe = None;
-        strays::outlaw(self.main);
+        orphans::outlaw(self.main);
         self.stage = Stage::Ends { end, next: now, pause: PAUSES.0, give_up: now + patience };
     }
 
@@ -166,7 +166,7 @@ impl Running {
         // The program itself may have gone into another group.
         let _ = kill_process_group(self.main, Signal::KILL);
         let _ = kill_process(self.main, Signal::KILL);
-        let hunted = strays::hunt();
+        let hunted = orphans::hunt();
         let left = hunted.left + usize::from(self.exited().is_none());
         let Stage::Ends { next, pause, give_up, .. } = &mut self.stage else { return None };
         // On a busy system there may be a doubt each time.
@@ -178,7 +178,7 @@ impl Running {
         if left > 0 {
             log::warn!("{left} processes of a program that has ended cannot be killed");
         }
-        strays::forget(self.main);
+        orphans::forget(self.main);
         let _ = waitpid(Some(self.main), WaitOptions::NOHANG);
         Some(Outcome { end, output: std::mem::take(&mut self.output) })
     }

@@ -130,7 +130,7 @@ fn a_program_that_does_not_exist_is_named() {
         most_output: 10,
         time: LONG,
     };
-    for (argv, words) in [
+    for (argv, message) in [
         (&["/no/such/program", "-x"][..], "cannot run /no/such/program: No such file"),
         (&["no-such-program"], "cannot run no-such-program: No such file"),
         (&["/etc"], "cannot run /etc: Permission denied"),
@@ -138,7 +138,7 @@ fn a_program_that_does_not_exist_is_named() {
         (&[], "no program is named"),
     ] {
         let error = processes.start(1, &order(argv)).unwrap_err();
-        assert!(error.starts_with(words), "{error}");
+        assert!(error.starts_with(message), "{error}");
     }
     processes.start(1, &order(&["sleep", "9"])).unwrap();
     assert!(processes.start(1, &order(&["true"])).unwrap_err().contains("in use"));

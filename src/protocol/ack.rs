@@ -5,7 +5,7 @@
 pub enum Ack {
     /// Taken. The count, if the server gave one.
     Taken(Option<u64>),
-    /// Not taken; the reason in plain words, with the server's own.
+    /// Not taken; the reason in plain language, with the server's own.
     Refused(String),
 }
 
@@ -37,11 +37,11 @@ pub fn read(status: u16, body: &[u8]) -> Ack {
     Ack::Taken(digits.parse().ok())
 }
 
-/// Says in plain words what came instead of an acknowledgement or of what was asked for.
+/// Says in plain language what came instead of an acknowledgement or of what was asked for.
 pub fn refusal(status: u16, body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(ANSWER_BYTES)]);
     let text = text.trim_start();
-    let words: String = text
+    let message: String = text
         .lines()
         .next()
         .unwrap_or_default()
@@ -52,10 +52,10 @@ pub fn refusal(status: u16, body: &[u8]) -> String {
     match status {
         200 if text.is_empty() => "the server answered with nothing".into(),
         200 if text.starts_with('<') => format!(
-            "the server answered with a web page ({words:?}): is there a login page or another \
+            "the server answered with a web page ({message:?}): is there a login page or another \
              program at this address?"
         ),
-        200 => format!("the server answered {words:?}"),
+        200 => format!("the server answered {message:?}"),
         301 | 302 | 303 | 307 | 308 => format!(
             "the server redirects (status {status}): set `server` to the address it moved to, \
              often https:// in place of http://"
@@ -63,8 +63,8 @@ pub fn refusal(status: u16, body: &[u8]) -> String {
         401 | 403 => format!("the server does not accept this terminal (status {status}): is its serial registered there?"),
         404 => "the server does not know this path (status 404): is `server` the right address and port?".into(),
         413 => "the server finds the request too large (status 413)".into(),
-        _ if words.is_empty() || text.starts_with('<') => format!("the server answered with status {status}"),
-        _ => format!("the server answered with status {status}: {words:?}"),
+        _ if message.is_empty() || text.starts_with('<') => format!("the server answered with status {status}"),
+        _ => format!("the server answered with status {status}: {message:?}"),
     }
 }
 

@@ -17,7 +17,7 @@ pub struct CommandLine<'a> {
 }
 
 impl<'a> CommandLine<'a> {
-    /// Splits `C:ID:text`. The words say what is wrong with another line.
+    /// Splits `C:ID:text`. The message says what is wrong with another line.
     pub fn parse(line: &'a [u8]) -> Result<Self, &'static str> {
         let rest = line.strip_prefix(b"C:").ok_or("it does not begin with C:")?;
         let colon =
@@ -81,7 +81,7 @@ pub enum Command<'a> {
 }
 
 impl<'a> Command<'a> {
-    /// Understands a command's text. Words may be in any case and apart by several blanks.
+    /// Understands a command's text. Message may be in any case and apart by several blanks.
     pub fn parse(text: &'a [u8]) -> Result<Self, Refusal> {
         let (first, rest) = word(text);
         Ok(match first.to_ascii_uppercase().as_str() {

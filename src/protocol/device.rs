@@ -135,11 +135,11 @@ pub fn options_push(values: &[(String, String)]) -> String {
         }
         body.push_str(&key);
         body.push('=');
-        for (place, piece) in without_control(value).split(',').enumerate() {
+        for (place, chunk) in without_control(value).split(',').enumerate() {
             if place > 0 {
-                body.push(if piece.contains('=') { ' ' } else { ',' });
+                body.push(if chunk.contains('=') { ' ' } else { ',' });
             }
-            body.push_str(piece);
+            body.push_str(chunk);
         }
     }
     body

@@ -1,4 +1,4 @@
-//! A reply body as lines, however it is cut into pieces on its way.
+//! A reply body as lines, however it is cut into chunks on its way.
 
 /// Splits what arrives into lines that end with LF, CRLF or (one vendor's demo server)
 /// LF CR LF. Blank lines are dropped. Memory is bounded by the longest line allowed.
@@ -27,16 +27,16 @@ impl Lines {
         Self { pending: Vec::new(), longest, overlong: false }
     }
 
-    /// Takes the next piece of the body and hands each line that it ends to `each`.
-    pub fn push(&mut self, mut piece: &[u8], mut each: impl FnMut(Line)) {
-        while let Some(end) = piece.iter().position(|&byte| byte == b'\n') {
-            self.keep(&piece[..end]);
-            piece = &piece[end + 1..];
+    /// Takes the next chunk of the body and hands each line that it ends to `each`.
+    pub fn push(&mut self, mut chunk: &[u8], mut each: impl FnMut(Line)) {
+        while let Some(end) = chunk.iter().position(|&byte| byte == b'\n') {
+            self.keep(&chunk[..end]);
+            chunk = &chunk[end + 1..];
             if let Some(line) = self.take() {
                 each(line);
             }
         }
-        self.keep(piece);
+        self.keep(chunk);
     }
 
     /// What stands after the last LF: the last line of a body that is known to be complete,
@@ -75,10 +75,10 @@ impl Lines {
 mod tests {
     use super::*;
 
-    fn split(body: &[u8], piece: usize, longest: usize) -> (Vec<String>, Option<Line>) {
+    fn split(body: &[u8], chunk: usize, longest: usize) -> (Vec<String>, Option<Line>) {
         let mut lines = Lines::new(longest);
         let mut seen = Vec::new();
-        for part in body.chunks(piece) {
+        for part in body.chunks(chunk) {
             lines.push(part, |line| {
                 seen.push(match line {
                     Line::Whole(text) => String::from_utf8(text).unwrap(),
@@ -93,9 +93,9 @@ mod tests {
     #[test]
     fn every_line_end_in_the_field_is_understood_however_it_is_cut() {
         let body = b"C:1:LOG\nC:2:CHECK\r\n\n\r\n \nC:3:INFO\n\r\nC:4:REBOOT";
-        for piece in 1..body.len() {
-            let (lines, rest) = split(body, piece, 100);
-            assert_eq!(lines, ["C:1:LOG", "C:2:CHECK", "C:3:INFO"], "pieces of {piece}");
+        for chunk in 1..body.len() {
+            let (lines, rest) = split(body, chunk, 100);
+            assert_eq!(lines, ["C:1:LOG", "C:2:CHECK", "C:3:INFO"], "chunks of {chunk}");
             assert_eq!(rest, Some(Line::Whole(b"C:4:REBOOT".to_vec())));
         }
     }

@@ -82,7 +82,7 @@ pub enum Handshake {
     Options(Box<ServerOptions>),
     /// A bare `OK`, or commands in place of options: the defaults hold for now.
     Bare,
-    /// No handshake; the reason in plain words.
+    /// No handshake; the reason in plain language.
     Refused(String),
 }
 

@@ -3,7 +3,7 @@
 //! Kinds of biometrics (§11.12), gender and nation of an identity card (§11.6), operations
 //! (App. 3), alarms (App. 5), ways of verification (App. 7), errors (App. 9). What must be one
 //! of a table is a type here; what field firmware carries past its table is a number, and the
-//! table only knows words for it.
+//! table only knows a text for it.
 
 use std::fmt;
 
@@ -174,7 +174,7 @@ const VERIFY_MODES: [&str; 29] = [
     "palm print and fingerprint",
 ];
 
-/// The words for a way of verification (App. 7), if the number stands there.
+/// The text for a way of verification (App. 7), if the number stands there.
 pub fn verify_mode(code: u8) -> Option<&'static str> {
     VERIFY_MODES.get(usize::from(code)).copied()
 }
@@ -216,12 +216,12 @@ const OPERATIONS: [&str; 33] = [
     "duress alarm",
 ];
 
-/// The words for an operation (App. 3), if the number stands there.
+/// The text for an operation (App. 3), if the number stands there.
 pub fn operation(code: u16) -> Option<&'static str> {
     OPERATIONS.get(usize::from(code)).copied()
 }
 
-/// The words for the reason of an alarm (App. 5), if the number stands there.
+/// The text for the reason of an alarm (App. 5), if the number stands there.
 pub fn alarm(reason: u16) -> Option<&'static str> {
     Some(match reason {
         50 => "door closed",
@@ -235,7 +235,7 @@ pub fn alarm(reason: u16) -> Option<&'static str> {
     })
 }
 
-/// The words for an error (App. 9), if the code stands there.
+/// The text for an error (App. 9), if the code stands there.
 pub fn error(code: &str) -> Option<&'static str> {
     Some(match code {
         "00000000" => "success",
@@ -249,7 +249,7 @@ pub fn error(code: &str) -> Option<&'static str> {
     })
 }
 
-/// The words for the part of a terminal that an error comes from (App. 9).
+/// The text for the part of a terminal that an error comes from (App. 9).
 pub fn error_module(module: u8) -> Option<&'static str> {
     const MODULES: [&str; 7] = [
         "PUSH communication",

@@ -14,7 +14,7 @@ use crate::protocol::record::{Entry, Record};
 
 /// Deletions that are kept, and those that are dropped together.
 const MOST_GONE: u64 = 5000;
-const A_BITE: i64 = 1000;
+const BATCH: i64 = 1000;
 /// In place of what is gone: the number up to which deletions are not known any more.
 const FORGOTTEN: &str = "";
 
@@ -68,7 +68,7 @@ impl Store {
         }
         if count >= MOST_GONE {
             let sql = "SELECT changed FROM gone ORDER BY changed LIMIT 1 OFFSET ?1";
-            let last: Seq = self.db.prepare_cached(sql)?.query_row([A_BITE], |row| row.get(0))?;
+            let last: Seq = self.db.prepare_cached(sql)?.query_row([BATCH], |row| row.get(0))?;
             self.forget_gone(last)?;
         } else {
             self.counts.gone.set(Some(count + 1));
@@ -272,7 +272,7 @@ mod tests {
             .unwrap();
         let kept: u64 =
             store.db.query_row("SELECT count(*) FROM gone", [], |row| row.get(0)).unwrap();
-        assert!(kept <= MOST_GONE && kept > MOST_GONE - A_BITE as u64, "{kept}");
+        assert!(kept <= MOST_GONE && kept > MOST_GONE - BATCH as u64, "{kept}");
         let forgotten = store.forgotten().unwrap();
         assert!(forgotten > MOST_GONE as i64 && forgotten < store.last_change());
         store.clear_data().unwrap();

@@ -1,4 +1,4 @@
-//! What can go wrong with the store, in the words of somebody who can mend it.
+//! What can go wrong with the store, in the language of somebody who can mend it.
 
 use std::fmt;
 use std::path::PathBuf;

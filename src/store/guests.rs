@@ -12,7 +12,7 @@ use super::{Result, Store};
 use crate::protocol::record::Pin;
 
 /// Guests that leave in one transaction.
-const BITE: i64 = 50;
+const BATCH: i64 = 50;
 /// In place of a moment: the stay begins when the clock is set.
 const NOT_BEGUN: i64 = 0;
 
@@ -68,7 +68,7 @@ impl Store {
                 .execute([latest, NOT_BEGUN])?;
             let mut over =
                 self.db.prepare_cached("SELECT pin FROM guest WHERE until <= ?1 LIMIT ?2")?;
-            let pins = over.query_map([now, BITE], |row| row.get(0))?;
+            let pins = over.query_map([now, BATCH], |row| row.get(0))?;
             let pins: Vec<String> = pins.collect::<rusqlite::Result<_>>()?;
             for pin in &pins {
                 match Pin::new(pin) {

@@ -63,7 +63,7 @@ impl Stage {
     /// In the order of their numbers in the store.
     const ALL: [Self; 4] = [Self::Fetching, Self::Verified, Self::HandedOver, Self::Running];
 
-    /// In words, for `punchd status`.
+    /// As text, for `punchd status`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fetching => "downloading",

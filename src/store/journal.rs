@@ -226,7 +226,7 @@ pub(super) const OPERATION: &str = "code, operator, time, who, v1, v2, v3";
 /// Errors that are kept.
 const MOST_ERRORS: u64 = 5000;
 /// Errors that are dropped together.
-const ERRORS_A_BITE: i64 = 100;
+const ERRORS_A_BATCH: i64 = 100;
 
 /// The columns that [`error`] reads, after the number and `held`.
 pub(super) const ERROR: &str = "code, message, command, additional";
@@ -235,13 +235,13 @@ impl Store {
     /// Writes an error into the error log, which keeps the last `MOST_ERRORS`: servers
     /// before 2.4.1 never take any.
     pub fn add_error(&self, error: &ErrorLog) -> Result<Seq> {
-        // Counted in memory, and dropped by the bite: a thousand refused records are a thousand
+        // Counted in memory, and dropped by the batch: a thousand refused records are a thousand
         // errors.
         let mut count = self.counted(&self.counts.errors, "SELECT count(*) FROM error")?;
         if count >= MOST_ERRORS {
             let sql =
                 "DELETE FROM error WHERE seq IN (SELECT seq FROM error ORDER BY seq LIMIT ?1)";
-            count -= self.db.prepare_cached(sql)?.execute([ERRORS_A_BITE])? as u64;
+            count -= self.db.prepare_cached(sql)?.execute([ERRORS_A_BATCH])? as u64;
         }
         self.counts.errors.set(Some(count + 1));
         let seq = self.next_seq();

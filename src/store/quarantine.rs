@@ -1,4 +1,4 @@
-//! Rows that the server refuses, set aside with its words so that they block no other.
+//! Rows that the server refuses, set aside with its message so that they block no other.
 //!
 //! Nothing is lost by it: the row stays in its journal, and `punchd quarantine retry` sends
 //! it again.
@@ -15,8 +15,8 @@ pub struct Quarantined {
     pub stream: Stream,
     /// Its number.
     pub seq: Seq,
-    /// The server's words.
-    pub words: String,
+    /// The server's message.
+    pub message: String,
     /// When, in seconds since 1970.
     pub at: i64,
     /// It goes up once more.
@@ -24,18 +24,18 @@ pub struct Quarantined {
 }
 
 impl Store {
-    /// Sets rows aside that were the next of a table, with the server's words.
+    /// Sets rows aside that were the next of a table, with the server's message.
     pub fn set_aside_rows(
         &self,
         pass: Pass,
         rows: &[PendingRow],
-        words: &str,
+        message: &str,
         at: i64,
     ) -> Result<()> {
         for row in rows {
             self.db
                 .prepare_cached("INSERT OR REPLACE INTO quarantine VALUES (?1, ?2, ?3, ?4, 0)")?
-                .execute(params![row.stream.name(), row.seq, words, at])?;
+                .execute(params![row.stream.name(), row.seq, message, at])?;
             if pass != Pass::Retry {
                 self.move_cursor(row.stream, pass, row.seq)?;
             }
@@ -54,8 +54,14 @@ impl Store {
         })?;
         let mut found = Vec::new();
         for row in rows {
-            let Some((stream, seq, words, at, retry)) = row? else { continue };
-            found.push(Quarantined { stream, seq: seq?, words: words?, at: at?, retry: retry? });
+            let Some((stream, seq, message, at, retry)) = row? else { continue };
+            found.push(Quarantined {
+                stream,
+                seq: seq?,
+                message: message?,
+                at: at?,
+                retry: retry?,
+            });
         }
         Ok(found)
     }

@@ -1,4 +1,4 @@
-//! How much is kept. What was uploaded goes first, the oldest first, in small bites so that
+//! How much is kept. What was uploaded goes first, the oldest first, in small batches so that
 //! nobody waits; what was not uploaded is never dropped: new punches are refused instead.
 
 use rusqlite::params;
@@ -31,15 +31,15 @@ impl Default for Limits {
 pub enum Room {
     /// There is.
     Enough,
-    /// There was not, and a bite was taken; look again soon.
+    /// There was not, and a batch was taken; look again soon.
     Making,
     /// There is not, and nothing may be dropped. What is used up.
     None(String),
 }
 
-/// Rows that are dropped in one bite.
-const BITE: usize = 200;
-/// Pages that are given back to the file system in one bite.
+/// Rows that are dropped in one batch.
+const BATCH: usize = 200;
+/// Pages that are given back to the file system in one batch.
 const PAGES: usize = 256;
 
 /// What is dropped when bytes are short, in this order, and the table it is in.
@@ -55,7 +55,7 @@ const ALL: [(Stream, &str); 6] = [
 const PUNCHES: [(Stream, &str); 2] = [(Stream::Punches, "punch"), (Stream::IdPunches, "punch")];
 
 impl Store {
-    /// Looks whether a limit is reached, and takes a bite if so. Runs in a transaction of its
+    /// Looks whether a limit is reached, and takes a batch if so. Runs in a transaction of its
     /// own, in a few milliseconds.
     pub fn make_room(&self) -> Result<Room> {
         let Some(shortage) = self.shortage()? else {
@@ -114,7 +114,7 @@ impl Store {
         }
     }
 
-    /// Which limit is reached, in words.
+    /// Which limit is reached, as text.
     fn shortage(&self) -> Result<Option<String>> {
         let limits = self.limits;
         let pragma = |name: &str| -> Result<u64> {
@@ -153,7 +153,7 @@ impl Store {
             let dropped = self.db.prepare_cached(&sql)?.execute(params![
                 until,
                 stream.name(),
-                BITE as i64
+                BATCH as i64
             ])?;
             if dropped > 0 {
                 self.counts.forget();

@@ -22,23 +22,23 @@ use crate::reactor::{self, Woken};
 /// Makes connections; the first link of the chain, TLS comes after it.
 #[derive(Debug, Default)]
 pub(super) struct TcpConnector {
-    surplus: Surplus,
+    excess: ExcessBytes,
 }
 
 /// Raised when a server sent more than the end of its answer: then the `Content-Length` was
 /// wrong, and what was read may be cut off. (Plain HTTP only: TLS hides it.)
 #[derive(Clone, Debug, Default)]
-pub(super) struct Surplus(Arc<AtomicBool>);
+pub(super) struct ExcessBytes(Arc<AtomicBool>);
 
-impl Surplus {
+impl ExcessBytes {
     pub(super) fn take(&self) -> bool {
         self.0.swap(false, Ordering::Relaxed)
     }
 }
 
 impl TcpConnector {
-    pub(super) fn new(surplus: Surplus) -> Self {
-        Self { surplus }
+    pub(super) fn new(excess: ExcessBytes) -> Self {
+        Self { excess }
     }
 }
 
@@ -58,8 +58,8 @@ impl Connector for TcpConnector {
                     let (input, output) =
                         (details.config.input_buffer_size(), details.config.output_buffer_size());
                     let buffers = LazyBuffers::new(input, output);
-                    let surplus = (!details.needs_tls()).then(|| self.surplus.clone());
-                    return Ok(Some(Tcp { stream, buffers, corked: false, surplus }));
+                    let excess = (!details.needs_tls()).then(|| self.excess.clone());
+                    return Ok(Some(Tcp { stream, buffers, corked: false, excess }));
                 }
                 Err(error) => last = error,
             }
@@ -116,18 +116,18 @@ pub(super) struct Tcp {
     buffers: LazyBuffers,
     corked: bool,
     /// Where to tell of bytes after the end; not under TLS, which has its own farewell.
-    surplus: Option<Surplus>,
+    excess: Option<ExcessBytes>,
 }
 
 impl Drop for Tcp {
     fn drop(&mut self) {
-        let Some(surplus) = &self.surplus else { return };
-        // A stray line end after the body harms nobody.
+        let Some(excess) = &self.excess else { return };
+        // A orphan line end after the body harms nobody.
         let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
         let mut late = [0; 16];
         let late = (&self.stream).read(&mut late).map_or(&[][..], |amount| &late[..amount]);
         let more = !self.buffers.input().iter().chain(late).all(is_line_end);
-        surplus.0.store(more, Ordering::Relaxed);
+        excess.0.store(more, Ordering::Relaxed);
     }
 }
 
@@ -225,7 +225,7 @@ mod tests {
         stream.set_nonblocking(true).unwrap();
         listener.accept().unwrap().0.write_all(b"more and more").unwrap();
         let buffers = LazyBuffers::new(100, 100);
-        let mut tcp = Tcp { stream, buffers, corked: false, surplus: None };
+        let mut tcp = Tcp { stream, buffers, corked: false, excess: None };
         let left = |seconds| NextTimeout {
             after: Duration::from_secs(seconds),
             reason: Timeout::RecvBody,

@@ -1,4 +1,4 @@
-//! What went wrong on the way to the server, in the words of somebody on the site.
+//! What went wrong on the way to the server, in the language of somebody on the site.
 
 use std::io;
 
@@ -28,12 +28,12 @@ fn inner_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref::<Error>()
 }
 
-/// A failed exchange with `server`, in plain words.
+/// A failed exchange with `server`, in plain language.
 pub(super) fn failure(error: &Error, server: &str) -> Failure {
     if matches!(error, Error::Io(inner) if is_stopping(inner)) {
-        return Failure { words: "stopped".into(), stopping: true };
+        return Failure { message: "stopped".into(), stopping: true };
     }
-    let words = match error {
+    let message = match error {
         Error::HostNotFound => format!(
             "the name in {server} cannot be resolved: is it spelled right, and does the terminal reach its DNS server?"
         ),
@@ -60,10 +60,10 @@ pub(super) fn failure(error: &Error, server: &str) -> Failure {
         }
         other => format!("{server}: {other}"),
     };
-    Failure::new(words)
+    Failure::new(message)
 }
 
-/// An error of the system or of reading a body, in plain words.
+/// An error of the system or of reading a body, in plain language.
 pub(super) fn io(error: &io::Error) -> String {
     use io::ErrorKind::{
         ConnectionRefused, ConnectionReset, HostUnreachable, InvalidData, NetworkUnreachable,

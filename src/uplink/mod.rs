@@ -108,24 +108,24 @@ impl Response {
     }
 }
 
-/// Why an exchange did not come to an end. The words name the address, and what to change.
+/// Why an exchange did not come to an end. The message names the address, and what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// For a person.
-    pub words: String,
+    pub message: String,
     /// The program was asked to stop; nothing is wrong.
     pub stopping: bool,
 }
 
 impl Failure {
-    /// A failure with these words.
-    pub fn new(words: impl Into<String>) -> Self {
-        Self { words: words.into(), stopping: false }
+    /// A failure with this message.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), stopping: false }
     }
 
     /// No failure: the program was asked to stop.
     pub fn stopping() -> Self {
-        Self { words: "stopped".into(), stopping: true }
+        Self { message: "stopped".into(), stopping: true }
     }
 
     /// A failure while the body of a response was read.
@@ -139,6 +139,6 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words)
+        f.write_str(&self.message)
     }
 }

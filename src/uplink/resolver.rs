@@ -21,17 +21,17 @@ use super::explain::Stopping;
 use crate::reactor::{self, Woken};
 
 /// How long a look-up may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// Most addresses of a name that are tried.
 const MOST_ADDRESSES: usize = 8;
 
 /// Looks names up on a helper thread, which begins with the first name that is no address.
 #[derive(Default)]
-pub(super) struct PatientResolver {
+pub(super) struct ThreadedResolver {
     helper: Mutex<Option<Helper>>,
 }
 
-impl Resolver for PatientResolver {
+impl Resolver for ThreadedResolver {
     fn resolve(
         &self,
         uri: &Uri,
@@ -44,7 +44,7 @@ impl Resolver for PatientResolver {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let found = match bare.parse() {
             Ok(address) => vec![SocketAddr::new(address, port)],
-            Err(_) => self.look_up(bare, port, *timeout.after.min(PATIENCE.into()))?,
+            Err(_) => self.look_up(bare, port, *timeout.after.min(TIMEOUT.into()))?,
         };
         let mut addresses = self.empty();
         for address in found.into_iter().take(MOST_ADDRESSES) {
@@ -54,7 +54,7 @@ impl Resolver for PatientResolver {
     }
 }
 
-impl PatientResolver {
+impl ThreadedResolver {
     fn look_up(&self, host: &str, port: u16, patience: Duration) -> Result<Vec<SocketAddr>, Error> {
         let mut helper = self.helper.lock().unwrap_or_else(PoisonError::into_inner);
         let helper = match &mut *helper {
@@ -65,9 +65,9 @@ impl PatientResolver {
     }
 }
 
-impl fmt::Debug for PatientResolver {
+impl fmt::Debug for ThreadedResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PatientResolver")
+        f.write_str("ThreadedResolver")
     }
 }
 

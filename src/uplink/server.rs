@@ -15,12 +15,12 @@ use ureq::http::header::{
 #[cfg(feature = "tls")]
 use ureq::unversioned::transport::Connector as _;
 
-use super::connector::{Surplus, TcpConnector};
-use super::resolver::PatientResolver;
+use super::connector::{ExcessBytes, TcpConnector};
+use super::resolver::ThreadedResolver;
 #[cfg(feature = "tls")]
-use super::tls::{TlsConnector, Witness};
+use super::tls::{LastVerifiedChain, TlsConnector};
 use super::{Body, Failure, FileHead, Request, Response, Uplink, explain};
-use crate::clock::{Shift, TOLERANCE};
+use crate::clock::{ClockOffset, TOLERANCE};
 
 /// What field firmware calls itself; servers look for it.
 const USER_AGENT: &str = "iClock Proxy/1.09";
@@ -45,17 +45,17 @@ pub struct Settings {
     /// A file with the certificates to trust, in PEM; the system's if there is none.
     pub ca: Option<PathBuf>,
     /// The clock by which certificates are judged.
-    pub shift: Shift,
+    pub clock_offset: ClockOffset,
 }
 
 /// The server.
 pub struct Server {
     agent: Agent,
     url: String,
-    surplus: Surplus,
-    shift: Shift,
+    excess: ExcessBytes,
+    clock_offset: ClockOffset,
     #[cfg(feature = "tls")]
-    witness: Witness,
+    last_verified: LastVerifiedChain,
     /// A `Date` was not believed.
     doubted: bool,
 }
@@ -63,13 +63,13 @@ pub struct Server {
 /// The body of a response. An end that is not the end is an error.
 struct Answer<R> {
     inner: R,
-    surplus: Surplus,
+    excess: ExcessBytes,
 }
 
 impl<R: Read> Read for Answer<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let amount = self.inner.read(buffer)?;
-        if amount == 0 && !buffer.is_empty() && self.surplus.take() {
+        if amount == 0 && !buffer.is_empty() && self.excess.take() {
             return Err(io::Error::other("it is longer than its Content-Length says"));
         }
         Ok(amount)
@@ -80,7 +80,7 @@ impl Server {
     /// Whether the settings can work.
     ///
     /// # Errors
-    /// Words for a person, if they cannot: no connection will come of them.
+    /// A message for a person, if they cannot: no connection will come of them.
     #[cfg_attr(not(feature = "tls"), expect(unused_variables))]
     pub fn check(settings: &Settings) -> Result<(), String> {
         #[cfg(feature = "tls")]
@@ -109,27 +109,27 @@ impl Server {
             .timeout_recv_body(Some(settings.body))
             .timeout_per_read(Some(settings.answer))
             .timeout_per_write(Some(settings.answer));
-        let surplus = Surplus::default();
-        let connector = TcpConnector::new(surplus.clone());
+        let excess = ExcessBytes::default();
+        let connector = TcpConnector::new(excess.clone());
         #[cfg(feature = "tls")]
-        let witness = Witness::default();
+        let last_verified = LastVerifiedChain::default();
         #[cfg(feature = "tls")]
-        let connector = connector.chain(TlsConnector::new(settings, witness.clone()));
-        let agent = Agent::with_parts(config.build(), connector, PatientResolver::default());
+        let connector = connector.chain(TlsConnector::new(settings, last_verified.clone()));
+        let agent = Agent::with_parts(config.build(), connector, ThreadedResolver::default());
         Self {
             agent,
             url: settings.url.clone(),
-            surplus,
-            shift: settings.shift.clone(),
+            excess,
+            clock_offset: settings.clock_offset.clone(),
             #[cfg(feature = "tls")]
-            witness,
+            last_verified,
             doubted: false,
         }
     }
 
     /// A time that the server said, unless its own certificate says that it cannot be.
     fn believed(&mut self, date: i64) -> Option<i64> {
-        let is_near = (date - self.shift.utc()).abs() <= TOLERANCE;
+        let is_near = (date - self.clock_offset.utc()).abs() <= TOLERANCE;
         let doubted = !is_near && self.url.starts_with("https:") && !self.is_possible(date);
         if doubted && !self.doubted {
             log::warn!(
@@ -142,7 +142,7 @@ impl Server {
 
     #[cfg(feature = "tls")]
     fn is_possible(&self, date: i64) -> bool {
-        self.witness.agrees(date)
+        self.last_verified.agrees(date)
     }
 
     #[cfg(not(feature = "tls"))]
@@ -159,7 +159,7 @@ impl Uplink for Server {
             false => format!("{}{}", self.url, request.target),
         };
         let started = Instant::now();
-        self.surplus.take();
+        self.excess.take();
         let answer = match request.body {
             None => {
                 let mut get = self.agent.get(&url).header("Connection", "close");
@@ -192,7 +192,7 @@ impl Uplink for Server {
             took: started.elapsed(),
             framed,
             file: file_head(&head.headers),
-            body: Box::new(Answer { inner: body.into_reader(), surplus: self.surplus.clone() }),
+            body: Box::new(Answer { inner: body.into_reader(), excess: self.excess.clone() }),
         })
     }
 }
@@ -282,7 +282,7 @@ mod tests {
                 body: Duration::from_secs(20),
                 https_elsewhere: false,
                 ca: None,
-                shift: Shift::default(),
+                clock_offset: ClockOffset::default(),
             };
             thread::spawn(move || {
                 let mut stream = listener.accept().unwrap().0;

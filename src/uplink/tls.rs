@@ -1,6 +1,6 @@
 //! TLS: rustls with ring, trusting what the owner trusts, on the terminal's own clock.
 
-mod patient;
+mod clock_tolerant;
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -16,11 +16,11 @@ use ureq::unversioned::transport::{
     TransportAdapter,
 };
 
-pub(super) use self::patient::Witness;
-use self::patient::{Patient, Time};
+pub(super) use self::clock_tolerant::LastVerifiedChain;
+use self::clock_tolerant::{ClockTolerantVerifier, Time};
 use super::Settings;
 use super::connector::Tcp;
-use crate::clock::Shift;
+use crate::clock::ClockOffset;
 
 /// Where Linux systems keep the certificates of the public authorities.
 const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -30,24 +30,24 @@ const SESSIONS: usize = 4;
 /// Makes TLS of TCP where the URL is `https://`.
 pub(super) struct TlsConnector {
     ca: Option<PathBuf>,
-    shift: Shift,
-    witness: Witness,
+    clock_offset: ClockOffset,
+    last_verified: LastVerifiedChain,
     /// Made with the first connection; not while the certificates to trust cannot be read.
     config: OnceLock<Arc<ClientConfig>>,
 }
 
 impl TlsConnector {
-    pub(super) fn new(settings: &Settings, witness: Witness) -> Self {
-        let (ca, shift) = (settings.ca.clone(), settings.shift.clone());
-        Self { ca, shift, witness, config: OnceLock::new() }
+    pub(super) fn new(settings: &Settings, last_verified: LastVerifiedChain) -> Self {
+        let (ca, clock_offset) = (settings.ca.clone(), settings.clock_offset.clone());
+        Self { ca, clock_offset, last_verified, config: OnceLock::new() }
     }
 
     fn config(&self) -> Result<Arc<ClientConfig>, String> {
         if let Some(config) = self.config.get() {
             return Ok(Arc::clone(config));
         }
-        let (shift, witness) = (self.shift.clone(), self.witness.clone());
-        let config = Arc::new(config(self.ca.as_deref(), shift, witness)?);
+        let (clock_offset, last_verified) = (self.clock_offset.clone(), self.last_verified.clone());
+        let config = Arc::new(config(self.ca.as_deref(), clock_offset, last_verified)?);
         Ok(Arc::clone(self.config.get_or_init(|| config)))
     }
 }
@@ -55,15 +55,19 @@ impl TlsConnector {
 /// Whether there are certificates to trust, if any are needed.
 ///
 /// # Errors
-/// Words that name the file, if it cannot be read or holds no certificate.
+/// A message that names the file, if it cannot be read or holds no certificate.
 pub(super) fn check(settings: &Settings) -> Result<(), String> {
     if !settings.url.starts_with("https:") && !settings.https_elsewhere {
         return Ok(());
     }
-    TlsConnector::new(settings, Witness::default()).config().map(drop)
+    TlsConnector::new(settings, LastVerifiedChain::default()).config().map(drop)
 }
 
-fn config(ca: Option<&Path>, shift: Shift, witness: Witness) -> Result<ClientConfig, String> {
+fn config(
+    ca: Option<&Path>,
+    clock_offset: ClockOffset,
+    last_verified: LastVerifiedChain,
+) -> Result<ClientConfig, String> {
     let path = ca.unwrap_or(Path::new(SYSTEM_CA));
     let pem = std::fs::read(path).map_err(|error| {
         format!(
@@ -72,10 +76,10 @@ fn config(ca: Option<&Path>, shift: Shift, witness: Witness) -> Result<ClientCon
         )
     })?;
     let unusable = |error: rustls::Error| format!("{}: {}", path.display(), explain(&error));
-    let verifier = Patient::new(&pem, witness)
+    let verifier = ClockTolerantVerifier::new(&pem, last_verified)
         .ok_or_else(|| format!("{} holds no certificate in PEM form", path.display()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_details(provider, Arc::new(Time(shift)))
+    let mut config = ClientConfig::builder_with_details(provider, Arc::new(Time(clock_offset)))
         .with_protocol_versions(ALL_VERSIONS)
         .map_err(unusable)?
         .dangerous() // what it is not: webpki decides
@@ -172,7 +176,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Why TLS failed, in plain words.
+/// Why TLS failed, in plain language.
 pub(super) fn explain(error: &rustls::Error) -> String {
     use rustls::CertificateError::{
         BadSignature, Expired, ExpiredContext, NotValidForName, NotValidForNameContext,

@@ -23,7 +23,7 @@ pub fn time() -> impl Strategy<Value = LocalTime> {
 }
 
 /// Anything but control characters, such as both encodings can carry.
-pub fn words(longest: usize) -> impl Strategy<Value = String> {
+pub fn message(longest: usize) -> impl Strategy<Value = String> {
     vec(
         prop_oneof![
             4 => prop::char::range(' ', '~'),
@@ -65,7 +65,7 @@ pub fn punch() -> impl Strategy<Value = Punch> {
 }
 
 pub fn operation() -> impl Strategy<Value = Operation> {
-    let operand = || words(20).prop_map(|text| Operand::new("who", &text).unwrap());
+    let operand = || message(20).prop_map(|text| Operand::new("who", &text).unwrap());
     (any::<u16>(), pin(), time(), operand(), [operand(), operand(), operand()]).prop_map(
         |(code, operator, time, who, values)| {
             let operator = Operand::new("operator", operator.as_str()).unwrap();
@@ -77,7 +77,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
 pub fn user() -> impl Strategy<Value = User> {
     let card = || prop_oneof![Just(String::new()), any::<u32>().prop_map(|n| n.to_string())];
     let numbers = (prop::sample::select(&[0_u8, 2, 6, 10, 14][..]), any::<u16>(), -1..=28_i16);
-    (pin(), words(30), numbers, words(24), [card(), card()], "[0-9]{16}").prop_map(
+    (pin(), message(30), numbers, message(24), [card(), card()], "[0-9]{16}").prop_map(
         |(pin, name, (privilege, group, verify), password, [card, vice_card], time_zones)| User {
             pin,
             name,
@@ -126,7 +126,7 @@ pub fn day() -> impl Strategy<Value = Day> {
 }
 
 pub fn card() -> impl Strategy<Value = IdCard> {
-    let text = || words(40).prop_map(|text| CardText::new("text", &text).unwrap());
+    let text = || message(40).prop_map(|text| CardText::new("text", &text).unwrap());
     let data = || vec(any::<u8>(), 0..600).prop_map(|data| CardData::new("data", data).unwrap());
     let gender = (1..=2_u8).prop_map(|code| Gender::new(code).unwrap());
     let nation = (0..=98_u8).prop_filter_map("no such nation", Nation::new);
@@ -166,10 +166,10 @@ pub fn card() -> impl Strategy<Value = IdCard> {
 pub fn error_log() -> impl Strategy<Value = ErrorLog> {
     let additional = prop_oneof![
         Just(Value::Null),
-        (words(20), any::<i64>()).prop_map(|(key, number)| json!({key: number, "list": [null]})),
+        (message(20), any::<i64>()).prop_map(|(key, number)| json!({key: number, "list": [null]})),
     ];
     let command = prop::option::of("[0-9A-Za-z_-]{1,32}");
-    ("[DS][0-9]{2}E[0-9]{4}", words(100), command, additional).prop_map(
+    ("[DS][0-9]{2}E[0-9]{4}", message(100), command, additional).prop_map(
         |(code, message, command, additional)| {
             let code = ErrorCode::new(&code).unwrap();
             ErrorLog::new(code, &message, command.as_deref(), additional).unwrap()

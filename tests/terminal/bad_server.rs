@@ -1,9 +1,9 @@
 //! Servers that answer anything but the protocol: nothing is marked sent, nothing is done,
-//! the reason stands in `status` in plain words, memory stays where it was.
+//! the reason stands in `status` in plain language, memory stays where it was.
 
 use iclock_emulator::{Act, Fault, On};
 
-use crate::harness::{PATIENCE, Terminal, second, server};
+use crate::harness::{TIMEOUT, Terminal, second, server};
 
 /// What comes in place of an answer, and a word of the reason for it.
 fn nonsense() -> Vec<(&'static str, Act, &'static str)> {
@@ -31,7 +31,7 @@ fn nothing_is_believed_that_is_not_the_protocol() {
         }
         terminal.driver().punch("1001", &second(1));
         let status = terminal.wait_for(name, |status| {
-            status["trouble"].as_str().is_some_and(|words| words.contains(word))
+            status["trouble"].as_str().is_some_and(|message| message.contains(word))
         });
         assert!(status["streams"]["punches"]["pending"].as_u64() > Some(0), "{name}: {status:#}");
         assert_eq!(status["users"], 0, "{name}");
@@ -55,7 +55,7 @@ fn an_overlong_command_is_refused_and_its_neighbours_are_done() {
     let long = server.queue(&format!("DATA UPDATE USERINFO PIN=2\tName={}", "x".repeat(5000)));
     let after = server.queue("DATA UPDATE USERINFO PIN=3");
     let code = |id: &str| server.received(|received| received.reply(id).map(|reply| reply.ret));
-    assert!(server.wait_until(PATIENCE, |received| received.reply(&after).is_some()));
+    assert!(server.wait_until(TIMEOUT, |received| received.reply(&after).is_some()));
     assert_eq!((code(&before), code(&long), code(&after)), (Some(0), Some(-1006), Some(0)));
     assert_eq!(terminal.status()["users"], 2);
 }

@@ -9,7 +9,7 @@ use iclock_emulator::{Received, Settings};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 
-use crate::harness::{PATIENCE, Terminal, second, server, server_with};
+use crate::harness::{TIMEOUT, Terminal, second, server, server_with};
 
 /// No file of the terminal may be written at or beyond so many bytes.
 fn limit_files(terminal: &Terminal, bytes: Option<u64>) {
@@ -27,9 +27,9 @@ fn nothing_is_recorded_and_the_terminal_says_so() {
     driver.punch("1001", &second(1));
     limit_files(&terminal, Some(0));
     let refusal = driver.call("punch", json!({"pin": "1002", "time": second(2)})).unwrap_err();
-    let words = refusal["message"].as_str().unwrap();
-    assert!(words.contains("disk I/O error") && words.contains("read-only?"), "{words}");
-    assert_eq!(terminal.status()["failing"], words.trim_start_matches("not recorded: "));
+    let message = refusal["message"].as_str().unwrap();
+    assert!(message.contains("disk I/O error") && message.contains("read-only?"), "{message}");
+    assert_eq!(terminal.status()["failing"], message.trim_start_matches("not recorded: "));
     let shown = terminal.punchd(&["status"]).stdout;
     assert!(
         String::from_utf8(shown).unwrap().contains("FAILING    nothing is recorded: the store")
@@ -37,7 +37,7 @@ fn nothing_is_recorded_and_the_terminal_says_so() {
     limit_files(&terminal, None);
     driver.punch("1003", &second(3));
     assert!(terminal.status()["failing"].is_null());
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() >= 2));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() >= 2));
     let pins: Vec<String> = server.attlog().into_iter().map(|row| row.record.pin).collect();
     assert_eq!(pins, ["1001", "1003"]);
 }
@@ -77,6 +77,6 @@ fn a_door_opens_once_for_a_command_that_could_not_be_written_down_at_first() {
     });
     limit_files(&terminal, None);
     let done = |received: &Received| ids.iter().all(|id| received.reply(id).is_some());
-    assert!(server.wait_until(PATIENCE, done));
+    assert!(server.wait_until(TIMEOUT, done));
     assert_eq!(opened.load(Ordering::SeqCst), 5);
 }

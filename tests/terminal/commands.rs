@@ -5,13 +5,13 @@ use std::time::Duration;
 use iclock_emulator::{Act, Emulator, Fault, On, Received, Repeat, Settings};
 use serde_json::json;
 
-use crate::harness::{PATIENCE, Terminal, second, server, server_with, targets};
+use crate::harness::{TIMEOUT, Terminal, second, server, server_with, targets};
 
 /// Waits for the answer to a command, and gives back its `Return` and the whole of it.
 #[track_caller]
 fn answer(server: &Emulator, id: &str) -> (i64, String) {
     assert!(
-        server.wait_until(PATIENCE, |received| received.reply(id).is_some()),
+        server.wait_until(TIMEOUT, |received| received.reply(id).is_some()),
         "{id} was never answered"
     );
     let reply = server.received(|received| received.reply(id).unwrap().clone());
@@ -149,7 +149,7 @@ fn check_reads_the_options_again() {
     let terminal = Terminal::start(&server, "");
     terminal.wait_until_online();
     assert_eq!(returns(&server, "CHECK"), 0);
-    assert!(server.wait_until(PATIENCE, |received| {
+    assert!(server.wait_until(TIMEOUT, |received| {
         received.requests().filter(|seen| seen.exchange == "handshake").count() == 2
     }));
     server.assert_strict();
@@ -165,7 +165,7 @@ fn log_sends_what_waits_after_a_refusal_at_once() {
     terminal.driver().punch("1001", &second(1));
     terminal.wait_for("refused", |status| !status["trouble"].is_null());
     assert_eq!(returns(&server, "LOG"), 0);
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn reload_options_reads_the_configuration() {
     terminal.wait_until_online();
     terminal.configure(&server.url(), "[device]\nname = \"Renamed\"");
     assert_eq!(returns(&server, "RELOAD OPTIONS"), 0);
-    assert!(server.wait_until(PATIENCE, |received| {
+    assert!(server.wait_until(TIMEOUT, |received| {
         received.requests().filter(|seen| seen.exchange == "handshake").count() == 2
     }));
     let id = server.queue("INFO");
@@ -250,7 +250,7 @@ fn a_command_sent_again_is_answered_again_and_not_done_again() {
     server.queue_repeated("r1", "DATA UPDATE USERINFO PIN=7\tName=Server", Repeat::Times(5));
     answer(&server, "r1");
     driver.call("user.put", json!({"pin": "7", "name": "Keypad"})).unwrap();
-    assert!(server.wait_until(PATIENCE, |received| {
+    assert!(server.wait_until(TIMEOUT, |received| {
         received.reply("r1").is_some_and(|reply| reply.times == 5)
     }));
     // Done again, it would have undone the change at the keypad.
@@ -260,7 +260,7 @@ fn a_command_sent_again_is_answered_again_and_not_done_again() {
     let answers = |received: &Received| -> u32 {
         received.replies().iter().filter(|reply| reply.id == "r1").map(|reply| reply.times).sum()
     };
-    assert!(server.wait_until(PATIENCE, |received| answers(received) == 6));
+    assert!(server.wait_until(TIMEOUT, |received| answers(received) == 6));
     assert_eq!(driver.call("user.get", json!({"pin": "7"})).unwrap()["name"], "Other");
 }
 
@@ -273,7 +273,7 @@ fn a_result_stays_until_the_server_took_it() {
     server.queue_repeated("once", "DATA UPDATE USERINFO PIN=7", Repeat::Times(1));
     let mut terminal = Terminal::start(&server, "");
     assert!(
-        server.wait_until(PATIENCE, |received| received
+        server.wait_until(TIMEOUT, |received| received
             .requests()
             .any(|seen| seen.exchange == "reply"))
     );
@@ -344,11 +344,11 @@ fn a_reboot_is_answered_first_and_done_once() {
     server.fault(Fault::new(On::reply(), Act::status(500, "")).times(2));
     server.queue_repeated("boot", "REBOOT", Repeat::Times(5));
     terminal.run();
-    assert!(server.wait_until(PATIENCE, |received| received.count("reply") >= 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.count("reply") >= 1));
     assert!(!file.exists(), "it was done before it was answered");
     let answered =
         |received: &Received| received.reply("boot").is_some_and(|reply| reply.times >= 3);
-    assert!(server.wait_until(PATIENCE, answered));
+    assert!(server.wait_until(TIMEOUT, answered));
     terminal.kill();
     terminal.run();
     let last = server.queue("INFO");

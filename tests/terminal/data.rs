@@ -4,7 +4,7 @@ use base64::Engine as _;
 use iclock_emulator::{Emulator, Received};
 use serde_json::json;
 
-use crate::harness::{PATIENCE, Terminal, second, server, targets};
+use crate::harness::{TIMEOUT, Terminal, second, server, targets};
 
 fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
@@ -17,7 +17,7 @@ const JPEG: &[u8] = b"\xFF\xD8\xFF\xE0made-up picture\xFF\xD9";
 fn returns(server: &Emulator, commands: &[String]) -> Vec<i64> {
     let ids: Vec<String> = commands.iter().map(|text| server.queue(text)).collect();
     let all = |received: &Received| ids.iter().all(|id| received.reply(id).is_some());
-    assert!(server.wait_until(PATIENCE, all), "not every command was answered");
+    assert!(server.wait_until(TIMEOUT, all), "not every command was answered");
     server.received(|received| ids.iter().map(|id| received.reply(id).unwrap().ret).collect())
 }
 
@@ -173,10 +173,10 @@ fn attendance_is_queried_by_time_and_counted() {
     for nth in 0..200 {
         driver.punch("7", &second(nth));
     }
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 200));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 200));
     let times = format!("StartTime={}\tEndTime={}", second(50), second(149));
     let id = server.queue(&format!("VERIFY SUM ATTLOG {times}"));
-    assert!(server.wait_until(PATIENCE, |received| received.reply(&id).is_some()));
+    assert!(server.wait_until(TIMEOUT, |received| received.reply(&id).is_some()));
     let body = server
         .received(|received| String::from_utf8(received.reply(&id).unwrap().body.clone()).unwrap());
     assert_eq!(
@@ -211,7 +211,7 @@ fn attendance_photos_are_queried_by_time() {
             .call("photo", json!({"pin": "7", "time": second(nth), "data": base64(JPEG)}))
             .unwrap();
     }
-    assert!(server.wait_until(PATIENCE, |received| received.att_photos().len() == 4));
+    assert!(server.wait_until(TIMEOUT, |received| received.att_photos().len() == 4));
     let times = format!("StartTime={}\tEndTime={}", second(1), second(2));
     assert_eq!(returned(&server, &format!("DATA QUERY ATTPHOTO {times}")), 0);
     let twice = server
@@ -236,7 +236,7 @@ fn logs_and_photos_are_cleared_but_nothing_that_was_not_uploaded() {
     // The server does not want punches any more, and then clears the log.
     server.set_option("TransFlag", "TransData OpLog");
     assert_eq!(returned(&server, "CHECK"), 0);
-    assert!(server.wait_until(PATIENCE, |received| received.count("handshake") == 2));
+    assert!(server.wait_until(TIMEOUT, |received| received.count("handshake") == 2));
     driver.punch("7", &second(10));
     assert_eq!(returns(&server, &["CLEAR LOG".into(), "CLEAR PHOTO".into()]), [0, 0]);
     let status = terminal.status();
@@ -246,7 +246,7 @@ fn logs_and_photos_are_cleared_but_nothing_that_was_not_uploaded() {
     );
     server.set_option("TransFlag", "1111111111");
     assert_eq!(returned(&server, "CHECK"), 0);
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 11));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 11));
     server.assert_strict();
 }
 
@@ -264,7 +264,7 @@ fn all_data_is_cleared_only_if_the_owner_allows_it() {
         // A punch that the server does not want yet survives also this.
         server.set_option("TransFlag", "TransData OpLog");
         assert_eq!(returned(&server, "CHECK"), 0);
-        assert!(server.wait_until(PATIENCE, |received| received.count("handshake") == 2));
+        assert!(server.wait_until(TIMEOUT, |received| received.count("handshake") == 2));
         driver.punch("7", &second(1));
         assert_eq!(returned(&server, "CLEAR DATA"), code, "allowed: {allowed}");
         let status = terminal.status();

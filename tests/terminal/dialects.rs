@@ -9,7 +9,7 @@ use iclock_emulator::{Emulator, Kind};
 use punchd::protocol::dialect::Family;
 use serde_json::json;
 
-use crate::harness::{PATIENCE, Terminal, server, targets};
+use crate::harness::{TIMEOUT, Terminal, server, targets};
 
 /// A family, what its terminal is set to, and what it then sends. `{seq}` is the number of the
 /// row, `{ip}` the terminal's address.
@@ -145,17 +145,17 @@ impl Form {
         let terminal = Terminal::start(&server, &self.configuration());
         let mut driver = terminal.driver();
         // The start of the terminal is an operation as well: it goes first, by itself.
-        assert!(server.wait_until(PATIENCE, |received| received.oplog().len() == 1));
+        assert!(server.wait_until(TIMEOUT, |received| received.oplog().len() == 1));
         let [status, verify] = self.punch;
         let punch = json!({"pin": "made7", "time": "2026-03-04 05:06:07", "status": status, "verify": verify});
         let punch = driver.call("punch", punch).unwrap()["seq"].clone();
-        assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+        assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
         let menu = json!({"op": 4, "time": "2026-03-04 05:06:08", "who": "made7"});
         let menu = driver.call("operation", menu).unwrap()["seq"].clone();
-        assert!(server.wait_until(PATIENCE, |received| received.oplog().len() == 2));
+        assert!(server.wait_until(TIMEOUT, |received| received.oplog().len() == 2));
         driver.call("user.put", json!({"pin": "made7"})).unwrap();
         let id = server.queue("DATA QUERY USERINFO PIN=made7");
-        assert!(server.wait_until(PATIENCE, |received| received.reply(&id).is_some()));
+        assert!(server.wait_until(TIMEOUT, |received| received.reply(&id).is_some()));
 
         let family = self.family.name();
         self.compare(&server, "handshake", &format!("cdata?options=all&{}", self.handshake));
@@ -205,7 +205,7 @@ impl Form {
 
     #[track_caller]
     fn wait_for(&self, server: &Emulator, exchange: &str, is_it: impl Fn(&str) -> bool) {
-        let came = server.wait_until(PATIENCE, |received| {
+        let came = server.wait_until(TIMEOUT, |received| {
             received.requests().any(|seen| seen.exchange == exchange && is_it(&seen.target))
         });
         assert!(came, "{}: not in {:#?}", self.family.name(), targets(server, exchange));

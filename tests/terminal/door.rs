@@ -6,7 +6,7 @@ use iclock_emulator::{Emulator, Kind, Repeat};
 use serde_json::{Value, json};
 
 use crate::files::answer;
-use crate::harness::{Driver, PATIENCE, Terminal, server};
+use crate::harness::{Driver, TIMEOUT, Terminal, server};
 
 fn with_door(more: &str) -> (Emulator, Terminal, Driver) {
     let server = server();
@@ -159,7 +159,7 @@ fn a_flood_of_doors_is_bounded() {
     let all_answered =
         || server.received(|received| ids.iter().all(|id| received.reply(id).is_some()));
     driver.stream().set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     while !all_answered() {
         assert!(Instant::now() < until, "not all doors were answered");
         if let Some(request) = driver.receive() {

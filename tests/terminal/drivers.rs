@@ -10,7 +10,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 use crate::files::answer;
-use crate::harness::{Driver, PATIENCE, Terminal, second, server};
+use crate::harness::{Driver, TIMEOUT, Terminal, second, server};
 
 #[test]
 fn wrong_input_is_refused_with_the_field_in_it() {
@@ -104,7 +104,7 @@ fn what_is_no_call_is_refused_by_the_rules_of_json_rpc() {
     // The connection is as good as before; a notification is done and not answered.
     driver.send(br#"{"jsonrpc":"2.0","method":"punch","params":{"pin":"5","time":"2026-11-02 08:00:00"}}"#).unwrap();
     let seq = driver.punch("6", &second(1));
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 2), "{seq}");
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 2), "{seq}");
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn who_does_not_read_is_disconnected_with_a_reason() {
     let code = answer(&server, &id).0;
     assert!([-3, -1003].contains(&code), "{code}");
     terminal.driver().punch("1001", &second(1));
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     while !terminal.log().contains("driver deaf left: it did not read what it was told") {
         assert!(Instant::now() < until, "{}", terminal.log());
         std::thread::sleep(Duration::from_millis(50));
@@ -209,7 +209,7 @@ fn alarms_are_operations_with_their_reason() {
     let server = server();
     let terminal = Terminal::start(&server, "");
     terminal.driver().call("alarm", json!({"reason": 54, "time": second(9)})).unwrap();
-    assert!(server.wait_until(PATIENCE, |received| {
+    assert!(server.wait_until(TIMEOUT, |received| {
         received
             .oplog()
             .iter()
@@ -281,13 +281,13 @@ fn punches_can_be_recorded_from_a_shell() {
         "7",
     ]);
     assert!(done.status.success(), "{done:?}");
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
     assert!(server.attlog()[0].raw.ends_with(b"\t0\t1\t7\t0\t0"));
     let refused = terminal.punchd(&["punch", "--pin", "a b"]);
     assert_eq!(refused.status.code(), Some(69));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("pin"), "{refused:?}");
-    let words = String::from_utf8(terminal.punchd(&["status"]).stdout).unwrap();
-    assert!(words.contains("online") && words.contains("MADE0001"), "{words}");
+    let message = String::from_utf8(terminal.punchd(&["status"]).stdout).unwrap();
+    assert!(message.contains("online") && message.contains("MADE0001"), "{message}");
 }
 
 #[test]
@@ -354,7 +354,7 @@ fn the_socket_belongs_to_whom_the_owner_says_and_large_data_comes_as_files() {
         assert_eq!(error["data"]["field"], "file", "{file}: {error}");
     }
     let came = |received: &iclock_emulator::Received| received.photos().len() == 1;
-    assert!(server.wait_until(PATIENCE, came));
+    assert!(server.wait_until(TIMEOUT, came));
 }
 
 #[test]

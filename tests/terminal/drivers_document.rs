@@ -10,7 +10,7 @@ use iclock_emulator::Emulator;
 use serde_json::{Value, json};
 
 use crate::files::answer;
-use crate::harness::{Driver, PATIENCE, Terminal, server};
+use crate::harness::{Driver, TIMEOUT, Terminal, server};
 
 fn document() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/drivers.md")).unwrap()
@@ -154,7 +154,7 @@ fn the_driver_in_twenty_lines_records_a_punch() {
     python.stdin.take().unwrap().write_all(b"78\n77\n").unwrap();
     let output = String::from_utf8(python.wait_with_output().unwrap().stdout).unwrap();
     assert!(output.starts_with("recorded as ") && output.lines().count() == 1, "{output}");
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
     assert_eq!(server.attlog()[0].record.pin, "1001");
 }
 
@@ -172,12 +172,12 @@ fn the_simulated_sensor_enrols_loads_and_punches() {
         .spawn()
         .unwrap();
     // Eight people were enrolled at the terminal, and came by.
-    assert!(server.wait_until(PATIENCE, |received| {
+    assert!(server.wait_until(TIMEOUT, |received| {
         received.attlog().len() == 8 && received.templates().len() == 8
     }));
     let id = server.queue("ENROLL_FP PIN=1001\tFID=3\tRETRY=3\tOVERWRITE=0");
     assert_eq!(answer(&server, &id).0, 0);
-    assert!(server.wait_until(PATIENCE, |received| received.templates().len() == 9));
+    assert!(server.wait_until(TIMEOUT, |received| received.templates().len() == 9));
     // The door is none of its business.
     let door = server.queue("AC_UNLOCK");
     assert_eq!(answer(&server, &door).0, -1002);

@@ -5,7 +5,7 @@ use iclock_emulator::Emulator;
 use serde_json::{Value, json};
 
 use crate::files::answer;
-use crate::harness::{Driver, PATIENCE, Terminal, second, server};
+use crate::harness::{Driver, TIMEOUT, Terminal, second, server};
 
 /// A terminal with Ann, 1001, on it, and a driver that enrols all there is.
 pub fn with_driver(more: &str) -> (Emulator, Terminal, Driver) {
@@ -80,7 +80,7 @@ fn a_finger_is_enrolled_and_goes_up() {
     assert!(server.received(|received| received.reply(&id).is_none()));
     reply(&mut driver, number, finger(3));
     assert_eq!(answer(&server, &id).0, 0);
-    assert!(server.wait_until(PATIENCE, |received| {
+    assert!(server.wait_until(TIMEOUT, |received| {
         let operation = received.oplog().iter().find(|row| row.record.op == 6);
         let template = received.templates().first();
         template.is_some_and(|row| row.record.no == 3 && row.record.data == b"made up")
@@ -107,7 +107,7 @@ fn a_card_is_enrolled_and_goes_up() {
     );
     reply(&mut driver, number, json!({"outcome": "done", "card": "0001234567"}));
     assert_eq!(answer(&server, &id).0, 0);
-    assert!(server.wait_until(PATIENCE, |received| {
+    assert!(server.wait_until(TIMEOUT, |received| {
         received.users().get("1001").is_some_and(|row| row.record.card == "1234567")
             && received.oplog().iter().any(|row| row.record.op == 15 && row.record.who == "1001")
     }));
@@ -134,7 +134,7 @@ fn faces_and_palms_are_enrolled_by_their_type() {
     let parts = json!([part(0, "AAA="), part(1, "AAE=")]);
     reply(&mut driver, number, json!({"outcome": "done", "templates": parts}));
     assert_eq!(answer(&server, &id).0, 0);
-    assert!(server.wait_until(PATIENCE, |received| {
+    assert!(server.wait_until(TIMEOUT, |received| {
         received.templates().len() == 2
             && received.oplog().iter().any(|row| row.record.op == 30 && row.record.who == "1001")
     }));
@@ -192,7 +192,7 @@ fn everything_goes_on_while_a_person_enrols() {
     let second_id = server.queue("ENROLL_FP PIN=1001\tFID=4\tRETRY=2\tOVERWRITE=1");
     let shell = server.queue("SHELL echo done");
     terminal.driver().punch("1001", &second(1));
-    assert!(server.wait_until(PATIENCE, |received| !received.attlog().is_empty()));
+    assert!(server.wait_until(TIMEOUT, |received| !received.attlog().is_empty()));
     assert_eq!(answer(&server, &shell).0, 0);
     assert_eq!(terminal.status()["jobs"].as_array().unwrap().len(), 2);
     assert!(server.received(|received| received.reply(&first).is_none()));
@@ -217,8 +217,8 @@ fn of_two_drivers_for_one_thing_the_last_one_is_asked() {
     );
     assert_eq!(enroll(&server, &mut last, FP, finger(3)), 0);
     assert_eq!(terminal.status()["provided"]["fingerprint"], "better");
-    let words = String::from_utf8(terminal.punchd(&["status"]).stdout).unwrap();
-    assert!(words.contains("fingerprint by better"), "{words}");
+    let message = String::from_utf8(terminal.punchd(&["status"]).stdout).unwrap();
+    assert!(message.contains("fingerprint by better"), "{message}");
     // It says that it does something else now.
     last.call("register", json!({"name": "better", "provides": ["iris", "coffee", 7]}))
         .unwrap_err();

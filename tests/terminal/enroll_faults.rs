@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::enroll::{FP, asked, enroll_all, finger, reply, sensor, with_driver};
 use crate::files::answer;
-use crate::harness::{PATIENCE, second};
+use crate::harness::{TIMEOUT, second};
 
 #[test]
 fn nonsense_from_a_driver_changes_nothing() {
@@ -133,7 +133,7 @@ fn an_enrolment_that_was_cut_off_says_so_and_is_not_begun_again() {
     assert_eq!(params["no"], 5);
     reply(&mut driver, number, finger(5));
     assert_eq!(answer(&server, &next).0, 0);
-    assert!(server.wait_until(PATIENCE, |received| received.templates().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.templates().len() == 1));
     server.assert_strict();
 }
 
@@ -152,5 +152,5 @@ fn what_was_enrolled_without_a_connection_is_kept() {
     server.resume().unwrap();
     terminal.run();
     assert_eq!(answer(&server, &id).0, 0);
-    assert!(server.wait_until(PATIENCE, |received| received.templates().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.templates().len() == 1));
 }

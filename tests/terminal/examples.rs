@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::fake_daemon::FakeDaemon;
 use crate::files::answer;
-use crate::harness::{PATIENCE, SERIAL, Terminal, server};
+use crate::harness::{SERIAL, TIMEOUT, Terminal, server};
 
 /// An example that runs, with its stdin open and its stdout in a file.
 struct Example {
@@ -36,10 +36,10 @@ impl Example {
     }
 
     #[track_caller]
-    fn says(&self, words: &str) {
-        let limit = Instant::now() + PATIENCE;
-        while !fs::read_to_string(&self.out).unwrap().contains(words) {
-            assert!(Instant::now() < limit, "{words:?}: {:?}", fs::read_to_string(&self.out));
+    fn says(&self, message: &str) {
+        let limit = Instant::now() + TIMEOUT;
+        while !fs::read_to_string(&self.out).unwrap().contains(message) {
+            assert!(Instant::now() < limit, "{message:?}: {:?}", fs::read_to_string(&self.out));
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -73,7 +73,7 @@ fn drives(program: &Path, provides: &[&str], verify: u8, kind: &str, enrolled: &
     let mut driver = Example::start(&terminal, program);
     driver.types("1001\n1002\n");
     driver.says("done: {\"");
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 2));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 2));
     let rows = server.attlog();
     for (row, pin) in rows.iter().zip(["1001", "1002"]) {
         let text = String::from_utf8_lossy(&row.raw).into_owned();
@@ -163,7 +163,7 @@ fn the_punch_from_a_shell() {
     };
     let (code, said) = punch(&terminal, &["1001", "1"]);
     assert!(code == Some(0) && said.contains("green"), "{said}");
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
     assert!(server.attlog()[0].raw.ends_with(b"\t1\t0\t0\t0\t0"));
     let (code, said) = punch(&terminal, &["a b"]);
     assert!(code == Some(69) && said.contains("red"), "{said}");

@@ -7,7 +7,7 @@ use punchd::protocol::record::{Jpeg, Pin, WorkCode};
 use punchd::protocol::time::LocalTime;
 use punchd::store::{Limits, Moment, NewPhoto, NewPunch, Store, StoreError};
 
-use crate::harness::{PATIENCE, Terminal, second, server};
+use crate::harness::{TIMEOUT, Terminal, second, server};
 
 /// A punch at the nth second of a made-up year.
 fn moment(nth: u32) -> Moment {
@@ -64,7 +64,7 @@ fn delays(server: &Emulator, terminal: &Terminal, count: u32) -> (Vec<Duration>,
         let started = Instant::now();
         let arrived =
             |received: &Received| received.attlog().last().is_some_and(|row| row.record.pin == pin);
-        assert!(server.wait_until(PATIENCE, arrived), "{pin} never arrived");
+        assert!(server.wait_until(TIMEOUT, arrived), "{pin} never arrived");
         delays.push(started.elapsed());
         let its_own = server.received(|received| {
             let mut uploads =
@@ -97,7 +97,7 @@ fn fairness(photos: u32, punches: u32, count: u32) {
     let started = Instant::now();
     terminal.run();
     let all = |received: &iclock_emulator::Received| received.attlog().len() as u32 >= punches;
-    assert!(server.wait_until(PATIENCE, all));
+    assert!(server.wait_until(TIMEOUT, all));
     let took = started.elapsed();
     let photos_first = server.received(|received| received.att_photos().len());
     println!(

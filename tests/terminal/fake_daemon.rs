@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::harness::PATIENCE;
+use crate::harness::TIMEOUT;
 
 /// The socket, and the driver on it.
 pub struct FakeDaemon {
@@ -24,7 +24,7 @@ impl FakeDaemon {
     #[track_caller]
     pub fn welcome(&mut self, name: &str, provides: &Value) {
         let (stream, _) = self.listener.accept().unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         self.driver = Some(BufReader::new(stream));
         let here = json!({"protocol": 1, "serial": "MADE0001", "version": "0"});
         self.answer("register", &json!({"name": name, "provides": provides}), here);

@@ -5,12 +5,12 @@ use std::fs;
 use iclock_emulator::{Act, Emulator, Fault, Kind, On};
 use serde_json::json;
 
-use crate::harness::{PATIENCE, Terminal, server, targets};
+use crate::harness::{TIMEOUT, Terminal, server, targets};
 
 /// The answer to a command: its `Return`, and its content.
 #[track_caller]
 pub fn answer(server: &Emulator, id: &str) -> (i64, Vec<u8>) {
-    let came = server.wait_until(PATIENCE, |received| received.reply(id).is_some());
+    let came = server.wait_until(TIMEOUT, |received| received.reply(id).is_some());
     assert!(came, "{id} was never answered");
     let reply = server.received(|received| received.reply(id).unwrap().clone());
     (reply.ret, reply.content.unwrap_or_default())

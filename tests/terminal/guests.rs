@@ -6,7 +6,7 @@ use base64::Engine as _;
 use iclock_emulator::{Act, Fault, On, Received};
 use serde_json::{Value, json};
 
-use crate::harness::{PATIENCE, Terminal, second, server, targets};
+use crate::harness::{TIMEOUT, Terminal, second, server, targets};
 
 fn template(pin: &str, finger: u32) -> String {
     let data = base64::engine::general_purpose::STANDARD.encode(b"made-up template");
@@ -62,13 +62,13 @@ fn a_guest_is_fetched_and_never_goes_up_until_somebody_makes_a_user_of_them() {
     terminal.run();
     terminal.wait_until_online();
     terminal.driver().call("user.put", json!({"pin": "2002", "name": "Bob"})).unwrap();
-    assert!(server.wait_until(PATIENCE, |received| received.users().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.users().len() == 1));
     for name in ["OPERLOGStamp", "ATTLOGStamp"] {
         server.set_option(name, "0");
     }
     server.queue("CHECK");
     let again = |received: &Received| received.users()["2002"].times == 2;
-    assert!(server.wait_until(PATIENCE, again), "{}", terminal.log());
+    assert!(server.wait_until(TIMEOUT, again), "{}", terminal.log());
     terminal.wait_for("all sent", |status| {
         let streams = &status["streams"];
         streams["users"]["again"] == 0 && streams["fingerprints"]["again"] == 0
@@ -79,7 +79,7 @@ fn a_guest_is_fetched_and_never_goes_up_until_somebody_makes_a_user_of_them() {
     });
     // Somebody makes a user of the guest: who is here for good, goes up, and is not asked for.
     terminal.driver().call("user.put", json!({"pin": "1001", "grp": 2})).unwrap();
-    assert!(server.wait_until(PATIENCE, |received| received.users().contains_key("1001")));
+    assert!(server.wait_until(TIMEOUT, |received| received.users().contains_key("1001")));
     let before = targets(&server, "remote").len();
     let user = fetch(&terminal).unwrap();
     assert_eq!(
@@ -88,7 +88,7 @@ fn a_guest_is_fetched_and_never_goes_up_until_somebody_makes_a_user_of_them() {
     );
     assert_eq!(targets(&server, "remote").len(), before);
     terminal.driver().call("template.put", enrolled).unwrap();
-    assert!(server.wait_until(PATIENCE, |received| received.templates().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.templates().len() == 1));
     server.assert_strict();
 }
 
@@ -100,14 +100,14 @@ fn the_servers_own_command_makes_a_guest_a_user() {
     terminal.wait_until_online();
     fetch(&terminal).unwrap();
     let id = server.queue("DATA UPDATE USERINFO PIN=1001\tPri=14");
-    assert!(server.wait_until(PATIENCE, |received| received.reply(&id).is_some()));
+    assert!(server.wait_until(TIMEOUT, |received| received.reply(&id).is_some()));
     let user = fetch(&terminal).unwrap();
     assert_eq!(
         (&user["name"], &user["pri"], &user["guest"]),
         (&json!("Ann"), &json!(14), &json!(false))
     );
     let id = server.queue("DATA DELETE USERINFO PIN=1001");
-    assert!(server.wait_until(PATIENCE, |received| received.reply(&id).is_some()));
+    assert!(server.wait_until(TIMEOUT, |received| received.reply(&id).is_some()));
     assert_eq!(fetch(&terminal).unwrap()["guest"], true);
     assert_eq!(targets(&server, "remote").len(), 2);
 }
@@ -136,7 +136,7 @@ fn an_answer_about_a_person_is_taken_whole_or_not_at_all() {
     // What cannot be used is said, and leaves nothing behind.
     let spoiled = template("1001", 6).replace("Size=24", "Size=25");
     let many = (0..=200).map(|_| user("1001", "Ann")).collect::<Vec<_>>().join("\n");
-    for (answer, words) in [
+    for (answer, part) in [
         (template("1001", 5), "no user 1001".to_owned()),
         ([user("1001", "Ann"), template("1001", 5), spoiled].join("\n"), "size".into()),
         ([user("1001", "Ann"), template("1001", 11)].join("\n"), "fid".into()),
@@ -150,7 +150,7 @@ fn an_answer_about_a_person_is_taken_whole_or_not_at_all() {
         let error = fetch(&terminal).unwrap_err();
         assert_eq!(error["code"], -1008, "{error}");
         let message = error["message"].as_str().unwrap();
-        assert!(message.to_lowercase().contains(&words), "{words}: {message}");
+        assert!(message.to_lowercase().contains(&part), "{part}: {message}");
         assert_eq!(terminal.status()["users"], 0, "{message}");
     }
     server.set_remote_user("1001", &user("1001", "Ann"));
@@ -195,7 +195,7 @@ fn a_late_answer_about_a_person_changes_nothing() {
     let mut driver = terminal.driver();
     let call = json!({"jsonrpc": "2.0", "id": 1, "method": "remote", "params": {"pin": "1001"}});
     driver.send(call.to_string().as_bytes()).unwrap();
-    assert!(server.wait_until(PATIENCE, |received| received.count("remote") == 2));
+    assert!(server.wait_until(TIMEOUT, |received| received.count("remote") == 2));
     drop(driver);
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(terminal.status()["users"], 0);
@@ -216,7 +216,7 @@ fn a_guest_leaves_when_the_time_is_over_and_the_punches_stay() {
     assert!(terminal.log().contains("1 guests have left"), "{}", terminal.log());
     let mut driver = terminal.driver();
     assert_eq!(driver.call("user.get", json!({"pin": "1001"})), Ok(Value::Null));
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
     // Over while the power was off; a power cut in the middle of it changes nothing.
     fetch(&terminal).unwrap();
     terminal.kill();

@@ -13,7 +13,7 @@ use iclock_emulator::{Emulator, Settings};
 use serde_json::{Value, json};
 
 /// Long enough for a loaded machine; nothing waits this long when all is well.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The serial number of every terminal in these tests.
 pub const SERIAL: &str = "MADE0001";
@@ -106,7 +106,7 @@ impl Terminal {
 
     /// Waits until the driver socket is there.
     pub fn wait_until_socket(&mut self) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         while UnixStream::connect(self.path("run/driver.sock")).is_err() {
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
                 panic!("punchd ended with {status}: {}", self.log());
@@ -187,7 +187,7 @@ impl Terminal {
     /// Waits until the status is as wanted.
     #[track_caller]
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         loop {
             let status = self.status();
             if wanted(&status) {
@@ -249,7 +249,7 @@ impl Driver {
     /// The same, `None` if nobody listens there.
     pub fn try_connect(socket: &Path) -> Option<Self> {
         let stream = UnixStream::connect(socket).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         Some(Self { reader: BufReader::new(stream), calls: 0, told: VecDeque::new() })
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use iclock_emulator::{Act, Emulator, Fault, On};
 
 use crate::files::{answer, noise};
-use crate::harness::{PATIENCE, Terminal, second, server, targets};
+use crate::harness::{TIMEOUT, Terminal, second, server, targets};
 
 /// A terminal with `files` to put and get, a `secret` beside it, and links between them.
 fn terminal(server: &Emulator, more: &str) -> Terminal {
@@ -264,7 +264,7 @@ fn no_line_of_shell_outlives_its_time() {
         "kill -STOP $$".into(),
     ] {
         returns(&server, &format!("SHELL {line}"));
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         while running(&mark) > 0 {
             assert!(Instant::now() < until, "{line} goes on");
             std::thread::sleep(Duration::from_millis(5));

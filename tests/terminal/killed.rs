@@ -8,7 +8,7 @@ use std::time::Duration;
 use iclock_emulator::{Emulator, Kind, Received, Repeat};
 use serde_json::json;
 
-use crate::harness::{Driver, PATIENCE, Terminal, second, server};
+use crate::harness::{Driver, TIMEOUT, Terminal, second, server};
 
 /// A small generator; the moments differ from kill to kill, not from run to run.
 struct Dice(u64);
@@ -105,13 +105,13 @@ fn kills(count: u32) {
         rename(&server, &terminal, &commands, &mut renamed);
     }
     let all_answered = |received: &Received| commands.iter().all(|id| received.reply(id).is_some());
-    assert!(server.wait_until(PATIENCE, all_answered));
+    assert!(server.wait_until(TIMEOUT, all_answered));
     rename(&server, &terminal, &commands, &mut renamed);
     for pin in &commands {
         server.queue_repeated(pin, &text(pin), Repeat::Times(2));
     }
     let last = server.queue("INFO");
-    assert!(server.wait_until(PATIENCE, |received| received.reply(&last).is_some()));
+    assert!(server.wait_until(TIMEOUT, |received| received.reply(&last).is_some()));
     stop.store(true, Ordering::Relaxed);
     sensor.join().unwrap();
     terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);
@@ -233,7 +233,7 @@ fn every_command_five_times(kills: u32) {
     for (id, (text, _)) in ids.iter().zip(&commands) {
         server.queue_repeated(id, text, Repeat::Times(5));
         if id == "five0" {
-            assert!(server.wait_until(PATIENCE, |received| received.reply(id).is_some()));
+            assert!(server.wait_until(TIMEOUT, |received| received.reply(id).is_some()));
         }
     }
     let mut dice = Dice(11);
@@ -243,17 +243,17 @@ fn every_command_five_times(kills: u32) {
         terminal.run();
         // A terminal that was up for a while has its polls behind it.
         let at = server.received(|received| received.count("poll"));
-        assert!(server.wait_until(PATIENCE, |received| received.count("poll") > at));
+        assert!(server.wait_until(TIMEOUT, |received| received.count("poll") > at));
     }
     let all = |received: &Received| ids.iter().all(|id| received.reply(id).is_some());
-    assert!(server.wait_until(PATIENCE, all), "{:?}", {
+    assert!(server.wait_until(TIMEOUT, all), "{:?}", {
         let missing = |received: &Received| {
             ids.iter().filter(|id| received.reply(id).is_none()).cloned().collect::<Vec<_>>()
         };
         server.received(missing)
     });
     let last = server.queue("INFO");
-    assert!(server.wait_until(PATIENCE, |received| received.reply(&last).is_some()));
+    assert!(server.wait_until(TIMEOUT, |received| received.reply(&last).is_some()));
     for (id, (text, codes)) in ids.iter().zip(&commands) {
         let ret = server.received(|received| received.reply(id).unwrap().ret);
         assert!(codes.contains(&ret), "{text}: {ret}");

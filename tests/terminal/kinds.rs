@@ -3,7 +3,7 @@
 use iclock_emulator::{Emulator, Kind, Received};
 use serde_json::{Value, json};
 
-use crate::harness::{Driver, PATIENCE, Terminal, second, server, targets};
+use crate::harness::{Driver, TIMEOUT, Terminal, second, server, targets};
 
 /// A picture: the least that begins and ends as a JPEG does.
 const JPEG: &[u8] = b"\xFF\xD8\xFF\xE0made-up picture\xFF\xD9";
@@ -33,7 +33,7 @@ fn row(
 ) -> String {
     driver.call(method, params).unwrap();
     assert!(
-        server.wait_until(PATIENCE, |received| !rows(received).is_empty()),
+        server.wait_until(TIMEOUT, |received| !rows(received).is_empty()),
         "no row of {method}"
     );
     let found = server.received(&rows);
@@ -131,7 +131,7 @@ fn attendance_photos_go_raw_or_in_base64_as_the_server_wants() {
         let photo = json!({"pin": "123", "time": "2015-07-31 10:30:12", "data": base64(JPEG)});
         terminal.driver().call("photo", photo).unwrap();
         assert!(
-            server.wait_until(PATIENCE, |received| received.att_photos().len() == 1),
+            server.wait_until(TIMEOUT, |received| received.att_photos().len() == 1),
             "{in_base64}"
         );
         let body = server.received(|received| received.att_photos()[0].raw.clone());
@@ -172,7 +172,7 @@ fn punches_with_an_identity_card_have_nine_fields() {
     driver.call("punch", attendance).unwrap();
     let check = json!({"pin": "1452", "time": second(2), "status": 1, "verify": 2, "idnum": "11010519491231002X", "type": 1});
     driver.call("punch", check).unwrap();
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 2));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 2));
     let rows: Vec<String> =
         server.attlog().iter().map(|row| String::from_utf8(row.raw.clone()).unwrap()).collect();
     assert_eq!(rows[0], "1452\t2026-11-02 00:00:01\t0\t1\t0\t0\t0\t11010519491231002X\t0");
@@ -187,7 +187,7 @@ fn photos_with_an_identity_card_are_named_after_it() {
         "pin": "1457", "time": "2016-06-15 09:37:58", "kind": 0, "idnum": "11010519491231002X", "data": base64(JPEG)
     });
     driver.call("photo", photo).unwrap();
-    assert!(server.wait_until(PATIENCE, |received| received.att_photos().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.att_photos().len() == 1));
     let body = server.received(|received| received.att_photos()[0].raw.clone());
     assert!(
         body.starts_with(b"PIN=20160615093758-0-1457-11010519491231002X.jpg\n"),
@@ -224,7 +224,7 @@ fn operation_log_data_is_packed_when_that_is_worth_it() {
         driver.call("user.put", json!({"pin": nth, "name": format!("User {nth}")})).unwrap();
     }
     server.resume().unwrap();
-    assert!(server.wait_until(PATIENCE, |received| received.users().len() == 100));
+    assert!(server.wait_until(TIMEOUT, |received| received.users().len() == 100));
     let packed: Vec<String> = targets(&server, "upload:OPERLOG")
         .into_iter()
         .filter(|target| target.contains("ContentType=tgz"))
@@ -262,7 +262,7 @@ fn records_newer_than_the_negotiated_version_wait() {
     driver.call("error", json!({"code": "D01E0001"})).unwrap();
     driver.call("photo", json!({"pin": "1", "time": second(1), "kind": 0, "idnum": "11010519491231002X", "data": base64(JPEG)})).unwrap();
     driver.punch("2", &second(2));
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
     let pending = |status: &Value, name: &str| status["streams"][name]["pending"].as_u64();
     let status = terminal.status();
     for stream in ["card punches", "identity cards", "errors", "card photos"] {
@@ -285,7 +285,7 @@ fn options_are_pushed_at_the_start_when_asked_and_when_one_changes() {
     server.set_option("PushOptionsFlag", "1");
     server.set_option("PushOptions", "FingerFunOn,FPVersion,UserCount,~DeviceName,Unheard,VOLUME");
     let terminal = Terminal::start(&server, "[device]\nname = \"Door, east\"\nfp_version = 10");
-    assert!(server.wait_until(PATIENCE, |received| received.options_times() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.options_times() == 1));
     let options = server.received(|received| received.options().clone());
     let value = |key: &str| options.get(key).map(String::as_str);
     assert_eq!(
@@ -296,7 +296,7 @@ fn options_are_pushed_at_the_start_when_asked_and_when_one_changes() {
     // A user more is no news; an option that changes is.
     terminal.driver().call("user.put", json!({"pin": "1"})).unwrap();
     server.queue("SET OPTION VOLUME=7");
-    assert!(server.wait_until(PATIENCE, |received| {
+    assert!(server.wait_until(TIMEOUT, |received| {
         received.options().get("VOLUME").is_some_and(|volume| volume == "7")
     }));
     assert_eq!(server.received(Received::options_times), 2);
@@ -311,7 +311,7 @@ fn polls_tell_what_has_changed() {
         let polls = received.requests().filter(|seen| seen.exchange == "poll");
         polls.filter_map(|seen| Some(seen.target.split_once("&INFO=")?.1.to_owned())).collect()
     };
-    assert!(server.wait_until(PATIENCE, |received| received.count("poll") >= 3));
+    assert!(server.wait_until(TIMEOUT, |received| received.count("poll") >= 3));
     let first = server.received(infos);
     assert_eq!(first.len(), 1, "{first:?}");
     assert!(
@@ -319,7 +319,7 @@ fn polls_tell_what_has_changed() {
         "{first:?}"
     );
     terminal.driver().punch("1", &second(1));
-    assert!(server.wait_until(PATIENCE, |received| infos(received).len() == 2));
+    assert!(server.wait_until(TIMEOUT, |received| infos(received).len() == 2));
     assert!(server.received(infos)[1].starts_with("Ver%201.0,0,0,1,"));
     server.assert_strict();
 }
@@ -343,7 +343,7 @@ fn what_changed_is_sent_as_it_is_and_what_was_deleted_is_not() {
     server.resume().unwrap();
     terminal.wait_for("deleted", |status| status["users"] == 0);
     server.queue("CHECK");
-    assert!(server.wait_until(PATIENCE, |received| received.templates().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.templates().len() == 1));
     let row =
         server.received(|received| String::from_utf8(received.templates()[0].raw.clone()).unwrap());
     assert!(row.ends_with(&format!("TMP={}", base64(b"third!"))), "{row}");

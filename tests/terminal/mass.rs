@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
-use crate::harness::{PATIENCE, Terminal, server};
+use crate::harness::{TIMEOUT, Terminal, server};
 
 /// A template of 1.5 KB.
 fn template() -> String {
@@ -49,7 +49,7 @@ fn mass(count: u32) {
     let megabytes = list.len() >> 20;
     let polls = server.received(|received| received.count("poll"));
     server.next_poll_body(list);
-    assert!(server.wait_until(PATIENCE, |received| received.count("poll") > polls));
+    assert!(server.wait_until(TIMEOUT, |received| received.count("poll") > polls));
     let begun = Instant::now();
     // The first reply of all comes when the list is at its end.
     let sent = |received: &iclock_emulator::Received| received.count("reply") > 0;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{PATIENCE, Terminal, second, server};
+use crate::harness::{TIMEOUT, Terminal, second, server};
 
 #[test]
 fn interval_and_timed_modes_hold_back_and_log_and_check_override() {
@@ -13,13 +13,13 @@ fn interval_and_timed_modes_hold_back_and_log_and_check_override() {
     server.remove_option("TransTimes");
     let terminal = Terminal::start(&server, "");
     // What waited while the terminal was off goes at first contact; then the gate closes.
-    assert!(server.wait_until(PATIENCE, |received| received.oplog().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.oplog().len() == 1));
     std::thread::sleep(Duration::from_millis(300));
     terminal.driver().punch("1001", &second(1));
     std::thread::sleep(Duration::from_millis(2500));
     assert!(server.attlog().is_empty());
     server.queue("LOG");
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
     // The gate is closed again behind it; CHECK opens it too.
     terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);
     std::thread::sleep(Duration::from_millis(1500));
@@ -27,13 +27,13 @@ fn interval_and_timed_modes_hold_back_and_log_and_check_override() {
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(server.attlog().len(), 1);
     server.queue("CHECK");
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 2));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 2));
     // Real time overrides the others.
     server.set_option("Realtime", "1");
     server.queue("CHECK");
-    assert!(server.wait_until(PATIENCE, |received| received.count("handshake") == 3));
+    assert!(server.wait_until(TIMEOUT, |received| received.count("handshake") == 3));
     terminal.driver().punch("1003", &second(3));
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 3));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 3));
     server.assert_strict();
 }
 
@@ -53,11 +53,11 @@ fn a_time_of_the_day_lets_data_go() {
     server.set_clock_offset(ahead);
     let terminal = Terminal::start(&server, "");
     // What waited while the terminal was off goes at first contact; then the gate closes.
-    assert!(server.wait_until(PATIENCE, |received| received.oplog().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.oplog().len() == 1));
     std::thread::sleep(Duration::from_millis(300));
     let started = std::time::Instant::now();
     terminal.driver().punch("1001", &second(1));
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
     let waited = started.elapsed();
     assert!(
         (Duration::from_secs(1)..Duration::from_secs(12)).contains(&waited),
@@ -75,10 +75,10 @@ fn what_check_asks_for_again_goes_whatever_the_mode() {
     terminal.wait_until_online();
     terminal.driver().punch("1001", &second(1));
     server.queue("LOG");
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
     terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);
     server.set_option("ATTLOGStamp", "0");
     server.queue("CHECK");
     let again = |received: &iclock_emulator::Received| received.attlog()[0].times == 2;
-    assert!(server.wait_until(PATIENCE, again), "{}", terminal.log());
+    assert!(server.wait_until(TIMEOUT, again), "{}", terminal.log());
 }

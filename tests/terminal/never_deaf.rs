@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use iclock_emulator::{Act, Emulator, Fault, On};
 use serde_json::json;
 
-use crate::harness::{PATIENCE, Terminal, second, server};
+use crate::harness::{TIMEOUT, Terminal, second, server};
 
 const PUNCHES: u32 = 200;
 
@@ -43,7 +43,7 @@ fn healthy() -> Vec<Duration> {
 }
 
 fn all_arrive(server: &Emulator) {
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == PUNCHES as usize));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == PUNCHES as usize));
 }
 
 #[test]
@@ -61,9 +61,7 @@ fn a_server_that_never_answers_delays_no_punch() {
     assert_eq!(terminal.status()["streams"]["punches"]["pending"], PUNCHES + 1);
     server.clear_faults();
     server.release_stalled();
-    assert!(
-        server.wait_until(PATIENCE, |received| received.attlog().len() == PUNCHES as usize + 1)
-    );
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == PUNCHES as usize + 1));
 }
 
 #[test]
@@ -76,8 +74,8 @@ fn a_name_that_cannot_be_resolved_delays_no_punch() {
     let waits = latencies(&terminal);
     print("a name that cannot be resolved", &waits, &healthy);
     let status = terminal.wait_for("in trouble", |status| !status["trouble"].is_null());
-    let words = status["trouble"].as_str().unwrap();
-    assert!(words.contains("resolved") && words.contains("DNS"), "{words}");
+    let message = status["trouble"].as_str().unwrap();
+    assert!(message.contains("resolved") && message.contains("DNS"), "{message}");
     assert_eq!(status["streams"]["punches"]["pending"], PUNCHES);
     // Given a name that can be, everything arrives.
     terminal.configure(&server.url().replace("127.0.0.1", "localhost"), "");
@@ -120,7 +118,7 @@ fn one_broken_way_holds_up_no_other() {
     terminal.wait_for("in trouble", |status| !status["trouble"].is_null());
     for nth in 0..3 {
         terminal.driver().punch("1001", &second(nth));
-        assert!(server.wait_until(PATIENCE, |received| received.attlog().len() as u32 == nth + 1));
+        assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() as u32 == nth + 1));
     }
     // Every further failure makes the pause longer.
     let tries = |server: &Emulator| server.received(|received| received.count("reply"));

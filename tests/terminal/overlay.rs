@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::PATIENCE;
+use crate::harness::TIMEOUT;
 
 /// A root with the overlay on it, and a program in punchd's place.
 struct Root(PathBuf);
@@ -100,7 +100,7 @@ impl Drop for Root {
 }
 
 fn wait_for(what: &str, condition: impl Fn() -> bool) {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     while !condition() {
         assert!(Instant::now() < until, "waited for {what}");
         thread::sleep(Duration::from_millis(50));
@@ -206,14 +206,14 @@ fn an_upgrade_is_a_whole_punchd_or_none() {
     root.script("new", "#!/bin/sh\n[ $1 = check ] || echo punchd 2\n");
     // Nobody can say who made it; or somebody can, and it was somebody else.
     fs::remove_file(root.path("etc/default/punchd")).unwrap();
-    let words = String::from_utf8(root.upgrade(&root.path("new")).stdout).unwrap();
-    assert!(words.contains("nobody can say who made"), "{words}");
+    let message = String::from_utf8(root.upgrade(&root.path("new")).stdout).unwrap();
+    assert!(message.contains("nobody can say who made"), "{message}");
     root.script("usr/lib/punchd/verify", "#!/bin/sh\nexit 1\n");
     fs::write(root.path("etc/default/punchd"), "UNSIGNED=allow\n").unwrap();
     assert!(!root.upgrade(&root.path("new")).status.success());
     assert!(fs::read(&program).unwrap() == before);
     fs::remove_file(root.path("usr/lib/punchd/verify")).unwrap();
-    // A piece of it is there already: it was cut off. And it is run again when it was done.
+    // A chunk of it is there already: it was cut off. And it is run again when it was done.
     fs::write(root.path("usr/bin/punchd.new"), "#!/b").unwrap();
     for _ in 0..2 {
         let done = root.upgrade(&root.path("new"));

@@ -2,7 +2,7 @@
 
 use iclock_emulator::{Act, Fault, On};
 
-use crate::harness::{PATIENCE, Terminal, second, server, targets};
+use crate::harness::{TIMEOUT, Terminal, second, server, targets};
 
 /// The server refuses every request that holds a row of this PIN.
 fn poison(server: &iclock_emulator::Emulator, pin: &str) {
@@ -25,7 +25,7 @@ fn poison_rows_are_found_and_set_aside_and_all_others_arrive() {
     }
     bad.iter().for_each(|nth| poison(&server, &format!("bad{nth}")));
     server.resume().unwrap();
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() as u32 == ROWS - 3));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() as u32 == ROWS - 3));
     let status = terminal.wait_for("done", |status| status["streams"]["punches"]["pending"] == 0);
     assert_eq!(status["streams"]["punches"]["quarantined"], 3, "{status:#}");
     assert!(status["quarantine"][0]["words"].as_str().unwrap().contains("bad row"), "{status:#}");
@@ -54,7 +54,7 @@ fn poison_rows_are_found_and_set_aside_and_all_others_arrive() {
         assert_eq!(String::from_utf8_lossy(&output.stdout), "3 rows\n");
     };
     retry(&terminal);
-    assert!(server.wait_until(PATIENCE, |received| received.count("upload:ATTLOG") >= uploads + 3));
+    assert!(server.wait_until(TIMEOUT, |received| received.count("upload:ATTLOG") >= uploads + 3));
     terminal.wait_for("back again", |status| {
         status["quarantine"].as_array().unwrap().iter().filter(|row| row["retry"] == false).count()
             == 3
@@ -63,7 +63,7 @@ fn poison_rows_are_found_and_set_aside_and_all_others_arrive() {
     server.clear_faults();
     terminal.run();
     retry(&terminal);
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() as u32 == ROWS));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() as u32 == ROWS));
     terminal.wait_for("empty", |status| status["quarantine"] == serde_json::json!([]));
 }
 
@@ -80,16 +80,16 @@ fn one_refused_row_waits_until_another_shows_whose_fault_it_is() {
     assert_eq!(status["streams"]["punches"]["pending"], 1);
     // The next one goes through at once, and shows that it was the row.
     driver.punch("good", &second(2));
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
     let status =
         terminal.wait_for("set aside", |status| status["streams"]["punches"]["quarantined"] == 1);
     assert_eq!(status["streams"]["punches"]["pending"], 0);
     // The error log tells of it.
-    assert!(server.wait_until(PATIENCE, |received| received.errors().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.errors().len() == 1));
     let error = server.received(|received| received.errors()[0].raw.clone());
-    let words = b"ErrCode=D01E1001\tErrMsg=row refused: the server answered with status 400";
+    let message = b"ErrCode=D01E1001\tErrMsg=row refused: the server answered with status 400";
     assert!(
-        error.windows(words.len()).any(|part| part == words),
+        error.windows(message.len()).any(|part| part == message),
         "{}",
         String::from_utf8_lossy(&error)
     );
@@ -107,13 +107,13 @@ fn a_server_that_refuses_everything_sets_nothing_aside() {
     for nth in 0..100 {
         driver.punch("1001", &second(nth));
     }
-    assert!(server.wait_until(PATIENCE, |received| received.count("upload:ATTLOG") >= 12));
+    assert!(server.wait_until(TIMEOUT, |received| received.count("upload:ATTLOG") >= 12));
     let status = terminal.status();
     assert_eq!(status["streams"]["punches"]["pending"], 100, "{status:#}");
     assert_eq!(status["streams"]["punches"]["quarantined"], 0);
     server.clear_faults();
     server.queue("LOG"); // By now the pauses may be long.
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 100));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 100));
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_large_photo_that_is_refused_does_not_hold_up_the_others() {
     for (nth, pin) in ["bad", "1", "2", "3"].into_iter().enumerate() {
         driver.call("photo", photo(pin, nth as u32, 100 << 10)).unwrap();
     }
-    assert!(server.wait_until(PATIENCE, |received| received.att_photos().len() == 3));
+    assert!(server.wait_until(TIMEOUT, |received| received.att_photos().len() == 3));
     let status =
         terminal.wait_for("set aside", |status| status["streams"]["photos"]["pending"] == 0);
     assert_eq!(status["streams"]["photos"]["quarantined"], 1, "{status:#}");
@@ -171,7 +171,7 @@ fn a_refusal_that_passes_sets_nothing_aside() {
     for nth in 0..3 {
         driver.call("photo", photo("1", nth, 1000)).unwrap();
     }
-    assert!(server.wait_until(PATIENCE, |received| received.att_photos().len() == 3));
+    assert!(server.wait_until(TIMEOUT, |received| received.att_photos().len() == 3));
     let status =
         terminal.wait_for("all sent", |status| status["streams"]["photos"]["pending"] == 0);
     assert_eq!(status["quarantine"], serde_json::json!([]), "{status:#}");
@@ -193,7 +193,7 @@ fn a_hunt_among_photos_does_not_hold_up_punches() {
     for nth in 0..100 {
         let before = server.received(iclock_emulator::Received::request_count);
         driver.punch(&format!("{nth}"), &second(nth));
-        assert!(server.wait_until(PATIENCE, |received| received.attlog().len() as u32 == nth + 1));
+        assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() as u32 == nth + 1));
         let own = server.received(|received| {
             let mut uploads =
                 received.requests().rev().filter(|seen| seen.exchange == "upload:ATTLOG");

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::fake_daemon::FakeDaemon;
 use crate::files::answer;
 use crate::harness::{Terminal, server};
-use crate::shipped::{Shipped, nowhere, until};
+use crate::shipped_drivers::{Shipped, nowhere, until};
 
 /// What a line in a file says.
 fn state_of(path: &Path) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{PATIENCE, Terminal, second, server};
+use crate::harness::{TIMEOUT, Terminal, second, server};
 
 const LIMITS: &str = "[limits]\npunches = 300\nstart_spread = 0";
 
@@ -15,7 +15,7 @@ fn uploaded_punches_make_room_for_new_ones() {
         driver.punch("1001", &second(nth));
         if nth % 250 == 249 {
             assert!(
-                server.wait_until(PATIENCE, |received| received.attlog().len() as u32 == nth + 1)
+                server.wait_until(TIMEOUT, |received| received.attlog().len() as u32 == nth + 1)
             );
             terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);
         }
@@ -48,12 +48,12 @@ fn what_was_not_uploaded_is_never_dropped_and_new_punches_are_refused_loudly() {
     // The alarm goes with the rest; once the server has some, there is room again.
     terminal.wait_for("alarmed", |status| status["streams"]["errors"]["pending"] == 1);
     server.resume().unwrap();
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 300));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 300));
     terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);
     driver.punch("1001", &second(300));
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 301));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 301));
     terminal.wait_for("room", |status| status["full"].is_null());
-    assert!(server.wait_until(PATIENCE, |received| received.errors().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.errors().len() == 1));
     let error = server.received(|received| received.errors()[0].raw.clone());
     assert!(error.starts_with(b"ERRORLOG ErrCode=D01E1002\tErrMsg=new punches are refused: 300"));
 }

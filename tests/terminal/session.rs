@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use iclock_emulator::{Act, DateField, Emulator, Fault, On, Persona, Settings};
 
-use crate::harness::{PATIENCE, SERIAL, Terminal, second, server, server_with, targets};
-use crate::shipped::until;
+use crate::harness::{SERIAL, TIMEOUT, Terminal, second, server, server_with, targets};
+use crate::shipped_drivers::until;
 
 #[test]
 fn handshake_comes_first_and_is_as_in_the_document() {
@@ -15,7 +15,7 @@ fn handshake_comes_first_and_is_as_in_the_document() {
     // When a terminal with something to say starts.
     let terminal = Terminal::start(&server, "language = 83\n[device]\ncomm_key = \"a b\"");
     terminal.driver().punch("1001", &second(1));
-    assert!(server.wait_until(PATIENCE, |received| !received.attlog().is_empty()));
+    assert!(server.wait_until(TIMEOUT, |received| !received.attlog().is_empty()));
     // Then nothing else was sent before the handshake succeeded.
     let asked = format!(
         "/iclock/cdata?SN={SERIAL}&options=all&pushver=2.4.1&language=83&pushcommkey=a%20b"
@@ -39,7 +39,7 @@ fn every_form_of_handshake_reply_is_understood() {
             received.attlog().len() == 1 && received.reply(&id).is_some()
         };
         // A server that only says OK is asked again later; its defaults are slow.
-        assert!(server.wait_until(PATIENCE, all_came), "{persona}: {}", terminal.log());
+        assert!(server.wait_until(TIMEOUT, all_came), "{persona}: {}", terminal.log());
         assert_eq!(server.attlog()[0].times, 1, "{persona}");
         server.assert_strict();
     }
@@ -54,7 +54,7 @@ fn options_are_heeded_and_unknown_ones_ignored() {
     let terminal = Terminal::start(&server, "");
     terminal.driver().punch("1001", &second(1));
     // Punches are switched off: they stay, whatever the server polls for.
-    assert!(server.wait_until(PATIENCE, |received| {
+    assert!(server.wait_until(TIMEOUT, |received| {
         received.requests().filter(|seen| seen.exchange == "poll").count() >= 3
     }));
     assert_eq!(terminal.status()["streams"]["punches"]["pending"], 1);
@@ -69,7 +69,7 @@ fn options_are_heeded_and_unknown_ones_ignored() {
     // Switched on, they go.
     server.set_option("TransFlag", "1111111111");
     server.queue("CHECK");
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
     server.assert_strict();
 }
 
@@ -83,7 +83,7 @@ fn refusals_of_the_handshake_keep_everything_back() {
     terminal.driver().punch("1001", &second(1));
     let status = terminal.wait_for("in trouble", |status| !status["trouble"].is_null());
     assert!(status["trouble"].as_str().unwrap().contains("UNKNOWN DEVICE"), "{status:#}");
-    assert!(server.wait_until(PATIENCE, |received| !received.attlog().is_empty()));
+    assert!(server.wait_until(TIMEOUT, |received| !received.attlog().is_empty()));
     assert_eq!(targets(&server, "handshake").len(), 5);
     let status = terminal.wait_for("online", |status| status["online"] == true);
     assert!(status["trouble"].is_null(), "{status:#}");
@@ -116,7 +116,7 @@ fn clock_is_set_from_the_date_and_the_zone() {
         let terminal = Terminal::start(&server, "");
         terminal.wait_until_online();
         terminal.driver().call("punch", serde_json::json!({"pin": "7"})).unwrap();
-        assert!(server.wait_until(PATIENCE, |received| !received.attlog().is_empty()));
+        assert!(server.wait_until(TIMEOUT, |received| !received.attlog().is_empty()));
         let row = String::from_utf8(server.attlog()[0].raw.clone()).unwrap();
         let time =
             punchd::protocol::time::LocalTime::parse(row.split('\t').nth(1).unwrap()).unwrap();
@@ -157,17 +157,17 @@ fn reload_takes_a_new_server_and_refuses_a_wrong_file() {
     terminal.configure("nonsense", "");
     terminal.signal("HUP");
     terminal.driver().punch("1001", &second(1));
-    assert!(first.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    assert!(first.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
     assert!(terminal.log().contains("stays as it was"), "{}", terminal.log());
     // So does one whose change could hold only by half.
     terminal.configure(&second_server.url(), "[limits]\nusers = 7\npunches = 9\n");
     terminal.signal("HUP");
-    let words = "a change of [limits] users, [limits] punches needs a restart";
-    until("refused", || terminal.log().contains(words), || terminal.log());
+    let message = "a change of [limits] users, [limits] punches needs a restart";
+    until("refused", || terminal.log().contains(message), || terminal.log());
     // One that is right holds at once.
     terminal.configure(&second_server.url(), "");
     terminal.signal("HUP");
     terminal.driver().punch("1002", &second(2));
-    assert!(second_server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    assert!(second_server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
     assert_eq!(first.attlog().len(), 1);
 }

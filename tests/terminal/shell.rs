@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use iclock_emulator::{Emulator, Kind, Repeat};
 
 use crate::files::answer;
-use crate::harness::{PATIENCE, Terminal, second, server};
+use crate::harness::{TIMEOUT, Terminal, second, server};
 
 const ALLOWED: &str = "[commands]\nshell = \"allow\"\n";
 
@@ -53,7 +53,7 @@ fn punches_go_up_while_a_line_runs() {
     terminal.wait_for("running", |status| status["jobs"][0]["stage"] == "handed over");
     let begun = Instant::now();
     terminal.driver().punch("1", &second(1));
-    assert!(server.wait_until(PATIENCE, |received| !received.attlog().is_empty()));
+    assert!(server.wait_until(TIMEOUT, |received| !received.attlog().is_empty()));
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     assert!(server.received(|received| received.reply(&id).is_none()));
     assert_eq!(answer(&server, &id).0, 0);
@@ -68,7 +68,7 @@ fn a_line_that_was_cut_off_is_not_run_again() {
     let (ran, pid) = (terminal.path("ran"), terminal.path("pid"));
     let line = format!("SHELL echo x >> {}; echo $$ > {}; sleep 300", ran.display(), pid.display());
     server.queue_repeated("s1", &line, Repeat::UntilAnswered);
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     while !pid.exists() {
         assert!(Instant::now() < until);
         std::thread::sleep(Duration::from_millis(5));

@@ -2,7 +2,7 @@
 
 use iclock_emulator::{Emulator, Kind, Received};
 
-use crate::harness::{PATIENCE, Terminal, second, server};
+use crate::harness::{TIMEOUT, Terminal, second, server};
 
 const ROWS: u32 = 40;
 
@@ -15,7 +15,7 @@ fn shake_hands(server: &Emulator, terminal: &Terminal) {
     let before = server.received(handshakes);
     terminal.signal("HUP");
     assert!(
-        server.wait_until(PATIENCE, |received| handshakes(received) > before),
+        server.wait_until(TIMEOUT, |received| handshakes(received) > before),
         "{}",
         terminal.log()
     );
@@ -26,7 +26,7 @@ fn recorded(terminal: &Terminal, server: &Emulator) {
     for nth in 0..ROWS {
         driver.punch("1001", &second(nth));
     }
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() as u32 == ROWS));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() as u32 == ROWS));
     terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);
 }
 
@@ -57,7 +57,7 @@ fn a_hundred_handshakes_with_every_stamp_upload_history_zero_times() {
         }
         // What comes last shows that nothing else is on its way.
         terminal.driver().punch("1002", &second(ROWS));
-        assert!(server.wait_until(PATIENCE, |received| received.attlog().len() as u32 == ROWS + 1));
+        assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() as u32 == ROWS + 1));
         assert!(server.attlog().iter().all(|row| row.times == 1), "{stamp:?}");
         assert!(server.oplog().iter().all(|row| row.times == 1), "{stamp:?}");
     }
@@ -74,7 +74,7 @@ fn a_true_reset_uploads_history_once_across_a_restart() {
     for nth in ROWS..500 {
         driver.punch("1001", &second(nth));
     }
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 500));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 500));
     // This server keeps stamps; then somebody empties it.
     server.set_option("ATTLOGStamp", "480");
     shake_hands(&server, &terminal);
@@ -82,16 +82,16 @@ fn a_true_reset_uploads_history_once_across_a_restart() {
     shake_hands(&server, &terminal);
     // The power goes when some of it has arrived; the server goes on saying 0.
     let again = |received: &Received| received.attlog().iter().filter(|row| row.times > 1).count();
-    assert!(server.wait_until(PATIENCE, |received| again(received) > 0));
+    assert!(server.wait_until(TIMEOUT, |received| again(received) > 0));
     terminal.kill();
     terminal.run();
-    assert!(server.wait_until(PATIENCE, |received| again(received) == 500));
+    assert!(server.wait_until(TIMEOUT, |received| again(received) == 500));
     terminal.wait_for("nothing left", |status| status["streams"]["punches"]["again"] == 0);
     for _ in 0..3 {
         shake_hands(&server, &terminal);
     }
     terminal.driver().punch("1002", &second(500));
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 501));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 501));
     // Once each, and one request more if its acknowledgement was cut off.
     let thrice = server.attlog().iter().filter(|row| row.times > 2).count();
     assert!(thrice <= 250, "{thrice} rows came three times");
@@ -110,7 +110,7 @@ fn a_server_restored_from_a_backup_gets_what_it_lost() {
         last = driver.punch("1001", &second(nth));
         if nth == 9 || nth == 19 || nth == 29 {
             assert!(
-                server.wait_until(PATIENCE, |received| received.attlog().len() as u32 == nth + 1)
+                server.wait_until(TIMEOUT, |received| received.attlog().len() as u32 == nth + 1)
             );
             terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);
             server.set_option("ATTLOGStamp", &last.to_string());
@@ -121,10 +121,10 @@ fn a_server_restored_from_a_backup_gets_what_it_lost() {
     server.set_option("ATTLOGStamp", &(last - 5).to_string());
     shake_hands(&server, &terminal);
     let again = |received: &Received| received.attlog().iter().filter(|row| row.times == 2).count();
-    assert!(server.wait_until(PATIENCE, |received| again(received) == 5));
+    assert!(server.wait_until(TIMEOUT, |received| again(received) == 5));
     shake_hands(&server, &terminal);
     shake_hands(&server, &terminal);
     driver.punch("1002", &second(40));
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 31));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 31));
     assert_eq!(server.attlog().iter().map(|row| row.times).sum::<u32>(), 36);
 }

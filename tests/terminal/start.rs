@@ -3,9 +3,9 @@
 
 use std::fs;
 
-use crate::harness::{PATIENCE, Terminal, second, server};
+use crate::harness::{TIMEOUT, Terminal, second, server};
 
-fn words(output: &std::process::Output) -> String {
+fn message(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -23,11 +23,11 @@ fn a_configuration_that_cannot_work_is_refused_with_its_place() {
         fs::write(terminal.path("punchd.toml"), text).unwrap();
         for command in ["check", "run"] {
             let output = terminal.punchd(&[command]);
-            assert_eq!(output.status.code(), Some(78), "{text:?}: {}", words(&output));
+            assert_eq!(output.status.code(), Some(78), "{text:?}: {}", message(&output));
             assert!(
-                words(&output).contains(word) && words(&output).contains("punchd.toml"),
+                message(&output).contains(word) && message(&output).contains("punchd.toml"),
                 "{text:?}: {}",
-                words(&output)
+                message(&output)
             );
         }
     }
@@ -35,8 +35,8 @@ fn a_configuration_that_cannot_work_is_refused_with_its_place() {
     let text = "server = \"https://h\"\nserial = \"S\"\n[tls]\nca = \"/no/such.pem\"";
     fs::write(terminal.path("punchd.toml"), text).unwrap();
     let output = terminal.punchd(&["check"]);
-    assert_eq!(output.status.code(), Some(78), "{}", words(&output));
-    assert!(words(&output).contains("/no/such.pem"), "{}", words(&output));
+    assert_eq!(output.status.code(), Some(78), "{}", message(&output));
+    assert!(message(&output).contains("/no/such.pem"), "{}", message(&output));
     fs::remove_file(terminal.path("punchd.toml")).unwrap();
     let output = terminal.punchd(&["check"]);
     assert_eq!(output.status.code(), Some(78));
@@ -46,7 +46,7 @@ fn a_configuration_that_cannot_work_is_refused_with_its_place() {
 fn a_configuration_that_can_work_is_called_good() {
     let terminal = Terminal::prepare("http://127.0.0.1:1", "");
     let output = terminal.punchd(&["check"]);
-    assert!(output.status.success(), "{}", words(&output));
+    assert!(output.status.success(), "{}", message(&output));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn the_command_line_helps() {
         (&["punch", "--pin", "1"], 69),
     ] {
         let output = terminal.punchd(arguments);
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", words(&output));
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", message(&output));
     }
 }
 
@@ -91,8 +91,8 @@ fn a_damaged_store_is_refused_and_set_aside_only_on_request() {
         damage(&mut bytes);
         fs::write(&store, &bytes).unwrap();
         let output = terminal.punchd(&["run"]);
-        assert_eq!(output.status.code(), Some(65), "{}", words(&output));
-        assert!(words(&output).contains("--set-aside-damaged-store"), "{}", words(&output));
+        assert_eq!(output.status.code(), Some(65), "{}", message(&output));
+        assert!(message(&output).contains("--set-aside-damaged-store"), "{}", message(&output));
         assert_eq!(fs::read(&store).unwrap(), bytes, "the damaged store was touched");
         // As asked: the old file stays, under another name, and the terminal works.
         let mut child = terminal
@@ -122,8 +122,8 @@ fn a_store_of_something_else_or_of_later_is_refused() {
     db.execute_batch("CREATE TABLE cheese (x); PRAGMA user_version = 1;").unwrap();
     drop(db);
     let output = terminal.punchd(&["run"]);
-    assert_eq!(output.status.code(), Some(65), "{}", words(&output));
-    assert!(words(&output).contains("other program"), "{}", words(&output));
+    assert_eq!(output.status.code(), Some(65), "{}", message(&output));
+    assert!(message(&output).contains("other program"), "{}", message(&output));
     fs::remove_file(terminal.path("punchd.db")).unwrap();
     punchd::store::Store::open(&terminal.path("punchd.db"), punchd::store::Limits::default())
         .unwrap();
@@ -131,8 +131,8 @@ fn a_store_of_something_else_or_of_later_is_refused() {
     db.execute_batch("PRAGMA user_version = 99;").unwrap();
     drop(db);
     let output = terminal.punchd(&["run"]);
-    assert_eq!(output.status.code(), Some(73), "{}", words(&output));
-    assert!(words(&output).contains("later"), "{}", words(&output));
+    assert_eq!(output.status.code(), Some(73), "{}", message(&output));
+    assert!(message(&output).contains("later"), "{}", message(&output));
 }
 
 #[test]
@@ -140,15 +140,15 @@ fn a_store_that_cannot_be_made_or_is_in_use_is_said_plainly() {
     let server = server();
     let terminal = Terminal::start(&server, "");
     let output = terminal.punchd(&["run"]);
-    assert_eq!(output.status.code(), Some(73), "{}", words(&output));
-    assert!(words(&output).contains("in use"), "{}", words(&output));
+    assert_eq!(output.status.code(), Some(73), "{}", message(&output));
+    assert!(message(&output).contains("in use"), "{}", message(&output));
     let elsewhere = Terminal::prepare(&server.url(), "");
     let text = fs::read_to_string(elsewhere.path("punchd.toml")).unwrap();
     fs::write(elsewhere.path("punchd.toml"), text.replace("punchd.db", "no/such/place.db"))
         .unwrap();
     let output = elsewhere.punchd(&["run"]);
-    assert_eq!(output.status.code(), Some(73), "{}", words(&output));
-    assert!(words(&output).contains("place.db"), "{}", words(&output));
+    assert_eq!(output.status.code(), Some(73), "{}", message(&output));
+    assert!(message(&output).contains("place.db"), "{}", message(&output));
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn term_stops_cleanly_also_in_the_middle_of_an_exchange() {
         .always(),
     );
     let mut terminal = Terminal::start(&server, "");
-    assert!(server.wait_until(PATIENCE, |received| {
+    assert!(server.wait_until(TIMEOUT, |received| {
         received.requests().any(|seen| seen.exchange == "handshake")
     }));
     let started = std::time::Instant::now();

@@ -12,7 +12,7 @@ use iclock_emulator::{Act, Emulator, Fault, Kind, On};
 use serde_json::json;
 
 use crate::files::answer;
-use crate::harness::{PATIENCE, Terminal, second, server, targets};
+use crate::harness::{TIMEOUT, Terminal, second, server, targets};
 
 /// A terminal with a directory `files` that is listed for everything.
 fn terminal(server: &Emulator, more: &str) -> Terminal {
@@ -49,8 +49,8 @@ fn a_journal_full_of_results_keeps_nobody_from_connecting() {
     drop(db);
     terminal.run();
     terminal.driver().punch("1", &second(1));
-    assert!(server.wait_until(PATIENCE, |received| !received.attlog().is_empty()));
-    assert!(server.wait_until(PATIENCE, |received| received.count("reply") > 5));
+    assert!(server.wait_until(TIMEOUT, |received| !received.attlog().is_empty()));
+    assert!(server.wait_until(TIMEOUT, |received| received.count("reply") > 5));
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn the_list_after_one_that_was_cut_off_is_carried_out_with_care() {
     // Neither a handshake nor a poll without commands is the list that was cut off.
     terminal.run();
     let polls = server.received(|received| received.count("poll"));
-    assert!(server.wait_until(PATIENCE, |received| received.count("poll") > polls + 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.count("poll") > polls + 1));
     terminal.kill();
     assert!(is_marked(&terminal));
     terminal.run();
@@ -149,7 +149,7 @@ fn only_so_many_commands_go_on_at_once() {
         .filter(|nth| server.received(|received| received.reply(&format!("j{nth}")).is_none()));
     assert_eq!(waiting.count(), 100);
     terminal.driver().punch("1", &second(1));
-    assert!(server.wait_until(PATIENCE, |received| !received.attlog().is_empty()));
+    assert!(server.wait_until(TIMEOUT, |received| !received.attlog().is_empty()));
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_reboot_waits_for_the_program_that_installs() {
     let id = server.queue("REBOOT");
     assert_eq!(answer(&server, &id).0, 0);
     assert_eq!(answer(&server, &upgrade).0, 0);
-    let until = std::time::Instant::now() + PATIENCE;
+    let until = std::time::Instant::now() + TIMEOUT;
     while fs::read_to_string(terminal.path("reboot.saw")).is_ok_and(|saw| saw.is_empty())
         || !terminal.path("reboot.saw").exists()
     {
@@ -274,7 +274,7 @@ fn a_file_that_does_not_get_through_holds_up_no_other_answer() {
     let info = server.queue("INFO");
     assert_eq!(answer(&server, &info).0, 0);
     terminal.driver().punch("1", &second(1));
-    assert!(server.wait_until(PATIENCE, |received| !received.attlog().is_empty()));
+    assert!(server.wait_until(TIMEOUT, |received| !received.attlog().is_empty()));
     server.clear_faults();
     assert_eq!(answer(&server, &file).0, 100_000);
 }

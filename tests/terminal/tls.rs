@@ -2,8 +2,8 @@
 
 use iclock_emulator::{Emulator, PrivateCa, Settings, Tls, private_ca};
 
-use crate::harness::{PATIENCE, Terminal, second, server, server_with};
-use crate::shipped::until;
+use crate::harness::{TIMEOUT, Terminal, second, server, server_with};
+use crate::shipped_drivers::until;
 
 /// A server with a certificate of this authority.
 fn secure(authority: &PrivateCa) -> Emulator {
@@ -27,7 +27,7 @@ fn punches_go_over_plain_http() {
     let terminal = Terminal::start(&server, "");
     terminal.driver().punch("1001", &second(1));
     assert!(server.url().starts_with("http://"));
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
     server.assert_strict();
 }
 
@@ -41,7 +41,7 @@ fn punches_go_over_https_with_a_private_authority() {
         driver.punch("1001", &second(nth));
     }
     let id = server.queue("INFO");
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 200
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 200
         && received.reply(&id).is_some()));
     assert!(server.attlog().iter().all(|row| row.times == 1));
     server.assert_strict();
@@ -72,7 +72,7 @@ fn a_terminal_without_its_certificates_takes_punches_and_delivers_them_when_they
     let status = terminal.wait_for("in trouble", |status| !status["trouble"].is_null());
     assert!(status["trouble"].as_str().unwrap().contains("ca.pem"), "{status:#}");
     std::fs::write(&file, &ca.ca).unwrap();
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
     server.assert_strict();
 }
 
@@ -87,7 +87,7 @@ fn a_time_at_which_its_own_certificate_is_not_valid_is_not_believed() {
     until("doubted", || terminal.log().contains("clock is wrong"), || terminal.log());
     server.set_clock_offset(0);
     terminal.driver().punch("1001", &second(1));
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
     assert!(!terminal.log().contains("own clock set"), "{}", terminal.log());
     assert_eq!(terminal.log().matches("clock is wrong").count(), 1);
 }

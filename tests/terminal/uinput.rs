@@ -10,7 +10,7 @@ use rustix::ioctl::{IntegerSetter, NoArg, Opcode, Updater, ioctl, opcode};
 use serde_json::{Value, json};
 
 use crate::fake_daemon::FakeDaemon;
-use crate::shipped::{Shipped, nowhere};
+use crate::shipped_drivers::{Shipped, nowhere};
 
 // Of linux/uinput.h and linux/input-event-codes.h.
 const SET_KIND: Opcode = opcode::write::<i32>(b'U', 100);

@@ -12,7 +12,7 @@ use iclock_emulator::{Act, Emulator, Fault, Kind, On};
 use md5::{Digest, Md5};
 
 use crate::files::{answer, noise};
-use crate::harness::{PATIENCE, Terminal, server, targets};
+use crate::harness::{TIMEOUT, Terminal, server, targets};
 
 /// A terminal with a program that installs upgrades.
 fn terminal(server: &Emulator, hook: &str, more: &str) -> Terminal {
@@ -216,7 +216,7 @@ fn cuts(size: usize, each: u32) {
             let until = (size as u64) * u64::from(nth) / u64::from(each + 1);
             let far =
                 |received: &iclock_emulator::Received| received.file_bytes() - before >= until;
-            assert!(server.wait_until(PATIENCE, far));
+            assert!(server.wait_until(TIMEOUT, far));
             terminal.kill();
             terminal.run();
             server.pause();
@@ -231,7 +231,7 @@ fn cuts(size: usize, each: u32) {
         let fetched = server.received(|received| received.file_bytes()) - before;
         let ratio = fetched as f64 / size as f64;
         println!("{size} bytes, {each} kills, {each} times no server: {ratio:.3} times fetched");
-        // The goal is 1.1; of a small file a single piece is more than that.
+        // The goal is 1.1; of a small file a single chunk is more than that.
         let lost_pieces = u64::from(each) * 2 * (512 << 10);
         assert!(fetched <= size as u64 + lost_pieces.max(size as u64 / 10), "{ratio}");
     }

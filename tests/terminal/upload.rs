@@ -3,7 +3,7 @@
 use iclock_emulator::{Act, Fault, On, Persona, Settings};
 use serde_json::json;
 
-use crate::harness::{PATIENCE, Terminal, second, server, server_with, targets};
+use crate::harness::{TIMEOUT, Terminal, second, server, server_with, targets};
 
 fn raw(row: &[u8]) -> &str {
     std::str::from_utf8(row).unwrap()
@@ -17,7 +17,7 @@ fn punches_arrive_as_the_documents_seven_fields() {
     driver.punch("1452", "2015-07-30 15:16:28");
     let full = json!({"pin": 8965, "time": "2015-07-30 15:16:36", "status": 1, "verify": 15, "workcode": "12"});
     driver.call("punch", full).unwrap();
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 2));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 2));
     let rows = server.attlog();
     assert_eq!(raw(&rows[0].raw), "1452\t2015-07-30 15:16:28\t0\t1\t0\t0\t0");
     assert_eq!(raw(&rows[1].raw), "8965\t2015-07-30 15:16:36\t1\t15\t12\t0\t0");
@@ -34,7 +34,7 @@ fn operations_arrive_as_oplog_rows() {
     let text = json!({"op": 108, "time": "2015-07-30 10:22:35", "who": "KeyPadBeep", "v1": 7});
     driver.call("operation", text).unwrap();
     // The terminal's own start is the third.
-    assert!(server.wait_until(PATIENCE, |received| received.oplog().len() == 3));
+    assert!(server.wait_until(TIMEOUT, |received| received.oplog().len() == 3));
     let rows: Vec<String> = server.oplog().iter().map(|row| raw(&row.raw).to_owned()).collect();
     assert!(rows[0].starts_with("OPLOG 0\t0\t20") && rows[0].ends_with("\t0\t0\t0\t0"), "{rows:?}");
     assert_eq!(rows[1], "OPLOG 4\t14\t2015-07-30 10:22:34\t0\t0\t0\t0");
@@ -54,7 +54,7 @@ fn users_changed_on_the_terminal_go_up_as_they_are_now() {
         .unwrap();
     driver.call("user.put", json!({"pin": "36235", "name": "Zoë"})).unwrap();
     server.resume().unwrap();
-    assert!(server.wait_until(PATIENCE, |received| received.users().len() == 2));
+    assert!(server.wait_until(TIMEOUT, |received| received.users().len() == 2));
     let users = server.users();
     assert_eq!(
         raw(&users[0].raw),
@@ -70,7 +70,7 @@ fn chinese_terminals_send_names_in_gb2312() {
     let server = server();
     let terminal = Terminal::start(&server, "language = 83");
     terminal.driver().call("user.put", json!({"pin": "1", "name": "王小明"})).unwrap();
-    assert!(server.wait_until(PATIENCE, |received| received.users().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.users().len() == 1));
     let row = server.users()[0].raw.clone();
     let name = b"Name=\xCD\xF5\xD0\xA1\xC3\xF7\t";
     assert!(row.windows(name.len()).any(|part| part == name), "{row:?}");
@@ -117,7 +117,7 @@ fn a_lost_acknowledgement_costs_a_duplicate_with_the_same_bytes() {
     server.fault(Fault::new(On::table("ATTLOG"), Act::LoseAck { reset: true }));
     terminal.driver().punch("1001", &second(1));
     assert!(
-        server.wait_until(PATIENCE, |received| received.attlog().iter().any(|row| row.times == 2))
+        server.wait_until(TIMEOUT, |received| received.attlog().iter().any(|row| row.times == 2))
     );
     terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);
     assert_eq!(server.attlog().len(), 1);
@@ -132,7 +132,7 @@ fn a_short_count_is_sent_once_more_and_then_accepted() {
     terminal.driver().punch("1001", &second(1));
     terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);
     terminal.driver().punch("1002", &second(2));
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 2));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 2));
     let times: Vec<u32> = server.attlog().iter().map(|row| row.times).collect();
     assert_eq!(times, [2, 1]);
 }
@@ -148,7 +148,7 @@ fn a_backlog_goes_up_in_growing_batches_and_the_stamp_is_the_last_row() {
         last = driver.punch(&format!("{}", 1000 + nth), &second(nth));
     }
     server.resume().unwrap();
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 400));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 400));
     let uploads = targets(&server, "upload:ATTLOG");
     // 62 + 124 + 214: small at first, more once the count was confirmed.
     assert_eq!(uploads.len(), 3, "{uploads:?}");
@@ -162,14 +162,14 @@ fn rows_resume_where_they_were_after_a_restart() {
     let server = server();
     let mut terminal = Terminal::start(&server, "");
     terminal.driver().punch("1001", &second(1));
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 1));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
     terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);
     server.pause();
     terminal.driver().punch("1002", &second(2));
     assert_eq!(terminal.stop(), 0);
     server.resume().unwrap();
     terminal.run();
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 2));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 2));
     assert!(server.attlog().iter().all(|row| row.times == 1));
     server.assert_strict();
 }
@@ -182,19 +182,19 @@ fn a_stamp_of_zero_with_check_uploads_everything_once_more() {
     for nth in 0..100 {
         driver.punch("1001", &second(nth));
     }
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 100));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 100));
     terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);
     server.set_option("ATTLOGStamp", "0");
     server.queue("CHECK");
     let all_twice =
         |received: &iclock_emulator::Received| received.attlog().iter().all(|row| row.times == 2);
-    assert!(server.wait_until(PATIENCE, all_twice));
+    assert!(server.wait_until(TIMEOUT, all_twice));
     // A server that goes on sending 0 gets nothing a third time, restart or not.
     terminal.wait_for("nothing left", |status| status["streams"]["punches"]["again"] == 0);
     terminal.stop();
     terminal.run();
     terminal.driver().punch("1002", &second(100));
-    assert!(server.wait_until(PATIENCE, |received| received.attlog().len() == 101));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 101));
     assert_eq!(server.attlog().iter().map(|row| row.times).sum::<u32>(), 201);
     server.assert_strict();
 }
@@ -233,10 +233,10 @@ fn every_form_of_reply_leaves_pending_what_it_should() {
         let made = |received: &iclock_emulator::Received| {
             received.count("upload:ATTLOG") >= before + requests as usize
         };
-        assert!(server.wait_until(PATIENCE, made), "{reply:?}");
+        assert!(server.wait_until(TIMEOUT, made), "{reply:?}");
         if left == 1 {
             // It stays, and goes when the server is itself again.
-            assert!(server.wait_until(PATIENCE, |received| {
+            assert!(server.wait_until(TIMEOUT, |received| {
                 received
                     .attlog()
                     .iter()

@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_refused_with_its_key_and_place() {
-        for (text, words) in [
+        for (text, message) in [
             (
                 "family = \"brand\"",
                 "family \"brand\" is not known; there are document, fixed-stamp",
@@ -186,7 +186,7 @@ mod tests {
             ("pushver = \"2.4.1.1\"", "pushver"),
         ] {
             let error = read(text).unwrap_err();
-            assert!(error.message().contains(words), "{text:?}: {error}");
+            assert!(error.message().contains(message), "{text:?}: {error}");
             assert!(error.to_string().contains("line "), "{text:?}: {error}");
         }
     }

@@ -43,13 +43,13 @@ impl ErrorCode {
     }
 }
 
-/// The code in words, as far as App. 9 has them.
+/// The code as text, as far as App. 9 has them.
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = self.as_str();
         let module = code[1..3].parse().ok().and_then(tables::error_module);
         match (tables::error(code), module) {
-            (Some(words), _) => write!(f, "{code} ({words})"),
+            (Some(message), _) => write!(f, "{code} ({message})"),
             (None, Some(module)) if code.starts_with('D') => write!(f, "{code} (of {module})"),
             _ => f.write_str(code),
         }
@@ -100,7 +100,7 @@ impl ErrorLog {
         Ok(error)
     }
 
-    /// The data of a command was refused. A code, words or an id that break a rule are left
+    /// The data of a command was refused. A code, message or an id that break a rule are left
     /// out: this is about somebody else's fault.
     pub fn of_data(code: &str, message: &str, command: &str) -> Self {
         let code = ErrorCode::new(code).unwrap_or(ErrorCode("D06E0001".into()));
@@ -196,13 +196,13 @@ mod tests {
         for text in ["", "00000000", "D01E001", "X01E0001", "D01e0001", "D01E000é", "D0AE0001"] {
             assert_eq!(ErrorCode::new(text).unwrap_err().field, "errcode", "{text}");
         }
-        for (text, words) in [
+        for (text, message) in [
             ("D01E0001", "D01E0001 (no face found)"),
             ("D03E0042", "D03E0042 (of hardware)"),
             ("D99E0042", "D99E0042"),
             ("S01E0042", "S01E0042"),
         ] {
-            assert_eq!(ErrorCode::new(text).unwrap().to_string(), words);
+            assert_eq!(ErrorCode::new(text).unwrap().to_string(), message);
         }
     }
 

@@ -12,10 +12,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::clock::Shift;
+use crate::clock::ClockOffset;
 use crate::uplink::{Request, Server, Settings, Uplink};
 
-/// The words after GET of a server that does `serve` with its one connection; without a failure,
+/// The message after GET of a server that does `serve` with its one connection; without a failure,
 /// the body.
 fn got(
     name: &str,
@@ -32,13 +32,13 @@ fn got(
         body: Duration::from_secs(20),
         https_elsewhere: false,
         ca: Some(ca.0.clone()),
-        shift: Shift::default(),
+        clock_offset: ClockOffset::default(),
     };
     thread::spawn(move || serve(listener.accept().unwrap().0, &made));
     let mut response = Server::new(&settings)
         .exchange(&Request::get("/iclock/getrequest"))
-        .map_err(|failure| failure.words)?;
-    response.read_up_to(1 << 20).map_err(|failure| failure.words)
+        .map_err(|failure| failure.message)?;
+    response.read_up_to(1 << 20).map_err(|failure| failure.message)
 }
 
 struct Ca(PathBuf);
@@ -94,8 +94,8 @@ fn a_body_ends_where_the_server_says_so() {
 
 #[test]
 fn a_body_that_somebody_on_the_way_cut_is_no_whole_body() {
-    let words = got("cut", 10, |stream, made| answer(stream, made, false)).unwrap_err();
-    assert!(words.contains("may be cut off"), "{words}");
+    let message = got("cut", 10, |stream, made| answer(stream, made, false)).unwrap_err();
+    assert!(message.contains("may be cut off"), "{message}");
 }
 
 #[test]
@@ -116,9 +116,9 @@ fn a_handshake_that_stalls_or_trickles_ends_in_time() {
     type Serve = fn(TcpStream, &PrivateCa);
     for (how, serve) in [("stalls", stalls as Serve), ("trickles", trickles as Serve)] {
         let begun = Instant::now();
-        let words = got(how, 1, serve).unwrap_err();
+        let message = got(how, 1, serve).unwrap_err();
         let took = begun.elapsed();
-        assert!(took < Duration::from_secs(4), "{how}: {took:?}, {words}");
-        assert!(words.contains("did not take the connection in time"), "{how}: {words}");
+        assert!(took < Duration::from_secs(4), "{how}: {took:?}, {message}");
+        assert!(message.contains("did not take the connection in time"), "{how}: {message}");
     }
 }
