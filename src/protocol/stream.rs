@@ -112,7 +112,33 @@ impl Stream {
         Self::IdPhotos,
     ];
 
-    /// Its name in the store and in `punchd status`.
+    /// The key of the stream in the store. A code never changes and is never given to another
+    /// stream: stores in the field hold it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Punches => "punch",
+            Self::IdPunches => "id-punch",
+            Self::Operations => "operation",
+            Self::Users => "user",
+            Self::Fingerprints => "fingerprint",
+            Self::Faces => "face",
+            Self::FingerVeins => "finger-vein",
+            Self::Unified => "unified",
+            Self::UserPics => "user-pic",
+            Self::BioPhotos => "bio-photo",
+            Self::IdCards => "id-card",
+            Self::Errors => "error",
+            Self::Photos => "photo",
+            Self::IdPhotos => "id-photo",
+        }
+    }
+
+    /// The stream with this code.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stream| stream.code() == code)
+    }
+
+    /// What the stream is called in messages and in `punchd status`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Punches => "punches",
@@ -179,5 +205,24 @@ impl Stream {
             Self::Errors => Version(2, 4, 1),
             _ => Version::OLDEST,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codes_are_those_that_stores_hold() {
+        let codes = Stream::ALL.map(Stream::code);
+        assert_eq!(
+            codes.join(" "),
+            "punch id-punch operation user fingerprint face finger-vein unified user-pic \
+             bio-photo id-card error photo id-photo"
+        );
+        for stream in Stream::ALL {
+            assert_eq!(Stream::from_code(stream.code()), Some(stream));
+        }
+        assert_eq!(Stream::from_code("card punches"), None);
     }
 }
