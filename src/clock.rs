@@ -50,8 +50,7 @@ pub trait Clock {
 }
 
 /// Who sets the clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
     /// The server sets the system's clock.
     Server,

@@ -1,5 +1,6 @@
 //! `punchd.toml`. What is wrong in it is said with file, line and column.
 
+mod dialect;
 mod tables;
 mod values;
 
@@ -41,7 +42,7 @@ pub struct Config {
     #[serde(default = "values::default_run_dir")]
     pub run_dir: PathBuf,
     /// Who sets the clock.
-    #[serde(default = "values::server_sets")]
+    #[serde(default = "values::server_sets", deserialize_with = "values::authority")]
     pub clock: Authority,
     /// Whose time zone holds.
     #[serde(default = "values::zone_of_server", deserialize_with = "values::zone")]
@@ -50,7 +51,7 @@ pub struct Config {
     #[serde(default)]
     pub device: Device,
     /// How requests are written.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "dialect::dialect")]
     pub dialect: Dialect,
     /// What the server may do.
     #[serde(default)]

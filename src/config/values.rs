@@ -103,6 +103,16 @@ pub(super) fn attlog_key<'de, D: Deserializer<'de>>(input: D) -> Result<Option<S
     }
 }
 
+pub(super) fn authority<'de, D: Deserializer<'de>>(input: D) -> Result<Authority, D::Error> {
+    let text = String::deserialize(input)?;
+    match text.as_str() {
+        "server" => Ok(Authority::Server),
+        "system" => Ok(Authority::System),
+        "own" => Ok(Authority::Own),
+        _ => Err(D::Error::custom(format!("clock {text:?} is none of server, system and own"))),
+    }
+}
+
 pub(super) fn zone<'de, D: Deserializer<'de>>(input: D) -> Result<Zone, D::Error> {
     let text = String::deserialize(input)?;
     match text.as_str() {

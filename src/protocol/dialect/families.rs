@@ -2,8 +2,6 @@
 //!
 //! A family changes only what was seen; what its captures do not show is as in the document.
 
-use serde::de::{Deserialize, Deserializer, Error as _};
-
 use super::Dialect;
 
 /// A named way of writing requests.
@@ -106,16 +104,6 @@ impl Family {
     }
 }
 
-impl<'de> Deserialize<'de> for Family {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(input)?;
-        Self::ALL.into_iter().find(|family| family.name() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            D::Error::custom(format!("family {text:?} is not known; there are {names}"))
-        })
-    }
-}
-
 /// What the captures show, with serial numbers, PINs and times made up.
 #[cfg(test)]
 mod tests {
@@ -131,14 +119,10 @@ mod tests {
     use crate::protocol::version::Version;
 
     #[test]
-    fn each_family_is_found_by_its_name_and_differs_from_the_others() {
+    fn each_family_differs_from_the_others() {
         let written: BTreeSet<String> =
             Family::ALL.iter().map(|family| format!("{:?}", family.dialect())).collect();
         assert_eq!(written.len(), Family::ALL.len());
-        for family in Family::ALL {
-            let named: Dialect = toml::from_str(&format!("family = {:?}", family.name())).unwrap();
-            assert_eq!(named, family.dialect(), "{family:?}");
-        }
     }
 
     #[test]

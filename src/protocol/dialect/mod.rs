@@ -1,5 +1,5 @@
-//! How requests are written: the document's way (§6, §10, §11.2), unless `[dialect]` names a
-//! firmware family or sets single things otherwise.
+//! How requests are written: the document's way (§6, §10, §11.2), unless the
+//! configuration names a firmware family or sets single things otherwise.
 //!
 //! Servers in the field were built round the firmware that their owners had, and some read
 //! nothing else: a row of other than eleven fields, a path without its suffix. A dialect
@@ -7,11 +7,8 @@
 //! to which an acknowledgement moves a cursor are the same in each.
 
 mod families;
-mod settings;
 
 use std::fmt::Write as _;
-
-use serde::Deserialize;
 
 pub use families::Family;
 
@@ -23,45 +20,44 @@ use super::stream::Table;
 use super::version::Version;
 
 /// The fields of an attendance row in the document.
-const DOCUMENT_FIELDS: usize = 7;
+pub(crate) const DOCUMENT_FIELDS: usize = 7;
 
 /// What field firmware sends for every stamp.
-const FIXED_STAMP: &str = "9999";
+pub(crate) const FIXED_STAMP: &str = "9999";
 
 /// How requests are written. By default as in the document.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "settings::Settings")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dialect {
     /// Fields of an attendance row, 7 to 11.
-    attlog_fields: usize,
+    pub(crate) attlog_fields: usize,
     /// An absent work code is empty, not 0.
-    empty_workcode: bool,
+    pub(crate) empty_workcode: bool,
     /// The fields after the document's seven are empty, not 0.
-    empty_extra: bool,
+    pub(crate) empty_extra: bool,
     /// The last field of an attendance row is a running index.
-    running_index: bool,
+    pub(crate) running_index: bool,
     /// Whether stamps are 9999 whatever was sent.
-    fixed_stamp: bool,
+    pub(crate) fixed_stamp: bool,
     /// The stamp of the operation log is called `OpStamp`.
-    op_stamp: bool,
+    pub(crate) op_stamp: bool,
     /// How many values `INFO` has: 0 (no `INFO`), 6, 10 or 13.
-    info_values: usize,
+    pub(crate) info_values: usize,
     /// What follows each path, such as `.aspx`.
-    suffix: String,
+    pub(crate) suffix: String,
     /// `DeviceType` in the handshake; empty for none.
-    device_type: String,
+    pub(crate) device_type: String,
     /// `PushOptionsFlag=1` in the handshake.
-    push_options_flag: bool,
+    pub(crate) push_options_flag: bool,
     /// `language` stands before `pushver` in the handshake.
-    language_first: bool,
+    pub(crate) language_first: bool,
     /// What the handshake says in place of the real version; empty for the real one.
-    pushver: String,
+    pub(crate) pushver: String,
     /// Send every reply to a command in a POST of its own.
-    pub replies_alone: bool,
+    pub(crate) replies_alone: bool,
     /// Send the rows of the operation log as tgz when that is worth it (§11.14).
-    pub packed: bool,
+    pub(crate) packed: bool,
     /// Answer `VERIFY SUM` with `AttlogCount` too, which a vendor's server reads.
-    pub attlog_count: bool,
+    pub(crate) attlog_count: bool,
 }
 
 impl Default for Dialect {
@@ -184,16 +180,9 @@ mod tests {
         String::from_utf8(row).unwrap()
     }
 
-    fn dialect(settings: &str) -> Dialect {
-        toml::from_str(settings).unwrap()
-    }
-
     #[test]
     fn by_default_everything_is_as_in_the_document() {
-        let document = dialect("");
-        assert_eq!(document, Dialect::default());
-        assert_eq!(document, dialect("family = \"document\""));
-
+        let document = Dialect::default();
         let old = Version(2, 2, 14);
         let key = "4a9594af164f2b9779b59e8554b5df26";
         let target = document.handshake("0316144680030", Language(83), old, key);
@@ -226,65 +215,96 @@ mod tests {
 
     #[test]
     fn a_row_has_the_fields_that_are_set() {
-        for (settings, fields) in [
-            ("", "0|0|0"),
-            ("empty_workcode = true", "|0|0"),
-            ("attlog_fields = 8", "0|0|0|0"),
-            ("attlog_fields = 9\nempty_extra = true", "0|0|0||"),
-            ("attlog_fields = 8\nrunning_index = true", "0|0|0|17"),
-            ("attlog_fields = 11\nrunning_index = true", "0|0|0|0|0|0|17"),
-            ("attlog_fields = 11\nrunning_index = true\nempty_extra = true", "0|0|0||||17"),
-            ("attlog_fields = 11\nempty_workcode = true", "|0|0|0|0|0|0"),
+        for (dialect, fields) in [
+            (Dialect::default(), "0|0|0"),
+            (Dialect { empty_workcode: true, ..Dialect::default() }, "|0|0"),
+            (Dialect { attlog_fields: 8, ..Dialect::default() }, "0|0|0|0"),
+            (Dialect { attlog_fields: 9, empty_extra: true, ..Dialect::default() }, "0|0|0||"),
+            (Dialect { attlog_fields: 8, running_index: true, ..Dialect::default() }, "0|0|0|17"),
+            (
+                Dialect { attlog_fields: 11, running_index: true, ..Dialect::default() },
+                "0|0|0|0|0|0|17",
+            ),
+            (
+                Dialect {
+                    attlog_fields: 11,
+                    running_index: true,
+                    empty_extra: true,
+                    ..Dialect::default()
+                },
+                "0|0|0||||17",
+            ),
+            (
+                Dialect { attlog_fields: 11, empty_workcode: true, ..Dialect::default() },
+                "|0|0|0|0|0|0",
+            ),
         ] {
-            let row = row(&dialect(settings), &punch(""));
+            let row = row(&dialect, &punch(""));
             let workcode_on: Vec<&str> = row.split('\t').skip(4).collect();
-            assert_eq!(workcode_on.join("|"), fields, "{settings:?}");
+            assert_eq!(workcode_on.join("|"), fields, "{dialect:?}");
         }
     }
 
     #[test]
     fn a_work_code_that_is_there_is_never_left_empty() {
-        let row = row(&dialect("empty_workcode = true"), &punch("W7"));
+        let dialect = Dialect { empty_workcode: true, ..Dialect::default() };
+        let row = row(&dialect, &punch("W7"));
         assert_eq!(row, "1452\t2015-07-30 15:16:28\t0\t1\tW7\t0\t0");
     }
 
     #[test]
     fn info_has_as_many_values_as_are_set_or_is_not_there() {
-        for (settings, values) in [
-            ("info_values = 0", None),
-            ("info_values = 6", Some(6)),
-            ("info_values = 13", Some(13)),
+        for (dialect, values) in [
+            (Dialect { info_values: 0, ..Dialect::default() }, None),
+            (Dialect { info_values: 6, ..Dialect::default() }, Some(6)),
+            (Dialect { info_values: 13, ..Dialect::default() }, Some(13)),
         ] {
-            let info = dialect(settings).info(&DeviceInfo::default());
-            assert_eq!(info.map(|info| info.split(',').count()), values, "{settings}");
+            let info = dialect.info(&DeviceInfo::default());
+            assert_eq!(info.map(|info| info.split(',').count()), values, "{dialect:?}");
         }
     }
 
     #[test]
     fn only_the_operation_log_has_an_op_stamp() {
-        let own = dialect("op_stamp = true");
+        let own = Dialect { op_stamp: true, ..Dialect::default() };
         assert_eq!(own.stamp(Table::Operlog, 42), ("OpStamp", "42".into()));
         assert_eq!(own.stamp(Table::Attlog, 42), ("Stamp", "42".into()));
-        let fixed = dialect("stamp = \"9999\"");
+        let fixed = Dialect { fixed_stamp: true, ..Dialect::default() };
         assert_eq!(fixed.stamp(Table::Operlog, 42), ("Stamp", "9999".into()));
     }
 
     #[test]
     fn the_handshake_says_what_is_set() {
-        for (settings, key, rest) in [
-            ("", "", "&pushver=2.4.1&language=69"),
-            ("language_first = true", "k", "&language=69&pushver=2.4.1&pushcommkey=k"),
-            ("pushver = \"2.32\"", "", "&pushver=2.32&language=69"),
-            ("device_type = \"a&b=c\"", "", "&pushver=2.4.1&language=69&DeviceType=a%26b%3Dc"),
+        for (dialect, key, rest) in [
+            (Dialect::default(), "", "&pushver=2.4.1&language=69"),
             (
-                "push_options_flag = true\ndevice_type = \"acc\"",
+                Dialect { language_first: true, ..Dialect::default() },
+                "k",
+                "&language=69&pushver=2.4.1&pushcommkey=k",
+            ),
+            (
+                Dialect { pushver: "2.32".into(), ..Dialect::default() },
+                "",
+                "&pushver=2.32&language=69",
+            ),
+            (
+                Dialect { device_type: "a&b=c".into(), ..Dialect::default() },
+                "",
+                "&pushver=2.4.1&language=69&DeviceType=a%26b%3Dc",
+            ),
+            (
+                Dialect {
+                    push_options_flag: true,
+                    device_type: "acc".into(),
+                    ..Dialect::default()
+                },
                 "k",
                 "&pushver=2.4.1&language=69&pushcommkey=k&DeviceType=acc&PushOptionsFlag=1",
             ),
         ] {
-            let target = dialect(settings).handshake("MADE01", Language::ENGLISH, VERSION, key);
+            let target = dialect.handshake("MADE01", Language::ENGLISH, VERSION, key);
             let whole = format!("/iclock/cdata?SN=MADE01&options=all{rest}");
-            assert_eq!(target.as_str(), whole, "{settings:?}");
+            assert_eq!(target.as_str(), whole, "{dialect:?}");
         }
     }
 }

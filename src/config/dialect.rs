@@ -1,21 +1,27 @@
-//! `[dialect]` of `punchd.toml`: a family, and single settings that override it.
+//! `[dialect]` of `punchd.toml`: a firmware family, and single settings that override it.
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 
-use super::{DOCUMENT_FIELDS, Dialect, Family};
+use crate::protocol::dialect::{DOCUMENT_FIELDS, Dialect, FIXED_STAMP, Family};
 use crate::protocol::version::Version;
 
-/// The table as it is written; what is not there is as the family has it.
+/// The dialect that the table describes.
+pub(super) fn dialect<'de, D: Deserializer<'de>>(input: D) -> Result<Dialect, D::Error> {
+    Settings::deserialize(input)?.dialect().map_err(D::Error::custom)
+}
+
+/// The table as it is written. A key that is missing has the family's value.
 #[derive(Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Settings {
+struct Settings {
+    #[serde(deserialize_with = "family")]
     family: Family,
     #[serde(deserialize_with = "attlog_fields")]
     attlog_fields: Option<usize>,
     empty_workcode: Option<bool>,
     empty_extra: Option<bool>,
     running_index: Option<bool>,
-    /// Whether it is fixed.
+    /// Whether it is the fixed one, 9999.
     #[serde(deserialize_with = "stamp")]
     stamp: Option<bool>,
     op_stamp: Option<bool>,
@@ -34,33 +40,39 @@ pub(super) struct Settings {
     attlog_count: Option<bool>,
 }
 
-impl TryFrom<Settings> for Dialect {
-    type Error = String;
-
-    fn try_from(set: Settings) -> Result<Self, String> {
-        let family = set.family.dialect();
-        let dialect = Self {
-            attlog_fields: set.attlog_fields.unwrap_or(family.attlog_fields),
-            empty_workcode: set.empty_workcode.unwrap_or(family.empty_workcode),
-            empty_extra: set.empty_extra.unwrap_or(family.empty_extra),
-            running_index: set.running_index.unwrap_or(family.running_index),
-            fixed_stamp: set.stamp.unwrap_or(family.fixed_stamp),
-            op_stamp: set.op_stamp.unwrap_or(family.op_stamp),
-            info_values: set.info_values.unwrap_or(family.info_values),
-            suffix: set.suffix.unwrap_or(family.suffix),
-            device_type: set.device_type.unwrap_or(family.device_type),
-            push_options_flag: set.push_options_flag.unwrap_or(family.push_options_flag),
-            language_first: set.language_first.unwrap_or(family.language_first),
-            pushver: set.pushver.unwrap_or(family.pushver),
-            replies_alone: set.replies_alone.unwrap_or(family.replies_alone),
-            packed: set.packed.unwrap_or(family.packed),
-            attlog_count: set.attlog_count.unwrap_or(family.attlog_count),
+impl Settings {
+    fn dialect(self) -> Result<Dialect, String> {
+        let family = self.family.dialect();
+        let dialect = Dialect {
+            attlog_fields: self.attlog_fields.unwrap_or(family.attlog_fields),
+            empty_workcode: self.empty_workcode.unwrap_or(family.empty_workcode),
+            empty_extra: self.empty_extra.unwrap_or(family.empty_extra),
+            running_index: self.running_index.unwrap_or(family.running_index),
+            fixed_stamp: self.stamp.unwrap_or(family.fixed_stamp),
+            op_stamp: self.op_stamp.unwrap_or(family.op_stamp),
+            info_values: self.info_values.unwrap_or(family.info_values),
+            suffix: self.suffix.unwrap_or(family.suffix),
+            device_type: self.device_type.unwrap_or(family.device_type),
+            push_options_flag: self.push_options_flag.unwrap_or(family.push_options_flag),
+            language_first: self.language_first.unwrap_or(family.language_first),
+            pushver: self.pushver.unwrap_or(family.pushver),
+            replies_alone: self.replies_alone.unwrap_or(family.replies_alone),
+            packed: self.packed.unwrap_or(family.packed),
+            attlog_count: self.attlog_count.unwrap_or(family.attlog_count),
         };
         if dialect.running_index && dialect.attlog_fields == DOCUMENT_FIELDS {
             return Err("[dialect] running_index needs attlog_fields = 8 or more".into());
         }
         Ok(dialect)
     }
+}
+
+fn family<'de, D: Deserializer<'de>>(input: D) -> Result<Family, D::Error> {
+    let text = String::deserialize(input)?;
+    Family::ALL.into_iter().find(|family| family.name() == text).ok_or_else(|| {
+        let names = Family::ALL.map(Family::name).join(", ");
+        D::Error::custom(format!("family {text:?} is not known; there are {names}"))
+    })
 }
 
 fn attlog_fields<'de, D: Deserializer<'de>>(input: D) -> Result<Option<usize>, D::Error> {
@@ -73,7 +85,7 @@ fn attlog_fields<'de, D: Deserializer<'de>>(input: D) -> Result<Option<usize>, D
 fn stamp<'de, D: Deserializer<'de>>(input: D) -> Result<Option<bool>, D::Error> {
     match String::deserialize(input)?.as_str() {
         "sequence" => Ok(Some(false)),
-        super::FIXED_STAMP => Ok(Some(true)),
+        FIXED_STAMP => Ok(Some(true)),
         other => {
             Err(D::Error::custom(format!("stamp {other:?} is neither \"sequence\" nor \"9999\"")))
         }
@@ -123,11 +135,21 @@ mod tests {
 
     #[derive(Debug, serde::Deserialize)]
     struct File {
+        #[serde(deserialize_with = "dialect")]
         dialect: Dialect,
     }
 
     fn read(text: &str) -> Result<Dialect, toml::de::Error> {
         toml::from_str(&format!("[dialect]\n{text}")).map(|file: File| file.dialect)
+    }
+
+    #[test]
+    fn each_family_is_found_by_its_name() {
+        assert_eq!(read("").unwrap(), Dialect::default());
+        for family in Family::ALL {
+            let named = read(&format!("family = {:?}", family.name())).unwrap();
+            assert_eq!(named, family.dialect(), "{family:?}");
+        }
     }
 
     #[test]
