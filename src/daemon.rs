@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client, Next, Settings, Shared};
 use crate::clock::{Clock, ClockOffset, SystemClock};
-use crate::commands::{DeviceProfile, Policy};
+use crate::commands::DeviceProfile;
 use crate::config::{Config, Permission};
 use crate::driver_requests::DriverRequests;
 use crate::driver_socket::{self, Access, DriverSocket, Methods};
 use crate::files::Spool;
 use crate::machine::{self, Machine};
+use crate::policy::Policy;
 use crate::processes::{self, Processes};
 use crate::protocol::codes::operation::{POWER_OFF, POWER_ON};
 use crate::protocol::record::Operand;

@@ -33,6 +33,7 @@ pub mod drivers;
 pub mod files;
 pub mod logging;
 pub mod machine;
+pub mod policy;
 pub mod processes;
 pub mod protocol;
 pub mod reactor;

@@ -2,7 +2,8 @@
 //! on also while there is no connection: what a person came for is kept.
 
 use super::{Activity, Client};
-use crate::commands::{Family, Step};
+use crate::commands::Step;
+use crate::policy::Family;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::Command;
 use crate::store::{Job, Lane, Stage, StoreError};

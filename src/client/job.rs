@@ -5,7 +5,8 @@ use std::io;
 
 use super::download::{Fetched, Source};
 use super::{Activity, Client, Trouble};
-use crate::commands::{Family, Step};
+use crate::commands::Step;
+use crate::policy::Family;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::Command;
 use crate::protocol::fields::Refusal;

@@ -31,9 +31,10 @@ use backoff::Backoff;
 use scheduler::Decision;
 
 use crate::clock::Clock;
-use crate::commands::{DeviceProfile, Effects, Executor, Policy};
+use crate::commands::{DeviceProfile, Effects, Executor};
 use crate::device::Device;
 use crate::files::Spool;
+use crate::policy::Policy;
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::codes::Language;
 use crate::protocol::dialect::Dialect;

@@ -1,7 +1,8 @@
 //! `DATA UPDATE` and `DATA DELETE` (§12.2, §12.3). A record changes only what it carries; a
 //! wrong one changes nothing.
 
-use super::{Executor, Family};
+use super::Executor;
+use crate::policy::Family;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::{Fields, Refusal};
 use crate::protocol::record::{

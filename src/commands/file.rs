@@ -6,8 +6,9 @@ use std::path::Path;
 
 use ureq::http::Uri;
 
-use super::{Executor, Policy};
+use super::Executor;
 use crate::files::{ArchiveLimits, ConfinedPath, FileError, unpack};
+use crate::policy::Policy;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::Refusal;
 use crate::protocol::file::{Action, PutFile};

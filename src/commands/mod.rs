@@ -8,17 +8,16 @@ mod file;
 mod info;
 mod list;
 mod options;
-pub mod policy;
 pub mod query;
 mod shell;
 mod sync;
 mod upgrade;
 
 pub use info::DeviceProfile;
-pub use policy::{Family, Policy};
 
 use crate::device::Device;
 use crate::driver_requests::DriverRequest;
+use crate::policy::{Family, Policy};
 use crate::protocol::codes::{Language, ReturnCode};
 use crate::protocol::command::{Command, CommandLine, reply_name};
 use crate::protocol::fields::Refusal;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::values;
-use crate::commands::Family;
+use crate::policy::Family;
 use crate::protocol::device::{Functions, VisibleLight};
 
 /// `[device]`

@@ -1,4 +1,4 @@
-//! What the owner lets the server do (`[commands]`), and which of it is put on record.
+//! What the owner allows the server (`[commands]`), and which commands the audit log records.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub enum Family {
     Data,
     /// `DATA QUERY`.
     Query,
-    /// `CHECK`, `LOG`, `VERIFY SUM`, `INFO`: they only ask.
+    /// `CHECK`, `LOG`, `VERIFY SUM`, `INFO`: they change nothing.
     Check,
     /// `SET OPTION`, `RELOAD OPTIONS`.
     Options,
@@ -94,8 +94,8 @@ impl Family {
         }
     }
 
-    /// Whether what it does is put on record, and not only what was denied: all but what
-    /// comes by the thousand.
+    /// Whether the audit log records each of its commands, not only those that were denied:
+    /// all but those that come in thousands.
     pub fn is_audited(self) -> bool {
         !matches!(self, Self::Data | Self::Query | Self::Check)
     }
@@ -104,32 +104,33 @@ impl Family {
 /// What the owner allows, and within which limits.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// What is not obeyed.
+    /// The families that are refused with −1002.
     pub denied: Vec<Family>,
-    /// Directories beneath which the server may write. The first is where a path begins that
-    /// is not absolute.
+    /// Directories beneath which the server may write. A path that is not absolute is relative
+    /// to the first.
     pub put_dirs: Vec<PathBuf>,
     /// Directories beneath which the server may read.
     pub get_dirs: Vec<PathBuf>,
-    /// Beginnings of URLs from which files may come, beside the server itself.
+    /// Prefixes of the URLs from which files may come, besides the server itself.
     pub urls: Vec<String>,
-    /// Most bytes of one file, either way.
+    /// Most bytes of one file, fetched or sent.
     pub file_bytes: u64,
-    /// Bytes that stay free on a disk.
+    /// Bytes that a fetched file must leave free on the disk.
     pub free_bytes: u64,
     /// How long `SHELL` may run.
     pub shell_time: Duration,
     /// Most bytes of its output.
     pub shell_bytes: usize,
-    /// The program that installs an upgrade, and its arguments; empty: there is none.
+    /// The program that installs an upgrade, and its arguments. Empty if there is none.
     pub upgrade: Vec<String>,
     /// How long it may run.
     pub upgrade_time: Duration,
 }
 
 impl Policy {
-    /// Why a command is not obeyed: the family that is denied. What comes by file or URL is
-    /// data all the same, and an empty file in place of all users takes everybody off.
+    /// The family because of which a command is refused, if it is. Data that comes by file or
+    /// URL needs the permission for data too, and a file that replaces all users by none needs
+    /// the one for `CLEAR DATA`.
     pub fn denies(&self, command: &Command<'_>) -> Option<Family> {
         let besides: &[Family] = match command {
             Command::PutFile(put) => match put.action {
@@ -145,7 +146,7 @@ impl Policy {
         own.into_iter().chain(besides.iter().copied()).find(|family| !self.allows(*family))
     }
 
-    /// Whether a family is obeyed.
+    /// Whether commands of a family are carried out.
     pub fn allows(&self, family: Family) -> bool {
         !self.denied.contains(&family)
     }
