@@ -10,8 +10,8 @@ use super::connection::MOST_UNREAD;
 use super::methods::{BUSY, describe};
 use super::rpc::{Call, Fault, request};
 use crate::driver_requests::Service;
-use crate::protocol::record::{Entry, Record, Template, TemplateKind};
-use crate::store::{Change, FORMS, Seq};
+use crate::protocol::record::{Entry, PictureKind, Record, Template, TemplateKind};
+use crate::store::{Change, Seq};
 
 /// Most rows of a page; as many as come, if the driver does not say.
 const MOST_ROWS: u64 = 1000;
@@ -63,13 +63,13 @@ impl Page {
             }
             Change::Record(Record::UserPic(picture)) => {
                 let data = STANDARD.encode(picture.photo.as_bytes());
-                let value = json!({"pin": picture.pin.as_str(), "kind": "user", "data": data});
+                let value = json!({"pin": picture.pin.as_str(), "kind": PictureKind::User.name(), "data": data});
                 (&mut self.pictures, value)
             }
             Change::Record(Record::BioPhoto(picture)) => {
                 let value = json!({
                     "pin": picture.pin.as_str(),
-                    "kind": "comparison",
+                    "kind": PictureKind::Comparison.name(),
                     "type": picture.bio_type.code(),
                     "data": STANDARD.encode(picture.photo.as_bytes()),
                 });
@@ -199,19 +199,13 @@ fn describe_template(template: &Template) -> Value {
         "duress": template.duress,
         "data": STANDARD.encode(template.data.as_bytes()),
     });
-    value["kind"] = match slot.kind() {
-        TemplateKind::Fingerprint => FORMS[0],
-        TemplateKind::Face => FORMS[1],
-        TemplateKind::FingerVein => FORMS[2],
-        TemplateKind::Unified(bio_type) => {
-            value["type"] = bio_type.code().into();
-            value["majorver"] = made.major().into();
-            value["minorver"] = made.minor().into();
-            value["format"] = made.format().into();
-            FORMS[3]
-        }
+    value["kind"] = slot.kind().form().name().into();
+    if let TemplateKind::Unified(bio_type) = slot.kind() {
+        value["type"] = bio_type.code().into();
+        value["majorver"] = made.major().into();
+        value["minorver"] = made.minor().into();
+        value["format"] = made.format().into();
     }
-    .into();
     value
 }
 

@@ -11,7 +11,7 @@ use crate::files::{ConfinedPath, FileError};
 use crate::protocol::fields::Fields;
 use crate::protocol::record::{
     Algorithm, BioPhoto, CardPhotoKind, ErrorCode, ErrorLog, IdCard, IdNumber, Jpeg, LONGEST_PHOTO,
-    Pin, Template, TemplateData, TemplateKind, TemplateSlot, UserPic,
+    PictureKind, Pin, Template, TemplateData, TemplateForm, TemplateKind, TemplateSlot, UserPic,
 };
 use crate::protocol::tables::BioType;
 use crate::store::{NewPhoto, Origin};
@@ -46,15 +46,15 @@ impl Methods {
     pub(super) fn picture_put(&self, params: &Params) -> Result<Value, Fault> {
         let pin = self.resident(params)?;
         let photo = Jpeg::new("data", params.bytes("data")?)?;
-        match params.required("kind")?.as_str() {
-            "user" => {
+        match PictureKind::from_name(&params.required("kind")?) {
+            Some(PictureKind::User) => {
                 self.recorded(self.store.put_user_pic(&UserPic { pin, photo }, Origin::Terminal))
             }
-            "comparison" => {
+            Some(PictureKind::Comparison) => {
                 let picture = BioPhoto { pin, bio_type: bio_type(params)?, photo };
                 self.recorded(self.store.put_bio_photo(&picture, Origin::Terminal))
             }
-            _ => Err(Params::complain("kind", "is none of user, comparison")),
+            None => Err(Params::complain("kind", "is none of user, comparison")),
         }
     }
 
@@ -118,12 +118,12 @@ impl Methods {
 
 /// A template of somebody, whoever sends it and why.
 pub(super) fn template(params: &Params, pin: Pin) -> Result<Template, Fault> {
-    let kind = match params.required("kind")?.as_str() {
-        "fingerprint" => TemplateKind::Fingerprint,
-        "face" => TemplateKind::Face,
-        "fvein" => TemplateKind::FingerVein,
-        "unified" => TemplateKind::Unified(bio_type(params)?),
-        _ => {
+    let kind = match TemplateForm::from_name(&params.required("kind")?) {
+        Some(TemplateForm::Fingerprint) => TemplateKind::Fingerprint,
+        Some(TemplateForm::Face) => TemplateKind::Face,
+        Some(TemplateForm::FingerVein) => TemplateKind::FingerVein,
+        Some(TemplateForm::Unified) => TemplateKind::Unified(bio_type(params)?),
+        None => {
             return Err(Params::complain("kind", "is none of fingerprint, face, fvein, unified"));
         }
     };

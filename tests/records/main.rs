@@ -122,7 +122,7 @@ proptest! {
             TemplateKind::FingerVein => theirs::template::fvein(&row).unwrap(),
             TemplateKind::Unified(_) => theirs::template::biodata(&row).unwrap(),
         };
-        prop_assert_eq!(seen.form, slot.kind().word());
+        prop_assert_eq!(seen.form, slot.kind().form().word());
         prop_assert_eq!(seen.pin, pin.as_str());
         prop_assert_eq!((seen.no, seen.index), (slot.number().into(), slot.index().into()));
         let in_duress = slot.kind() == TemplateKind::Fingerprint && *valid && *duress;

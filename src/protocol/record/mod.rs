@@ -20,10 +20,10 @@ pub use errorlog::{ErrorCode, ErrorLog};
 pub use idcard::{CardData, CardText, Day, IdCard, IdNumber, LONGEST_CARD_DATA};
 pub use idpunch::IdPunch;
 pub use oplog::{Operand, Operation};
-pub use photo::{BioPhoto, BioPhotoUpdate, Jpeg, LONGEST_PHOTO, UserPic};
+pub use photo::{BioPhoto, BioPhotoUpdate, Jpeg, LONGEST_PHOTO, PictureKind, UserPic};
 pub use pin::Pin;
 pub use template::{
-    Algorithm, LONGEST_TEMPLATE, Template, TemplateData, TemplateKind, TemplateSlot,
+    Algorithm, LONGEST_TEMPLATE, Template, TemplateData, TemplateForm, TemplateKind, TemplateSlot,
 };
 pub use user::{User, UserChange};
 

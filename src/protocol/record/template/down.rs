@@ -146,7 +146,7 @@ mod tests {
         for (nth, up) in [FP, FACE, FVEIN, BIODATA].into_iter().enumerate() {
             let template = read(nth, DOWN[nth].1).unwrap();
             assert_eq!(row(&template), up);
-            assert!(up.starts_with(template.slot.kind().word()));
+            assert!(up.starts_with(template.slot.kind().form().word()));
         }
     }
 

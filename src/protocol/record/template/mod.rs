@@ -4,14 +4,14 @@
 //! The four forms spell their keys each in its own way. `down` reads what comes down.
 
 mod down;
+mod kind;
 
-use std::ops::RangeInclusive;
+pub use kind::{TemplateForm, TemplateKind};
 
 use super::data::{self, Rules, refuse};
 use super::{Invalid, Pin};
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::Refusal;
-use crate::protocol::tables::{BioType, MOST_INDIVIDUALS};
 
 /// Most bytes of a template. The largest in the field are faces of some 20 KB; a batch must
 /// still fit beside them in a server's usual `MaxPostSize` of 1 MiB.
@@ -22,51 +22,6 @@ const RULES: Rules =
 
 /// What stands before a face on its way up; the document leaves the bytes to the terminal.
 const BEFORE_A_FACE: [u8; 16] = [0; 16];
-
-/// The form in which a template travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TemplateKind {
-    /// `FP`, of an algorithm up to 10.0.
-    Fingerprint,
-    /// `FACE`.
-    Face,
-    /// `FVEIN`.
-    FingerVein,
-    /// `BIODATA`, with its type.
-    Unified(BioType),
-}
-
-impl TemplateKind {
-    /// The word with which its rows begin.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Fingerprint => "FP",
-            Self::Face => "FACE",
-            Self::FingerVein => "FVEIN",
-            Self::Unified(_) => "BIODATA",
-        }
-    }
-
-    /// What it is a template of.
-    pub fn bio_type(self) -> BioType {
-        match self {
-            Self::Fingerprint => BioType::FINGERPRINT,
-            Self::Face => BioType::FACE,
-            Self::FingerVein => BioType::FINGER_VEIN,
-            Self::Unified(bio_type) => bio_type,
-        }
-    }
-
-    /// The numbers (`FID`, `No`) and the indexes there are.
-    fn ranges(self) -> (RangeInclusive<u8>, RangeInclusive<u8>) {
-        match self {
-            Self::Fingerprint => (0..=9, 0..=0),
-            Self::Face => (0..=MOST_INDIVIDUALS, 0..=0),
-            Self::FingerVein => (0..=9, 0..=2),
-            Self::Unified(bio_type) => (0..=bio_type.last_number(), 0..=MOST_INDIVIDUALS),
-        }
-    }
-}
 
 /// Which of a person's templates it is: no two have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -189,7 +144,7 @@ impl Template {
     /// Writes the row of its form, without the line end.
     pub fn write(&self, out: &mut Vec<u8>) {
         let Self { pin, slot: TemplateSlot { kind, number, index }, .. } = self;
-        let (word, valid, data) = (kind.word(), u8::from(self.valid), self.data.as_bytes());
+        let (word, valid, data) = (kind.form().word(), u8::from(self.valid), self.data.as_bytes());
         let size = data::characters(data.len());
         match kind {
             TemplateKind::Fingerprint => {
@@ -231,6 +186,7 @@ impl Template {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::tables::BioType;
 
     #[test]
     fn there_are_ten_fingers_two_eyes_and_one_face() {
