@@ -230,7 +230,7 @@ impl Daemon<'_> {
             who: Operand::default(),
             values: Default::default(),
         };
-        if let Err(error) = self.store.add_operation(&operation) {
+        if let Err(error) = self.store.journal().add_operation(&operation) {
             log::error!("the operation log was not written: {error}");
         }
     }
@@ -278,7 +278,7 @@ fn open_spool(config: &Config, store: &Store) -> Result<Spool, Stop> {
     dir.push(".files");
     let failed = |error| Stop::System(format!("downloads cannot be kept: {error}"));
     let spool = Spool::open(dir.into()).map_err(failed)?;
-    spool.sweep(&store.job_rows().map_err(Stop::Store)?).map_err(failed)?;
+    spool.sweep(&store.jobs().command_rows().map_err(Stop::Store)?).map_err(failed)?;
     Ok(spool)
 }
 
@@ -332,7 +332,7 @@ fn open_store(config: &Config, set_aside: bool) -> Result<Store, Stop> {
 }
 
 fn clock(config: &Config, store: &Store, clock_offset: ClockOffset) -> Result<SystemClock, Stop> {
-    let zone = store.option(ZONE).map_err(Stop::Store)?;
+    let zone = store.options().get(ZONE).map_err(Stop::Store)?;
     let offset = zone.and_then(|seconds| seconds.parse().ok());
     Ok(SystemClock::new(config.clock, config.timezone.clone(), offset, clock_offset))
 }

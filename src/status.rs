@@ -62,13 +62,13 @@ impl Status {
         let connection = self.connection.borrow();
         let mut streams = serde_json::Map::new();
         for stream in Stream::ALL {
-            let pending = store.pending(stream)?;
+            let pending = store.outbox().backlog(stream)?;
             streams.insert(
                 stream.name().into(),
                 json!({
                     "pending": pending.new,
                     "again": pending.again,
-                    "quarantined": store.count_quarantined(stream)?,
+                    "quarantined": store.quarantine().count(stream)?,
                     "sent_up_to": pending.sent,
                 }),
             );
@@ -83,16 +83,16 @@ impl Status {
             "trouble_at": connection.trouble.as_ref().map(|(_, at)| at),
             "clock_set": connection.clock_set,
             "time": self.clock.local().map(|time| time.to_string()),
-            "held": store.held()?,
+            "held": store.journal().count_awaiting_clock()?,
             "streams": streams,
-            "full": store.is_full(),
-            "failing": store.is_failing(),
+            "full": store.retention().shortage(),
+            "failing": store.write_failure(),
             "quarantine": quarantine(store)?,
-            "replies_pending": store.replies_waiting()?,
-            "punches": store.punches()?,
-            "users": store.users()?,
-            "jobs": store.jobs(MOST_JOBS)?.iter().map(job).collect::<Vec<_>>(),
-            "audit": store.audited(MOST_AUDITED)?.iter().map(audited).collect::<Vec<_>>(),
+            "replies_pending": store.command_log().count_replies()?,
+            "punches": store.journal().count_punches()?,
+            "users": store.people().count()?,
+            "jobs": store.jobs().list(MOST_JOBS)?.iter().map(job).collect::<Vec<_>>(),
+            "audit": store.audit_log().latest(MOST_AUDITED)?.iter().map(audited).collect::<Vec<_>>(),
         }))
     }
 }
@@ -123,7 +123,7 @@ fn audited(audit: &Audit) -> Value {
 
 /// The rows that the server refuses, with its message; the first of them.
 pub fn quarantine(store: &Store) -> Result<Vec<Value>> {
-    let rows = store.quarantined(MOST_QUARANTINED)?;
+    let rows = store.quarantine().list(MOST_QUARANTINED)?;
     let describe = |row: &Quarantined| {
         json!({
             "stream": row.stream.name(),

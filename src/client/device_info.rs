@@ -40,7 +40,7 @@ impl<U: Uplink> Client<U> {
     /// `counts` among them.
     fn known_options(&self, counts: Vec<(String, String)>) -> Result<String> {
         let mut known = self.settings.profile.known(self.settings.language, &*self.device);
-        known.extend(self.store.options()?);
+        known.extend(self.store.options().all()?);
         known.extend(counts);
         let asked = &self.options.push_options;
         Ok(if asked.is_empty() {
@@ -54,7 +54,7 @@ impl<U: Uplink> Client<U> {
         let Some(news) = self.options_to_push()? else { return Ok(()) };
         let body = self.known_options(self.settings.profile.counted(&self.store)?)?;
         let body = text::encode(&body, self.settings.language).into_owned();
-        let stamp = self.store.acknowledged(Table::Operlog)?;
+        let stamp = self.store.outbox().acknowledged(Table::Operlog)?;
         let (name, stamp) = self.settings.dialect.stamp(Table::Operlog, stamp);
         let target = self.target("/iclock/cdata").with("table", "options").with(name, stamp);
         match self.post(&target, &body)?.1 {
@@ -71,14 +71,14 @@ impl<U: Uplink> Client<U> {
         let device = &self.settings.profile;
         let info = DeviceInfo {
             firmware: device.firmware.clone(),
-            users: self.store.users()?,
-            fingerprints: self.store.templates(BioType::FINGERPRINT)?,
-            punches: self.store.punches()?,
+            users: self.store.people().count()?,
+            fingerprints: self.store.biometrics().count(BioType::FINGERPRINT)?,
+            punches: self.store.journal().count_punches()?,
             address: self.device.address(),
             fp_version: device.fp_version,
             face_version: device.face_version,
             faces_needed: device.faces_needed,
-            faces: self.store.templates(BioType::FACE)?,
+            faces: self.store.biometrics().count(BioType::FACE)?,
             functions: device.functions,
             ..DeviceInfo::default()
         };

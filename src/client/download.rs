@@ -62,7 +62,11 @@ impl<U: Uplink> Client<U> {
         let download = match self.begin(job, &part, &mut response)? {
             Some(download) => download,
             None => {
-                self.store.job_fetched(job.row, &Download::default(), job.attempts + ANEW)?;
+                self.store.jobs().set_download(
+                    job.row,
+                    &Download::default(),
+                    job.attempts + ANEW,
+                )?;
                 let why = "the file changed while it was fetched, it is fetched anew";
                 return Err(Trouble::Refused(why.into()));
             }
@@ -121,7 +125,7 @@ impl<U: Uplink> Client<U> {
             416 => Ok(None),
             // Asked for again a few times: it may be put there late.
             403 | 404 | 410 => {
-                self.store.job_fetched(job.row, known, job.attempts + ANEW)?;
+                self.store.jobs().set_download(job.row, known, job.attempts + ANEW)?;
                 let why = format!("the server has no such file (status {})", response.status);
                 Err(Trouble::Refused(why))
             }
@@ -167,7 +171,11 @@ impl<U: Uplink> Client<U> {
         let lost = |error: std::io::Error| Trouble::Refused(error.to_string());
         let mut file = match self.spool.open_part(job.row, download.kept) {
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                self.store.job_fetched(job.row, &Download::default(), job.attempts + ANEW)?;
+                self.store.jobs().set_download(
+                    job.row,
+                    &Download::default(),
+                    job.attempts + ANEW,
+                )?;
                 return Err(Trouble::Refused(format!("{error}; it is fetched anew")));
             }
             file => file.map_err(lost)?,
@@ -218,7 +226,7 @@ impl<U: Uplink> Client<U> {
                 // A chunk that came makes up for one failure.
                 let is_piece = is_end && download.fetched >= job.download.fetched + SMALLEST_CHUNK;
                 let attempts = job.attempts.saturating_sub(u32::from(is_piece));
-                self.store.job_fetched(job.row, &download, attempts)?;
+                self.store.jobs().set_download(job.row, &download, attempts)?;
                 unsaved = 0;
                 let unknown = if download.total.is_none() { download.kept } else { 0 };
                 if let Some(refusal) = self.no_room(unknown / 2)? {

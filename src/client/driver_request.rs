@@ -16,15 +16,15 @@ impl<U: Uplink> Client<U> {
     /// The doors that were answered, and the enrolment that can take a step: they wait for
     /// one another, and for nothing else.
     pub(super) fn requests_ready(&self) -> Result<Vec<Activity>, StoreError> {
-        let mut jobs = self.store.jobs_in(Lane::Door, DOORS)?;
-        jobs.extend(self.store.jobs_in(Lane::Enrolment, 1)?);
+        let mut jobs = self.store.jobs().in_lane(Lane::Door, DOORS)?;
+        jobs.extend(self.store.jobs().in_lane(Lane::Enrolment, 1)?);
         jobs.retain(|job| !self.device.is_running(job.row));
         Ok(jobs.iter().map(|job| Activity::Request(job.row)).collect())
     }
 
     /// Asks a driver, or does what follows from its answer.
     pub(super) fn go_on(&mut self, row: i64) -> Result<(), StoreError> {
-        let Some(job) = self.store.job(row)? else { return Ok(()) };
+        let Some(job) = self.store.jobs().get(row)? else { return Ok(()) };
         match self.step_of_driver(&job)? {
             Step::GoesOn => Ok(()),
             Step::Ended(code, rest) => self.end(&job, code, &rest),

@@ -76,14 +76,14 @@ impl<U: Uplink> Client<U> {
         }
         if let Given::Value(offset) = options.time_zone {
             self.clock.set_zone(offset);
-            self.store.set_option(ZONE, &offset.to_string())?;
+            self.store.options().set(ZONE, &offset.to_string())?;
         }
         self.options = options;
         self.apply_verification()?;
         self.apply_stamps()?;
         // What the server asks for again does not wait for the next time of the day.
         for table in Table::ALL {
-            if self.store.is_sending_again(table)? {
+            if self.store.outbox().is_resending(table)? {
                 self.upload_window.open();
             }
         }
@@ -100,7 +100,7 @@ impl<U: Uplink> Client<U> {
         &self,
         mut options: ServerOptions,
     ) -> Result<ServerOptions, StoreError> {
-        for (key, value) in self.store.options()? {
+        for (key, value) in self.store.options().all()? {
             let key = key.to_ascii_lowercase();
             if ServerOptions::is_settable(&key) {
                 options.set(&key, &value);
@@ -128,13 +128,17 @@ impl<U: Uplink> Client<U> {
         let now = self.clock.local();
         self.status.update(|connection| connection.clock_set = now.is_some());
         let Some(now) = now else { return Ok(()) };
-        if self.store.held()? == 0 {
+        if self.store.journal().count_awaiting_clock()? == 0 {
             return Ok(());
         }
         let monotonic = self.clock.monotonic().as_secs() as i64;
         let floor = BUILD_TIME + i64::from(self.clock.offset(BUILD_TIME));
-        let (exact, estimated) =
-            self.store.release_held(self.clock.boot(), now, monotonic, floor)?;
+        let (exact, estimated) = self.store.journal().release_awaiting_clock(
+            self.clock.boot(),
+            now,
+            monotonic,
+            floor,
+        )?;
         log::info!("the clock is set: {exact} rows that waited for it were counted back");
         if estimated > 0 {
             log::warn!(
@@ -149,19 +153,20 @@ impl<U: Uplink> Client<U> {
     fn apply_stamps(&mut self) -> Result<(), StoreError> {
         let server = self.status.connection().server;
         self.store.atomically(|| {
-            let same_server = self.store.option(SERVER)?.is_none_or(|known| known == server);
-            let check = self.store.option(CHECK)?.is_some();
+            let same_server = self.store.options().get(SERVER)?.is_none_or(|known| known == server);
+            let check = self.store.options().get(CHECK)?.is_some();
             for table in Table::ALL {
-                let known = if same_server { self.store.stamp(table)? } else { Stamp::default() };
+                let known =
+                    if same_server { self.store.stamps().get(table)? } else { Stamp::default() };
                 let sent = self.options.stamp(table.stamp_names());
                 let known = match sent.and_then(|text| text.parse().ok()) {
                     Some(stamp) => self.apply_stamp(table, stamp, check, known)?,
                     None => known,
                 };
-                self.store.set_stamp(table, known)?;
+                self.store.stamps().set(table, known)?;
             }
-            self.store.set_option(SERVER, &server)?;
-            self.store.clear_option(CHECK)
+            self.store.options().set(SERVER, &server)?;
+            self.store.options().clear(CHECK)
         })
     }
 
@@ -172,11 +177,11 @@ impl<U: Uplink> Client<U> {
         check: bool,
         known: Stamp,
     ) -> Result<Stamp, StoreError> {
-        let acknowledged = self.store.acknowledged(table)?;
+        let acknowledged = self.store.outbox().acknowledged(table)?;
         let again = |from| -> Result<(), StoreError> {
             log::info!("the server asks for {} again, from {from}", table.name());
             let streams = self.allowed(table);
-            streams.into_iter().try_for_each(|stream| self.store.send_again(stream, from))
+            streams.into_iter().try_for_each(|stream| self.store.outbox().resend(stream, from))
         };
         if stamp == 0 {
             if check || known.nonzero {
@@ -190,7 +195,7 @@ impl<U: Uplink> Client<U> {
             known.proof = stamp;
         } else if known.proven
             && (1..acknowledged).contains(&stamp)
-            && !self.store.is_sending_again(table)?
+            && !self.store.outbox().is_resending(table)?
         {
             again(stamp)?;
             // To be believed once more, it has to prove itself once more.

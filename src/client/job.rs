@@ -28,14 +28,14 @@ impl<U: Uplink> Client<U> {
     /// The jobs that can take a step, each held back by its own trouble. A program that runs
     /// is waited for: what came after it may need what it does.
     pub(super) fn jobs_ready(&self) -> Result<Vec<Activity>, StoreError> {
-        let jobs = self.store.jobs_in(Lane::Work, LOOKED_AT)?;
+        let jobs = self.store.jobs().in_lane(Lane::Work, LOOKED_AT)?;
         let ready = jobs.iter().take_while(|job| !self.device.is_running(job.row));
         Ok(ready.map(|job| Activity::Job(job.row)).collect())
     }
 
     /// Takes a job one step on.
     pub(super) fn work(&mut self, row: i64) -> Result<(), Trouble> {
-        let Some(job) = self.store.job(row)? else { return Ok(()) };
+        let Some(job) = self.store.jobs().get(row)? else { return Ok(()) };
         if job.stage == Stage::Fetching && job.attempts >= MOST_TROUBLE {
             log::warn!("command {} is given up, it went wrong again and again", job.id);
             return Ok(self.end(&job, ReturnCode::NOT_FETCHED, &[])?);
@@ -44,7 +44,9 @@ impl<U: Uplink> Client<U> {
         match &done {
             Err(Trouble::Link(failure)) if failure.stopping => {}
             // What was written down meanwhile stays: only the trouble is counted.
-            Err(Trouble::Refused(_) | Trouble::Link(_)) => self.store.job_troubled(row, 1)?,
+            Err(Trouble::Refused(_) | Trouble::Link(_)) => {
+                self.store.jobs().add_failures(row, 1)?
+            }
             Err(Trouble::Store(_)) | Ok(()) => {}
         }
         done
@@ -52,7 +54,7 @@ impl<U: Uplink> Client<U> {
 
     /// Whether a program runs that a reboot would cut off.
     pub(super) fn a_program_runs(&self) -> Result<bool, StoreError> {
-        let jobs = self.store.jobs_in(Lane::Work, LOOKED_AT)?;
+        let jobs = self.store.jobs().in_lane(Lane::Work, LOOKED_AT)?;
         Ok(jobs.iter().any(|job| job.stage == Stage::HandedOver))
     }
 
@@ -81,7 +83,7 @@ impl<U: Uplink> Client<U> {
                     return Ok(());
                 }
                 // What was just fetched is known to the store only.
-                let Some(job) = self.store.job(job.row)? else { return Ok(()) };
+                let Some(job) = self.store.jobs().get(job.row)? else { return Ok(()) };
                 let spool = std::rc::Rc::clone(&self.spool);
                 let step = self.executor().upgrade(&job, &upgrade, &spool, &mut yield_now)?;
                 if matches!(step, Step::Corrupt(_)) && reactor::stopping() {
@@ -149,15 +151,19 @@ impl<U: Uplink> Client<U> {
 
     /// Does with a fetched file what the command says.
     fn put(&mut self, job: &Job, put: &PutFile<'_>) -> Result<(), StoreError> {
-        let Some(job) = self.store.job(job.row)? else { return Ok(()) };
+        let Some(job) = self.store.jobs().get(job.row)? else { return Ok(()) };
         let part = self.spool.part(job.row);
         if std::fs::metadata(&part).map_or(0, |part| part.len()) != job.download.kept {
             // Put in its place already, or lost: it is fetched again.
-            return self.store.job_fetched(job.row, &Download::default(), job.attempts + ANEW);
+            return self.store.jobs().set_download(
+                job.row,
+                &Download::default(),
+                job.attempts + ANEW,
+            );
         }
         let size = job.download.kept;
         // Written down first: a file that makes the program fall over does so three times.
-        self.store.job_troubled(job.row, ANEW)?;
+        self.store.jobs().add_failures(job.row, ANEW)?;
         let executor = self.executor();
         let done = match put.action {
             Action::Keep => executor.keep(put, &part, &mut yield_now).map(|()| size),
@@ -168,7 +174,7 @@ impl<U: Uplink> Client<U> {
         };
         if done.is_err() && reactor::stopping() {
             // Done again, as a whole, at the next start: nothing was wrong.
-            return self.store.job_fetched(job.row, &job.download, job.attempts);
+            return self.store.jobs().set_download(job.row, &job.download, job.attempts);
         }
         match done {
             Ok(answer) => {
@@ -188,7 +194,11 @@ impl<U: Uplink> Client<U> {
                 Ok(())
             }
             Step::Corrupt(why) => {
-                self.store.job_fetched(job.row, &Download::default(), job.attempts + ANEW)?;
+                self.store.jobs().set_download(
+                    job.row,
+                    &Download::default(),
+                    job.attempts + ANEW,
+                )?;
                 Err(Trouble::Refused(format!("the file of command {} is wrong: {why}", job.id)))
             }
         }
@@ -206,7 +216,7 @@ impl<U: Uplink> Client<U> {
         code: ReturnCode,
         rest: &[u8],
     ) -> Result<(), StoreError> {
-        self.store.atomically(|| self.store.finish_job(job.row, code, rest))?;
+        self.store.atomically(|| self.store.jobs().finish(job.row, code, rest))?;
         self.forget(job);
         if let Err(error) = self.spool.remove(job.row) {
             log::warn!("{error}");
@@ -222,7 +232,7 @@ impl<U: Uplink> Client<U> {
 
     /// The program that now stands in place of this one could not be started.
     pub fn restart_failed(&mut self, message: &str) -> Result<(), StoreError> {
-        for job in self.store.jobs_in(Lane::Work, LOOKED_AT)? {
+        for job in self.store.jobs().in_lane(Lane::Work, LOOKED_AT)? {
             if job.stage == Stage::Running {
                 log::error!("upgrade {} failed: {message}", job.id);
                 self.end(&job, ReturnCode::STORAGE, &[])?;

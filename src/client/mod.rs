@@ -337,7 +337,7 @@ impl<U: Uplink> Client<U> {
     /// Starts the device anew, as a command asked. Forgotten before it is done, so that no
     /// terminal reboots for ever.
     fn reboot(&mut self) -> Result<(), Trouble> {
-        self.store.clear_option(REBOOT)?;
+        self.store.options().clear(REBOOT)?;
         log::warn!("rebooting, as the server asked");
         self.device.reboot().map_err(Trouble::Refused)
     }

@@ -59,8 +59,8 @@ impl<U: Uplink> Client<U> {
         response: &mut Response,
         whence: Whence,
     ) -> Result<List, Trouble> {
-        let was_cut_off = self.store.option(LIST)?.is_some();
-        let room = MOST_WAITING.saturating_sub(self.store.replies_waiting()?);
+        let was_cut_off = self.store.options().get(LIST)?.is_some();
+        let room = MOST_WAITING.saturating_sub(self.store.command_log().count_replies()?);
         let mut list = List { room, ..List::default() };
         if was_cut_off {
             list.manner = Manner::Careful;
@@ -73,7 +73,7 @@ impl<U: Uplink> Client<U> {
             Manner::Careful => whence == Whence::Poll && list.commands > 0 && done.is_ok(),
         };
         if is_over {
-            self.store.clear_option(LIST)?;
+            self.store.options().clear(LIST)?;
         }
         done.map(|()| list)
     }
@@ -100,7 +100,7 @@ impl<U: Uplink> Client<U> {
             let is_slow = self.clock.monotonic().saturating_sub(begun) > BATCH_TIME;
             if amount == 0 || bytes >= BATCH || is_slow {
                 if bytes >= BATCH && list.manner == Manner::Short {
-                    self.store.set_option(LIST, "1")?;
+                    self.store.options().set(LIST, "1")?;
                     list.manner = Manner::Long;
                 }
                 self.take_lines(std::mem::take(&mut batch), list)?;

@@ -9,15 +9,16 @@ use crate::uplink::Uplink;
 
 impl<U: Uplink> Client<U> {
     pub(super) fn answer_query(&mut self) -> Result<(), Trouble> {
-        let Some(query) = self.store.query()? else { return Ok(()) };
-        let rows = self.store.query_rows(&query, rows_a_pack(query.asked.stream))?;
+        let Some(query) = self.store.queries().next()? else { return Ok(()) };
+        let rows = self.store.queries().rows(&query, rows_a_pack(query.asked.stream))?;
         let Some(last) = rows.last().map(|row| row.seq) else {
             return Ok(self.end_query(&query, ReturnCode::DONE)?);
         };
         let table = query.asked.stream.table();
         let body = self.body(&rows);
         let body = self.encrypted(table, &body).unwrap_or(body);
-        let (name, stamp) = self.settings.dialect.stamp(table, self.store.acknowledged(table)?);
+        let (name, stamp) =
+            self.settings.dialect.stamp(table, self.store.outbox().acknowledged(table)?);
         let target = self
             .target("/iclock/cdata")
             .with("table", table.name())
@@ -27,7 +28,7 @@ impl<U: Uplink> Client<U> {
             .with("PackCnt", query.packs)
             .with("PackIdx", query.pack + 1);
         match self.post(&target, &body)?.1 {
-            Ack::Taken(_) => Ok(self.store.query_went(query.command, last)?),
+            Ack::Taken(_) => Ok(self.store.queries().advance(query.command, last)?),
             Ack::Refused(message) if self.has_failed_too_often(Activity::Query) => {
                 log::warn!(
                     "query {} is given up, the server refuses its rows: {message}",
@@ -41,8 +42,8 @@ impl<U: Uplink> Client<U> {
 
     fn end_query(&self, query: &Query, code: ReturnCode) -> Result<(), StoreError> {
         self.store.atomically(|| {
-            self.store.end_query(query.command)?;
-            self.store.finish_command(query.command, code, &[])
+            self.store.queries().end(query.command)?;
+            self.store.command_log().finish(query.command, code, &[])
         })
     }
 }

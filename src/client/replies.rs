@@ -14,7 +14,7 @@ use crate::uplink::{Body, Failure, Request, Uplink};
 impl<U: Uplink> Client<U> {
     pub(super) fn send_replies(&mut self) -> Result<(), Trouble> {
         let most = if self.settings.dialect.replies_alone { 1 } else { self.replies_at_once };
-        let due = self.store.replies_due(most)?;
+        let due = self.store.command_log().replies_due(most)?;
         let Some(first) = due.first() else { return Ok(()) };
         let together = match first.reply.goes_alone() {
             true => 1,
@@ -30,22 +30,26 @@ impl<U: Uplink> Client<U> {
                 Ok(())
             }
             Err(message) => {
-                self.store.reply_refused(first.row)?;
+                self.store.command_log().reply_refused(first.row)?;
                 Err(Trouble::Refused(message))
             }
         }
     }
 
     pub(super) fn send_refused_reply(&mut self) -> Result<(), Trouble> {
-        let Some(due) = self.store.refused_reply()? else { return Ok(()) };
+        let Some(due) = self.store.command_log().refused_reply()? else { return Ok(()) };
         let row = due.row;
         if due.reply.file.is_some() && due.refusals > MOST_REFUSALS {
             log::warn!("the file of command {} does not get through and is given up", due.reply.id);
-            return Ok(self.store.finish_command(row, ReturnCode::STORAGE, &due.reply.rest)?);
+            return Ok(self.store.command_log().finish(
+                row,
+                ReturnCode::STORAGE,
+                &due.reply.rest,
+            )?);
         }
         let done = self.post_replies(std::slice::from_ref(&due));
         done.inspect_err(|_| self.step_aside(&due))?.or_else(|message| {
-            self.store.reply_refused(row)?;
+            self.store.command_log().reply_refused(row)?;
             Err(Trouble::Refused(message))
         })
     }
@@ -53,7 +57,7 @@ impl<U: Uplink> Client<U> {
     /// A file that does not get through is not tried before everything else again.
     fn step_aside(&self, due: &Due) {
         if due.reply.file.is_some()
-            && let Err(error) = self.store.reply_refused(due.row)
+            && let Err(error) = self.store.command_log().reply_refused(due.row)
         {
             log::warn!("{error}");
         }
@@ -97,7 +101,7 @@ impl<U: Uplink> Client<U> {
         match answer.1 {
             Ack::Taken(_) => {
                 let rows: Vec<i64> = due.iter().map(|due| due.row).collect();
-                self.store.replies_taken(&rows)?;
+                self.store.command_log().replies_taken(&rows)?;
                 Ok(Ok(()))
             }
             Ack::Refused(message) => Ok(Err(message)),

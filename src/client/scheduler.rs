@@ -46,11 +46,11 @@ impl<U: Uplink> Client<U> {
         // Somebody stands at the door; but drivers that ask without end do not stop the rest.
         let has_errand = self.server_queries.next(now).is_some();
         add(has_errand && !self.server_query.was_last, ServerQuery, Duration::ZERO);
-        let has_replies = self.store.has_replies()?;
+        let has_replies = self.store.command_log().has_replies()?;
         // Results first; but a long list has thousands, and punches go between them.
         add(has_replies && !self.has_replied, Replies, Duration::ZERO);
         // Its answer has gone: now the act.
-        let may_reboot = !has_replies && self.store.option(REBOOT)?.is_some();
+        let may_reboot = !has_replies && self.store.options().get(REBOOT)?.is_some();
         add(may_reboot && !self.a_program_runs()?, Reboot, Duration::ZERO);
         let tables = if window_is_open { self.tables_with_rows()? } else { Vec::new() };
         add(tables.contains(&Table::Attlog), Upload(Table::Attlog), Duration::ZERO);
@@ -59,7 +59,7 @@ impl<U: Uplink> Client<U> {
             add(true, Handshake, at);
         }
         add(self.options_to_push()?.is_some(), Options, Duration::ZERO);
-        add(self.store.query()?.is_some(), Query, Duration::ZERO);
+        add(self.store.queries().next()?.is_some(), Query, Duration::ZERO);
         add(true, Poll, self.poll_at);
         // Jobs and the other streams take turns: neither waits for the end of the other.
         let streams = tables.iter().filter(|table| **table != Table::Attlog);
@@ -70,7 +70,7 @@ impl<U: Uplink> Client<U> {
         for activity in first.into_iter().chain(second) {
             add(true, activity, Duration::ZERO);
         }
-        add(self.store.has_refused_replies()?, RefusedReplies, Duration::ZERO);
+        add(self.store.command_log().has_refused_replies()?, RefusedReplies, Duration::ZERO);
         add(has_errand, ServerQuery, Duration::ZERO);
         let is_held = |table: &Table| self.held_until(Upload(*table)) > now;
         // A table in trouble does not keep the upload_window open for the others.
@@ -92,10 +92,10 @@ impl<U: Uplink> Client<U> {
 
     /// Drops what may be dropped when a limit is reached; when to look again.
     fn keep_house(&mut self, now: Duration) -> Result<Duration, StoreError> {
-        if now >= self.house_at || self.store.is_full_and_silent() {
+        if now >= self.house_at || self.store.retention().is_full_and_unreported() {
             self.see_guests_off()?;
             self.house_at = now
-                + match self.store.make_room()? {
+                + match self.store.retention().make_room()? {
                     Room::Making => Duration::from_millis(100),
                     Room::Enough | Room::None(_) => HOUSEKEEPING,
                 };

@@ -130,17 +130,17 @@ impl<U: Uplink> Client<U> {
         let now = self.clock.utc_if_set();
         let executor = self.executor();
         let done = store.atomically(|| {
-            match store.guest(pin)? {
+            match store.guests().get(pin)? {
                 // What the server does not name any longer goes.
-                Some(_) => drop(store.delete_user(pin)?),
+                Some(_) => drop(store.people().delete(pin)?),
                 // Somebody has made the person a user meanwhile.
-                None if store.user(pin)?.is_some() => return Ok(()),
+                None if store.people().get(pin)?.is_some() => return Ok(()),
                 None => {}
             }
             for line in lines {
                 executor.apply(line)?.map_err(|refusal| NotTaken::Refused(refusal.why))?;
             }
-            Ok(store.put_guest(pin, now, stay)?)
+            Ok(store.guests().put(pin, now, stay)?)
         });
         match done {
             Ok(()) => {
@@ -209,22 +209,22 @@ impl<U: Uplink> Client<U> {
     pub(super) fn apply_verification(&self) -> Result<(), StoreError> {
         let option = self.options.others.get("postselfdefinedatatype");
         let is_wanted = option.is_some_and(|kind| kind.eq_ignore_ascii_case("PostVerifyData"));
-        if self.store.option(VERIFICATION)?.is_some() == is_wanted {
+        if self.store.options().get(VERIFICATION)?.is_some() == is_wanted {
             return Ok(());
         }
         if is_wanted {
             log::info!("from now on the server decides who may pass (PostVerifyData)");
-            self.store.set_option(VERIFICATION, "1")
+            self.store.options().set(VERIFICATION, "1")
         } else {
             log::info!("from now on the terminal decides who may pass");
-            self.store.clear_option(VERIFICATION)
+            self.store.options().clear(VERIFICATION)
         }
     }
 
     /// Takes guests off the terminal whose time is over; their punches stay.
     pub(super) fn see_guests_off(&self) -> Result<(), StoreError> {
         let Some(now) = self.clock.utc_if_set() else { return Ok(()) };
-        let gone = self.store.see_guests_off(now, self.server_queries.rules().stay)?;
+        let gone = self.store.guests().remove_expired(now, self.server_queries.rules().stay)?;
         if gone > 0 {
             log::info!("{gone} guests have left, their time was over");
         }

@@ -63,7 +63,7 @@ enum Word {
 impl<U: Uplink> Client<U> {
     /// Whether rows of a table wait that may go up.
     pub(super) fn has_rows(&self, table: Table) -> Result<bool, StoreError> {
-        self.store.has_rows(&self.allowed(table))
+        self.store.outbox().has_rows(&self.allowed(table))
     }
 
     /// Whether a row has come that can show what the refusal of the only one means.
@@ -71,7 +71,7 @@ impl<U: Uplink> Client<U> {
         if !self.uploads.is_sole_row(table) {
             return Ok(false);
         }
-        let batch = self.store.next_batch(&self.allowed(table), 2)?;
+        let batch = self.store.outbox().next_batch(&self.allowed(table), 2)?;
         Ok(batch.is_some_and(|batch| batch.rows.len() > 1))
     }
 
@@ -92,11 +92,11 @@ impl<U: Uplink> Client<U> {
         let streams = self.allowed(table);
         let batch_size = *self.uploads.batch_size(table);
         let most = batch_size.rows(table);
-        let Some(batch) = self.store.next_batch(&streams, most)? else { return Ok(()) };
+        let Some(batch) = self.store.outbox().next_batch(&streams, most)? else { return Ok(()) };
         let body = self.write(&batch.rows, batch_size.bytes(limit));
         let sent = &batch.rows[..body.used];
         if body.rows == 0 {
-            return Ok(self.store.acknowledge(table, batch.pass, sent)?);
+            return Ok(self.store.outbox().acknowledge(table, batch.pass, sent)?);
         }
         if body.used == 1 && body.bytes.len() > limit {
             let message = format!(
@@ -109,7 +109,7 @@ impl<U: Uplink> Client<U> {
         match self.deliver(table, batch.pass, sent, &body) {
             Ok(Word::Taken { counted }) => {
                 self.uploads.batch_size(table).taken(body.used, counted && is_full);
-                Ok(self.store.acknowledge(table, batch.pass, sent)?)
+                Ok(self.store.outbox().acknowledge(table, batch.pass, sent)?)
             }
             Ok(Word::Refused { too_large, .. }) if body.used > 1 => {
                 // Half of it at once; this ends at a single row.
@@ -137,7 +137,8 @@ impl<U: Uplink> Client<U> {
         pass: Pass,
         refused: Refused,
     ) -> Result<(), Trouble> {
-        let Some(Batch { rows, pass: now, .. }) = self.store.next_batch(streams, 1 + PROBES)?
+        let Some(Batch { rows, pass: now, .. }) =
+            self.store.outbox().next_batch(streams, 1 + PROBES)?
         else {
             return Ok(());
         };
@@ -166,7 +167,7 @@ impl<U: Uplink> Client<U> {
                 self.quarantine(pass, &rows[before..=before], &refused.message)?;
             }
             self.uploads.batch_size(table).taken(nth + 1, false);
-            return Ok(self.store.acknowledge(table, pass, &rows[nth..=nth])?);
+            return Ok(self.store.outbox().acknowledge(table, pass, &rows[nth..=nth])?);
         }
         self.uploads.batch_size(table).refused_one(rows.len() == 1);
         Err(Trouble::Refused(refused.message))
@@ -192,7 +193,7 @@ impl<U: Uplink> Client<U> {
     fn quarantine(&self, pass: Pass, rows: &[PendingRow], message: &str) -> Result<(), StoreError> {
         let now = self.clock.utc();
         self.store.atomically(|| {
-            self.store.set_aside_rows(pass, rows, message, now)?;
+            self.store.quarantine().set_aside(pass, rows, message, now)?;
             for row in rows {
                 let stream = row.stream.name();
                 log::warn!("row {} of the {stream} is set aside: {message}", row.seq);
@@ -201,7 +202,7 @@ impl<U: Uplink> Client<U> {
                     && pass != Pass::Retry
                     && let Some(error) = refused_row(row, message)
                 {
-                    self.store.add_error(&error)?;
+                    self.store.error_log().add(&error)?;
                 }
             }
             Ok(())
@@ -219,7 +220,7 @@ impl<U: Uplink> Client<U> {
         let last = rows.last().map_or(0, |row| row.seq);
         // New rows never set a table's stamp back: a kind that was held up may come late.
         let stamp = match pass {
-            Pass::New | Pass::Retry => last.max(self.store.acknowledged(table)?),
+            Pass::New | Pass::Retry => last.max(self.store.outbox().acknowledged(table)?),
             Pass::Again => last,
         };
         let (name, value) = self.settings.dialect.stamp(table, stamp);

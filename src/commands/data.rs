@@ -31,7 +31,7 @@ impl Executor<'_> {
             "USERINFO" => self.update_user(record),
             "IDCARD" => {
                 let card = checked!(IdCard::parse(record));
-                self.store.put_card(&card, Origin::Server).map(|_| Ok(()))
+                self.store.id_cards().put(&card, Origin::Server).map(|_| Ok(()))
             }
             "FINGERTMP" => self.update_template(Template::parse_fingertmp(record, language)),
             "FACE" => self.update_template(Template::parse_face(record, language)),
@@ -40,7 +40,7 @@ impl Executor<'_> {
             "USERPIC" => {
                 let picture = checked!(UserPic::parse(record, language));
                 checked!(self.known(&picture.pin)?);
-                self.store.put_user_pic(&picture, Origin::Server).map(|_| Ok(()))
+                self.store.biometrics().put_user_pic(&picture, Origin::Server).map(|_| Ok(()))
             }
             "BIOPHOTO" => self.update_bio_photo(record),
             _ => self.update_entry(table, record),
@@ -52,7 +52,7 @@ impl Executor<'_> {
         match table.to_ascii_uppercase().as_str() {
             "USERINFO" => {
                 let pin = checked!(self.pin_of(record));
-                self.store.delete_user(&pin).map(|_| Ok(()))
+                self.store.people().delete(&pin).map(|_| Ok(()))
             }
             "FINGERTMP" => self.delete_templates(record, 0, &["PIN", "FID"]),
             "FACE" => self.delete_templates(record, 1, &["PIN"]),
@@ -65,7 +65,7 @@ impl Executor<'_> {
                     return Ok(Err(unknown_table(table)));
                 };
                 let id = checked!(table.parse_id(record, self.language));
-                self.store.delete_entry(table, &id).map(|_| Ok(()))
+                self.store.tables().delete(table, &id).map(|_| Ok(()))
             }
             _ => Ok(Err(unknown_table(table))),
         }
@@ -74,30 +74,30 @@ impl Executor<'_> {
     /// Adds a user, or changes what the record carries of one who is there.
     fn update_user(&self, record: &[u8]) -> Done {
         let change = checked!(UserChange::parse(record, self.language));
-        let mut user = match self.store.user(&change.pin)? {
+        let mut user = match self.store.people().get(&change.pin)? {
             Some(user) => user,
-            None if self.store.users()? >= self.profile.most_users => {
+            None if self.store.people().count()? >= self.profile.most_users => {
                 let why = format!("there are {} users already", self.profile.most_users);
                 return Ok(Err(Refusal::new(ReturnCode::CAPACITY, why)));
             }
             None => User::new(change.pin.clone()),
         };
         change.apply(&mut user);
-        self.store.put_user(&user, Origin::Server)?;
+        self.store.people().put(&user, Origin::Server)?;
         Ok(Ok(()))
     }
 
     fn update_template(&self, template: Result<Template, Refusal>) -> Done {
         let template = checked!(template);
         checked!(self.known(&template.pin)?);
-        self.store.put_template(&template, Origin::Server).map(|_| Ok(()))
+        self.store.biometrics().put_template(&template, Origin::Server).map(|_| Ok(()))
     }
 
     fn update_bio_photo(&self, record: &[u8]) -> Done {
         match checked!(BioPhotoUpdate::parse(record, self.language)) {
             BioPhotoUpdate::Here(picture) => {
                 checked!(self.known(&picture.pin)?);
-                self.store.put_bio_photo(&picture, Origin::Server).map(|_| Ok(()))
+                self.store.biometrics().put_bio_photo(&picture, Origin::Server).map(|_| Ok(()))
             }
             BioPhotoUpdate::At { .. } => {
                 let why = "pictures are fetched for a command of its own, if [commands] put_file allows it";
@@ -128,18 +128,18 @@ impl Executor<'_> {
         };
         checked!(self.known(pin)?);
         let picture = BioPhoto { pin: pin.clone(), bio_type, photo };
-        self.store.put_bio_photo(&picture, Origin::Server).map(|_| Ok(()))
+        self.store.biometrics().put_bio_photo(&picture, Origin::Server).map(|_| Ok(()))
     }
 
     fn update_entry(&self, table: &str, record: &[u8]) -> Done {
         let Some(table) = EntryTable::named(table) else { return Ok(Err(unknown_table(table))) };
         let entry = checked!(table.parse(record, self.language));
-        let is_new = self.store.entry(table, &table.id_of(&entry))?.is_none();
-        if is_new && self.store.count_entries(table)? >= table.most {
+        let is_new = self.store.tables().get(table, &table.id_of(&entry))?.is_none();
+        if is_new && self.store.tables().count(table)? >= table.most {
             let why = format!("there are {} entries in {} already", table.most, table.name);
             return Ok(Err(Refusal::new(ReturnCode::CAPACITY, why)));
         }
-        self.store.put_entry(table, &entry).map(|_| Ok(()))
+        self.store.tables().put(table, &entry).map(|_| Ok(()))
     }
 
     /// Deletes a person's templates of a form: all of them, or those that the record names.
@@ -154,17 +154,17 @@ impl Executor<'_> {
                 None => checked!(fields.number("no")),
             },
         };
-        self.store.delete_templates(&pin, &key).map(|_| Ok(()))
+        self.store.biometrics().delete_templates(&pin, &key).map(|_| Ok(()))
     }
 
     fn delete_picture(&self, record: &[u8], kind: u8) -> Done {
         let pin = checked!(self.pin_of(record));
-        self.store.delete_picture(&pin, kind).map(|_| Ok(()))
+        self.store.biometrics().delete_picture(&pin, kind).map(|_| Ok(()))
     }
 
     /// Refuses what is meant for somebody who is not on the terminal.
     fn known(&self, pin: &Pin) -> Result<Result<(), Refusal>, StoreError> {
-        Ok(match self.store.user(pin)? {
+        Ok(match self.store.people().get(pin)? {
             Some(_) => Ok(()),
             None => Err(Refusal::new(ReturnCode::UNKNOWN_PIN, format!("there is no user {pin}"))),
         })

@@ -63,11 +63,15 @@ impl Executor<'_> {
         let name = self.resident(&enroll.pin)?.name;
         if let Some(bio_type) = enroll.sought.bio_type()
             && !enroll.overwrite
-            && self.store.has_template(&enroll.pin, bio_type, enroll.sought.number())?
+            && self.store.biometrics().has_template(
+                &enroll.pin,
+                bio_type,
+                enroll.sought.number(),
+            )?
         {
             return Err(not_enrolled(enroll, Outcome::Exists).into());
         }
-        self.store.job_stage(job, Stage::HandedOver)?;
+        self.store.jobs().set_stage(job, Stage::HandedOver)?;
         let request = DriverRequest::Enroll { enroll: enroll.clone(), name };
         self.device.ask(job.row, request).map_err(unasked)?;
         Ok(Step::GoesOn)
@@ -94,7 +98,7 @@ impl Executor<'_> {
     fn finish(&self, job: &Job, store: impl FnOnce() -> Result<(), Stop>) -> Result<Step, Stop> {
         self.store.atomically(|| {
             store()?;
-            self.store.finish_job(job.row, ReturnCode::DONE, &[]).map_err(Stop::Store)
+            self.store.jobs().finish(job.row, ReturnCode::DONE, &[]).map_err(Stop::Store)
         })?;
         log::info!("command {} enrolled somebody", job.id);
         Ok(Step::Stored)
@@ -106,10 +110,10 @@ impl Executor<'_> {
         let place = |template: &Template| (template.slot.kind().bio_type(), template.slot.number());
         for template in templates {
             let (bio_type, number) = place(template);
-            self.store.delete_individual(&enroll.pin, bio_type, number)?;
+            self.store.biometrics().delete_individual(&enroll.pin, bio_type, number)?;
         }
         for template in templates {
-            self.store.put_template(template, Origin::Terminal)?;
+            self.store.biometrics().put_template(template, Origin::Terminal)?;
         }
         let Sought::Finger(number) = enroll.sought else {
             return self.note(operation::USER_ENROLLED, &enroll.pin, &[]);
@@ -121,14 +125,14 @@ impl Executor<'_> {
 
     fn take_card(&self, enroll: &Enroll, card: String) -> Result<(), Stop> {
         let user = self.resident(&enroll.pin)?;
-        if let Some(other) = self.store.user_by_card(&card)?
+        if let Some(other) = self.store.people().by_card(&card)?
             && other.pin != enroll.pin
         {
             let why = format!("the card is {}'s", other.pin);
             let code = Outcome::Duplicate.code(enroll.sought);
             return Err(Refusal::new(code, why).into());
         }
-        self.store.put_user(&User { card, ..user }, Origin::Terminal)?;
+        self.store.people().put(&User { card, ..user }, Origin::Terminal)?;
         self.note(operation::CARD_ENROLLED, &enroll.pin, &[])
     }
 
@@ -146,15 +150,15 @@ impl Executor<'_> {
             who: operand(Some(pin.as_str())),
             values: [value(0), value(1), value(2)],
         };
-        self.store.add_operation(&operation)?;
+        self.store.journal().add_operation(&operation)?;
         Ok(())
     }
 
     /// The person, who is to be on the terminal for good: what is enrolled of a guest would
     /// never go up.
     fn resident(&self, pin: &Pin) -> Result<User, Stop> {
-        let user = self.store.user(pin)?;
-        match (user, self.store.guest(pin)?) {
+        let user = self.store.people().get(pin)?;
+        match (user, self.store.guests().get(pin)?) {
             (Some(user), None) => Ok(user),
             (Some(_), Some(_)) => {
                 Err(Refusal::new(ReturnCode::UNKNOWN_PIN, format!("{pin} is a guest")).into())

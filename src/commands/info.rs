@@ -59,10 +59,10 @@ impl DeviceProfile {
     /// What is counted: names and values.
     pub fn counted(&self, store: &Store) -> Result<Vec<(String, String)>> {
         Ok(vec![
-            ("UserCount".into(), store.users()?.to_string()),
-            ("FPCount".into(), store.templates(BioType::FINGERPRINT)?.to_string()),
-            ("FaceCount".into(), store.templates(BioType::FACE)?.to_string()),
-            ("TransactionCount".into(), store.punches()?.to_string()),
+            ("UserCount".into(), store.people().count()?.to_string()),
+            ("FPCount".into(), store.biometrics().count(BioType::FINGERPRINT)?.to_string()),
+            ("FaceCount".into(), store.biometrics().count(BioType::FACE)?.to_string()),
+            ("TransactionCount".into(), store.journal().count_punches()?.to_string()),
         ])
     }
 }
@@ -72,7 +72,7 @@ impl Executor<'_> {
     pub(super) fn info(&self) -> Result<Vec<u8>> {
         let mut lines = self.profile.known(self.language, &*self.device);
         lines.extend(self.profile.counted(self.store)?);
-        lines.extend(self.store.options()?);
+        lines.extend(self.store.options().all()?);
         let text: String = lines.iter().map(|(key, value)| format!("\n{key}={value}")).collect();
         Ok(crate::protocol::text::encode(&text, self.language).into_owned())
     }

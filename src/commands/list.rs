@@ -70,7 +70,7 @@ impl Executor<'_> {
         // What drivers and programs were to do, they were not told yet.
         let done = done.inspect_err(|_| rows.iter().for_each(|row| self.device.forget(*row)))?;
         if effects.audited {
-            store.trim_audit()?;
+            store.audit_log().trim()?;
         }
         Ok((effects, done))
     }
@@ -78,7 +78,7 @@ impl Executor<'_> {
     fn any_was_cut_off(&self, lines: &[Line]) -> Result<bool, StoreError> {
         for Line::Whole(bytes) | Line::Overlong(bytes) in lines {
             if let Ok(line) = CommandLine::parse(bytes)
-                && self.store.is_unfinished(&digest(bytes), line.id)?
+                && self.store.command_log().is_unfinished(&digest(bytes), line.id)?
             {
                 return Ok(true);
             }
@@ -94,13 +94,13 @@ impl Executor<'_> {
             for command in &pending {
                 self.carry_out(command, &mut effects)?;
             }
-            if effects.audited { self.store.trim_audit() } else { Ok(()) }
+            if effects.audited { self.store.audit_log().trim() } else { Ok(()) }
         });
         if let Err(error) = done {
             // Not the commands' fault: these attempts do not count.
             let rows: Vec<i64> = pending.iter().map(|command| command.row).collect();
             rows.iter().for_each(|row| self.device.forget(*row));
-            let _ = self.store.attempt_void(&rows);
+            let _ = self.store.command_log().void_attempts(&rows);
             return Err(error);
         }
         Ok(effects)
@@ -121,7 +121,7 @@ impl Executor<'_> {
                 }
             };
             let begun =
-                self.store.begin_command(&digest(bytes), line.id, &reply_name(line.text))?;
+                self.store.command_log().begin(&digest(bytes), line.id, &reply_name(line.text))?;
             if let Begun::Now { row, attempts } = begun
                 && pending.iter().all(|other| other.row != row)
             {
@@ -150,22 +150,22 @@ impl Executor<'_> {
             self.authorize(command, effects)?
         };
         match end {
-            End::Now(code, rest) => self.store.finish_command(command.row, code, &rest),
-            End::File(size, file) => self.store.finish_with_file(
+            End::Now(code, rest) => self.store.command_log().finish(command.row, code, &rest),
+            End::File(size, file) => self.store.command_log().finish_with_file(
                 command.row,
                 ReturnCode(i64::try_from(size).unwrap_or(i64::MAX)),
                 file.as_bytes(),
                 &file,
             ),
-            End::Later => self.store.command_goes_on(command.row),
-            End::Job(_) if self.store.count_jobs()? >= MOST_JOBS => {
+            End::Later => self.store.command_log().set_in_background(command.row),
+            End::Job(_) if self.store.jobs().count()? >= MOST_JOBS => {
                 log::warn!("command {} was refused: {MOST_JOBS} go on already", command.line.id);
-                self.store.audit_result(command.row, ReturnCode::BUSY)?;
-                self.store.finish_command(command.row, ReturnCode::BUSY, &[])
+                self.store.audit_log().set_result(command.row, ReturnCode::BUSY)?;
+                self.store.command_log().finish(command.row, ReturnCode::BUSY, &[])
             }
             End::Job(lane) => {
-                self.store.begin_job(command.row, command.line.text, lane)?;
-                self.store.command_goes_on(command.row)
+                self.store.jobs().begin(command.row, command.line.text, lane)?;
+                self.store.command_log().set_in_background(command.row)
             }
         }
     }

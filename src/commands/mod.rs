@@ -161,7 +161,7 @@ impl Executor<'_> {
                 what: excerpt(pending.line.text),
                 result,
             };
-            self.store.audit(pending.row, &audit)?;
+            self.store.audit_log().record(pending.row, &audit)?;
         }
         Ok(end)
     }
@@ -182,10 +182,12 @@ impl Executor<'_> {
                 None => self.update(table, record)?,
             },
             Command::Delete(table, record) => self.delete(table, record)?,
-            Command::Query(..) if self.store.count_queries()? >= MOST_QUERIES => Err(Refusal::new(
-                ReturnCode::BUSY,
-                format!("{MOST_QUERIES} queries wait for their turn already"),
-            )),
+            Command::Query(..) if self.store.queries().count()? >= MOST_QUERIES => {
+                Err(Refusal::new(
+                    ReturnCode::BUSY,
+                    format!("{MOST_QUERIES} queries wait for their turn already"),
+                ))
+            }
             Command::Query(table, record) => match self.query(pending.row, table, record)? {
                 Ok(end) => return Ok(end),
                 Err(refusal) => Err(refusal),
@@ -195,15 +197,15 @@ impl Executor<'_> {
                 Err(refusal) => Err(refusal),
             },
             Command::ClearLog => {
-                self.store.clear_uploaded(&[Stream::Punches, Stream::IdPunches])?;
+                self.store.retention().clear_uploaded(&[Stream::Punches, Stream::IdPunches])?;
                 return done();
             }
             Command::ClearPhoto => {
-                self.store.clear_uploaded(&[Stream::Photos, Stream::IdPhotos])?;
+                self.store.retention().clear_uploaded(&[Stream::Photos, Stream::IdPhotos])?;
                 return done();
             }
             Command::ClearData => {
-                self.store.clear_data()?;
+                self.store.retention().clear_data()?;
                 log::warn!("command {} cleared all data, as the owner allows", pending.line.id);
                 return done();
             }
@@ -213,7 +215,7 @@ impl Executor<'_> {
             }
             Command::Check => {
                 // Outlives a restart: the handshake that follows clears it.
-                self.store.set_option(CHECK, "1")?;
+                self.store.options().set(CHECK, "1")?;
                 effects.handshake = true;
                 return done();
             }
@@ -224,7 +226,7 @@ impl Executor<'_> {
             Command::ReloadOptions => self.device.reload().map_err(Refusal::parameter),
             Command::Reboot if self.device.can_reboot() => {
                 // The act comes when the server has this answer.
-                self.store.set_option(REBOOT, pending.line.id)?;
+                self.store.options().set(REBOOT, pending.line.id)?;
                 return done();
             }
             Command::Info => return Ok(End::Now(ReturnCode::DONE, self.info()?)),
@@ -275,7 +277,7 @@ impl Executor<'_> {
             excerpt(pending.line.text)
         );
         if reply_name(pending.line.text) == "DATA" {
-            self.store.add_error(&data_error(pending.line.id, refusal))?;
+            self.store.error_log().add(&data_error(pending.line.id, refusal))?;
         }
         Ok(End::Now(refusal.code, Vec::new()))
     }

@@ -31,7 +31,7 @@ impl Executor<'_> {
             Ok(pair) => pair,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let others: Vec<_> = self.store.options()?;
+        let others: Vec<_> = self.store.options().all()?;
         let others = others.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(&key));
         let bytes: usize = others.clone().map(|(name, value)| name.len() + value.len()).sum();
         if others.count() >= MOST_OPTIONS || bytes + value.len() > MOST_BYTES {
@@ -40,7 +40,7 @@ impl Executor<'_> {
                 format!("{MOST_OPTIONS} options or {MOST_BYTES} bytes of them are set already"),
             )));
         }
-        self.store.set_option(&key, &value)?;
+        self.store.options().set(&key, &value)?;
         Ok(Ok(()))
     }
 

@@ -27,12 +27,12 @@ impl Executor<'_> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         if let Some(pin) = asked.pin.as_deref().and_then(|pin| Pin::new(pin).ok())
-            && self.store.user(&pin)?.is_none()
+            && self.store.people().get(&pin)?.is_none()
         {
             let why = format!("there is no user {pin}");
             return Ok(Err(Refusal::new(ReturnCode::UNKNOWN_PIN, why)));
         }
-        let rows = self.store.begin_query(row, &asked, rows_a_pack(asked.stream))?;
+        let rows = self.store.queries().begin(row, &asked, rows_a_pack(asked.stream))?;
         Ok(Ok(if rows > 0 { End::Later } else { End::Now(ReturnCode::DONE, Vec::new()) }))
     }
 
@@ -75,7 +75,7 @@ impl Executor<'_> {
             Ok(asked) => asked,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let count = self.store.count_asked(&asked, 0, Seq::MAX)?;
+        let count = self.store.queries().count_rows(&asked, 0, Seq::MAX)?;
         let Some((from, to)) = asked.times else { return Ok(Err(Refusal::parameter("no times"))) };
         let mut rest = format!("&StartTime={from}&EndTime={to}&AttlogSum={count}");
         if self.attlog_count {

@@ -23,7 +23,7 @@ impl Executor<'_> {
             log::warn!("command {} was cut off and is not run again", job.id);
             return Ok(Step::Ended(ReturnCode::TIMED_OUT, Vec::new()));
         }
-        self.store.job_stage(job, Stage::HandedOver)?;
+        self.store.jobs().set_stage(job, Stage::HandedOver)?;
         let order = Order {
             argv: ["/bin/sh", "-c", line].map(Into::into).to_vec(),
             env: Vec::new(),

@@ -62,13 +62,13 @@ impl Executor<'_> {
             }
             // Nobody is served in between: no transaction is open across a wait.
             self.store.atomically(|| {
-                let before = self.store.mark();
+                let before = self.store.high_water_mark();
                 let stored = self.lines(part, &mut || Ok(()), |lines| {
                     lines.iter().try_for_each(|line| self.replace(table, line, job.mark..before))
                 })?;
-                self.store.delete_unchanged(table, job.mark)?;
+                self.store.people().delete_unchanged(table, job.mark)?;
                 let most = self.profile.most_users;
-                if self.store.users()? > most {
+                if self.store.people().count()? > most {
                     let why = format!("there would be more than {most} users");
                     return Err(Refusal::new(ReturnCode::CAPACITY, why).into());
                 }
@@ -164,7 +164,12 @@ impl Executor<'_> {
     fn replace(&self, table: SyncTable, line: &Line, newer: Range<Seq>) -> Result<(), Stop> {
         let record = record_of(table, line)?;
         let pin = self.pin_of(record)?;
-        if self.store.changed(table, &pin)?.is_some_and(|at| at > newer.start && at <= newer.end) {
+        if self
+            .store
+            .people()
+            .last_changed(table, &pin)?
+            .is_some_and(|at| at > newer.start && at <= newer.end)
+        {
             return Ok(());
         }
         if table != SyncTable::Users {
@@ -173,7 +178,7 @@ impl Executor<'_> {
         let change = UserChange::parse(record, self.language)?;
         let mut user = User::new(change.pin.clone());
         change.apply(&mut user);
-        self.store.put_user(&user, Origin::Server)?;
+        self.store.people().put(&user, Origin::Server)?;
         Ok(())
     }
 }

@@ -59,7 +59,7 @@ impl Executor<'_> {
                     Err(error) => return Ok(Step::Corrupt(format!("it cannot be read: {error}"))),
                 }
                 log::info!("upgrade {} is fetched and verified", job.id);
-                self.store.job_stage(job, Stage::Verified)?;
+                self.store.jobs().set_stage(job, Stage::Verified)?;
                 Ok(Step::GoesOn)
             }
             Stage::Verified => match spool.name(job.row, FIRMWARE) {
@@ -87,7 +87,7 @@ impl Executor<'_> {
             log::error!("upgrade {} failed: {}", job.id, refusal.why);
             return Ok(Step::Ended(refusal.code, Vec::new()));
         }
-        self.store.job_stage(job, Stage::HandedOver)?;
+        self.store.jobs().set_stage(job, Stage::HandedOver)?;
         let mut argv: Vec<OsString> = self.policy.upgrade.iter().map(OsString::from).collect();
         argv.push(spool.named(job.row, FIRMWARE).into_os_string());
         let env =
@@ -113,7 +113,7 @@ impl Executor<'_> {
             let output = String::from_utf8_lossy(&outcome.output);
             return match outcome.end {
                 End::Exited(0) => {
-                    self.store.job_stage(job, Stage::Running)?;
+                    self.store.jobs().set_stage(job, Stage::Running)?;
                     log::warn!("upgrade {} is installed, punchd starts anew", job.id);
                     self.device.forget(job.row);
                     self.device.restart();

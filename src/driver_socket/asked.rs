@@ -101,7 +101,7 @@ impl Methods {
     /// Whether a person may pass whom the sensor knows.
     fn verify(&self, params: &Params) -> Result<Begun, Fault> {
         let NewPunch { pin, moment, status, verify, workcode, .. } = self.attempt(params)?;
-        if self.store.option(VERIFICATION)?.is_none() {
+        if self.store.options().get(VERIFICATION)?.is_none() {
             return Ok(Begun::Answered(json!({"allowed": true, "by": "terminal"})));
         }
         // An unset clock never goes on the wire, and nobody waits for it at a door.
@@ -116,8 +116,8 @@ impl Methods {
     /// Who it is that the terminal does not know, or not for good.
     fn remote(&self, params: &Params) -> Result<Begun, Fault> {
         let pin = Pin::new(&params.required("pin")?)?;
-        let is_here = self.store.user(&pin)?.is_some();
-        let is_guest = self.store.guest(&pin)?.is_some();
+        let is_here = self.store.people().get(&pin)?.is_some();
+        let is_guest = self.store.guests().get(&pin)?.is_some();
         if is_here && !is_guest {
             return Ok(Begun::Answered(self.here(&pin)?));
         }
@@ -156,7 +156,8 @@ impl Methods {
 
     /// A person who is here, with the end of their stay; null for one who is not.
     fn here(&self, pin: &Pin) -> Result<Value, Fault> {
-        let (Some(user), stay) = (self.store.user(pin)?, self.store.guest(pin)?) else {
+        let (Some(user), stay) = (self.store.people().get(pin)?, self.store.guests().get(pin)?)
+        else {
             return Ok(Value::Null);
         };
         if stay.is_some_and(|stay| stay.is_over(self.clock.utc_if_set())) {

@@ -109,22 +109,23 @@ impl DriverSocket {
         let loaded = &mut self.connections[nth].loaded;
         let asked = call.params.number("after", i64::MAX as u64)?.unwrap_or(0) as Seq;
         let most = call.params.number("most", MOST_ROWS)?.unwrap_or(MOST_ROWS).max(1);
-        let forgotten = store.forgotten()?;
+        let forgotten = store.changes().horizon()?;
         // Who began to load after the last that is forgotten missed nothing of it.
         let begun = match loaded.loading {
             Some((begun, next)) if next == asked => begun,
             _ => asked,
         };
-        let anew = asked == 0 || asked > store.mark() || begun < forgotten;
-        let (begun, after) = if anew { (store.last_change(), 0) } else { (begun, asked) };
+        let anew = asked == 0 || asked > store.high_water_mark() || begun < forgotten;
+        let (begun, after) = if anew { (store.changes().last(), 0) } else { (begun, asked) };
         let mut page = Page::default();
-        let (last, more) = store.changes_after(after, most as usize, |change| page.take(change))?;
+        let (last, more) =
+            store.changes().after(after, most as usize, |change| page.take(change))?;
         let mut upto = last.unwrap_or(after);
         if !more {
             upto = upto.max(forgotten);
         }
         loaded.loading = more.then_some((begun, upto));
-        loaded.changed = Some(store.last_change());
+        loaded.changed = Some(store.changes().last());
         let Page { users, templates, pictures, entries, gone, .. } = page;
         Ok(json!({
             "anew": anew,
@@ -140,7 +141,7 @@ impl DriverSocket {
 
     /// From now on a driver that shows messages hears of new ones.
     pub(super) fn apply_messages(&mut self) {
-        let last = self.methods.store.last_change();
+        let last = self.methods.store.changes().last();
         for driver in &mut self.connections {
             let shows = self.methods.requests.provides(driver.number(), Service::Message);
             match (shows, driver.loaded.messages) {
@@ -154,7 +155,7 @@ impl DriverSocket {
     /// Tells drivers what is new.
     pub(super) fn tell_news(&mut self) {
         let store = &self.methods.store;
-        let last = store.last_change();
+        let last = store.changes().last();
         for driver in &mut self.connections {
             if driver.loaded.has_news(last) {
                 driver.loaded.changed = None;
@@ -165,10 +166,11 @@ impl DriverSocket {
                 continue;
             }
             let after = driver.loaded.messages.unwrap_or(last);
-            let messages = store.messages_after(after, MESSAGES).unwrap_or_else(|error| {
-                log::error!("drivers were not told of a message: {error}");
-                Vec::new()
-            });
+            let messages =
+                store.changes().messages_after(after, MESSAGES).unwrap_or_else(|error| {
+                    log::error!("drivers were not told of a message: {error}");
+                    Vec::new()
+                });
             for (_, entry) in &messages {
                 driver.tell(&request(None, "message", &message(entry)));
             }
@@ -180,7 +182,7 @@ impl DriverSocket {
 
     /// Whether a driver is to be told something at once.
     pub(super) fn has_news(&self) -> bool {
-        let last = self.methods.store.last_change();
+        let last = self.methods.store.changes().last();
         self.connections.iter().any(|driver| {
             let loaded = &driver.loaded;
             loaded.has_news(last) || (loaded.has_messages(last) && driver.unread() == 0)

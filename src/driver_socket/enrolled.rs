@@ -40,19 +40,19 @@ const CARD_FIELDS: [&str; 17] = [
 impl Methods {
     pub(super) fn template_put(&self, params: &Params) -> Result<Value, Fault> {
         let template = template(params, self.resident(params)?)?;
-        self.recorded(self.store.put_template(&template, Origin::Terminal))
+        self.recorded(self.store.biometrics().put_template(&template, Origin::Terminal))
     }
 
     pub(super) fn picture_put(&self, params: &Params) -> Result<Value, Fault> {
         let pin = self.resident(params)?;
         let photo = Jpeg::new("data", params.bytes("data")?)?;
         match PictureKind::from_name(&params.required("kind")?) {
-            Some(PictureKind::User) => {
-                self.recorded(self.store.put_user_pic(&UserPic { pin, photo }, Origin::Terminal))
-            }
+            Some(PictureKind::User) => self.recorded(
+                self.store.biometrics().put_user_pic(&UserPic { pin, photo }, Origin::Terminal),
+            ),
             Some(PictureKind::Comparison) => {
                 let picture = BioPhoto { pin, bio_type: bio_type(params)?, photo };
-                self.recorded(self.store.put_bio_photo(&picture, Origin::Terminal))
+                self.recorded(self.store.biometrics().put_bio_photo(&picture, Origin::Terminal))
             }
             None => Err(Params::complain("kind", "is none of user, comparison")),
         }
@@ -75,7 +75,7 @@ impl Methods {
             card,
             photo: Jpeg::new("data", params.bytes("data")?)?,
         };
-        self.recorded(self.store.add_photo(&photo))
+        self.recorded(self.store.journal().add_photo(&photo))
     }
 
     /// The same parameters, with the content of the file that they name in place of `data`.
@@ -104,7 +104,7 @@ impl Methods {
             pairs.extend(params.text(key)?.map(|value| (key.to_owned(), value)));
         }
         let card = IdCard::from_fields(&Fields::from_pairs(pairs))?;
-        self.recorded(self.store.put_card(&card, Origin::Terminal))
+        self.recorded(self.store.id_cards().put(&card, Origin::Terminal))
     }
 
     pub(super) fn error(&self, params: &Params) -> Result<Value, Fault> {
@@ -112,7 +112,7 @@ impl Methods {
         let message = params.text("message")?.unwrap_or_default();
         let command = params.text("command")?;
         let error = ErrorLog::new(code, &message, command.as_deref(), params.value("additional"))?;
-        self.recorded(self.store.add_error(&error))
+        self.recorded(self.store.error_log().add(&error))
     }
 }
 

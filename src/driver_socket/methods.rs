@@ -105,7 +105,7 @@ impl Methods {
 
     fn punch(&self, params: &Params) -> Result<Value, Fault> {
         let punch = NewPunch { card: self.card(params)?, ..self.attempt(params)? };
-        self.recorded(self.store.add_punch(&punch))
+        self.recorded(self.store.journal().add_punch(&punch))
     }
 
     /// A punch that may become one.
@@ -153,7 +153,7 @@ impl Methods {
             who: operand("who")?,
             values: [operand("v1")?, operand("v2")?, operand("v3")?],
         };
-        self.recorded(self.store.add_operation(&operation))
+        self.recorded(self.store.journal().add_operation(&operation))
     }
 
     /// An operation that is an alarm: App. 4 has the reason of App. 5 as its second object.
@@ -170,7 +170,7 @@ impl Methods {
             who: Operand::default(),
             values: [reason, Operand::default(), Operand::default()],
         };
-        self.recorded(self.store.add_operation(&operation))
+        self.recorded(self.store.journal().add_operation(&operation))
     }
 
     pub(super) fn recorded(&self, seq: Result<i64, StoreError>) -> Result<Value, Fault> {
@@ -193,8 +193,8 @@ impl Methods {
 
     fn user_get(&self, params: &Params) -> Result<Value, Fault> {
         let found = match (params.text("pin")?, params.text("card")?) {
-            (Some(pin), _) => self.store.user(&Pin::new(&pin)?),
-            (None, Some(card)) => self.store.user_by_card(card.trim_start_matches('0')),
+            (Some(pin), _) => self.store.people().get(&Pin::new(&pin)?),
+            (None, Some(card)) => self.store.people().by_card(card.trim_start_matches('0')),
             (None, None) => return Err(Params::complain("pin", "is missing, and so is card")),
         };
         let user = found?;
@@ -204,7 +204,7 @@ impl Methods {
     /// A page of the punches, for `punchd export`.
     fn export(&self, params: &Params) -> Result<Value, Fault> {
         let after = params.number("after", i64::MAX as u64)?.unwrap_or(0) as i64;
-        let (rows, next) = self.store.punches_after(after, ROWS_A_PAGE)?;
+        let (rows, next) = self.store.journal().punches_after(after, ROWS_A_PAGE)?;
         let page: Vec<String> = rows.iter().map(csv::row).collect();
         Ok(json!({"next": next, "rows": page}))
     }
@@ -214,8 +214,8 @@ impl Methods {
         let seq = params.number("seq", i64::MAX as u64)?.map(|seq| seq as i64);
         let done = match params.text("action")?.as_deref() {
             None | Some("list") => return Ok(json!(crate::status::quarantine(&self.store)?)),
-            Some("retry") => self.store.retry_quarantined(seq)?,
-            Some("drop") => self.store.drop_quarantined(seq)?,
+            Some("retry") => self.store.quarantine().retry(seq)?,
+            Some("drop") => self.store.quarantine().drop_rows(seq)?,
             Some(_) => return Err(Params::complain("action", "is none of list, retry, drop")),
         };
         reactor::note();
@@ -229,7 +229,7 @@ impl Methods {
             pairs.extend(params.text(key)?.map(|value| (key.to_owned(), value)));
         }
         let change = UserChange::from_fields(&Fields::from_pairs(pairs), self.language)?;
-        let mut user = match self.store.user(&change.pin)? {
+        let mut user = match self.store.people().get(&change.pin)? {
             Some(user) => user,
             None => {
                 self.room_for_one()?;
@@ -237,12 +237,12 @@ impl Methods {
             }
         };
         change.apply(&mut user);
-        self.recorded(self.store.put_user(&user, Origin::Terminal))
+        self.recorded(self.store.people().put(&user, Origin::Terminal))
     }
 
     /// Refuses when there are as many users as there may be.
     pub(super) fn room_for_one(&self) -> Result<(), Fault> {
-        if self.store.users()? < self.most_users {
+        if self.store.people().count()? < self.most_users {
             return Ok(());
         }
         Err(Fault::new(FULL, format!("there are {} users already", self.most_users)))
@@ -252,7 +252,7 @@ impl Methods {
     /// not: it would be lost.
     pub(super) fn resident(&self, params: &Params) -> Result<Pin, Fault> {
         let pin = Pin::new(&params.required("pin")?)?;
-        match self.store.guest(&pin)? {
+        match self.store.guests().get(&pin)? {
             None => Ok(pin),
             Some(_) => Err(Params::complain("pin", "is a guest's; user.put makes it a user's")),
         }

@@ -194,7 +194,7 @@ impl DriverSocket {
             if turn.len() > 1 {
                 return Vec::new();
             }
-            if store.is_full().is_none() {
+            if store.retention().shortage().is_none() {
                 log::error!("nothing could be recorded: {}", failure.message());
             }
             let failed = |(_, call): &(usize, Result<Call, Fault>)| match call {

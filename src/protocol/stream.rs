@@ -61,7 +61,7 @@ impl Table {
 }
 
 /// One kind of row that the terminal uploads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stream {
     /// Punches (§11.2).
     Punches,

@@ -3,8 +3,11 @@
 use rusqlite::{OptionalExtension, Row, ToSql, params};
 use serde_json::json;
 
-use super::cursor::Content;
-use super::{Origin, Result, Seq, Store};
+use super::db::Db;
+use super::error::Result;
+use super::retention::Retention;
+use super::rows::{Content, Origin, Seq};
+use super::tombstones::Tombstones;
 use crate::protocol::record::{
     Algorithm, BioPhoto, Jpeg, Pin, Record, Template, TemplateData, TemplateKind, TemplateSlot,
     UserPic,
@@ -41,13 +44,23 @@ fn kind(kind: TemplateKind) -> u8 {
     }
 }
 
-impl Store {
+/// Templates and pictures of people.
+#[derive(Clone, Copy)]
+pub struct Biometrics<'a> {
+    db: &'a Db,
+}
+
+impl<'a> Biometrics<'a> {
+    pub(super) fn new(db: &'a Db) -> Self {
+        Self { db }
+    }
+
     /// Writes a template in its place; one that is there already is replaced.
     pub fn put_template(&self, template: &Template, origin: Origin) -> Result<Seq> {
         if origin == Origin::Terminal {
-            self.not_full()?;
+            Retention::new(self.db).require_not_full()?;
         }
-        let seq = self.next_change();
+        let seq = self.db.next_change();
         let local = if origin == Origin::Terminal { seq } else { 0 };
         let (slot, made) = (template.slot, template.algorithm);
         self.db
@@ -96,9 +109,9 @@ impl Store {
         origin: Origin,
     ) -> Result<Seq> {
         if origin == Origin::Terminal {
-            self.not_full()?;
+            Retention::new(self.db).require_not_full()?;
         }
-        let seq = self.next_change();
+        let seq = self.db.next_change();
         let local = if origin == Origin::Terminal { seq } else { 0 };
         self.db
             .prepare_cached(
@@ -110,7 +123,7 @@ impl Store {
     }
 
     /// Takes everything off the terminal that hangs on a user. Whether there was something.
-    pub(super) fn delete_biometrics(&self, pin: &Pin) -> Result<bool> {
+    pub(super) fn delete_all_of(&self, pin: &Pin) -> Result<bool> {
         let mut deleted = 0;
         for sql in ["DELETE FROM template WHERE pin = ?1", "DELETE FROM picture WHERE pin = ?1"] {
             deleted += self.db.prepare_cached(sql)?.execute([pin.as_str()])?;
@@ -154,7 +167,7 @@ impl Store {
             if kind == "unified" {
                 what["type"] = (*bio_type).into();
             }
-            self.gone(&what)?;
+            Tombstones::new(self.db).add(&what)?;
         }
         Ok(deleted.len())
     }
@@ -165,13 +178,13 @@ impl Store {
         let deleted = self.db.prepare_cached(sql)?.execute(params![pin.as_str(), kind])?;
         if deleted > 0 {
             let picture = if kind == 0 { "user" } else { "comparison" };
-            self.gone(&json!({"pin": pin.as_str(), "picture": picture}))?;
+            Tombstones::new(self.db).add(&json!({"pin": pin.as_str(), "picture": picture}))?;
         }
         Ok(deleted)
     }
 
     /// How many templates of a form there are: fingerprints or faces, also unified ones.
-    pub fn templates(&self, of: BioType) -> Result<u64> {
+    pub fn count(&self, of: BioType) -> Result<u64> {
         let sql = "SELECT count(*) FROM template WHERE type = ?1";
         let count =
             self.db.prepare_cached(sql)?.query_row([of.code()], |row| row.get(0)).optional()?;

@@ -7,16 +7,12 @@ use rusqlite::{OptionalExtension, Row, params};
 use serde_json::Value;
 
 use super::biometrics::{self, PICTURE, TEMPLATE};
-use super::cursor::Content;
+use super::db::Db;
+use super::error::Result;
 use super::people::{self, USER};
-use super::{Result, Seq, Store};
+use super::rows::{Content, Seq};
+use super::tombstones::Tombstones;
 use crate::protocol::record::{Entry, Record};
-
-/// Deletions that are kept, and those that are dropped together.
-const MOST_GONE: u64 = 5000;
-const BATCH: i64 = 1000;
-/// In place of what is gone: the number up to which deletions are not known any more.
-const FORGOTTEN: &str = "";
 
 /// Something that has changed.
 #[derive(Debug)]
@@ -42,65 +38,31 @@ const PLACES: [(&str, &str); 9] = [
     ("gone", "what <> ''"),
 ];
 
-impl Store {
-    /// The next number, for something that sensors load.
-    pub(super) fn next_change(&self) -> Seq {
-        self.last_change.set(self.next_seq());
-        self.last_change.get()
+/// What has changed.
+#[derive(Clone, Copy)]
+pub struct Changes<'a> {
+    db: &'a Db,
+}
+
+impl<'a> Changes<'a> {
+    pub(super) fn new(db: &'a Db) -> Self {
+        Self { db }
     }
 
     /// The number of the last change that sensors may have to load, or a higher one.
-    pub fn last_change(&self) -> Seq {
-        self.last_change.get()
+    pub fn last(&self) -> Seq {
+        self.db.last_change()
     }
 
-    /// Something that sensors may have loaded is there no longer.
-    pub(super) fn gone(&self, what: &Value) -> Result<()> {
-        let changed = self.next_change();
-        self.db
-            .prepare_cached("INSERT OR REPLACE INTO gone VALUES (?1, ?2)")?
-            .execute(params![what.to_string(), changed])?;
-        let mut count = self.counted(&self.counts.gone, "SELECT count(*) FROM gone")?;
-        if count >= MOST_GONE {
-            // Counted again, since what is gone a second time takes no more room.
-            self.counts.gone.set(None);
-            count = self.counted(&self.counts.gone, "SELECT count(*) FROM gone")?;
-        }
-        if count >= MOST_GONE {
-            let sql = "SELECT changed FROM gone ORDER BY changed LIMIT 1 OFFSET ?1";
-            let last: Seq = self.db.prepare_cached(sql)?.query_row([BATCH], |row| row.get(0))?;
-            self.forget_gone(last)?;
-        } else {
-            self.counts.gone.set(Some(count + 1));
-        }
-        Ok(())
-    }
-
-    /// So much is gone that all is to be loaded anew.
-    pub(super) fn much_is_gone(&self) -> Result<()> {
-        let now = self.next_change();
-        self.forget_gone(now)
-    }
-
-    fn forget_gone(&self, until: Seq) -> Result<()> {
-        self.db.prepare_cached("DELETE FROM gone WHERE changed <= ?1")?.execute([until])?;
-        self.db
-            .prepare_cached("INSERT OR REPLACE INTO gone VALUES (?1, ?2)")?
-            .execute(params![FORGOTTEN, until])?;
-        self.counts.gone.set(None);
-        Ok(())
-    }
-
-    /// The number up to which deletions are not known any more.
-    pub fn forgotten(&self) -> Result<Seq> {
-        let sql = "SELECT changed FROM gone WHERE what = ?1";
-        let found = self.db.prepare_cached(sql)?.query_row([FORGOTTEN], |row| row.get(0));
-        Ok(found.optional()?.unwrap_or(0))
+    /// The number up to which deletions are not known any more: whoever has loaded less than
+    /// that has to load everything from the start.
+    pub fn horizon(&self) -> Result<Seq> {
+        Tombstones::new(self.db).horizon()
     }
 
     /// Hands the changes after a number on, up to `most`, in their order, until one is not
     /// taken. The number of the last that was, and whether there are more.
-    pub fn changes_after(
+    pub fn after(
         &self,
         after: Seq,
         most: usize,
@@ -190,7 +152,8 @@ fn content(content: Option<Content>) -> Option<Change> {
 mod tests {
     use super::*;
     use crate::protocol::record::{EntryTable, Pin, User};
-    use crate::store::{Limits, Origin};
+    use crate::store::tombstones::{self, MOST_TOMBSTONES};
+    use crate::store::{Limits, Origin, Store};
 
     fn store() -> Store {
         Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap()
@@ -201,7 +164,7 @@ mod tests {
     }
 
     fn put(store: &Store, nth: u64) {
-        store.put_user(&User::new(pin(nth)), Origin::Server).unwrap();
+        store.people().put(&User::new(pin(nth)), Origin::Server).unwrap();
     }
 
     /// What changed after a number, in short.
@@ -216,7 +179,7 @@ mod tests {
             });
             true
         };
-        assert!(!store.changes_after(after, 100, all).unwrap().1);
+        assert!(!store.changes().after(after, 100, all).unwrap().1);
         found
     }
 
@@ -225,22 +188,22 @@ mod tests {
         let store = store();
         (1..=3).for_each(|nth| put(&store, nth));
         let sms = EntryTable::named("SMS").unwrap();
-        store.put_entry(sms, &Entry::from([("uid".into(), "7".into())])).unwrap();
-        let mark = store.last_change();
+        store.tables().put(sms, &Entry::from([("uid".into(), "7".into())])).unwrap();
+        let mark = store.changes().last();
         assert_eq!(after(&store, 0), ["1", "2", "3", "SMS"]);
         put(&store, 1);
-        store.delete_user(&pin(2)).unwrap();
-        store.delete_user(&pin(2)).unwrap();
-        store.delete_entry(sms, "7").unwrap();
+        store.people().delete(&pin(2)).unwrap();
+        store.people().delete(&pin(2)).unwrap();
+        store.tables().delete(sms, "7").unwrap();
         assert_eq!(
             after(&store, mark),
             ["1", r#"{"pin":"2"}"#, r#"{"record":{"uid":"7"},"table":"SMS"}"#]
         );
-        assert_eq!(after(&store, store.last_change()), [""; 0]);
-        assert_eq!(store.forgotten().unwrap(), 0);
+        assert_eq!(after(&store, store.changes().last()), [""; 0]);
+        assert_eq!(store.changes().horizon().unwrap(), 0);
         // Come and gone again, it stands there once.
         put(&store, 2);
-        store.delete_user(&pin(2)).unwrap();
+        store.people().delete(&pin(2)).unwrap();
         assert_eq!(after(&store, mark).len(), 3);
     }
 
@@ -253,11 +216,11 @@ mod tests {
             count += 1;
             count <= 2
         };
-        let (last, more) = store.changes_after(0, 100, two).unwrap();
+        let (last, more) = store.changes().after(0, 100, two).unwrap();
         assert_eq!((last, more), (Some(2), true));
-        assert_eq!(store.changes_after(2, 3, |_| true).unwrap(), (Some(5), false));
-        assert_eq!(store.changes_after(2, 2, |_| true).unwrap(), (Some(4), true));
-        assert_eq!(store.changes_after(5, 2, |_| true).unwrap(), (None, false));
+        assert_eq!(store.changes().after(2, 3, |_| true).unwrap(), (Some(5), false));
+        assert_eq!(store.changes().after(2, 2, |_| true).unwrap(), (Some(4), true));
+        assert_eq!(store.changes().after(5, 2, |_| true).unwrap(), (None, false));
     }
 
     #[test]
@@ -265,20 +228,30 @@ mod tests {
         let store = store();
         store
             .atomically(|| {
-                (1..=MOST_GONE + 10).for_each(|nth| put(&store, nth));
-                (1..=MOST_GONE + 10).try_for_each(|nth| store.delete_user(&pin(nth)).map(drop))
+                (1..=MOST_TOMBSTONES + 10).for_each(|nth| put(&store, nth));
+                (1..=MOST_TOMBSTONES + 10)
+                    .try_for_each(|nth| store.people().delete(&pin(nth)).map(drop))
             })
             .map_err(|error: crate::store::StoreError| error.to_string())
             .unwrap();
-        let kept: u64 =
-            store.db.query_row("SELECT count(*) FROM gone", [], |row| row.get(0)).unwrap();
-        assert!(kept <= MOST_GONE && kept > MOST_GONE - BATCH as u64, "{kept}");
-        let forgotten = store.forgotten().unwrap();
-        assert!(forgotten > MOST_GONE as i64 && forgotten < store.last_change());
-        store.clear_data().unwrap();
-        assert_eq!(store.forgotten().unwrap(), store.last_change());
+        let kept: u64 = store
+            .db
+            .connection()
+            .query_row("SELECT count(*) FROM gone", [], |row| row.get(0))
+            .unwrap();
+        assert!(
+            kept <= MOST_TOMBSTONES && kept > MOST_TOMBSTONES - tombstones::BATCH as u64,
+            "{kept}"
+        );
+        let forgotten = store.changes().horizon().unwrap();
+        assert!(forgotten > MOST_TOMBSTONES as i64 && forgotten < store.changes().last());
+        store.retention().clear_data().unwrap();
+        assert_eq!(store.changes().horizon().unwrap(), store.changes().last());
         // The next start goes on behind it.
-        assert_eq!(store.highest_seq().unwrap(), store.last_change());
+        assert_eq!(
+            crate::store::db::highest_seq(store.db.connection()).unwrap(),
+            store.changes().last()
+        );
     }
 
     #[test]
@@ -288,7 +261,7 @@ mod tests {
             let sql = format!(
                 "EXPLAIN QUERY PLAN SELECT changed FROM {table} WHERE {filter} AND changed > 5 ORDER BY 1"
             );
-            let plan: String = store.db.query_row(&sql, [], |row| row.get(3)).unwrap();
+            let plan: String = store.db.connection().query_row(&sql, [], |row| row.get(3)).unwrap();
             assert!(plan.starts_with("SEARCH") && plan.contains("INDEX"), "{table}: {plan}");
         }
     }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Result, Store};
+use super::db::Db;
+use super::error::Result;
+use super::people::People;
 use crate::protocol::record::Pin;
 
 /// Guests that leave in one transaction.
@@ -31,20 +33,30 @@ impl Stay {
     }
 }
 
-impl Store {
+/// The guests.
+#[derive(Clone, Copy)]
+pub struct Guests<'a> {
+    db: &'a Db,
+}
+
+impl<'a> Guests<'a> {
+    pub(super) fn new(db: &'a Db) -> Self {
+        Self { db }
+    }
+
     /// A user who is here becomes a guest, or a guest stays for longer. `now` is unknown while
     /// the clock is not set.
-    pub fn put_guest(&self, pin: &Pin, now: Option<i64>, stay: Duration) -> Result<()> {
+    pub fn put(&self, pin: &Pin, now: Option<i64>, stay: Duration) -> Result<()> {
         let until = now.map_or(NOT_BEGUN, |now| now.saturating_add(seconds(stay)));
         self.db
             .prepare_cached("INSERT OR REPLACE INTO guest VALUES (?1, ?2)")?
             .execute(params![pin.as_str(), until])?;
-        self.counts.guests.set(None);
+        self.db.counts.guests.set(None);
         Ok(())
     }
 
     /// The stay of this guest; none for whoever is here for good, or not at all.
-    pub fn guest(&self, pin: &Pin) -> Result<Option<Stay>> {
+    pub fn get(&self, pin: &Pin) -> Result<Option<Stay>> {
         let until: Option<i64> = self
             .db
             .prepare_cached("SELECT until FROM guest WHERE pin = ?1")?
@@ -56,13 +68,13 @@ impl Store {
     /// Takes the guests off the terminal whose time is over, some at a time; how many. To be
     /// called when the clock is set. A stay that has not begun, or that a wrong clock made too
     /// long, is from now on.
-    pub fn see_guests_off(&self, now: i64, stay: Duration) -> Result<usize> {
+    pub fn remove_expired(&self, now: i64, stay: Duration) -> Result<usize> {
         let latest = now.saturating_add(seconds(stay));
         let sql = "SELECT EXISTS (SELECT 1 FROM guest WHERE until <= ?1 OR until > ?2)";
         if !self.db.prepare_cached(sql)?.query_row([now, latest], |row| row.get(0))? {
             return Ok(0);
         }
-        self.atomically(|| {
+        self.db.atomically(|| {
             self.db
                 .prepare_cached("UPDATE guest SET until = ?1 WHERE until = ?2 OR until > ?1")?
                 .execute([latest, NOT_BEGUN])?;
@@ -72,22 +84,12 @@ impl Store {
             let pins: Vec<String> = pins.collect::<rusqlite::Result<_>>()?;
             for pin in &pins {
                 match Pin::new(pin) {
-                    Ok(pin) => drop(self.delete_user(&pin)?),
-                    Err(_) => self.forget_guest(pin)?,
+                    Ok(pin) => drop(People::new(self.db).delete(&pin)?),
+                    Err(_) => People::new(self.db).forget_guest(pin)?,
                 }
             }
             Ok(pins.len())
         })
-    }
-
-    /// Whoever this is, they are no guest any longer.
-    pub(super) fn forget_guest(&self, pin: &str) -> Result<()> {
-        // Mostly there are none, and people come by the thousand.
-        if self.counted(&self.counts.guests, "SELECT count(*) FROM guest")? > 0 {
-            self.db.prepare_cached("DELETE FROM guest WHERE pin = ?1")?.execute([pin])?;
-            self.counts.guests.set(None);
-        }
-        Ok(())
     }
 }
 
@@ -100,7 +102,7 @@ mod tests {
     use super::*;
     use crate::protocol::record::User;
     use crate::protocol::stream::{Stream, Table};
-    use crate::store::{Limits, Origin};
+    use crate::store::{Limits, Origin, Store};
 
     const HOUR: Duration = Duration::from_secs(3600);
     const NOW: i64 = 1_793_500_000;
@@ -108,48 +110,51 @@ mod tests {
     fn with_guest(now: Option<i64>) -> (Store, Pin) {
         let store = Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap();
         let pin = Pin::new("1001").unwrap();
-        store.put_user(&User::new(pin.clone()), Origin::Server).unwrap();
-        store.put_guest(&pin, now, HOUR).unwrap();
+        store.people().put(&User::new(pin.clone()), Origin::Server).unwrap();
+        store.guests().put(&pin, now, HOUR).unwrap();
         (store, pin)
     }
 
     #[test]
     fn a_guest_leaves_when_the_time_is_over_and_not_before() {
         let (store, pin) = with_guest(Some(NOW));
-        assert_eq!(store.guest(&pin).unwrap(), Some(Stay { until: Some(NOW + 3600) }));
-        assert_eq!(store.see_guests_off(NOW + 3599, HOUR).unwrap(), 0);
-        assert_eq!(store.see_guests_off(NOW + 3600, HOUR).unwrap(), 1);
-        assert_eq!((store.user(&pin).unwrap(), store.guest(&pin).unwrap()), (None, None));
-        assert_eq!(store.users().unwrap(), 0);
+        assert_eq!(store.guests().get(&pin).unwrap(), Some(Stay { until: Some(NOW + 3600) }));
+        assert_eq!(store.guests().remove_expired(NOW + 3599, HOUR).unwrap(), 0);
+        assert_eq!(store.guests().remove_expired(NOW + 3600, HOUR).unwrap(), 1);
+        assert_eq!(
+            (store.people().get(&pin).unwrap(), store.guests().get(&pin).unwrap()),
+            (None, None)
+        );
+        assert_eq!(store.people().count().unwrap(), 0);
     }
 
     #[test]
     fn without_a_clock_nobody_leaves_and_the_time_begins_when_it_is_set() {
         let (store, pin) = with_guest(None);
-        assert_eq!(store.guest(&pin).unwrap(), Some(Stay { until: None }));
-        assert!(!store.guest(&pin).unwrap().unwrap().is_over(None));
-        assert_eq!(store.see_guests_off(NOW, HOUR).unwrap(), 0);
-        assert_eq!(store.guest(&pin).unwrap(), Some(Stay { until: Some(NOW + 3600) }));
+        assert_eq!(store.guests().get(&pin).unwrap(), Some(Stay { until: None }));
+        assert!(!store.guests().get(&pin).unwrap().unwrap().is_over(None));
+        assert_eq!(store.guests().remove_expired(NOW, HOUR).unwrap(), 0);
+        assert_eq!(store.guests().get(&pin).unwrap(), Some(Stay { until: Some(NOW + 3600) }));
     }
 
     #[test]
     fn a_clock_that_was_years_ahead_keeps_nobody_for_years() {
         let (store, pin) = with_guest(Some(NOW + 1_000_000_000));
-        assert_eq!(store.see_guests_off(NOW, HOUR).unwrap(), 0);
-        assert_eq!(store.guest(&pin).unwrap(), Some(Stay { until: Some(NOW + 3600) }));
+        assert_eq!(store.guests().remove_expired(NOW, HOUR).unwrap(), 0);
+        assert_eq!(store.guests().get(&pin).unwrap(), Some(Stay { until: Some(NOW + 3600) }));
     }
 
     #[test]
     fn guests_never_go_up_and_who_is_written_is_a_guest_no_longer() {
         let (store, pin) = with_guest(Some(NOW));
         let again = || {
-            store.send_again(Stream::Users, 0).unwrap();
-            store.has_rows(&Table::Operlog.streams().collect::<Vec<_>>()).unwrap()
+            store.outbox().resend(Stream::Users, 0).unwrap();
+            store.outbox().has_rows(&Table::Operlog.streams().collect::<Vec<_>>()).unwrap()
         };
         assert!(!again());
-        store.put_user(&User::new(pin.clone()), Origin::Server).unwrap();
-        assert_eq!(store.guest(&pin).unwrap(), None);
+        store.people().put(&User::new(pin.clone()), Origin::Server).unwrap();
+        assert_eq!(store.guests().get(&pin).unwrap(), None);
         assert!(again());
-        assert_eq!(store.see_guests_off(NOW + 9999, HOUR).unwrap(), 0);
+        assert_eq!(store.guests().remove_expired(NOW + 9999, HOUR).unwrap(), 0);
     }
 }

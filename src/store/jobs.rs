@@ -4,7 +4,11 @@
 
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{Result, Seq, Store};
+use super::audit_log::AuditLog;
+use super::command_log::CommandLog;
+use super::db::Db;
+use super::error::Result;
+use super::rows::Seq;
 use crate::protocol::codes::ReturnCode;
 
 /// A command that goes on.
@@ -89,9 +93,19 @@ const COLUMNS: &str =
     "job.command, command.id, text, stage, job.attempts, fetched, kept, total, etag, mark
      FROM job JOIN command ON command.row = job.command";
 
-impl Store {
+/// Commands that go on beyond their command list.
+#[derive(Clone, Copy)]
+pub struct Jobs<'a> {
+    db: &'a Db,
+}
+
+impl<'a> Jobs<'a> {
+    pub(super) fn new(db: &'a Db) -> Self {
+        Self { db }
+    }
+
     /// A command of the journal goes on as a job. One of a door has been handed over.
-    pub fn begin_job(&self, row: i64, text: &[u8], lane: Lane) -> Result<()> {
+    pub fn begin(&self, row: i64, text: &[u8], lane: Lane) -> Result<()> {
         let stage = match lane {
             Lane::Work | Lane::Enrolment => Stage::Fetching,
             Lane::Door => Stage::HandedOver,
@@ -101,25 +115,25 @@ impl Store {
                 "INSERT INTO job (command, text, lane, stage, attempts, fetched, kept, mark)
                  VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5)",
             )?
-            .execute(params![row, text, lane as u8, stage as u8, self.mark()])?;
-        self.counts.jobs.set(None);
+            .execute(params![row, text, lane as u8, stage as u8, self.db.last_seq()])?;
+        self.db.counts.jobs.set(None);
         Ok(())
     }
 
     /// How many commands go on.
-    pub fn count_jobs(&self) -> Result<u64> {
-        self.counted(&self.counts.jobs, "SELECT count(*) FROM job")
+    pub fn count(&self) -> Result<u64> {
+        self.db.counted(&self.db.counts.jobs, "SELECT count(*) FROM job")
     }
 
     /// The rows of all jobs.
-    pub fn job_rows(&self) -> Result<Vec<i64>> {
+    pub fn command_rows(&self) -> Result<Vec<i64>> {
         let mut statement = self.db.prepare_cached("SELECT command FROM job")?;
         let rows = statement.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// The jobs, in the order in which they came, as many as `most`.
-    pub fn jobs(&self, most: usize) -> Result<Vec<Job>> {
+    pub fn list(&self, most: usize) -> Result<Vec<Job>> {
         let sql = format!("SELECT {COLUMNS} ORDER BY job.command LIMIT ?1");
         let mut statement = self.db.prepare_cached(&sql)?;
         let jobs = statement.query_map([most as i64], job)?;
@@ -127,9 +141,9 @@ impl Store {
     }
 
     /// The jobs of a lane, those without trouble first, as many as `most`.
-    pub fn jobs_in(&self, lane: Lane, most: usize) -> Result<Vec<Job>> {
+    pub fn in_lane(&self, lane: Lane, most: usize) -> Result<Vec<Job>> {
         // Asked for at each step of the loop: mostly there is none.
-        if self.count_jobs()? == 0 {
+        if self.count()? == 0 {
             return Ok(Vec::new());
         }
         let sql = format!(
@@ -141,13 +155,13 @@ impl Store {
     }
 
     /// One job, unless it came to its end.
-    pub fn job(&self, row: i64) -> Result<Option<Job>> {
+    pub fn get(&self, row: i64) -> Result<Option<Job>> {
         let sql = format!("SELECT {COLUMNS} WHERE job.command = ?1");
         Ok(self.db.prepare_cached(&sql)?.query_row([row], job).optional()?)
     }
 
     /// Writes down how far a download is; the bytes must be on disk.
-    pub fn job_fetched(&self, row: i64, download: &Download, attempts: u32) -> Result<()> {
+    pub fn set_download(&self, row: i64, download: &Download, attempts: u32) -> Result<()> {
         let Download { fetched, kept, total, version } = download;
         self.db
             .prepare_cached(
@@ -158,14 +172,14 @@ impl Store {
     }
 
     /// Counts troubles of a job.
-    pub fn job_troubled(&self, row: i64, troubles: u32) -> Result<()> {
+    pub fn add_failures(&self, row: i64, troubles: u32) -> Result<()> {
         let sql = "UPDATE job SET attempts = attempts + ?2 WHERE command = ?1";
         self.db.prepare_cached(sql)?.execute(params![row, troubles])?;
         Ok(())
     }
 
     /// Writes down that a job begins a stage.
-    pub fn job_stage(&self, job: &Job, stage: Stage) -> Result<()> {
+    pub fn set_stage(&self, job: &Job, stage: Stage) -> Result<()> {
         let attempts = if job.stage == stage { job.attempts + 1 } else { 0 };
         self.db
             .prepare_cached("UPDATE job SET stage = ?2, attempts = ?3 WHERE command = ?1")?
@@ -174,11 +188,11 @@ impl Store {
     }
 
     /// Ends a job with the result of its command.
-    pub fn finish_job(&self, row: i64, code: ReturnCode, rest: &[u8]) -> Result<()> {
+    pub fn finish(&self, row: i64, code: ReturnCode, rest: &[u8]) -> Result<()> {
         self.db.prepare_cached("DELETE FROM job WHERE command = ?1")?.execute([row])?;
-        self.counts.jobs.set(None);
-        self.audit_result(row, code)?;
-        self.finish_command(row, code, rest)
+        self.db.counts.jobs.set(None);
+        AuditLog::new(self.db).set_result(row, code)?;
+        CommandLog::new(self.db).finish(row, code, rest)
     }
 }
 

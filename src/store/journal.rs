@@ -1,97 +1,43 @@
-//! The journals: punches and operations as they happened, never changed afterwards.
-
-use std::time::Duration;
+//! The journals: punches, operations and attendance photos as they happened, never changed
+//! afterwards.
 
 use rusqlite::{Row, params};
-use serde_json::Value;
 
-use super::cursor::Content;
-use super::{Result, Seq, Store};
+use super::db::Db;
+use super::error::Result;
+use super::retention::Retention;
+use super::rows::{Content, NewOperation, NewPhoto, NewPunch, Seq};
 use crate::protocol::record::{
-    ErrorCode, ErrorLog, IdNumber, IdPunch, Operand, Operation, Pin, Punch, Record, Status,
+    AttPhoto, CardPhotoKind, IdNumber, IdPunch, Jpeg, Operand, Operation, Pin, Punch, Record,
     WorkCode,
 };
 use crate::protocol::time::LocalTime;
 
-/// When something happened, as far as is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// At this time of the terminal's wall clock.
-    At(LocalTime),
-    /// While the clock was not set: seconds on the monotonic clock of a boot. The row is
-    /// held until [`Store::release_held`].
-    Held {
-        /// Which boot.
-        boot: String,
-        /// Seconds on its monotonic clock.
-        seconds: i64,
-    },
+/// The columns that [`punch`] reads, after the number and `held`.
+pub(super) const PUNCH: &str = "pin, time, status, verify, workcode, id_num, verification";
+/// The columns that [`operation`] reads, after the number and `held`.
+pub(super) const OPERATION: &str = "code, operator, time, who, v1, v2, v3";
+/// The columns that [`photo`] reads, after the number and `held`.
+pub(super) const PHOTO: &str = "pin, time, kind, id_num, data";
+
+/// The journals.
+#[derive(Clone, Copy)]
+pub struct Journal<'a> {
+    db: &'a Db,
 }
 
-impl Moment {
-    /// Now: by the wall clock, or, while that is not set, on the monotonic clock of a boot.
-    pub fn of(local: Option<LocalTime>, boot: &str, monotonic: Duration) -> Self {
-        let held = || Self::Held { boot: boot.to_owned(), seconds: monotonic.as_secs() as i64 };
-        local.map_or_else(held, Self::At)
+impl<'a> Journal<'a> {
+    pub(super) fn new(db: &'a Db) -> Self {
+        Self { db }
     }
 
-    pub(super) fn columns(&self) -> (i64, Option<&str>) {
-        match self {
-            Self::At(time) => (time.seconds(), None),
-            Self::Held { boot, seconds } => (*seconds, Some(boot)),
-        }
-    }
-}
-
-/// A punch on its way into the journal.
-#[derive(Clone, Debug)]
-pub struct NewPunch {
-    /// Who.
-    pub pin: Pin,
-    /// When.
-    pub moment: Moment,
-    /// Attendance status.
-    pub status: Status,
-    /// How the person was verified.
-    pub verify: Status,
-    /// What the person works on.
-    pub workcode: WorkCode,
-    /// The identity card that was used, if any (§11.7).
-    pub card: Option<WithCard>,
-}
-
-/// The identity card of a punch.
-#[derive(Clone, Debug)]
-pub struct WithCard {
-    /// Its number.
-    pub number: IdNumber,
-    /// Whether card and person were verified, and it is no attendance.
-    pub verification: bool,
-}
-
-/// An operation on its way into the journal.
-#[derive(Clone, Debug)]
-pub struct NewOperation {
-    /// What was done (App. 3).
-    pub code: u16,
-    /// When.
-    pub moment: Moment,
-    /// Who did it.
-    pub operator: Operand,
-    /// To whom or what (App. 4).
-    pub who: Operand,
-    /// Three values more (App. 4).
-    pub values: [Operand; 3],
-}
-
-impl Store {
     /// Writes a punch into the journal.
     ///
     /// # Errors
     /// If there is no room, and nothing that may be dropped for it.
     pub fn add_punch(&self, punch: &NewPunch) -> Result<Seq> {
-        self.has_room()?;
-        let seq = self.next_seq();
+        Retention::new(self.db).require_room()?;
+        let seq = self.db.next_seq();
         let (time, held) = punch.moment.columns();
         self.db
             .prepare_cached(
@@ -109,14 +55,14 @@ impl Store {
                 punch.card.as_ref().map(|card| card.number.as_str()),
                 punch.card.as_ref().map(|card| card.verification)
             ])?;
-        self.counts.punches.set(self.counts.punches.get().map(|count| count + 1));
+        self.db.punch_added();
         Ok(seq)
     }
 
     /// Writes an operation into the journal.
     pub fn add_operation(&self, operation: &NewOperation) -> Result<Seq> {
-        self.not_full()?;
-        let seq = self.next_seq();
+        Retention::new(self.db).require_not_full()?;
+        let seq = self.db.next_seq();
         let (time, held) = operation.moment.columns();
         let [v1, v2, v3] = operation.values.each_ref().map(Operand::as_str);
         self.db
@@ -138,6 +84,22 @@ impl Store {
         Ok(seq)
     }
 
+    /// Writes a photo taken at a punch.
+    ///
+    /// # Errors
+    /// If there is no room, and nothing that may be dropped for it.
+    pub fn add_photo(&self, photo: &NewPhoto) -> Result<Seq> {
+        Retention::new(self.db).require_room()?;
+        let seq = self.db.next_seq();
+        let (time, held) = photo.moment.columns();
+        let (kind, number) =
+            photo.card.as_ref().map(|(kind, number)| (kind.code(), number.as_str())).unzip();
+        self.db.prepare_cached("INSERT INTO photo VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
+            params![seq, photo.pin.as_str(), time, kind, number, photo.photo.as_bytes(), held],
+        )?;
+        Ok(seq)
+    }
+
     /// Gives the rows that were held for want of a clock their time, now that it is known:
     /// `now` on the wall clock is `monotonic` seconds of `boot`. Returns how many rows were
     /// counted back exactly, and how many of earlier boots could only be estimated.
@@ -145,14 +107,14 @@ impl Store {
     /// The monotonic clock of an earlier boot is gone with it. Such a row gets the earliest
     /// time it can have: the last time known before it (`floor`, if none is), plus its seconds
     /// since boot.
-    pub fn release_held(
+    pub fn release_awaiting_clock(
         &self,
         boot: &str,
         now: LocalTime,
         monotonic: i64,
         floor: i64,
     ) -> Result<(usize, usize)> {
-        self.atomically(|| {
+        self.db.atomically(|| {
             let (mut exact, mut estimated) = (0, 0);
             for table in ["punch", "operation", "photo"] {
                 exact += self
@@ -180,7 +142,7 @@ impl Store {
     }
 
     /// How many rows wait for the clock to be set.
-    pub fn held(&self) -> Result<u64> {
+    pub fn count_awaiting_clock(&self) -> Result<u64> {
         Ok(self
             .db
             .prepare_cached(
@@ -213,43 +175,8 @@ impl Store {
     }
 
     /// How many punches are kept.
-    pub fn punches(&self) -> Result<u64> {
-        self.counted(&self.counts.punches, "SELECT count(*) FROM punch")
-    }
-}
-
-/// The columns that [`punch`] reads, after the number and `held`.
-pub(super) const PUNCH: &str = "pin, time, status, verify, workcode, id_num, verification";
-/// The columns that [`operation`] reads, after the number and `held`.
-pub(super) const OPERATION: &str = "code, operator, time, who, v1, v2, v3";
-
-/// Errors that are kept.
-const MOST_ERRORS: u64 = 5000;
-/// Errors that are dropped together.
-const ERRORS_A_BATCH: i64 = 100;
-
-/// The columns that [`error`] reads, after the number and `held`.
-pub(super) const ERROR: &str = "code, message, command, additional";
-
-impl Store {
-    /// Writes an error into the error log, which keeps the last `MOST_ERRORS`: servers
-    /// before 2.4.1 never take any.
-    pub fn add_error(&self, error: &ErrorLog) -> Result<Seq> {
-        // Counted in memory, and dropped by the batch: a thousand refused records are a thousand
-        // errors.
-        let mut count = self.counted(&self.counts.errors, "SELECT count(*) FROM error")?;
-        if count >= MOST_ERRORS {
-            let sql =
-                "DELETE FROM error WHERE seq IN (SELECT seq FROM error ORDER BY seq LIMIT ?1)";
-            count -= self.db.prepare_cached(sql)?.execute([ERRORS_A_BATCH])? as u64;
-        }
-        self.counts.errors.set(Some(count + 1));
-        let seq = self.next_seq();
-        let additional = error.additional().map(|object| Value::Object(object.clone()).to_string());
-        self.db.prepare_cached("INSERT INTO error VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(
-            params![seq, error.code().as_str(), error.message(), error.command(), additional],
-        )?;
-        Ok(seq)
+    pub fn count_punches(&self) -> Result<u64> {
+        self.db.count_punches()
     }
 }
 
@@ -299,14 +226,21 @@ pub(super) fn operation(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
     Ok(read().map(Content::Record))
 }
 
-/// An error from its columns; `None` if it breaks a rule of this version.
-pub(super) fn error(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
-    let (code, message): (String, String) = (row.get(2)?, row.get(3)?);
-    let (command, additional): (Option<String>, Option<String>) = (row.get(4)?, row.get(5)?);
-    let additional = additional.map_or(Some(Value::Null), |text| serde_json::from_str(&text).ok());
+/// A photo from its columns; `None` if it breaks a rule of this version.
+pub(super) fn photo(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
+    let pin: String = row.get(2)?;
+    let time = LocalTime::from_seconds(row.get(3)?);
+    let (kind, number): (Option<u8>, Option<String>) = (row.get(4)?, row.get(5)?);
+    let data: Vec<u8> = row.get(6)?;
     let read = || {
-        let code = ErrorCode::new(&code).ok()?;
-        ErrorLog::new(code, &message, command.as_deref(), additional?).ok()
+        let photo =
+            AttPhoto::new(time?, Pin::new(&pin).ok()?, Jpeg::new("photo", data).ok()?).ok()?;
+        Some(match kind.zip(number) {
+            Some((kind, number)) => {
+                photo.with_card(CardPhotoKind::new(kind)?, IdNumber::new("idnum", &number).ok()?)
+            }
+            None => photo,
+        })
     };
-    Ok(read().map(|error| Content::Record(Record::ErrorLog(error))))
+    Ok(read().map(Content::Photo))
 }

@@ -1,97 +1,68 @@
 //! The store: one SQLite file with the journals, the cursors, the people and the commands.
 //!
 //! Write-ahead log with `synchronous=FULL`: what a method has returned for is on disk. Each
-//! method is one statement or is called inside [`Store::atomically`], and none is ever open
-//! across a wait.
+//! method is one statement or is called inside [`Store::atomically`], and no transaction is ever
+//! open across a wait. [`Store`] hands out one type for each subject; all of them work over one
+//! connection.
 
-mod audit;
+mod audit_log;
 mod biometrics;
 mod changes;
-mod commands;
-mod cursor;
-mod documents;
-mod entries;
+mod command_log;
+mod cursors;
+mod db;
 mod error;
+mod error_log;
 mod guests;
+mod id_cards;
 mod jobs;
 mod journal;
+mod open;
 pub mod options;
+mod outbox;
 mod people;
 mod quarantine;
-mod query;
+mod queries;
 mod retention;
+mod rows;
 mod schema;
 mod source;
-mod stamp;
+mod stamps;
+mod tables;
+mod tombstones;
 mod wal;
 
-pub use audit::Audit;
-pub use biometrics::{FORMS, TemplateKey};
-pub use changes::Change;
-pub use commands::{Begun, Due};
-pub use cursor::{Batch, Content, Pass, Pending, PendingRow};
-pub use documents::NewPhoto;
+pub use audit_log::{Audit, AuditLog};
+pub use biometrics::{Biometrics, FORMS, TemplateKey};
+pub use changes::{Change, Changes};
+pub use command_log::{Begun, CommandLog, Due};
+pub use db::Limits;
 pub use error::{Result, StoreError};
-pub use guests::Stay;
-pub use jobs::{Download, Job, Lane, Stage};
-pub use journal::{Moment, NewOperation, NewPunch, WithCard};
-pub use people::Origin;
-pub use quarantine::Quarantined;
-pub use query::{Asked, Query};
-pub use retention::{Limits, Room};
-pub use stamp::Stamp;
+pub use error_log::ErrorRows;
+pub use guests::{Guests, Stay};
+pub use id_cards::IdCards;
+pub use jobs::{Download, Job, Jobs, Lane, Stage};
+pub use journal::Journal;
+pub use options::Options;
+pub use outbox::Outbox;
+pub use people::People;
+pub use quarantine::{Quarantine, Quarantined};
+pub use queries::{Asked, Queries, Query};
+pub use retention::{Retention, Room};
+pub use rows::{
+    Backlog, Batch, Content, Moment, NewOperation, NewPhoto, NewPunch, Origin, Pass, PendingRow,
+    Seq, WithCard,
+};
+pub use stamps::{Stamp, Stamps};
+pub use tables::Tables;
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
-
-/// The number of a row in the store's one sequence.
-pub type Seq = i64;
-
-/// Bytes of a database page. A punch changes one page or two, and each is written whole
-/// (see `docs/architecture.md` for the measured choice).
-const PAGE_SIZE: u32 = 1024;
-/// KiB of pages kept in memory.
-const CACHE_KIB: i32 = 256;
-/// Largest file that is checked whole at start; a larger one is checked as it is read.
-const CHECKED_AT_START: u64 = 32 << 20;
+use db::Db;
 
 /// The store. Used by one thread; every method takes `&self`.
 pub struct Store {
-    db: Connection,
-    path: PathBuf,
-    last_seq: Cell<Seq>,
-    last_change: Cell<Seq>,
-    counts: Counts,
-    limits: Limits,
-    /// Streams in which nothing was found between two numbers.
-    looked: RefCell<BTreeMap<&'static str, (Seq, Seq)>>,
-    /// Why no new punch can be taken, while none can.
-    full: RefCell<Option<String>>,
-    /// Whether that was told.
-    alarmed: Cell<bool>,
-    /// Why nothing can be written, while that is so.
-    failing: RefCell<Option<String>>,
-}
-
-/// Counts that would cost a scan each time; `None` until they are asked for.
-#[derive(Default)]
-struct Counts {
-    users: Cell<Option<u64>>,
-    punches: Cell<Option<u64>>,
-    jobs: Cell<Option<u64>>,
-    errors: Cell<Option<u64>>,
-    guests: Cell<Option<u64>>,
-    gone: Cell<Option<u64>>,
-}
-
-impl Counts {
-    fn forget(&self) {
-        let Self { users, punches, jobs, errors, guests, gone } = self;
-        [users, punches, jobs, errors, guests, gone].into_iter().for_each(|count| count.set(None));
-    }
+    db: Db,
 }
 
 impl Store {
@@ -100,43 +71,19 @@ impl Store {
     /// # Errors
     /// A file that is damaged, foreign, in use or of a later version is left untouched.
     pub fn open(path: &Path, limits: Limits) -> Result<Self> {
-        let open =
-            |error: rusqlite::Error| StoreError::Open { path: path.into(), why: error.to_string() };
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(path, flags).map_err(open)?;
-        // Nothing is written before it is known whose file this is. That is read with little
-        // memory, too: SQLite's own measure is 2 MB.
-        let first = format!("PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -{CACHE_KIB};");
-        db.execute_batch(&first).map_err(|error| classify(error, path))?; // reads the file
-        let version = examine(&db, path)?;
-        prepare(&db, path).map_err(|error| classify(error, path))?;
-        if version < schema::VERSION {
-            schema::migrate(&db, version).map_err(|error| classify(error, path))?;
-        }
-        let store = Self {
-            db,
-            path: path.into(),
-            last_seq: Cell::new(0),
-            last_change: Cell::new(0),
-            counts: Counts::default(),
-            limits,
-            looked: RefCell::default(),
-            full: RefCell::default(),
-            alarmed: Cell::new(false),
-            failing: RefCell::default(),
-        };
+        let connection = open::open(path)?;
         // The indexes of a large store, which was not checked as a whole, are first read here.
-        store.last_seq.set(store.highest_seq().map_err(|error| classify(error, path))?);
-        store.last_change.set(store.last_seq.get());
-        Ok(store)
+        let db = Db::new(connection, path.into(), limits).map_err(|error| match error {
+            StoreError::Sql(error) => open::classify(error, path),
+            other => other,
+        })?;
+        Ok(Self { db })
     }
 
     /// Makes the log as large as it gets, so that punches need not. For who will write much, and
     /// not before it is known that they will: it is 1.1 MB on the flash each time.
     pub fn fill_log(&self) {
-        if let Err(error) = wal::make_room(&self.path) {
+        if let Err(error) = wal::make_room(&self.db.path) {
             // It grows as it is written, then, which costs more writes.
             log::debug!("the store's log is not made to its size: {error}");
         }
@@ -144,30 +91,12 @@ impl Store {
 
     /// Renames a damaged store and what belongs to it. Returns the new name of the file.
     pub fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
-        let seconds = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
-        let aside = |suffix: &str| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(suffix);
-            PathBuf::from(name)
-        };
-        let damaged = aside(&format!(".damaged-{seconds}"));
-        for suffix in ["-wal", "-shm"] {
-            let mut to = damaged.clone().into_os_string();
-            to.push(suffix);
-            match std::fs::rename(aside(suffix), to) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        std::fs::rename(path, &damaged)?;
-        Ok(damaged)
+        open::set_aside(path)
     }
 
     /// Where the store is.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.db.path
     }
 
     /// Runs `work` in one transaction: all of it is on disk when this returns `Ok`, none of
@@ -176,133 +105,101 @@ impl Store {
         &self,
         work: impl FnOnce() -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
-        self.attempt("BEGIN IMMEDIATE")?;
-        let before = self.db.total_changes();
-        let done = work().and_then(|value| {
-            self.attempt("COMMIT")?;
-            if self.db.total_changes() > before {
-                self.failing.take();
-            }
-            Ok(value)
-        });
-        if done.is_err() {
-            self.counts.forget();
-            // A full disk rolls back by itself; asking again would be an error of its own.
-            if !self.db.is_autocommit() {
-                self.run("ROLLBACK")?;
-            }
-        }
-        done
-    }
-
-    /// Begins or ends a transaction; remembers if that failed.
-    fn attempt(&self, sql: &str) -> Result<()> {
-        self.run(sql).inspect_err(|error| {
-            self.failing.replace(Some(error.to_string()));
-        })
+        self.db.atomically(work)
     }
 
     /// Why nothing can be written, as long as nothing was since that failed.
-    pub fn is_failing(&self) -> Option<String> {
-        self.failing.borrow().clone()
+    pub fn write_failure(&self) -> Option<String> {
+        self.db.write_failure()
     }
 
-    fn counted(&self, known: &Cell<Option<u64>>, sql: &str) -> Result<u64> {
-        if let Some(count) = known.get() {
-            return Ok(count);
-        }
-        let count = self.db.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-        known.set(Some(count));
-        Ok(count)
+    /// The last number that was given: what changes from now on has a higher one.
+    pub fn high_water_mark(&self) -> Seq {
+        self.db.last_seq()
     }
 
-    /// The next number of the sequence. Held in memory and found again at start, so that
-    /// counting costs no write; a number given to a row that was never committed may be
-    /// given again.
-    fn next_seq(&self) -> Seq {
-        self.last_seq.set(self.last_seq.get() + 1);
-        self.last_seq.get()
+    /// Punches, operations and attendance photos as they happened.
+    pub fn journal(&self) -> Journal<'_> {
+        Journal::new(&self.db)
     }
 
-    fn highest_seq(&self) -> rusqlite::Result<Seq> {
-        self.db.query_row(
-            "SELECT max(
-                (SELECT coalesce(max(seq), 0) FROM punch),
-                (SELECT coalesce(max(seq), 0) FROM operation),
-                (SELECT coalesce(max(changed), 0) FROM user),
-                (SELECT coalesce(max(changed), 0) FROM template),
-                (SELECT coalesce(max(changed), 0) FROM picture),
-                (SELECT coalesce(max(changed), 0) FROM card),
-                (SELECT coalesce(max(changed), 0) FROM entry),
-                (SELECT coalesce(max(changed), 0) FROM gone),
-                (SELECT coalesce(max(seq), 0) FROM photo),
-                (SELECT coalesce(max(seq), 0) FROM error),
-                (SELECT coalesce(max(mark), 0) FROM job),
-                (SELECT coalesce(max(max(sent, coalesce(again_end, 0))), 0) FROM cursor))",
-            [],
-            |row| row.get(0),
-        )
+    /// The error log (§11.16).
+    pub fn error_log(&self) -> ErrorRows<'_> {
+        ErrorRows::new(&self.db)
     }
 
-    fn run(&self, sql: &str) -> Result<()> {
-        Ok(self.db.prepare_cached(sql)?.execute([]).map(drop)?)
+    /// The users.
+    pub fn people(&self) -> People<'_> {
+        People::new(&self.db)
     }
-}
 
-/// Settings of the connection. The exclusive lock keeps a second punchd away, and makes the
-/// write-ahead log work on file systems without shared memory.
-fn prepare(db: &Connection, path: &Path) -> rusqlite::Result<()> {
-    db.set_prepared_statement_cache_capacity(64);
-    if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
-        db.execute_batch(&format!(
-            "PRAGMA page_size = {PAGE_SIZE}; PRAGMA auto_vacuum = INCREMENTAL;"
-        ))?;
+    /// Their templates and pictures.
+    pub fn biometrics(&self) -> Biometrics<'_> {
+        Biometrics::new(&self.db)
     }
-    db.execute_batch(
-        "PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = FULL;
-         PRAGMA temp_store = MEMORY;
-         BEGIN IMMEDIATE; COMMIT;",
-    )
-}
 
-/// Whose file it is, and of which version. Looks before anything is written.
-fn examine(db: &Connection, path: &Path) -> Result<i64> {
-    let pragma = |name: &str| -> Result<i64> {
-        db.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
-            .map_err(|error| classify(error, path))
-    };
-    let (version, application) = (pragma("user_version")?, pragma("application_id")?);
-    let damaged = |why: String| StoreError::Damaged { path: path.into(), why };
-    let is_empty = pragma("schema_version")? == 0;
-    if !is_empty && application != schema::APPLICATION_ID {
-        return Err(damaged("it is a database of some other program".into()));
+    /// Who is here for some time only (§14).
+    pub fn guests(&self) -> Guests<'_> {
+        Guests::new(&self.db)
     }
-    if version > schema::VERSION {
-        return Err(StoreError::Newer { path: path.into(), found: version });
-    }
-    if std::fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_AT_START) {
-        let found: String = db
-            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-            .map_err(|error| classify(error, path))?;
-        if found != "ok" {
-            return Err(damaged(found));
-        }
-    }
-    Ok(version)
-}
 
-fn classify(error: rusqlite::Error, path: &Path) -> StoreError {
-    use rusqlite::ErrorCode::{
-        DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, NotADatabase,
-    };
-    let path = path.to_owned();
-    match error.sqlite_error_code() {
-        Some(DatabaseBusy | DatabaseLocked) => StoreError::InUse { path },
-        Some(NotADatabase | DatabaseCorrupt) => {
-            StoreError::Damaged { path, why: error.to_string() }
-        }
-        Some(DiskFull) => StoreError::Full,
-        _ => StoreError::Open { path, why: error.to_string() },
+    /// The identity cards (§11.6).
+    pub fn id_cards(&self) -> IdCards<'_> {
+        IdCards::new(&self.db)
+    }
+
+    /// The small tables of §12.2.9 to §12.2.18.
+    pub fn tables(&self) -> Tables<'_> {
+        Tables::new(&self.db)
+    }
+
+    /// What sensors have to load.
+    pub fn changes(&self) -> Changes<'_> {
+        Changes::new(&self.db)
+    }
+
+    /// What goes up to the server.
+    pub fn outbox(&self) -> Outbox<'_> {
+        Outbox::new(&self.db)
+    }
+
+    /// What is known of the server's stamps.
+    pub fn stamps(&self) -> Stamps<'_> {
+        Stamps::new(&self.db)
+    }
+
+    /// The rows that the server refuses.
+    pub fn quarantine(&self) -> Quarantine<'_> {
+        Quarantine::new(&self.db)
+    }
+
+    /// The queries that are being answered (§12.4).
+    pub fn queries(&self) -> Queries<'_> {
+        Queries::new(&self.db)
+    }
+
+    /// What was asked, and what the server still has to be told.
+    pub fn command_log(&self) -> CommandLog<'_> {
+        CommandLog::new(&self.db)
+    }
+
+    /// What was asked that matters to the owner.
+    pub fn audit_log(&self) -> AuditLog<'_> {
+        AuditLog::new(&self.db)
+    }
+
+    /// Commands that go on beyond their command list.
+    pub fn jobs(&self) -> Jobs<'_> {
+        Jobs::new(&self.db)
+    }
+
+    /// Options, and the little that must survive a restart.
+    pub fn options(&self) -> Options<'_> {
+        Options::new(&self.db)
+    }
+
+    /// How much is kept.
+    pub fn retention(&self) -> Retention<'_> {
+        Retention::new(&self.db)
     }
 }

@@ -1,8 +1,8 @@
 //! Options: what the server set by `SET OPTION`, and the little that must survive a restart.
 
+use super::db::Db;
+use super::error::Result;
 use rusqlite::OptionalExtension;
-
-use super::{Result, Store};
 
 /// The zone that the server last named, as an offset in seconds.
 pub const ZONE: &str = "punchd.zone";
@@ -18,9 +18,19 @@ pub const VERIFICATION: &str = "punchd.verification";
 /// The server (URL) that the cursors and stamps are of.
 pub const SERVER: &str = "punchd.server";
 
-impl Store {
+/// The options.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    db: &'a Db,
+}
+
+impl<'a> Options<'a> {
+    pub(super) fn new(db: &'a Db) -> Self {
+        Self { db }
+    }
+
     /// The value of an option.
-    pub fn option(&self, key: &str) -> Result<Option<String>> {
+    pub fn get(&self, key: &str) -> Result<Option<String>> {
         Ok(self
             .db
             .prepare_cached("SELECT value FROM option WHERE key = ?1")?
@@ -29,7 +39,7 @@ impl Store {
     }
 
     /// Sets an option.
-    pub fn set_option(&self, key: &str, value: &str) -> Result<()> {
+    pub fn set(&self, key: &str, value: &str) -> Result<()> {
         self.db
             .prepare_cached(
                 "INSERT INTO option VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2
@@ -40,13 +50,13 @@ impl Store {
     }
 
     /// Forgets an option.
-    pub fn clear_option(&self, key: &str) -> Result<()> {
+    pub fn clear(&self, key: &str) -> Result<()> {
         self.db.prepare_cached("DELETE FROM option WHERE key = ?1")?.execute([key])?;
         Ok(())
     }
 
     /// The options that a server set, in the order of their names.
-    pub fn options(&self) -> Result<Vec<(String, String)>> {
+    pub fn all(&self) -> Result<Vec<(String, String)>> {
         let sql = "SELECT key, value FROM option WHERE key NOT LIKE 'punchd.%' ORDER BY key";
         let mut statement = self.db.prepare_cached(sql)?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;

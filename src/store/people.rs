@@ -3,32 +3,36 @@
 use rusqlite::{OptionalExtension, Row, params};
 use serde_json::json;
 
-use super::cursor::Content;
-use super::{Result, Seq, Store};
+use super::biometrics::Biometrics;
+use super::db::Db;
+use super::error::Result;
+use super::rows::{Content, Origin, Seq};
+use super::tombstones::Tombstones;
 use crate::protocol::file::SyncTable;
 use crate::protocol::record::{Pin, Record, User};
-
-/// Where a change comes from: only what was changed on the terminal goes up by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A driver, the keypad, an enrolment.
-    Terminal,
-    /// A command of the server.
-    Server,
-}
 
 /// The columns that [`user`] reads, after the number and `held`.
 pub(super) const USER: &str =
     "pin, name, privilege, password, card, grp, time_zones, verify, vice_card";
 
-impl Store {
+/// The people.
+#[derive(Clone, Copy)]
+pub struct People<'a> {
+    db: &'a Db,
+}
+
+impl<'a> People<'a> {
+    pub(super) fn new(db: &'a Db) -> Self {
+        Self { db }
+    }
+
     /// The user with this PIN.
-    pub fn user(&self, pin: &Pin) -> Result<Option<User>> {
+    pub fn get(&self, pin: &Pin) -> Result<Option<User>> {
         self.find_user("pin", pin.as_str())
     }
 
     /// The user whose main or second card has this number.
-    pub fn user_by_card(&self, card: &str) -> Result<Option<User>> {
+    pub fn by_card(&self, card: &str) -> Result<Option<User>> {
         if card.is_empty() {
             return Ok(None);
         }
@@ -48,8 +52,8 @@ impl Store {
 
     /// Writes a user as a whole. A change that waits to go up still does. Who was a guest is
     /// one no longer.
-    pub fn put_user(&self, user: &User, origin: Origin) -> Result<Seq> {
-        let seq = self.next_change();
+    pub fn put(&self, user: &User, origin: Origin) -> Result<Seq> {
+        let seq = self.db.next_change();
         self.forget_guest(user.pin.as_str())?;
         let local = if origin == Origin::Terminal { seq } else { 0 };
         let values = params![
@@ -68,7 +72,7 @@ impl Store {
         let insert =
             "INSERT OR IGNORE INTO user VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
         if self.db.prepare_cached(insert)?.execute(values)? > 0 {
-            self.counts.users.set(self.counts.users.get().map(|count| count + 1));
+            self.db.counts.users.set(self.db.counts.users.get().map(|count| count + 1));
             return Ok(seq);
         }
         self.db
@@ -82,27 +86,37 @@ impl Store {
     }
 
     /// Takes a user off the terminal, with templates and pictures. Whether there was one.
-    pub fn delete_user(&self, pin: &Pin) -> Result<bool> {
+    pub fn delete(&self, pin: &Pin) -> Result<bool> {
         let mut delete = self.db.prepare_cached("DELETE FROM user WHERE pin = ?1")?;
         let was_there = delete.execute([pin.as_str()])? > 0;
-        let had_some = self.delete_biometrics(pin)?;
+        let had_some = Biometrics::new(self.db).delete_all_of(pin)?;
         self.forget_guest(pin.as_str())?;
         if was_there || had_some {
-            self.gone(&json!({"pin": pin.as_str()}))?;
+            Tombstones::new(self.db).add(&json!({"pin": pin.as_str()}))?;
         }
         if was_there {
-            self.counts.users.set(self.counts.users.get().map(|count| count - 1));
+            self.db.counts.users.set(self.db.counts.users.get().map(|count| count - 1));
         }
         Ok(was_there)
     }
 
     /// The last number that was given: what changes from now on has a higher one.
-    pub fn mark(&self) -> Seq {
-        self.last_seq.get()
+    pub fn high_water_mark(&self) -> Seq {
+        self.db.last_seq()
+    }
+
+    /// Whoever this is, they are no guest any longer.
+    pub(super) fn forget_guest(&self, pin: &str) -> Result<()> {
+        // Mostly there are none, and people come by the thousand.
+        if self.db.counted(&self.db.counts.guests, "SELECT count(*) FROM guest")? > 0 {
+            self.db.prepare_cached("DELETE FROM guest WHERE pin = ?1")?.execute([pin])?;
+            self.db.counts.guests.set(None);
+        }
+        Ok(())
     }
 
     /// The number of the last change of what a table holds of a person.
-    pub fn changed(&self, table: SyncTable, pin: &Pin) -> Result<Option<Seq>> {
+    pub fn last_changed(&self, table: SyncTable, pin: &Pin) -> Result<Option<Seq>> {
         let sql = match table {
             SyncTable::Users => "SELECT max(changed) FROM user WHERE pin = ?1",
             SyncTable::Fingerprints => {
@@ -113,7 +127,7 @@ impl Store {
         Ok(self.db.prepare_cached(sql)?.query_row([pin.as_str()], |row| row.get(0))?)
     }
 
-    /// Takes off the terminal what a table held at a [`Store::mark`] and was not written since.
+    /// Takes off the terminal what a table held at a [`Store::high_water_mark`](super::Store::high_water_mark) and was not written since.
     pub fn delete_unchanged(&self, table: SyncTable, mark: Seq) -> Result<()> {
         let kind = match table {
             SyncTable::Users => {
@@ -128,8 +142,8 @@ impl Store {
                 ] {
                     self.db.prepare_cached(&sql)?.execute([mark])?;
                 }
-                self.counts.users.set(None);
-                return self.much_is_gone();
+                self.db.counts.users.set(None);
+                return Tombstones::new(self.db).forget_all();
             }
             SyncTable::Fingerprints => 0,
             SyncTable::Faces => 1,
@@ -137,12 +151,12 @@ impl Store {
         let sql = "DELETE FROM template WHERE kind = ?1 AND changed <= ?2
                    AND pin NOT IN (SELECT pin FROM guest)";
         self.db.prepare_cached(sql)?.execute([kind, mark])?;
-        self.much_is_gone()
+        Tombstones::new(self.db).forget_all()
     }
 
     /// How many users there are.
-    pub fn users(&self) -> Result<u64> {
-        self.counted(&self.counts.users, "SELECT count(*) FROM user")
+    pub fn count(&self) -> Result<u64> {
+        self.db.counted(&self.db.counts.users, "SELECT count(*) FROM user")
     }
 }
 

@@ -5,7 +5,10 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Pass, PendingRow, Result, Seq, Store};
+use super::cursors::Cursors;
+use super::db::Db;
+use super::error::Result;
+use super::rows::{Pass, PendingRow, Seq};
 use crate::protocol::stream::Stream;
 
 /// A row that was set aside.
@@ -23,28 +26,32 @@ pub struct Quarantined {
     pub retry: bool,
 }
 
-impl Store {
+/// The rows that were set aside.
+#[derive(Clone, Copy)]
+pub struct Quarantine<'a> {
+    db: &'a Db,
+}
+
+impl<'a> Quarantine<'a> {
+    pub(super) fn new(db: &'a Db) -> Self {
+        Self { db }
+    }
+
     /// Sets rows aside that were the next of a table, with the server's message.
-    pub fn set_aside_rows(
-        &self,
-        pass: Pass,
-        rows: &[PendingRow],
-        message: &str,
-        at: i64,
-    ) -> Result<()> {
+    pub fn set_aside(&self, pass: Pass, rows: &[PendingRow], message: &str, at: i64) -> Result<()> {
         for row in rows {
             self.db
                 .prepare_cached("INSERT OR REPLACE INTO quarantine VALUES (?1, ?2, ?3, ?4, 0)")?
                 .execute(params![row.stream.name(), row.seq, message, at])?;
             if pass != Pass::Retry {
-                self.move_cursor(row.stream, pass, row.seq)?;
+                Cursors::new(self.db).advance(row.stream, pass, row.seq)?;
             }
         }
         Ok(())
     }
 
     /// What was set aside, the oldest first; at most `most`.
-    pub fn quarantined(&self, most: usize) -> Result<Vec<Quarantined>> {
+    pub fn list(&self, most: usize) -> Result<Vec<Quarantined>> {
         let sql = "SELECT stream, seq, words, at, retry FROM quarantine ORDER BY seq LIMIT ?1";
         let mut statement = self.db.prepare_cached(sql)?;
         let rows = statement.query_map([most as i64], |row| {
@@ -67,25 +74,25 @@ impl Store {
     }
 
     /// How many rows of a stream are set aside.
-    pub fn count_quarantined(&self, stream: Stream) -> Result<u64> {
+    pub fn count(&self, stream: Stream) -> Result<u64> {
         let sql = "SELECT count(*) FROM quarantine WHERE stream = ?1";
         Ok(self.db.prepare_cached(sql)?.query_row([stream.name()], |row| row.get(0))?)
     }
 
     /// Sends rows once more: the one with this number, or all. How many.
-    pub fn retry_quarantined(&self, seq: Option<Seq>) -> Result<usize> {
+    pub fn retry(&self, seq: Option<Seq>) -> Result<usize> {
         let sql = "UPDATE quarantine SET retry = 1 WHERE ?1 IS NULL OR seq = ?1";
         Ok(self.db.prepare_cached(sql)?.execute([seq])?)
     }
 
     /// Gives rows up for the server; they stay in the journal. How many.
-    pub fn drop_quarantined(&self, seq: Option<Seq>) -> Result<usize> {
+    pub fn drop_rows(&self, seq: Option<Seq>) -> Result<usize> {
         let sql = "DELETE FROM quarantine WHERE ?1 IS NULL OR seq = ?1";
         Ok(self.db.prepare_cached(sql)?.execute([seq])?)
     }
 
     /// The next row of a table that goes up once more, if it is still there.
-    pub(super) fn row_to_retry(&self, streams: &[Stream]) -> Result<Option<PendingRow>> {
+    pub(super) fn next_to_retry(&self, streams: &[Stream]) -> Result<Option<PendingRow>> {
         for stream in streams {
             let sql =
                 "SELECT seq FROM quarantine WHERE stream = ?1 AND retry = 1 ORDER BY seq LIMIT 1";
@@ -95,19 +102,21 @@ impl Store {
             {
                 // What the server changed last stands under its other number.
                 for pass in [Pass::Again, Pass::New] {
-                    if let Some(row) = self.rows(*stream, pass, seq - 1, seq, 1)?.pop() {
+                    if let Some(row) =
+                        Cursors::new(self.db).rows(*stream, pass, seq - 1, seq, 1)?.pop()
+                    {
                         return Ok(Some(row));
                     }
                 }
                 // Changed or deleted since: what stands in its place went by itself.
-                self.release_quarantined(*stream, seq)?;
+                self.release(*stream, seq)?;
             }
         }
         Ok(None)
     }
 
     /// A row is not set aside any more.
-    pub(super) fn release_quarantined(&self, stream: Stream, seq: Seq) -> Result<()> {
+    pub(super) fn release(&self, stream: Stream, seq: Seq) -> Result<()> {
         self.db
             .prepare_cached("DELETE FROM quarantine WHERE stream = ?1 AND seq = ?2")?
             .execute(params![stream.name(), seq])?;

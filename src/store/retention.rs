@@ -4,27 +4,14 @@
 use rusqlite::params;
 use rustix::fs::statvfs;
 
+use super::cursors::Cursors;
+use super::db::Db;
+use super::error::{Result, StoreError};
+use super::error_log::ErrorRows;
 use super::source::Source;
-use super::{Result, Store, StoreError};
+use super::tombstones::Tombstones;
 use crate::protocol::record::{ErrorCode, ErrorLog, Invalid};
 use crate::protocol::stream::Stream;
-
-/// What the store may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Punches that are kept.
-    pub punches: u64,
-    /// Bytes of the file.
-    pub bytes: u64,
-    /// Bytes that stay free on the file's disk.
-    pub free: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { punches: 500_000, bytes: 512 << 20, free: 8 << 20 }
-    }
-}
 
 /// Whether there is room.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,83 +41,93 @@ const ALL: [(Stream, &str); 6] = [
 /// What is dropped when there are too many punches.
 const PUNCHES: [(Stream, &str); 2] = [(Stream::Punches, "punch"), (Stream::IdPunches, "punch")];
 
-impl Store {
+/// How much is kept.
+#[derive(Clone, Copy)]
+pub struct Retention<'a> {
+    db: &'a Db,
+}
+
+impl<'a> Retention<'a> {
+    pub(super) fn new(db: &'a Db) -> Self {
+        Self { db }
+    }
+
     /// Looks whether a limit is reached, and takes a batch if so. Runs in a transaction of its
     /// own, in a few milliseconds.
     pub fn make_room(&self) -> Result<Room> {
-        let Some(shortage) = self.shortage()? else {
-            self.full.take();
-            self.alarmed.set(false);
+        let Some(shortage) = self.limit_reached()? else {
+            self.db.full.take();
+            self.db.full_reported.set(false);
             return Ok(Room::Enough);
         };
         // Pages that are free already are given back before anything more is dropped.
         let given_back = self.give_back()?;
-        let dropped = if given_back { 0 } else { self.atomically(|| self.drop_uploaded())? };
+        let dropped = if given_back { 0 } else { self.db.atomically(|| self.drop_uploaded())? };
         if dropped > 0 || given_back {
-            self.full.take();
+            self.db.full.take();
             return Ok(Room::Making);
         }
-        self.full.replace(Some(shortage.clone()));
-        if !self.alarmed.replace(true) {
+        self.db.full.replace(Some(shortage.clone()));
+        if !self.db.full_reported.replace(true) {
             log::error!("new punches are refused: {shortage}, and nothing of it was uploaded");
-            self.add_error(&alarm(&shortage)?)?;
+            ErrorRows::new(self.db).add(&alarm(&shortage)?)?;
         }
         Ok(Room::None(shortage))
     }
 
     /// Whether punches are refused, and nobody was told yet.
-    pub fn is_full_and_silent(&self) -> bool {
-        self.full.borrow().is_some() && !self.alarmed.get()
+    pub fn is_full_and_unreported(&self) -> bool {
+        self.db.full.borrow().is_some() && !self.db.full_reported.get()
     }
 
     /// Why no new punch can be taken, if none can.
-    pub fn is_full(&self) -> Option<String> {
-        self.full.borrow().clone()
+    pub fn shortage(&self) -> Option<String> {
+        self.db.full.borrow().clone()
     }
 
     /// Refuses what is new while there is no room for it, and nothing may be dropped.
-    pub(super) fn has_room(&self) -> Result<()> {
-        let at_limit = self.punches()? >= self.limits.punches;
-        if !at_limit && self.full.borrow().is_none() {
+    pub(super) fn require_room(&self) -> Result<()> {
+        let at_limit = self.db.count_punches()? >= self.db.limits.punches;
+        if !at_limit && self.db.full.borrow().is_none() {
             return Ok(());
         }
         if self.drop_uploaded()? > 0 {
-            self.full.take();
+            self.db.full.take();
             return Ok(());
         }
-        let shortage = match self.is_full() {
+        let shortage = match self.shortage() {
             Some(shortage) => shortage,
-            None => format!("{} punches are kept", self.limits.punches),
+            None => format!("{} punches are kept", self.db.limits.punches),
         };
-        self.full.replace(Some(shortage.clone()));
+        self.db.full.replace(Some(shortage.clone()));
         Err(StoreError::NoRoom(shortage))
     }
 
     /// Refuses what comes from drivers besides punches while the store is full.
-    pub(super) fn not_full(&self) -> Result<()> {
-        match self.is_full() {
+    pub(super) fn require_not_full(&self) -> Result<()> {
+        match self.shortage() {
             Some(shortage) => Err(StoreError::NoRoom(shortage)),
             None => Ok(()),
         }
     }
 
     /// Which limit is reached, as text.
-    fn shortage(&self) -> Result<Option<String>> {
-        let limits = self.limits;
+    fn limit_reached(&self) -> Result<Option<String>> {
+        let limits = self.db.limits;
         let pragma = |name: &str| -> Result<u64> {
             Ok(self
                 .db
                 .prepare_cached(&format!("PRAGMA {name}"))?
                 .query_row([], |row| row.get(0))?)
         };
-        if self.punches()? >= limits.punches {
+        if self.db.count_punches()? >= limits.punches {
             return Ok(Some(format!("{} punches are kept", limits.punches)));
         }
         let used = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
         if used >= limits.bytes {
             return Ok(Some(format!("the store holds {} MiB", limits.bytes >> 20)));
         }
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = self.db.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let disk = statvfs(directory.unwrap_or(std::path::Path::new(".")));
         let free = disk.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
         Ok((free < limits.free)
@@ -139,7 +136,7 @@ impl Store {
 
     /// Drops the oldest rows that the server has. How many.
     fn drop_uploaded(&self) -> Result<usize> {
-        let too_many = self.punches()? >= self.limits.punches;
+        let too_many = self.db.count_punches()? >= self.db.limits.punches;
         let order = if too_many { &PUNCHES[..] } else { &ALL };
         for (stream, table) in order {
             let filter = Source::of(*stream).filter;
@@ -149,14 +146,14 @@ impl Store {
                     AND seq NOT IN (SELECT seq FROM quarantine WHERE stream = ?2)
                     ORDER BY seq LIMIT ?3)"
             );
-            let until = self.uploaded_up_to(*stream)?;
+            let until = Cursors::new(self.db).uploaded_up_to(*stream)?;
             let dropped = self.db.prepare_cached(&sql)?.execute(params![
                 until,
                 stream.name(),
                 BATCH as i64
             ])?;
             if dropped > 0 {
-                self.counts.forget();
+                self.db.counts.forget();
                 log::debug!("{dropped} uploaded rows of the {} were dropped", stream.name());
                 return Ok(dropped);
             }
@@ -175,10 +172,10 @@ impl Store {
                  AND seq NOT IN (SELECT seq FROM quarantine WHERE stream = ?2)",
                 source.table, source.filter
             );
-            let until = self.uploaded_up_to(*stream)?;
+            let until = Cursors::new(self.db).uploaded_up_to(*stream)?;
             dropped += self.db.prepare_cached(&sql)?.execute(params![until, stream.name()])?;
         }
-        self.counts.forget();
+        self.db.counts.forget();
         Ok(dropped)
     }
 
@@ -188,18 +185,20 @@ impl Store {
         for table in ["user", "template", "picture", "card", "entry", "query", "guest"] {
             self.db.prepare_cached(&format!("DELETE FROM {table}"))?.execute([])?;
         }
-        self.counts.forget();
-        self.much_is_gone()?;
+        self.db.counts.forget();
+        Tombstones::new(self.db).forget_all()?;
         let journals: Vec<Stream> = ALL.iter().map(|(stream, _)| *stream).collect();
         self.clear_uploaded(&journals).map(drop)
     }
 
     /// Gives free pages back to the file system. Whether there were any.
     fn give_back(&self) -> Result<bool> {
-        let free: u64 = self.db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+        let free: u64 =
+            self.db.connection().query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
         if free > 0 {
             // Each step of the statement frees one page.
-            let mut vacuum = self.db.prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+            let mut vacuum =
+                self.db.connection().prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
             let mut pages = vacuum.query([])?;
             while pages.next()?.is_some() {}
         }

@@ -1,7 +1,7 @@
 //! The tables, and how a store of an earlier version becomes one of this.
 //!
 //! Rows that go up carry a number from one sequence for the whole store (see
-//! [`super::Store::next_seq`]), so that a stamp means the same place in every table. The
+//! `Db::next_seq`), so that a stamp means the same place in every table. The
 //! journals have no index but that number (and one of the rare rows that are held): every
 //! further index would be written with every punch.
 
@@ -248,9 +248,9 @@ mod tests {
             .unwrap();
             drop(db);
             let store = Store::open(&path, Limits::default()).unwrap();
-            let batch = store.next_batch(&[Stream::Punches], 10).unwrap().unwrap();
+            let batch = store.outbox().next_batch(&[Stream::Punches], 10).unwrap().unwrap();
             assert_eq!((batch.rows.len(), batch.rows[0].seq), (1, 7), "from version {version}");
-            assert!(store.pending(Stream::Faces).unwrap().new == 0);
+            assert!(store.outbox().backlog(Stream::Faces).unwrap().new == 0);
         }
         for suffix in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));

@@ -2,8 +2,8 @@
 
 use rusqlite::Row;
 
-use super::cursor::{Content, Pass};
-use super::{biometrics, documents, journal, people};
+use super::rows::{Content, Pass};
+use super::{biometrics, error_log, id_cards, journal, people};
 use crate::protocol::stream::Stream;
 
 /// People's rows without those of guests, who never go up (see [`super::guests`]).
@@ -23,8 +23,8 @@ pub(super) struct Source {
     pub new: &'static str,
     /// The column with the number under which it goes up again.
     pub again: &'static str,
-    /// Whether rows may be held for want of a clock.
-    pub held: bool,
+    /// Whether rows may wait for the clock to be set (SQL column `held`).
+    pub can_await_clock: bool,
     /// What [`Source::read`] reads; number and `held` come before it.
     pub columns: &'static str,
     /// Reads a row; `None` if it breaks a rule of this version.
@@ -55,12 +55,12 @@ impl Source {
             Stream::UserPics => Self { filter: residents!("kind = 0"), ..Self::pictures() },
             Stream::BioPhotos => Self { filter: residents!("kind = 1"), ..Self::pictures() },
             Stream::IdCards => {
-                Self { columns: documents::CARD, read: documents::card, ..Self::changes("card") }
+                Self { columns: id_cards::CARD, read: id_cards::card, ..Self::changes("card") }
             }
             Stream::Errors => Self {
-                held: false,
-                columns: journal::ERROR,
-                read: journal::error,
+                can_await_clock: false,
+                columns: error_log::ERROR,
+                read: error_log::error,
                 ..Self::journal("error")
             },
             Stream::Photos => Self { filter: "id_num IS NULL", ..Self::photos() },
@@ -75,7 +75,7 @@ impl Source {
             filter: "TRUE",
             new: "seq",
             again: "seq",
-            held: true,
+            can_await_clock: true,
             columns: "",
             read: |_| Ok(None),
         }
@@ -83,7 +83,7 @@ impl Source {
 
     /// What is, by the number of its last change.
     fn changes(table: &'static str) -> Self {
-        Self { new: "local", again: "changed", held: false, ..Self::journal(table) }
+        Self { new: "local", again: "changed", can_await_clock: false, ..Self::journal(table) }
     }
 
     fn punches() -> Self {
@@ -103,7 +103,7 @@ impl Source {
     }
 
     fn photos() -> Self {
-        Self { columns: documents::PHOTO, read: documents::photo, ..Self::journal("photo") }
+        Self { columns: journal::PHOTO, read: journal::photo, ..Self::journal("photo") }
     }
 
     /// The column with the number by which a pass goes.

@@ -70,7 +70,7 @@ mod tests {
             workcode: WorkCode::new("").unwrap(),
             card: None,
         };
-        store.add_punch(&punch).unwrap();
+        store.journal().add_punch(&punch).unwrap();
     }
 
     /// What a power cut leaves, but for the last bytes of the last frame that was written.
@@ -84,7 +84,7 @@ mod tests {
         fs::write(to.log(), log).unwrap();
         let store = Store::open(&to.store(), Limits::default()).unwrap();
         store.fill_log();
-        store.punches().unwrap()
+        store.journal().count_punches().unwrap()
     }
 
     #[test]

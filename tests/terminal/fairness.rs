@@ -28,7 +28,12 @@ fn fill(terminal: &Terminal, photos: u32, punches: u32) {
                 for nth in first..(first + 500).min(photos) {
                     let pin = Pin::new(&format!("{nth}")).unwrap();
                     let photo = Jpeg::new("photo", picture.clone()).unwrap();
-                    store.add_photo(&NewPhoto { pin, moment: moment(nth), card: None, photo })?;
+                    store.journal().add_photo(&NewPhoto {
+                        pin,
+                        moment: moment(nth),
+                        card: None,
+                        photo,
+                    })?;
                 }
                 Ok::<_, StoreError>(())
             })
@@ -45,7 +50,7 @@ fn fill(terminal: &Terminal, photos: u32, punches: u32) {
                     workcode: WorkCode::new("").unwrap(),
                     card: None,
                 };
-                store.add_punch(&punch)?;
+                store.journal().add_punch(&punch)?;
             }
             Ok::<_, StoreError>(())
         })

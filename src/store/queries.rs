@@ -2,9 +2,10 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::cursor::PendingRow;
+use super::db::Db;
+use super::error::Result;
+use super::rows::{PendingRow, Seq};
 use super::source::Source;
-use super::{Result, Seq, Store};
 use crate::protocol::record::Pin;
 use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
@@ -74,11 +75,21 @@ impl Asked {
     }
 }
 
-impl Store {
+/// Queries under way.
+#[derive(Clone, Copy)]
+pub struct Queries<'a> {
+    db: &'a Db,
+}
+
+impl<'a> Queries<'a> {
+    pub(super) fn new(db: &'a Db) -> Self {
+        Self { db }
+    }
+
     /// Begins to answer a query. How many rows there are to send.
-    pub fn begin_query(&self, command: i64, asked: &Asked, rows_a_pack: u64) -> Result<u64> {
-        let until = self.last_seq.get();
-        let count = self.count_asked(asked, 0, until)?;
+    pub fn begin(&self, command: i64, asked: &Asked, rows_a_pack: u64) -> Result<u64> {
+        let until = self.db.last_seq();
+        let count = self.count_rows(asked, 0, until)?;
         if count > 0 {
             let (from, to) = asked.times();
             self.db
@@ -102,7 +113,7 @@ impl Store {
     }
 
     /// How many rows are asked for.
-    pub fn count_asked(&self, asked: &Asked, after: Seq, until: Seq) -> Result<u64> {
+    pub fn count_rows(&self, asked: &Asked, after: Seq, until: Seq) -> Result<u64> {
         let source = Source::of(asked.stream);
         let sql =
             format!("SELECT count(*) FROM {} WHERE {}", source.table, asked.condition(&source));
@@ -116,12 +127,12 @@ impl Store {
     }
 
     /// How many queries are under way.
-    pub fn count_queries(&self) -> Result<u64> {
+    pub fn count(&self) -> Result<u64> {
         Ok(self.db.prepare_cached("SELECT count(*) FROM query")?.query_row([], |row| row.get(0))?)
     }
 
     /// The oldest query under way.
-    pub fn query(&self) -> Result<Option<Query>> {
+    pub fn next(&self) -> Result<Option<Query>> {
         Ok(self
             .db
             .prepare_cached(
@@ -153,7 +164,7 @@ impl Store {
     }
 
     /// The next rows that a query asks for.
-    pub fn query_rows(&self, query: &Query, most: u64) -> Result<Vec<PendingRow>> {
+    pub fn rows(&self, query: &Query, most: u64) -> Result<Vec<PendingRow>> {
         let source = Source::of(query.asked.stream);
         let column = source.again;
         let sql = format!(
@@ -183,7 +194,7 @@ impl Store {
     }
 
     /// The server took a request of a query, up to the row with this number.
-    pub fn query_went(&self, command: i64, last: Seq) -> Result<()> {
+    pub fn advance(&self, command: i64, last: Seq) -> Result<()> {
         self.db
             .prepare_cached("UPDATE query SET after = ?2, pack = pack + 1 WHERE command = ?1")?
             .execute([command, last])?;
@@ -191,7 +202,7 @@ impl Store {
     }
 
     /// A query has been answered.
-    pub fn end_query(&self, command: i64) -> Result<()> {
+    pub fn end(&self, command: i64) -> Result<()> {
         self.db.prepare_cached("DELETE FROM query WHERE command = ?1")?.execute([command])?;
         Ok(())
     }

@@ -2,7 +2,8 @@
 
 use rusqlite::params;
 
-use super::{Result, Store};
+use super::db::Db;
+use super::error::Result;
 use crate::protocol::codes::ReturnCode;
 
 /// Entries that are kept.
@@ -23,9 +24,19 @@ pub struct Audit {
     pub result: Option<i64>,
 }
 
-impl Store {
+/// The audit log.
+#[derive(Clone, Copy)]
+pub struct AuditLog<'a> {
+    db: &'a Db,
+}
+
+impl<'a> AuditLog<'a> {
+    pub(super) fn new(db: &'a Db) -> Self {
+        Self { db }
+    }
+
     /// Puts a command on record; `row` is its row in the command journal.
-    pub fn audit(&self, row: i64, audit: &Audit) -> Result<()> {
+    pub fn record(&self, row: i64, audit: &Audit) -> Result<()> {
         let Audit { at, server, id, what, result } = audit;
         self.db
             .prepare_cached("INSERT OR REPLACE INTO audit VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
@@ -34,7 +45,7 @@ impl Store {
     }
 
     /// What came of a command that went on.
-    pub fn audit_result(&self, row: i64, code: ReturnCode) -> Result<()> {
+    pub fn set_result(&self, row: i64, code: ReturnCode) -> Result<()> {
         self.db
             .prepare_cached("UPDATE audit SET result = ?2 WHERE seq = ?1")?
             .execute(params![row, code.0])?;
@@ -42,7 +53,7 @@ impl Store {
     }
 
     /// Forgets the oldest entries, beyond `MOST`.
-    pub fn trim_audit(&self) -> Result<()> {
+    pub fn trim(&self) -> Result<()> {
         self.db
             .prepare_cached(
                 "DELETE FROM audit WHERE seq < (SELECT seq FROM audit ORDER BY seq DESC LIMIT 1 OFFSET ?1)",
@@ -52,7 +63,7 @@ impl Store {
     }
 
     /// The last entries, the newest first.
-    pub fn audited(&self, most: usize) -> Result<Vec<Audit>> {
+    pub fn latest(&self, most: usize) -> Result<Vec<Audit>> {
         let mut statement = self.db.prepare_cached(
             "SELECT at, server, id, what, result FROM audit ORDER BY seq DESC LIMIT ?1",
         )?;

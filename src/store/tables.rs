@@ -3,12 +3,25 @@
 use rusqlite::{OptionalExtension, params};
 use serde_json::json;
 
-use super::{Result, Seq, Store};
+use super::db::Db;
+use super::error::Result;
+use super::rows::Seq;
+use super::tombstones::Tombstones;
 use crate::protocol::record::{Entry, EntryTable};
 
-impl Store {
+/// The terminal's small tables.
+#[derive(Clone, Copy)]
+pub struct Tables<'a> {
+    db: &'a Db,
+}
+
+impl<'a> Tables<'a> {
+    pub(super) fn new(db: &'a Db) -> Self {
+        Self { db }
+    }
+
     /// An entry of a table by its identity.
-    pub fn entry(&self, table: &EntryTable, id: &str) -> Result<Option<Entry>> {
+    pub fn get(&self, table: &EntryTable, id: &str) -> Result<Option<Entry>> {
         let sql = "SELECT record FROM entry WHERE name = ?1 AND id = ?2";
         let found: Option<String> = self
             .db
@@ -19,7 +32,7 @@ impl Store {
     }
 
     /// All entries of a table, in the order of their identities.
-    pub fn entries(&self, table: &EntryTable) -> Result<Vec<Entry>> {
+    pub fn all(&self, table: &EntryTable) -> Result<Vec<Entry>> {
         let sql = "SELECT record FROM entry WHERE name = ?1 ORDER BY id";
         let mut statement = self.db.prepare_cached(sql)?;
         let rows = statement.query_map([table.name], |row| row.get::<_, String>(0))?;
@@ -31,16 +44,16 @@ impl Store {
     }
 
     /// How many entries a table has.
-    pub fn count_entries(&self, table: &EntryTable) -> Result<u64> {
+    pub fn count(&self, table: &EntryTable) -> Result<u64> {
         let sql = "SELECT count(*) FROM entry WHERE name = ?1";
         Ok(self.db.prepare_cached(sql)?.query_row([table.name], |row| row.get(0))?)
     }
 
     /// Writes an entry; what `entry` does not carry stays as it is.
-    pub fn put_entry(&self, table: &EntryTable, entry: &Entry) -> Result<Seq> {
-        let seq = self.next_change();
+    pub fn put(&self, table: &EntryTable, entry: &Entry) -> Result<Seq> {
+        let seq = self.db.next_change();
         let id = table.id_of(entry);
-        let mut whole = self.entry(table, &id)?.unwrap_or_default();
+        let mut whole = self.get(table, &id)?.unwrap_or_default();
         whole.extend(entry.clone());
         let record = serde_json::to_string(&whole).unwrap_or_default();
         self.db
@@ -50,11 +63,12 @@ impl Store {
     }
 
     /// Deletes an entry. Whether there was one.
-    pub fn delete_entry(&self, table: &EntryTable, id: &str) -> Result<bool> {
+    pub fn delete(&self, table: &EntryTable, id: &str) -> Result<bool> {
         let sql = "DELETE FROM entry WHERE name = ?1 AND id = ?2";
         let was_there = self.db.prepare_cached(sql)?.execute([table.name, id])? > 0;
         if was_there {
-            self.gone(&json!({"table": table.name, "record": table.identity(id)}))?;
+            Tombstones::new(self.db)
+                .add(&json!({"table": table.name, "record": table.identity(id)}))?;
         }
         Ok(was_there)
     }

@@ -3,7 +3,8 @@
 
 use rusqlite::params;
 
-use super::{Result, Store};
+use super::db::Db;
+use super::error::Result;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::reply::Reply;
 
@@ -40,14 +41,24 @@ pub struct Due {
     pub reply: Reply,
 }
 
-impl Store {
+/// The command log.
+#[derive(Clone, Copy)]
+pub struct CommandLog<'a> {
+    db: &'a Db,
+}
+
+impl<'a> CommandLog<'a> {
+    pub(super) fn new(db: &'a Db) -> Self {
+        Self { db }
+    }
+
     /// Writes down that a command, known by the digest of its id and text, is about to be
     /// carried out, or finds that it was.
-    pub fn begin_command(&self, digest: &[u8; 16], id: &str, name: &str) -> Result<Begun> {
+    pub fn begin(&self, digest: &[u8; 16], id: &str, name: &str) -> Result<Begun> {
         // Mostly it is new: to write it down tells.
         let insert = "INSERT OR IGNORE INTO command (digest, id, name, attempts, due) VALUES (?1, ?2, ?3, 1, 0)";
         if self.db.prepare_cached(insert)?.execute(params![&digest[..], id, name])? > 0 {
-            return Ok(Begun::Now { row: self.db.last_insert_rowid(), attempts: 1 });
+            return Ok(Begun::Now { row: self.db.connection().last_insert_rowid(), attempts: 1 });
         }
         let known = self
             .db
@@ -72,8 +83,8 @@ impl Store {
     }
 
     /// These commands were begun, but could not run through no fault of theirs.
-    pub fn attempt_void(&self, rows: &[i64]) -> Result<()> {
-        self.atomically(|| {
+    pub fn void_attempts(&self, rows: &[i64]) -> Result<()> {
+        self.db.atomically(|| {
             rows.iter().try_for_each(|row| {
                 self.change("UPDATE command SET attempts = attempts - 1 WHERE row = ?1", *row)
             })
@@ -81,12 +92,12 @@ impl Store {
     }
 
     /// A command goes on in the background; its result comes later.
-    pub fn command_goes_on(&self, row: i64) -> Result<()> {
+    pub fn set_in_background(&self, row: i64) -> Result<()> {
         self.change("UPDATE command SET goes_on = 1 WHERE row = ?1", row)
     }
 
     /// Stores the result of a command; it goes up until the server took it.
-    pub fn finish_command(&self, row: i64, code: ReturnCode, rest: &[u8]) -> Result<()> {
+    pub fn finish(&self, row: i64, code: ReturnCode, rest: &[u8]) -> Result<()> {
         self.db
             .prepare_cached(
                 "UPDATE command SET code = ?2, rest = ?3, due = 1, file = NULL WHERE row = ?1",
@@ -103,7 +114,7 @@ impl Store {
         rest: &[u8],
         file: &str,
     ) -> Result<()> {
-        self.finish_command(row, code, rest)?;
+        self.finish(row, code, rest)?;
         self.db
             .prepare_cached("UPDATE command SET file = ?2 WHERE row = ?1")?
             .execute(params![row, file])
@@ -149,7 +160,7 @@ impl Store {
         let taken = format!(
             "UPDATE command SET due = 0, rest = iif(length(rest) > {LONGEST_KEPT}, NULL, rest) WHERE row = ?1"
         );
-        self.atomically(|| {
+        self.db.atomically(|| {
             for row in rows {
                 self.change(&taken, *row)?;
             }
@@ -193,7 +204,7 @@ impl Store {
     }
 
     /// How many replies wait for the server.
-    pub fn replies_waiting(&self) -> Result<u64> {
+    pub fn count_replies(&self) -> Result<u64> {
         Ok(self
             .db
             .prepare_cached("SELECT count(*) FROM command WHERE due > 0")?

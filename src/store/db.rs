@@ -1,0 +1,201 @@
+//! The connection to the SQLite file: transactions, the sequence of numbers, the counts that are
+//! kept in memory. Every subject of the store works over one [`Db`].
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use rusqlite::{CachedStatement, Connection};
+
+use super::error::{Result, StoreError};
+use super::rows::Seq;
+use crate::protocol::stream::Stream;
+
+/// What the store may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Punches that are kept.
+    pub punches: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Bytes that stay free on the file's disk.
+    pub free: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { punches: 500_000, bytes: 512 << 20, free: 8 << 20 }
+    }
+}
+
+/// The connection, used by one thread.
+pub(super) struct Db {
+    connection: Connection,
+    pub(super) path: PathBuf,
+    pub(super) limits: Limits,
+    last_seq: Cell<Seq>,
+    last_change: Cell<Seq>,
+    pub(super) counts: Counts,
+    /// Streams in which nothing was found between two numbers.
+    pub(super) looked: RefCell<BTreeMap<Stream, (Seq, Seq)>>,
+    /// Why no new punch can be taken, while none can.
+    pub(super) full: RefCell<Option<String>>,
+    /// Whether that was reported.
+    pub(super) full_reported: Cell<bool>,
+    /// Why nothing can be written, while that is so.
+    write_failure: RefCell<Option<String>>,
+}
+
+/// Counts that would cost a scan each time; `None` until they are asked for.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) users: Cell<Option<u64>>,
+    punches: Cell<Option<u64>>,
+    pub(super) jobs: Cell<Option<u64>>,
+    pub(super) errors: Cell<Option<u64>>,
+    pub(super) guests: Cell<Option<u64>>,
+    pub(super) tombstones: Cell<Option<u64>>,
+}
+
+impl Counts {
+    pub(super) fn forget(&self) {
+        let Self { users, punches, jobs, errors, guests, tombstones } = self;
+        for count in [users, punches, jobs, errors, guests, tombstones] {
+            count.set(None);
+        }
+    }
+}
+
+impl Db {
+    /// Takes a connection to a store of this version, and finds the last number of it.
+    pub(super) fn new(connection: Connection, path: PathBuf, limits: Limits) -> Result<Self> {
+        let last = highest_seq(&connection)?;
+        Ok(Self {
+            connection,
+            path,
+            limits,
+            last_seq: Cell::new(last),
+            last_change: Cell::new(last),
+            counts: Counts::default(),
+            looked: RefCell::default(),
+            full: RefCell::default(),
+            full_reported: Cell::new(false),
+            write_failure: RefCell::default(),
+        })
+    }
+
+    /// Runs `work` in one transaction: all of it is on disk when this returns `Ok`, none of
+    /// it otherwise.
+    pub(super) fn atomically<T, E: From<StoreError>>(
+        &self,
+        work: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        self.begin_or_commit("BEGIN IMMEDIATE")?;
+        let before = self.connection.total_changes();
+        let done = work().and_then(|value| {
+            self.begin_or_commit("COMMIT")?;
+            if self.connection.total_changes() > before {
+                self.write_failure.take();
+            }
+            Ok(value)
+        });
+        if done.is_err() {
+            self.counts.forget();
+            // A full disk rolls back by itself; asking again would be an error of its own.
+            if !self.connection.is_autocommit() {
+                self.run("ROLLBACK")?;
+            }
+        }
+        done
+    }
+
+    /// Why nothing can be written, as long as nothing was since that failed.
+    pub(super) fn write_failure(&self) -> Option<String> {
+        self.write_failure.borrow().clone()
+    }
+
+    /// A statement, kept for the next time.
+    pub(super) fn prepare_cached(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
+        self.connection.prepare_cached(sql)
+    }
+
+    /// The connection itself, for what is asked once.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The next number of the sequence. Held in memory and found again at start, so that
+    /// counting costs no write; a number given to a row that was never committed may be
+    /// given again.
+    pub(super) fn next_seq(&self) -> Seq {
+        self.last_seq.set(self.last_seq.get() + 1);
+        self.last_seq.get()
+    }
+
+    /// The last number that was given.
+    pub(super) fn last_seq(&self) -> Seq {
+        self.last_seq.get()
+    }
+
+    /// The next number, for something that sensors load.
+    pub(super) fn next_change(&self) -> Seq {
+        self.last_change.set(self.next_seq());
+        self.last_change.get()
+    }
+
+    /// The last number that was given to something that sensors load, or a higher one.
+    pub(super) fn last_change(&self) -> Seq {
+        self.last_change.get()
+    }
+
+    /// A count that is kept in memory; counted by `sql` when it is not known.
+    pub(super) fn counted(&self, known: &Cell<Option<u64>>, sql: &str) -> Result<u64> {
+        if let Some(count) = known.get() {
+            return Ok(count);
+        }
+        let count = self.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        known.set(Some(count));
+        Ok(count)
+    }
+
+    /// How many punches are kept.
+    pub(super) fn count_punches(&self) -> Result<u64> {
+        self.counted(&self.counts.punches, "SELECT count(*) FROM punch")
+    }
+
+    /// One punch more is kept.
+    pub(super) fn punch_added(&self) {
+        self.counts.punches.set(self.counts.punches.get().map(|count| count + 1));
+    }
+
+    /// Begins or ends a transaction; remembers if that failed.
+    fn begin_or_commit(&self, sql: &str) -> Result<()> {
+        self.run(sql).inspect_err(|error| {
+            self.write_failure.replace(Some(error.to_string()));
+        })
+    }
+
+    fn run(&self, sql: &str) -> Result<()> {
+        Ok(self.prepare_cached(sql)?.execute([]).map(drop)?)
+    }
+}
+
+pub(super) fn highest_seq(connection: &Connection) -> rusqlite::Result<Seq> {
+    connection.query_row(
+        "SELECT max(
+            (SELECT coalesce(max(seq), 0) FROM punch),
+            (SELECT coalesce(max(seq), 0) FROM operation),
+            (SELECT coalesce(max(changed), 0) FROM user),
+            (SELECT coalesce(max(changed), 0) FROM template),
+            (SELECT coalesce(max(changed), 0) FROM picture),
+            (SELECT coalesce(max(changed), 0) FROM card),
+            (SELECT coalesce(max(changed), 0) FROM entry),
+            (SELECT coalesce(max(changed), 0) FROM gone),
+            (SELECT coalesce(max(seq), 0) FROM photo),
+            (SELECT coalesce(max(seq), 0) FROM error),
+            (SELECT coalesce(max(mark), 0) FROM job),
+            (SELECT coalesce(max(max(sent, coalesce(again_end, 0))), 0) FROM cursor))",
+        [],
+        |row| row.get(0),
+    )
+}

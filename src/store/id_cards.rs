@@ -1,0 +1,57 @@
+//! Identity cards (§11.6).
+
+use rusqlite::{Row, params};
+
+use super::db::Db;
+use super::error::Result;
+use super::retention::Retention;
+use super::rows::{Content, Origin, Seq};
+use crate::protocol::record::{IdCard, Pin, Record};
+
+/// The columns that [`card`] reads, after the number and `held`.
+pub(super) const CARD: &str = "record";
+
+/// The identity cards.
+#[derive(Clone, Copy)]
+pub struct IdCards<'a> {
+    db: &'a Db,
+}
+
+impl<'a> IdCards<'a> {
+    pub(super) fn new(db: &'a Db) -> Self {
+        Self { db }
+    }
+
+    /// Writes an identity card; one of the same number is replaced. It is kept in the form in
+    /// which it travels.
+    pub fn put(&self, card: &IdCard, origin: Origin) -> Result<Seq> {
+        if origin == Origin::Terminal {
+            Retention::new(self.db).require_not_full()?;
+        }
+        let seq = self.db.next_seq();
+        let local = if origin == Origin::Terminal { seq } else { 0 };
+        let mut record = Vec::new();
+        card.write(&mut record);
+        self.db
+            .prepare_cached(
+                "INSERT INTO card (id_num, pin, record, changed, local) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (id_num) DO UPDATE SET pin = ?2, record = ?3, changed = ?4,
+                    local = max(local, ?5)",
+            )?
+            .execute(params![
+                card.id_num.as_str(),
+                card.pin.as_ref().map(Pin::as_str),
+                record,
+                seq,
+                local
+            ])?;
+        Ok(seq)
+    }
+}
+
+/// A card from its columns; `None` if it breaks a rule of this version.
+pub(super) fn card(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
+    let record: Vec<u8> = row.get(2)?;
+    let fields = record.strip_prefix(b"IDCARD ").unwrap_or(&record);
+    Ok(IdCard::parse(fields).ok().map(|card| Content::Record(Record::IdCard(Box::new(card)))))
+}

@@ -1,0 +1,185 @@
+//! Row types that several subjects of the store share: what goes in, and what goes up.
+
+use std::time::Duration;
+
+use crate::protocol::record::{
+    AttPhoto, CardPhotoKind, IdNumber, Jpeg, Operand, Pin, Record, Status, WorkCode,
+};
+use crate::protocol::stream::Stream;
+use crate::protocol::time::LocalTime;
+
+/// The number of a row in the store's one sequence.
+pub type Seq = i64;
+
+/// Where a change comes from: only what was changed on the terminal goes up by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A driver, the keypad, an enrolment.
+    Terminal,
+    /// A command of the server.
+    Server,
+}
+
+/// When something happened, as far as is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// At this time of the terminal's wall clock.
+    At(LocalTime),
+    /// While the clock was not set: seconds on the monotonic clock of a boot. The row is
+    /// kept back until [`Journal::release_awaiting_clock`](super::Journal::release_awaiting_clock).
+    Held {
+        /// Which boot.
+        boot: String,
+        /// Seconds on its monotonic clock.
+        seconds: i64,
+    },
+}
+
+impl Moment {
+    /// Now: by the wall clock, or, while that is not set, on the monotonic clock of a boot.
+    pub fn of(local: Option<LocalTime>, boot: &str, monotonic: Duration) -> Self {
+        let held = || Self::Held { boot: boot.to_owned(), seconds: monotonic.as_secs() as i64 };
+        local.map_or_else(held, Self::At)
+    }
+
+    pub(super) fn columns(&self) -> (i64, Option<&str>) {
+        match self {
+            Self::At(time) => (time.seconds(), None),
+            Self::Held { boot, seconds } => (*seconds, Some(boot)),
+        }
+    }
+}
+
+/// A punch on its way into the journal.
+#[derive(Clone, Debug)]
+pub struct NewPunch {
+    /// Who.
+    pub pin: Pin,
+    /// When.
+    pub moment: Moment,
+    /// Attendance status.
+    pub status: Status,
+    /// How the person was verified.
+    pub verify: Status,
+    /// What the person works on.
+    pub workcode: WorkCode,
+    /// The identity card that was used, if any (§11.7).
+    pub card: Option<WithCard>,
+}
+
+/// The identity card of a punch.
+#[derive(Clone, Debug)]
+pub struct WithCard {
+    /// Its number.
+    pub number: IdNumber,
+    /// Whether card and person were verified, and it is no attendance.
+    pub verification: bool,
+}
+
+/// An operation on its way into the journal.
+#[derive(Clone, Debug)]
+pub struct NewOperation {
+    /// What was done (App. 3).
+    pub code: u16,
+    /// When.
+    pub moment: Moment,
+    /// Who did it.
+    pub operator: Operand,
+    /// To whom or what (App. 4).
+    pub who: Operand,
+    /// Three values more (App. 4).
+    pub values: [Operand; 3],
+}
+
+/// A photo taken at a punch, on its way into the store.
+#[derive(Debug)]
+pub struct NewPhoto {
+    /// Whose punch.
+    pub pin: Pin,
+    /// When.
+    pub moment: Moment,
+    /// With an identity card: what the photo shows, and the card's number.
+    pub card: Option<(CardPhotoKind, IdNumber)>,
+    /// The picture.
+    pub photo: Jpeg,
+}
+
+/// Which of a stream's two cursors rows belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// Rows that never went up.
+    New,
+    /// Rows that the server wants once more.
+    Again,
+    /// A row that was set aside and is tried once more.
+    Retry,
+}
+
+/// Rows of one table that are pending, in the order of their numbers, whatever their streams.
+#[derive(Debug)]
+pub struct Batch {
+    /// By which cursors.
+    pub pass: Pass,
+    /// The rows; never empty.
+    pub rows: Vec<PendingRow>,
+}
+
+/// A row that is pending.
+#[derive(Debug)]
+pub struct PendingRow {
+    /// Its number.
+    pub seq: Seq,
+    /// Whose it is.
+    pub stream: Stream,
+    /// What it says; `None` if this version cannot read it: it is passed over, and said so.
+    pub content: Option<Content>,
+}
+
+impl PendingRow {
+    /// About how many bytes it takes.
+    pub(super) fn size(&self) -> usize {
+        self.content.as_ref().map_or(0, Content::size)
+    }
+}
+
+/// What a row says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A row among others of its table.
+    Record(Record),
+    /// A photo, which is a request of its own.
+    Photo(AttPhoto),
+}
+
+impl Content {
+    /// About how many bytes it takes.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Photo(photo) => photo.photo().as_bytes().len(),
+            Self::Record(Record::Template(template)) => template.data.as_bytes().len(),
+            Self::Record(Record::UserPic(picture)) => picture.photo.as_bytes().len(),
+            Self::Record(Record::BioPhoto(picture)) => picture.photo.as_bytes().len(),
+            Self::Record(Record::IdCard(card)) => {
+                let fingerprints = card.fingerprints.iter().map(|data| data.as_bytes().len());
+                card.photo.as_bytes().len() + fingerprints.sum::<usize>() + 500
+            }
+            Self::Record(Record::ErrorLog(error)) => {
+                error.additional().map_or(0, |object| 100 * object.len())
+                    + error.message().len()
+                    + 100
+            }
+            Self::Record(_) => 100,
+        }
+    }
+}
+
+/// How much of a stream waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Rows that never went up.
+    pub new: u64,
+    /// Rows that go up again.
+    pub again: u64,
+    /// The number up to which everything was acknowledged.
+    pub sent: Seq,
+}

@@ -1,0 +1,71 @@
+//! Tombstones: what of people and tables was deleted, for the sensors that have loaded it. Only
+//! the last ones are kept; the horizon says up to which number deletions are not known any more.
+
+use rusqlite::{OptionalExtension, params};
+use serde_json::Value;
+
+use super::db::Db;
+use super::error::Result;
+use super::rows::Seq;
+
+/// Deletions that are kept, and those that are dropped together.
+pub(super) const MOST_TOMBSTONES: u64 = 5000;
+pub(super) const BATCH: i64 = 1000;
+/// In place of what is gone: the number up to which deletions are not known any more.
+const HORIZON: &str = "";
+
+/// The tombstones, in the SQL table `gone`.
+#[derive(Clone, Copy)]
+pub(super) struct Tombstones<'a> {
+    db: &'a Db,
+}
+
+impl<'a> Tombstones<'a> {
+    pub(super) fn new(db: &'a Db) -> Self {
+        Self { db }
+    }
+
+    /// Something that sensors may have loaded is there no longer.
+    pub(super) fn add(&self, what: &Value) -> Result<()> {
+        let changed = self.db.next_change();
+        self.db
+            .prepare_cached("INSERT OR REPLACE INTO gone VALUES (?1, ?2)")?
+            .execute(params![what.to_string(), changed])?;
+        let mut count = self.db.counted(&self.db.counts.tombstones, "SELECT count(*) FROM gone")?;
+        if count >= MOST_TOMBSTONES {
+            // Counted again, since what is gone a second time takes no more room.
+            self.db.counts.tombstones.set(None);
+            count = self.db.counted(&self.db.counts.tombstones, "SELECT count(*) FROM gone")?;
+        }
+        if count >= MOST_TOMBSTONES {
+            let sql = "SELECT changed FROM gone ORDER BY changed LIMIT 1 OFFSET ?1";
+            let last: Seq = self.db.prepare_cached(sql)?.query_row([BATCH], |row| row.get(0))?;
+            self.forget_until(last)?;
+        } else {
+            self.db.counts.tombstones.set(Some(count + 1));
+        }
+        Ok(())
+    }
+
+    /// So much is gone that all is to be loaded anew.
+    pub(super) fn forget_all(&self) -> Result<()> {
+        let now = self.db.next_change();
+        self.forget_until(now)
+    }
+
+    fn forget_until(&self, until: Seq) -> Result<()> {
+        self.db.prepare_cached("DELETE FROM gone WHERE changed <= ?1")?.execute([until])?;
+        self.db
+            .prepare_cached("INSERT OR REPLACE INTO gone VALUES (?1, ?2)")?
+            .execute(params![HORIZON, until])?;
+        self.db.counts.tombstones.set(None);
+        Ok(())
+    }
+
+    /// The number up to which deletions are not known any more.
+    pub(super) fn horizon(&self) -> Result<Seq> {
+        let sql = "SELECT changed FROM gone WHERE what = ?1";
+        let found = self.db.prepare_cached(sql)?.query_row([HORIZON], |row| row.get(0));
+        Ok(found.optional()?.unwrap_or(0))
+    }
+}
