@@ -309,6 +309,7 @@ pub fn settings(config: &Config, clock_offset: ClockOffset) -> uplink::Settings 
 fn open_store(config: &Config, set_aside: bool) -> Result<Store, Stop> {
     let path = &config.store;
     let limits = Limits {
+        users: config.limits.users,
         punches: config.limits.punches,
         bytes: config.limits.store_mib.saturating_mul(1 << 20),
         free: config.limits.free_mib.saturating_mul(1 << 20),

@@ -67,7 +67,7 @@ impl Status {
                 stream.name().into(),
                 json!({
                     "pending": pending.new,
-                    "again": pending.again,
+                    "again": pending.resend,
                     "quarantined": store.quarantine().count(stream)?,
                     "sent_up_to": pending.sent,
                 }),

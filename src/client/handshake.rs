@@ -187,7 +187,7 @@ impl<U: Uplink> Client<U> {
             if check || known.nonzero {
                 again(0)?;
             }
-            return Ok(Stamp { again: known.again, ..Stamp::default() });
+            return Ok(Stamp { resent: known.resent, ..Stamp::default() });
         }
         let mut known = Stamp { nonzero: true, ..known };
         if stamp == acknowledged {

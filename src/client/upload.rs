@@ -221,7 +221,7 @@ impl<U: Uplink> Client<U> {
         // New rows never set a table's stamp back: a kind that was held up may come late.
         let stamp = match pass {
             Pass::New | Pass::Retry => last.max(self.store.outbox().acknowledged(table)?),
-            Pass::Again => last,
+            Pass::Resend => last,
         };
         let (name, value) = self.settings.dialect.stamp(table, stamp);
         let target = self.target("/iclock/cdata").with("table", table.name()).with(name, value);

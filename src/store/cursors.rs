@@ -16,7 +16,7 @@ pub(super) const MOST_BYTES: usize = 64 << 10;
 #[derive(Clone, Copy, Default)]
 pub(super) struct Cursor {
     pub(super) sent: Seq,
-    pub(super) again: Option<(Seq, Seq)>,
+    pub(super) resend: Option<(Seq, Seq)>,
 }
 
 /// The cursors of all streams.
@@ -34,20 +34,20 @@ impl<'a> Cursors<'a> {
         let found = self
             .db
             .prepare_cached("SELECT sent, again, again_end FROM cursor WHERE stream = ?1")?
-            .query_row([stream.name()], |row| {
-                let again: Option<Seq> = row.get(1)?;
+            .query_row([stream.code()], |row| {
+                let resend: Option<Seq> = row.get(1)?;
                 let until: Option<Seq> = row.get(2)?;
-                Ok(Cursor { sent: row.get(0)?, again: again.zip(until) })
+                Ok(Cursor { sent: row.get(0)?, resend: resend.zip(until) })
             })
             .optional()?;
         Ok(found.unwrap_or_default())
     }
 
     pub(super) fn set(&self, stream: Stream, cursor: Cursor) -> Result<()> {
-        let (again, until) = cursor.again.unzip();
+        let (resend, until) = cursor.resend.unzip();
         self.db
             .prepare_cached("INSERT OR REPLACE INTO cursor VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![stream.name(), cursor.sent, again, until])?;
+            .execute(params![stream.code(), cursor.sent, resend, until])?;
         Ok(())
     }
 
@@ -55,9 +55,9 @@ impl<'a> Cursors<'a> {
         let cursor = self.get(stream)?;
         let moved = match pass {
             Pass::New => Cursor { sent: last.max(cursor.sent), ..cursor },
-            Pass::Again | Pass::Retry => Cursor {
-                again: cursor
-                    .again
+            Pass::Resend | Pass::Retry => Cursor {
+                resend: cursor
+                    .resend
                     .map(|(_, until)| (last, until))
                     .filter(|(after, until)| after < until),
                 ..cursor
@@ -69,7 +69,7 @@ impl<'a> Cursors<'a> {
     /// The number up to which the server has a stream, and does not want it again.
     pub(super) fn uploaded_up_to(&self, stream: Stream) -> Result<Seq> {
         let cursor = self.get(stream)?;
-        Ok(cursor.again.map_or(cursor.sent, |(after, _)| after.min(cursor.sent)))
+        Ok(cursor.resend.map_or(cursor.sent, |(after, _)| after.min(cursor.sent)))
     }
 
     /// Whether the first row of a range is there, and not held.

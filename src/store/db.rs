@@ -14,6 +14,8 @@ use crate::protocol::stream::Stream;
 /// What the store may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Users on the terminal, guests included.
+    pub users: u64,
     /// Punches that are kept.
     pub punches: u64,
     /// Bytes of the file.
@@ -24,7 +26,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { punches: 500_000, bytes: 512 << 20, free: 8 << 20 }
+        Self { users: 100_000, punches: 500_000, bytes: 512 << 20, free: 8 << 20 }
     }
 }
 

@@ -38,6 +38,11 @@ pub enum StoreError {
     Full,
     /// A limit is reached, and nothing may be dropped for it.
     NoRoom(String),
+    /// As many users are on the terminal as may be.
+    TooManyUsers {
+        /// The limit.
+        most: u64,
+    },
     /// Any other failure of SQLite.
     Sql(rusqlite::Error),
 }
@@ -80,6 +85,9 @@ impl fmt::Display for StoreError {
             ),
             Self::Full => f.write_str("the disk is full"),
             Self::NoRoom(shortage) => write!(f, "{shortage}, and nothing of it was uploaded yet"),
+            Self::TooManyUsers { most } => {
+                write!(f, "there are {most} users already ([limits] users)")
+            }
             Self::Sql(error) if is_of_the_disk(error) => {
                 write!(
                     f,

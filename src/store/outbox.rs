@@ -43,8 +43,8 @@ impl<'a> Outbox<'a> {
             if self.cursors().has_row_to_send(*stream, Pass::New, cursor.sent, Seq::MAX)? {
                 return Ok(true);
             }
-            if let Some((after, until)) = cursor.again
-                && self.cursors().has_row_to_send(*stream, Pass::Again, after, until)?
+            if let Some((after, until)) = cursor.resend
+                && self.cursors().has_row_to_send(*stream, Pass::Resend, after, until)?
             {
                 return Ok(true);
             }
@@ -55,18 +55,18 @@ impl<'a> Outbox<'a> {
     /// The next rows of these streams, which share a table; new ones first. `None` when
     /// nothing waits. Rows that are held for want of a clock hold up what comes after them.
     pub fn next_batch(&self, streams: &[Stream], most: usize) -> Result<Option<Batch>> {
-        for pass in [Pass::New, Pass::Again] {
+        for pass in [Pass::New, Pass::Resend] {
             let (mut rows, mut until_row) = (Vec::new(), Seq::MAX);
             for stream in streams {
                 let cursor = self.cursors().get(*stream)?;
                 let range = match pass {
                     Pass::New => Some((cursor.sent, Seq::MAX)),
-                    Pass::Again | Pass::Retry => cursor.again,
+                    Pass::Resend | Pass::Retry => cursor.resend,
                 };
                 let Some((after, until)) = range else { continue };
                 let found = self.cursors().rows(*stream, pass, after, until, most)?;
-                if found.is_empty() && pass == Pass::Again {
-                    self.cursors().set(*stream, Cursor { again: None, ..cursor })?;
+                if found.is_empty() && pass == Pass::Resend {
+                    self.cursors().set(*stream, Cursor { resend: None, ..cursor })?;
                 }
                 // Where a stream was cut off for its size, the others end too: a table goes up
                 // in the order of its numbers.
@@ -107,8 +107,8 @@ impl<'a> Outbox<'a> {
                 }
             }
             match (pass, rows.last()) {
-                (Pass::Again, Some(row)) => {
-                    self.stamps().set(table, Stamp { again: row.seq, ..self.stamps().get(table)? })
+                (Pass::Resend, Some(row)) => {
+                    self.stamps().set(table, Stamp { resent: row.seq, ..self.stamps().get(table)? })
                 }
                 _ => self.stamps().clear_resent(table),
             }
@@ -120,18 +120,18 @@ impl<'a> Outbox<'a> {
         let cursor = self.cursors().get(stream)?;
         // What the server changed counts too, and its number may be above `sent`.
         let until =
-            if Source::of(stream).again == "changed" { self.db.last_seq() } else { cursor.sent };
+            if Source::of(stream).resend == "changed" { self.db.last_seq() } else { cursor.sent };
         // A range without rows would never be worked off, and stand for ever.
-        let has_rows = self.cursors().has_row_to_send(stream, Pass::Again, from, until)?;
-        self.cursors().set(stream, Cursor { again: has_rows.then_some((from, until)), ..cursor })
+        let has_rows = self.cursors().has_row_to_send(stream, Pass::Resend, from, until)?;
+        self.cursors().set(stream, Cursor { resend: has_rows.then_some((from, until)), ..cursor })
     }
 
     /// Whether an upload from the start, or part of one, is under way for a table.
     pub fn is_resending(&self, table: Table) -> Result<bool> {
         for stream in table.streams() {
             // What is left of a range may have been deleted since.
-            if let Some((after, until)) = self.cursors().get(stream)?.again
-                && self.cursors().has_row_to_send(stream, Pass::Again, after, until)?
+            if let Some((after, until)) = self.cursors().get(stream)?.resend
+                && self.cursors().has_row_to_send(stream, Pass::Resend, after, until)?
             {
                 return Ok(true);
             }
@@ -147,19 +147,19 @@ impl<'a> Outbox<'a> {
             let sql = format!("SELECT count(*) FROM {} WHERE {}", source.table, source.range(pass));
             Ok(self.db.prepare_cached(&sql)?.query_row([after, until], |row| row.get(0))?)
         };
-        let again = match cursor.again {
-            Some((after, until)) => count(Pass::Again, after, until)?,
+        let resend = match cursor.resend {
+            Some((after, until)) => count(Pass::Resend, after, until)?,
             None => 0,
         };
-        Ok(Backlog { new: count(Pass::New, cursor.sent, Seq::MAX)?, again, sent: cursor.sent })
+        Ok(Backlog { new: count(Pass::New, cursor.sent, Seq::MAX)?, resend, sent: cursor.sent })
     }
 
     /// The number of the last row that the server acknowledged for a table: what its stamp
     /// should be.
     pub fn acknowledged(&self, table: Table) -> Result<Seq> {
-        let again = self.stamps().get(table)?.again;
-        if again != 0 {
-            return Ok(again);
+        let resent = self.stamps().get(table)?.resent;
+        if resent != 0 {
+            return Ok(resent);
         }
         let mut highest = 0;
         for stream in table.streams() {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::biometrics::Biometrics;
 use super::db::Db;
-use super::error::Result;
+use super::error::{Result, StoreError};
 use super::rows::{Content, Origin, Seq};
 use super::tombstones::Tombstones;
 use crate::protocol::file::SyncTable;
@@ -52,7 +52,19 @@ impl<'a> People<'a> {
 
     /// Writes a user as a whole. A change that waits to go up still does. Who was a guest is
     /// one no longer.
+    ///
+    /// # Errors
+    /// [`StoreError::TooManyUsers`] for one more than the limit; then nothing is written.
     pub fn put(&self, user: &User, origin: Origin) -> Result<Seq> {
+        if self.has_most()? && self.get(&user.pin)?.is_none() {
+            return Err(self.too_many());
+        }
+        self.put_unlimited(user, origin)
+    }
+
+    /// The same while a table is replaced, whose old rows go only afterwards:
+    /// [`People::require_within_limit`] is to follow.
+    pub fn put_unlimited(&self, user: &User, origin: Origin) -> Result<Seq> {
         let seq = self.db.next_change();
         self.forget_guest(user.pin.as_str())?;
         let local = if origin == Origin::Terminal { seq } else { 0 };
@@ -152,6 +164,26 @@ impl<'a> People<'a> {
                    AND pin NOT IN (SELECT pin FROM guest)";
         self.db.prepare_cached(sql)?.execute([kind, mark])?;
         Tombstones::new(self.db).forget_all()
+    }
+
+    /// # Errors
+    /// [`StoreError::TooManyUsers`] if there is no room for another user.
+    pub fn require_room(&self) -> Result<()> {
+        if self.has_most()? { Err(self.too_many()) } else { Ok(()) }
+    }
+
+    /// # Errors
+    /// [`StoreError::TooManyUsers`] if there are more users than may be.
+    pub fn require_within_limit(&self) -> Result<()> {
+        if self.count()? > self.db.limits.users { Err(self.too_many()) } else { Ok(()) }
+    }
+
+    fn has_most(&self) -> Result<bool> {
+        Ok(self.count()? >= self.db.limits.users)
+    }
+
+    fn too_many(&self) -> StoreError {
+        StoreError::TooManyUsers { most: self.db.limits.users }
     }
 
     /// How many users there are.

@@ -42,7 +42,7 @@ impl<'a> Quarantine<'a> {
         for row in rows {
             self.db
                 .prepare_cached("INSERT OR REPLACE INTO quarantine VALUES (?1, ?2, ?3, ?4, 0)")?
-                .execute(params![row.stream.name(), row.seq, message, at])?;
+                .execute(params![row.stream.code(), row.seq, message, at])?;
             if pass != Pass::Retry {
                 Cursors::new(self.db).advance(row.stream, pass, row.seq)?;
             }
@@ -55,8 +55,8 @@ impl<'a> Quarantine<'a> {
         let sql = "SELECT stream, seq, words, at, retry FROM quarantine ORDER BY seq LIMIT ?1";
         let mut statement = self.db.prepare_cached(sql)?;
         let rows = statement.query_map([most as i64], |row| {
-            let name: String = row.get(0)?;
-            Ok(Stream::named(&name)
+            let code: String = row.get(0)?;
+            Ok(Stream::from_code(&code)
                 .map(|stream| (stream, row.get(1), row.get(2), row.get(3), row.get(4))))
         })?;
         let mut found = Vec::new();
@@ -76,7 +76,7 @@ impl<'a> Quarantine<'a> {
     /// How many rows of a stream are set aside.
     pub fn count(&self, stream: Stream) -> Result<u64> {
         let sql = "SELECT count(*) FROM quarantine WHERE stream = ?1";
-        Ok(self.db.prepare_cached(sql)?.query_row([stream.name()], |row| row.get(0))?)
+        Ok(self.db.prepare_cached(sql)?.query_row([stream.code()], |row| row.get(0))?)
     }
 
     /// Sends rows once more: the one with this number, or all. How many.
@@ -98,10 +98,10 @@ impl<'a> Quarantine<'a> {
                 "SELECT seq FROM quarantine WHERE stream = ?1 AND retry = 1 ORDER BY seq LIMIT 1";
             let mut next = self.db.prepare_cached(sql)?;
             while let Some(seq) =
-                next.query_row([stream.name()], |row| row.get::<_, Seq>(0)).optional()?
+                next.query_row([stream.code()], |row| row.get::<_, Seq>(0)).optional()?
             {
                 // What the server changed last stands under its other number.
-                for pass in [Pass::Again, Pass::New] {
+                for pass in [Pass::Resend, Pass::New] {
                     if let Some(row) =
                         Cursors::new(self.db).rows(*stream, pass, seq - 1, seq, 1)?.pop()
                     {
@@ -119,7 +119,7 @@ impl<'a> Quarantine<'a> {
     pub(super) fn release(&self, stream: Stream, seq: Seq) -> Result<()> {
         self.db
             .prepare_cached("DELETE FROM quarantine WHERE stream = ?1 AND seq = ?2")?
-            .execute(params![stream.name(), seq])?;
+            .execute(params![stream.code(), seq])?;
         Ok(())
     }
 }

@@ -55,7 +55,7 @@ impl Asked {
     fn condition(&self, source: &Source) -> String {
         // Rows with and without an identity card are asked for together.
         let filter = if self.times.is_some() { "TRUE" } else { source.filter };
-        let column = source.again;
+        let column = source.resend;
         let mut sql = format!("{filter} AND {column} > ?1 AND {column} <= ?2");
         for (is_asked, part) in [
             (self.pin.is_some(), " AND pin = ?3"),
@@ -103,7 +103,7 @@ impl<'a> Queries<'a> {
                     until,
                     count.div_ceil(rows_a_pack),
                     count,
-                    asked.stream.name(),
+                    asked.stream.code(),
                     asked.number,
                     from,
                     to
@@ -148,7 +148,7 @@ impl<'a> Queries<'a> {
                     command: row.get(0)?,
                     id: row.get(1)?,
                     asked: Asked {
-                        stream: Stream::named(&stream).unwrap_or(Stream::Users),
+                        stream: Stream::from_code(&stream).unwrap_or(Stream::Users),
                         pin: row.get(2)?,
                         number: row.get(9)?,
                         times: time(from).zip(time(to)),
@@ -166,7 +166,7 @@ impl<'a> Queries<'a> {
     /// The next rows that a query asks for.
     pub fn rows(&self, query: &Query, most: u64) -> Result<Vec<PendingRow>> {
         let source = Source::of(query.asked.stream);
-        let column = source.again;
+        let column = source.resend;
         let sql = format!(
             "SELECT {column}, NULL, {} FROM {} WHERE {} ORDER BY {column} LIMIT ?7",
             source.columns,

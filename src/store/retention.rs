@@ -149,7 +149,7 @@ impl<'a> Retention<'a> {
             let until = Cursors::new(self.db).uploaded_up_to(*stream)?;
             let dropped = self.db.prepare_cached(&sql)?.execute(params![
                 until,
-                stream.name(),
+                stream.code(),
                 BATCH as i64
             ])?;
             if dropped > 0 {
@@ -173,7 +173,7 @@ impl<'a> Retention<'a> {
                 source.table, source.filter
             );
             let until = Cursors::new(self.db).uploaded_up_to(*stream)?;
-            dropped += self.db.prepare_cached(&sql)?.execute(params![until, stream.name()])?;
+            dropped += self.db.prepare_cached(&sql)?.execute(params![until, stream.code()])?;
         }
         self.db.counts.forget();
         Ok(dropped)

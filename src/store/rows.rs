@@ -27,7 +27,7 @@ pub enum Moment {
     At(LocalTime),
     /// While the clock was not set: seconds on the monotonic clock of a boot. The row is
     /// kept back until [`Journal::release_awaiting_clock`](super::Journal::release_awaiting_clock).
-    Held {
+    AwaitingClock {
         /// Which boot.
         boot: String,
         /// Seconds on its monotonic clock.
@@ -38,14 +38,15 @@ pub enum Moment {
 impl Moment {
     /// Now: by the wall clock, or, while that is not set, on the monotonic clock of a boot.
     pub fn of(local: Option<LocalTime>, boot: &str, monotonic: Duration) -> Self {
-        let held = || Self::Held { boot: boot.to_owned(), seconds: monotonic.as_secs() as i64 };
-        local.map_or_else(held, Self::At)
+        let awaiting =
+            || Self::AwaitingClock { boot: boot.to_owned(), seconds: monotonic.as_secs() as i64 };
+        local.map_or_else(awaiting, Self::At)
     }
 
     pub(super) fn columns(&self) -> (i64, Option<&str>) {
         match self {
             Self::At(time) => (time.seconds(), None),
-            Self::Held { boot, seconds } => (*seconds, Some(boot)),
+            Self::AwaitingClock { boot, seconds } => (*seconds, Some(boot)),
         }
     }
 }
@@ -110,7 +111,7 @@ pub enum Pass {
     /// Rows that never went up.
     New,
     /// Rows that the server wants once more.
-    Again,
+    Resend,
     /// A row that was set aside and is tried once more.
     Retry,
 }
@@ -179,7 +180,7 @@ pub struct Backlog {
     /// Rows that never went up.
     pub new: u64,
     /// Rows that go up again.
-    pub again: u64,
+    pub resend: u64,
     /// The number up to which everything was acknowledged.
     pub sent: Seq,
 }

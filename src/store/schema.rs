@@ -12,7 +12,7 @@ pub const APPLICATION_ID: i64 = 0x706e_6368;
 
 /// The steps from one schema version to the next. A step that has been released is never
 /// changed again.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "
     CREATE TABLE punch (
         seq      INTEGER PRIMARY KEY,
@@ -213,6 +213,32 @@ const STEPS: [&str; 3] = [
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX gone_changed ON gone (changed);
 ",
+    "
+    -- Streams had their words for people as keys; a code stays when the words change.
+    CREATE TABLE code (name TEXT PRIMARY KEY, code TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO code VALUES
+        ('punches', 'punch'),
+        ('card punches', 'id-punch'),
+        ('operations', 'operation'),
+        ('users', 'user'),
+        ('fingerprints', 'fingerprint'),
+        ('faces', 'face'),
+        ('finger veins', 'finger-vein'),
+        ('templates', 'unified'),
+        ('user pictures', 'user-pic'),
+        ('comparison photos', 'bio-photo'),
+        ('identity cards', 'id-card'),
+        ('errors', 'error'),
+        ('photos', 'photo'),
+        ('card photos', 'id-photo');
+    UPDATE cursor SET stream = (SELECT code FROM code WHERE name = stream)
+        WHERE stream IN (SELECT name FROM code);
+    UPDATE quarantine SET stream = (SELECT code FROM code WHERE name = stream)
+        WHERE stream IN (SELECT name FROM code);
+    UPDATE query SET stream = (SELECT code FROM code WHERE name = stream)
+        WHERE stream IN (SELECT name FROM code);
+    DROP TABLE code;
+",
 ];
 
 /// The version of the schema that this program writes.
@@ -246,11 +272,37 @@ mod tests {
                  VALUES (7, '1001', 1793577600, 0, 1, '0');"
             ))
             .unwrap();
+            let old_names = version < 4;
+            let key = |old, new| if old_names { old } else { new };
+            db.execute_batch(&format!(
+                "INSERT INTO cursor VALUES ('{}', 6, 2, 5);",
+                key("punches", "punch")
+            ))
+            .unwrap();
+            if version >= 2 {
+                db.execute_batch(&format!(
+                    "INSERT INTO quarantine VALUES ('{}', 3, 'bad row', 1793577600, 1);
+                     INSERT INTO command (row, digest, id, name, attempts, due)
+                     VALUES (1, x'00', '9', 'DATA', 1, 0);
+                     INSERT INTO query (command, after, until, packs, pack, count, stream)
+                     VALUES (1, 4, 9, 2, 1, 70, '{}');",
+                    key("card photos", "id-photo"),
+                    key("finger veins", "finger-vein")
+                ))
+                .unwrap();
+            }
             drop(db);
             let store = Store::open(&path, Limits::default()).unwrap();
             let batch = store.outbox().next_batch(&[Stream::Punches], 10).unwrap().unwrap();
             assert_eq!((batch.rows.len(), batch.rows[0].seq), (1, 7), "from version {version}");
             assert!(store.outbox().backlog(Stream::Faces).unwrap().new == 0);
+            assert_eq!(store.outbox().backlog(Stream::Punches).unwrap().sent, 6);
+            if version >= 2 {
+                let aside = store.quarantine().list(9).unwrap();
+                assert_eq!((aside[0].stream, aside[0].seq), (Stream::IdPhotos, 3));
+                let query = store.queries().next().unwrap().unwrap();
+                assert_eq!((query.asked.stream, query.after), (Stream::FingerVeins, 4));
+            }
         }
         for suffix in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));

@@ -21,8 +21,8 @@ pub(super) struct Source {
     pub filter: &'static str,
     /// The column with the number under which a row goes up.
     pub new: &'static str,
-    /// The column with the number under which it goes up again.
-    pub again: &'static str,
+    /// The column with the number under which it is resent.
+    pub resend: &'static str,
     /// Whether rows may wait for the clock to be set (SQL column `held`).
     pub can_await_clock: bool,
     /// What [`Source::read`] reads; number and `held` come before it.
@@ -74,7 +74,7 @@ impl Source {
             table,
             filter: "TRUE",
             new: "seq",
-            again: "seq",
+            resend: "seq",
             can_await_clock: true,
             columns: "",
             read: |_| Ok(None),
@@ -83,7 +83,7 @@ impl Source {
 
     /// What is, by the number of its last change.
     fn changes(table: &'static str) -> Self {
-        Self { new: "local", again: "changed", can_await_clock: false, ..Self::journal(table) }
+        Self { new: "local", resend: "changed", can_await_clock: false, ..Self::journal(table) }
     }
 
     fn punches() -> Self {
@@ -110,7 +110,7 @@ impl Source {
     pub(super) fn column(&self, pass: Pass) -> &'static str {
         match pass {
             Pass::New | Pass::Retry => self.new,
-            Pass::Again => self.again,
+            Pass::Resend => self.resend,
         }
     }
 

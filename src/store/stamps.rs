@@ -17,7 +17,7 @@ pub struct Stamp {
     /// Two different ones did: this server keeps stamps.
     pub proven: bool,
     /// The last stamp that went up, if it was that of a row sent again; else 0.
-    pub again: Seq,
+    pub resent: Seq,
 }
 
 /// What is known of the server's stamps.
@@ -41,7 +41,7 @@ impl<'a> Stamps<'a> {
                     nonzero: row.get(0)?,
                     proof: row.get(1)?,
                     proven: row.get(2)?,
-                    again: row.get(3)?,
+                    resent: row.get(3)?,
                 })
             })
             .optional()?;
@@ -60,7 +60,7 @@ impl<'a> Stamps<'a> {
                 stamp.nonzero,
                 stamp.proof,
                 stamp.proven,
-                stamp.again
+                stamp.resent
             ])?;
         Ok(())
     }
