@@ -17,7 +17,7 @@ use crate::policy::Policy;
 use crate::processes::{self, Processes};
 use crate::protocol::codes::operation::{POWER_OFF, POWER_ON};
 use crate::protocol::record::Operand;
-use crate::reactor::{self, Served, Woken};
+use crate::reactor::{self, Served, Stopping};
 use crate::server_queries::{Rules, ServerQueries};
 use crate::status::Status;
 use crate::store::options::ZONE;
@@ -130,10 +130,10 @@ impl Daemon<'_> {
                 Next::Immediately => Instant::now(),
                 Next::RestUntil(at) => self.instant(at),
             };
-            let woken = reactor::rest(Some(deadline))
-                .map_err(|error| Stop::System(format!("cannot wait: {error}")))?;
-            if woken == Woken::Stopping {
-                return Ok(());
+            match reactor::rest(Some(deadline)) {
+                Ok(_) => {}
+                Err(error) if Stopping::is_in(&error) => return Ok(()),
+                Err(error) => return Err(Stop::System(format!("cannot wait: {error}"))),
             }
             if reactor::take_reload() | self.reload.take()
                 && let Some(server) = self.read_again()

@@ -1,12 +1,17 @@
-//! The one place that waits.
+//! The one place where this thread waits, by poll(2).
 //!
-//! Everything that takes time on this thread (connecting, reading and writing a socket, a
-//! name look-up, idling until the next deadline) calls [`wait`] or [`rest`], and both serve
-//! the drivers and take signals meanwhile: the terminal is never deaf. Two rules make that
-//! safe: no store transaction is open across a wait, and nothing that is served inside a
-//! wait starts an exchange of its own. It leaves a [`note`], which ends the next [`rest`].
+//! Everything that takes time (connecting, reading and writing a socket, a name look-up, idling
+//! until the next deadline) calls [`wait`] or [`rest`]. Both serve the drivers and take signals
+//! meanwhile, so that no driver waits for a server. Long work without a wait calls [`yield_now`]
+//! between its chunks. Two rules make that safe: no store transaction is open across a wait, and
+//! nothing that is served inside a wait starts an exchange of its own. It calls [`wake_loop`]
+//! instead, which ends the next [`rest`].
+//!
+//! When the program is asked to stop, each of the three fails with [`Stopping`].
 
 use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
@@ -30,26 +35,52 @@ pub trait Served {
     }
 }
 
-/// Why a wait was given up.
+/// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
-    /// The descriptor is ready, or a note was left for a [`rest`].
+    /// The descriptor is ready; in a [`rest`], there is something to do.
     Ready,
     /// The deadline passed first.
     TimedOut,
-    /// The program was asked to stop.
-    Stopping,
+}
+
+/// The program was asked to stop (TERM, INT): what is being done is given up, and nothing is
+/// wrong. It passes through readers and libraries as an [`io::Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopping;
+
+impl Stopping {
+    /// Whether an error is this one.
+    pub fn is_in(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
+}
+
+impl fmt::Display for Stopping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("punchd was asked to stop")
+    }
+}
+
+impl Error for Stopping {}
+
+impl From<Stopping> for io::Error {
+    fn from(stopping: Stopping) -> Self {
+        Self::other(stopping)
+    }
 }
 
 #[derive(Default)]
 struct Reactor {
     served: RefCell<Vec<Rc<RefCell<dyn Served>>>>,
     signals: RefCell<Option<Signals>>,
-    noted: Cell<bool>,
+    /// There is something for the loop to do, so that the next rest ends at once.
+    is_woken: Cell<bool>,
 }
 
+/// The signals that are taken: a flag each, and a self-pipe that ends a poll(2).
 struct Signals {
-    bell: UnixStream,
+    self_pipe: UnixStream,
     stop: Arc<AtomicBool>,
     reload: Arc<AtomicBool>,
 }
@@ -65,23 +96,18 @@ pub fn serve(source: Rc<RefCell<dyn Served>>) {
 
 /// Takes TERM, INT (stop) and HUP (reload) from now on, on this thread.
 pub fn take_signals() -> io::Result<()> {
-    let (bell, ring) = UnixStream::pair()?;
-    bell.set_nonblocking(true)?;
-    ring.set_nonblocking(true)?;
-    let signals = Signals { bell, stop: Arc::default(), reload: Arc::default() };
+    let (self_pipe, writer) = UnixStream::pair()?;
+    self_pipe.set_nonblocking(true)?;
+    writer.set_nonblocking(true)?;
+    let signals = Signals { self_pipe, stop: Arc::default(), reload: Arc::default() };
     for (signal, flag) in
         [(SIGTERM, &signals.stop), (SIGINT, &signals.stop), (SIGHUP, &signals.reload)]
     {
         signal_hook::flag::register(signal, Arc::clone(flag))?;
-        signal_hook::low_level::pipe::register(signal, ring.try_clone()?)?;
+        signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
     }
     REACTOR.with(|reactor| *reactor.signals.borrow_mut() = Some(signals));
     Ok(())
-}
-
-/// Whether the program was asked to stop.
-pub fn stopping() -> bool {
-    REACTOR.with(Reactor::stopping)
 }
 
 /// Whether HUP came since the last call.
@@ -95,18 +121,19 @@ pub fn take_reload() -> bool {
     })
 }
 
-/// Leaves word that there is something for the loop to look at.
-pub fn note() {
-    REACTOR.with(|reactor| reactor.noted.set(true));
+/// There is something for the loop to do: the next [`rest`] ends at once.
+pub fn wake_loop() {
+    REACTOR.with(|reactor| reactor.is_woken.set(true));
 }
 
 /// Waits until `fd` is ready for `interest`, at the latest until `deadline`.
+///
+/// # Errors
+/// [`Stopping`], or poll(2) failed.
 pub fn wait(fd: BorrowedFd<'_>, interest: PollFlags, deadline: Instant) -> io::Result<Woken> {
     REACTOR.with(|reactor| {
         loop {
-            if reactor.stopping() {
-                return Ok(Woken::Stopping);
-            }
+            reactor.check_stop()?;
             let timeout = deadline.saturating_duration_since(Instant::now());
             if reactor.poll_once(Some(PollFd::from_borrowed_fd(fd, interest)), Some(timeout))? {
                 return Ok(Woken::Ready);
@@ -118,29 +145,33 @@ pub fn wait(fd: BorrowedFd<'_>, interest: PollFlags, deadline: Instant) -> io::R
     })
 }
 
-/// Serves what is ready, without waiting: for work that takes long and needs no wait.
-/// Whether the program was asked to stop.
-pub fn yield_now() -> io::Result<bool> {
+/// Serves what is ready, without waiting: for work that takes long and has no wait in it.
+///
+/// # Errors
+/// [`Stopping`]: the work is to be given up.
+pub fn yield_now() -> Result<(), Stopping> {
     REACTOR.with(|reactor| {
-        reactor.poll_once(None, Some(Duration::ZERO))?;
-        Ok(reactor.stopping())
+        // A poll(2) that fails is no reason to give up the work: the next wait fails, too.
+        let _ = reactor.poll_once(None, Some(Duration::ZERO));
+        reactor.check_stop()
     })
 }
 
-/// Idles until `deadline` (for ever, without one), or until there is something to do: a
-/// note, a signal.
+/// Idles until `deadline` (without one, for ever), or until there is something to do: a signal
+/// came, or [`wake_loop`] was called.
+///
+/// # Errors
+/// [`Stopping`], or poll(2) failed.
 pub fn rest(deadline: Option<Instant>) -> io::Result<Woken> {
     REACTOR.with(|reactor| {
         loop {
-            if reactor.stopping() {
-                return Ok(Woken::Stopping);
-            }
-            if reactor.noted.take() {
+            reactor.check_stop()?;
+            if reactor.is_woken.take() {
                 return Ok(Woken::Ready);
             }
             let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             reactor.poll_once(None, timeout)?;
-            if timeout.is_some_and(|left| left.is_zero()) && !reactor.noted.get() {
+            if timeout.is_some_and(|left| left.is_zero()) && !reactor.is_woken.get() {
                 return Ok(Woken::TimedOut);
             }
         }
@@ -148,8 +179,11 @@ pub fn rest(deadline: Option<Instant>) -> io::Result<Woken> {
 }
 
 impl Reactor {
-    fn stopping(&self) -> bool {
-        self.signals.borrow().as_ref().is_some_and(|signals| signals.stop.load(Ordering::Relaxed))
+    fn check_stop(&self) -> Result<(), Stopping> {
+        match &*self.signals.borrow() {
+            Some(signals) if signals.stop.load(Ordering::Relaxed) => Err(Stopping),
+            _ => Ok(()),
+        }
     }
 
     /// One poll(2), and service for all that is ready. Whether `waited` is.
@@ -160,7 +194,7 @@ impl Reactor {
         let timeout = timeout.into_iter().chain(until).min();
         let (is_ready, ready) = self.poll(&served, waited, timeout)?;
         if ready.signalled {
-            self.take_bell();
+            self.drain_self_pipe();
         }
         let mut flags = ready.flags.as_slice();
         for (source, count) in served.iter().zip(ready.counts) {
@@ -185,7 +219,7 @@ impl Reactor {
         let mut fds = Vec::with_capacity(8);
         fds.extend(waited);
         let mine = fds.len();
-        fds.extend(signals.as_ref().map(|signals| PollFd::new(&signals.bell, PollFlags::IN)));
+        fds.extend(signals.as_ref().map(|signals| PollFd::new(&signals.self_pipe, PollFlags::IN)));
         let first = fds.len();
         let mut counts = Vec::with_capacity(sources.len());
         for source in &sources {
@@ -208,11 +242,11 @@ impl Reactor {
         Ok((fds[..mine].iter().any(fired), ready))
     }
 
-    fn take_bell(&self) {
+    fn drain_self_pipe(&self) {
         if let Some(signals) = &*self.signals.borrow() {
-            let _ = (&signals.bell).read(&mut [0; 64]);
+            let _ = (&signals.self_pipe).read(&mut [0; 64]);
         }
-        self.noted.set(true);
+        self.is_woken.set(true);
     }
 }
 

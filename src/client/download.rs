@@ -261,8 +261,8 @@ fn no_base64(why: &str) -> Fetched {
 
 /// Trouble with a place that is not the server says nothing of the way to the server.
 fn elsewhere(source: &Source, failure: Failure) -> Trouble {
-    match failure.stopping || source.target.starts_with('/') {
-        true => Trouble::Link(failure),
-        false => Trouble::Refused(failure.message),
+    match failure {
+        Failure::Broken(message) if !source.target.starts_with('/') => Trouble::Refused(message),
+        failure => Trouble::Link(failure),
     }
 }

@@ -42,7 +42,7 @@ impl<U: Uplink> Client<U> {
         }
         let done = self.step_on(&job);
         match &done {
-            Err(Trouble::Link(failure)) if failure.stopping => {}
+            Err(Trouble::Link(Failure::Stopping)) => {}
             // What was written down meanwhile stays: only the trouble is counted.
             Err(Trouble::Refused(_) | Trouble::Link(_)) => {
                 self.store.jobs().add_failures(row, 1)?
@@ -86,8 +86,9 @@ impl<U: Uplink> Client<U> {
                 let Some(job) = self.store.jobs().get(job.row)? else { return Ok(()) };
                 let spool = std::rc::Rc::clone(&self.spool);
                 let step = self.executor().upgrade(&job, &upgrade, &spool, &mut yield_now)?;
-                if matches!(step, Step::Corrupt(_)) && reactor::stopping() {
-                    return Err(Failure::stopping().into());
+                if matches!(step, Step::Corrupt(_)) {
+                    // What was given up because the program stops is not corrupt.
+                    reactor::yield_now()?;
                 }
                 self.take_step(&job, step)
             }
@@ -172,7 +173,7 @@ impl<U: Uplink> Client<U> {
             }
             Action::Append => executor.append(&part, &mut yield_now)?.map(|()| size),
         };
-        if done.is_err() && reactor::stopping() {
+        if done.is_err() && reactor::yield_now().is_err() {
             // Done again, as a whole, at the next start: nothing was wrong.
             return self.store.jobs().set_download(job.row, &job.download, job.attempts);
         }
@@ -242,12 +243,9 @@ impl<U: Uplink> Client<U> {
     }
 }
 
-/// Lets drivers be served during long work, and ends it if the program is to stop.
+/// Serves drivers during long work, and ends it when the program is asked to stop.
 fn yield_now() -> io::Result<()> {
-    match reactor::yield_now()? {
-        true => Err(io::Error::other("punchd stops")),
-        false => Ok(()),
-    }
+    Ok(reactor::yield_now()?)
 }
 
 fn unreadable(error: io::Error) -> Trouble {

@@ -41,7 +41,7 @@ use crate::protocol::dialect::Dialect;
 use crate::protocol::options::ServerOptions;
 use crate::protocol::query::Target;
 use crate::protocol::stream::Table;
-use crate::reactor;
+use crate::reactor::{self, Stopping};
 use crate::server_queries::ServerQueries;
 use crate::status::Status;
 use crate::store::options::REBOOT;
@@ -174,6 +174,12 @@ impl From<Failure> for Trouble {
     }
 }
 
+impl From<Stopping> for Trouble {
+    fn from(stopping: Stopping) -> Self {
+        Self::Link(stopping.into())
+    }
+}
+
 impl From<StoreError> for Trouble {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
@@ -275,7 +281,7 @@ impl<U: Uplink> Client<U> {
     fn settle(&mut self, activity: Activity, done: Result<(), Trouble>) {
         let trouble = match done {
             Ok(()) => return self.went_well(activity),
-            Err(Trouble::Link(failure)) if failure.stopping => return,
+            Err(Trouble::Link(Failure::Stopping)) => return,
             Err(trouble) => trouble,
         };
         let message = match trouble {
@@ -286,7 +292,7 @@ impl<U: Uplink> Client<U> {
                 if activity != Activity::Handshake {
                     self.hold_back(Activity::Handshake);
                 }
-                failure.message
+                failure.to_string()
             }
             Trouble::Refused(message) => message,
             Trouble::Store(error) => error.to_string(),

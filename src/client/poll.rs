@@ -165,8 +165,8 @@ impl<U: Uplink> Client<U> {
             self.apply_effects(&effects)?;
             list.fresh += effects.fresh;
             rest = &rest[done..];
-            if !rest.is_empty() && reactor::yield_now().unwrap_or(false) {
-                return Err(Failure::stopping().into());
+            if !rest.is_empty() {
+                reactor::yield_now()?;
             }
         }
         Ok(())

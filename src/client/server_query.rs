@@ -56,10 +56,10 @@ impl<U: Uplink> Client<U> {
         };
         let outcome = done.unwrap_or_else(|trouble| {
             let message = match trouble {
-                Trouble::Link(failure) if failure.stopping => {
-                    return Outcome::Failed(failure.message);
+                Trouble::Link(failure @ Failure::Stopping) => {
+                    return Outcome::Failed(failure.to_string());
                 }
-                Trouble::Link(failure) => failure.message,
+                Trouble::Link(failure) => failure.to_string(),
                 Trouble::Refused(message) => message,
                 Trouble::Store(error) => error.to_string(),
             };

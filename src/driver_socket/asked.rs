@@ -55,7 +55,7 @@ impl DriverSocket {
             let message = "too many questions wait for the server already";
             return call.answer(Err(Fault::new(BUSY, message)));
         };
-        reactor::note();
+        reactor::wake_loop();
         self.waiting.push(Waiting { server_query, driver, call, asked });
         None
     }

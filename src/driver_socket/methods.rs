@@ -175,7 +175,7 @@ impl Methods {
 
     pub(super) fn recorded(&self, seq: Result<i64, StoreError>) -> Result<Value, Fault> {
         // Also when it failed: the loop raises the alarm of a full store.
-        reactor::note();
+        reactor::wake_loop();
         let seq = seq?;
         Ok(json!({"seq": seq}))
     }
@@ -218,7 +218,7 @@ impl Methods {
             Some("drop") => self.store.quarantine().drop_rows(seq)?,
             Some(_) => return Err(Params::complain("action", "is none of list, retry, drop")),
         };
-        reactor::note();
+        reactor::wake_loop();
         Ok(json!({"rows": done}))
     }
 

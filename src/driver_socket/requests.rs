@@ -30,7 +30,7 @@ impl DriverSocket {
             return;
         };
         requests.end(number, self.methods.understand(&request, reply.result));
-        reactor::note();
+        reactor::wake_loop();
     }
 
     /// Sends what is to be asked, and gives up what takes too long.
@@ -39,7 +39,7 @@ impl DriverSocket {
         let now = self.methods.clock.monotonic();
         while let Some((number, driver)) = requests.give_up_next(now) {
             tell(&mut self.connections, driver, &request(None, "cancel", &json!({"id": number})));
-            reactor::note();
+            reactor::wake_loop();
         }
         while let Some((number, driver, asked)) = requests.send_next(now) {
             let (method, params) = describe(&asked);
@@ -52,7 +52,7 @@ impl DriverSocket {
     pub(super) fn unregister_who_left(&self) {
         for driver in self.connections.iter().filter(|driver| driver.is_over()) {
             if self.methods.requests.leave(driver.number()) {
-                reactor::note();
+                reactor::wake_loop();
             }
         }
     }

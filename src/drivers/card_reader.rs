@@ -168,7 +168,7 @@ impl Served for CardReader {
         if let Err(message) = self.source.look(now) {
             self.end.wrong.set(Some(message));
             self.end.done.set(true);
-            reactor::note();
+            reactor::wake_loop();
         }
         let answer = self.card_queue.look_after(now);
         self.answer(answer);
@@ -182,7 +182,7 @@ impl Served for CardReader {
         }
         if self.end.read.get() && self.card_queue.room() == MOST_WAITING {
             self.end.done.set(true);
-            reactor::note();
+            reactor::wake_loop();
         }
     }
 

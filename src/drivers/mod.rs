@@ -21,7 +21,7 @@ pub use typed::Format;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::reactor::{self, Served, Woken};
+use crate::reactor::{self, Served, Stopping};
 
 /// Why one of these drivers ended by itself.
 #[derive(Debug)]
@@ -38,7 +38,13 @@ pub enum Stop {
 fn run(driver: Rc<RefCell<dyn Served>>, done: &Cell<bool>) -> Result<(), Stop> {
     let failed = |error: std::io::Error| Stop::System(format!("cannot wait: {error}"));
     reactor::serve(driver);
-    while !done.get() && reactor::rest(None).map_err(failed)? != Woken::Stopping {}
+    while !done.get() {
+        match reactor::rest(None) {
+            Ok(_) => {}
+            Err(error) if Stopping::is_in(&error) => break,
+            Err(error) => return Err(failed(error)),
+        }
+    }
     Ok(())
 }
 

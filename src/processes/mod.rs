@@ -177,7 +177,7 @@ impl Served for Processes {
     fn serve(&mut self, _: &[PollFlags]) {
         let rang = matches!((&self.bell).read(&mut [0; 64]), Ok(1..));
         if self.turn() {
-            reactor::note();
+            reactor::wake_loop();
         }
         if rang {
             orphans::reap();

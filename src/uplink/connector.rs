@@ -16,7 +16,6 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
-use super::explain::Stopping;
 use crate::reactor::{self, Woken};
 
 /// Makes connections; the first link of the chain, TLS comes after it.
@@ -94,7 +93,6 @@ fn ready(
     match reactor::wait(fd.as_fd(), interest, deadline)? {
         Woken::Ready => Ok(()),
         Woken::TimedOut => Err(Error::Timeout(reason)),
-        Woken::Stopping => Err(io::Error::other(Stopping).into()),
     }
 }
 

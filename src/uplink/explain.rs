@@ -5,21 +5,11 @@ use std::io;
 use ureq::{Error, Timeout};
 
 use super::Failure;
+use crate::reactor::Stopping;
 
-/// Marks an error that is no fault: the program was asked to stop.
-#[derive(Debug)]
-pub(super) struct Stopping;
-
-impl std::fmt::Display for Stopping {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("stopping")
-    }
-}
-
-impl std::error::Error for Stopping {}
-
+/// Whether an exchange, or reading a body, was given up because the program stops.
 pub(super) fn is_stopping(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Stopping>())
+    Stopping::is_in(error)
         || matches!(inner_error(error), Some(Error::Io(inner)) if is_stopping(inner))
 }
 
@@ -31,7 +21,7 @@ fn inner_error(error: &io::Error) -> Option<&Error> {
 /// A failed exchange with `server`, in plain language.
 pub(super) fn failure(error: &Error, server: &str) -> Failure {
     if matches!(error, Error::Io(inner) if is_stopping(inner)) {
-        return Failure { message: "stopped".into(), stopping: true };
+        return Failure::Stopping;
     }
     let message = match error {
         Error::HostNotFound => format!(

@@ -18,6 +18,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::time::Duration;
 
+use crate::reactor::Stopping;
+
 /// Something that carries requests to a server.
 pub trait Uplink {
     /// Sends a request and waits for the head of the response. Its body is read as it comes.
@@ -108,37 +110,41 @@ impl Response {
     }
 }
 
-/// Why an exchange did not come to an end. The message names the address, and what to change.
+/// Why an exchange did not come to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// For a person.
-    pub message: String,
+pub enum Failure {
     /// The program was asked to stop; nothing is wrong.
-    pub stopping: bool,
+    Stopping,
+    /// For a person: the address, what went wrong there, and what to change.
+    Broken(String),
 }
 
 impl Failure {
     /// A failure with this message.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), stopping: false }
-    }
-
-    /// No failure: the program was asked to stop.
-    pub fn stopping() -> Self {
-        Self { message: "stopped".into(), stopping: true }
+        Self::Broken(message.into())
     }
 
     /// A failure while the body of a response was read.
     pub fn in_body(error: io::Error) -> Self {
         if explain::is_stopping(&error) {
-            return Self::stopping();
+            return Self::Stopping;
         }
         Self::new(format!("the server's answer broke off: {}", explain::io(&error)))
     }
 }
 
+impl From<Stopping> for Failure {
+    fn from(_: Stopping) -> Self {
+        Self::Stopping
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        match self {
+            Self::Stopping => Stopping.fmt(f),
+            Self::Broken(message) => f.write_str(message),
+        }
     }
 }

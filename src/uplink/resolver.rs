@@ -17,7 +17,6 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 use ureq::{Error, Timeout};
 
-use super::explain::Stopping;
 use crate::reactor::{self, Woken};
 
 /// How long a look-up may take.
@@ -115,7 +114,6 @@ impl Helper {
         loop {
             match reactor::wait(self.bell.as_fd(), PollFlags::IN, deadline)? {
                 Woken::TimedOut => return Err(Error::Timeout(Timeout::Resolve)),
-                Woken::Stopping => return Err(std::io::Error::other(Stopping).into()),
                 Woken::Ready => {}
             }
             // Nothing left to read and no answer: the helper is gone.

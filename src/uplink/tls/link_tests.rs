@@ -37,8 +37,8 @@ fn got(
     thread::spawn(move || serve(listener.accept().unwrap().0, &made));
     let mut response = Server::new(&settings)
         .exchange(&Request::get("/iclock/getrequest"))
-        .map_err(|failure| failure.message)?;
-    response.read_up_to(1 << 20).map_err(|failure| failure.message)
+        .map_err(|failure| failure.to_string())?;
+    response.read_up_to(1 << 20).map_err(|failure| failure.to_string())
 }
 
 struct Ca(PathBuf);
