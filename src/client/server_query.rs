@@ -10,6 +10,7 @@ use super::{Client, Trouble};
 use crate::commands::Executor;
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::command::Command;
+use crate::protocol::data_table::DataTable;
 use crate::protocol::fields::{Fields, Refusal};
 use crate::protocol::lines::{Line, Lines};
 use crate::protocol::record::{Pin, Punch};
@@ -22,8 +23,6 @@ use crate::uplink::{Failure, Request, Response, Uplink};
 const MOST_LINES: usize = 200;
 /// Most bytes of it: every template of a person, and more.
 const MOST_BYTES: usize = 4 << 20;
-/// What a person consists of.
-const TABLES: [&str; 5] = ["USERINFO", "FINGERTMP", "FACE", "BIODATA", "FVEIN"];
 
 /// How server_queries went last.
 #[derive(Default)]
@@ -236,7 +235,7 @@ impl<U: Uplink> Client<U> {
 /// passed over: `NONE`, options, commands, others. A line whose PIN makes no sense is not.
 fn is_of(executor: &Executor<'_>, pin: &Pin, line: &[u8]) -> Result<bool, Refusal> {
     let Ok(Command::Update(table, record)) = Command::parse(line) else { return Ok(false) };
-    if !TABLES.iter().any(|known| known.eq_ignore_ascii_case(table)) {
+    if !matches!(table, DataTable::Users | DataTable::Templates(_)) {
         return Ok(false);
     }
     let fields = Fields::parse(record, &["PIN"], executor.language)?;

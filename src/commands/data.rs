@@ -4,9 +4,11 @@
 use super::Executor;
 use crate::policy::Family;
 use crate::protocol::codes::ReturnCode;
+use crate::protocol::data_table::{DataTable, Verb};
 use crate::protocol::fields::{Fields, Refusal};
 use crate::protocol::record::{
-    BioPhoto, BioPhotoUpdate, EntryTable, IdCard, Jpeg, Pin, Template, User, UserChange, UserPic,
+    BioPhoto, BioPhotoUpdate, EntryTable, IdCard, Jpeg, PictureKind, Pin, Template, TemplateForm,
+    User, UserChange, UserPic,
 };
 use crate::protocol::tables::BioType;
 use crate::store::{Origin, StoreError, TemplateKey};
@@ -25,49 +27,48 @@ macro_rules! checked {
 }
 
 impl Executor<'_> {
-    pub(super) fn update(&self, table: &str, record: &[u8]) -> Done {
+    pub(super) fn update(&self, table: DataTable<'_>, record: &[u8]) -> Done {
         let language = self.language;
-        match table.to_ascii_uppercase().as_str() {
-            "USERINFO" => self.update_user(record),
-            "IDCARD" => {
+        match table {
+            DataTable::Users => self.update_user(record),
+            DataTable::IdCards => {
                 let card = checked!(IdCard::parse(record));
                 self.store.id_cards().put(&card, Origin::Server).map(|_| Ok(()))
             }
-            "FINGERTMP" => self.update_template(Template::parse_fingertmp(record, language)),
-            "FACE" => self.update_template(Template::parse_face(record, language)),
-            "FVEIN" => self.update_template(Template::parse_fvein(record, language)),
-            "BIODATA" => self.update_template(Template::parse_biodata(record, language)),
-            "USERPIC" => {
+            DataTable::Templates(form) => {
+                self.update_template(Template::parse(form, record, language))
+            }
+            DataTable::Pictures(PictureKind::User) => {
                 let picture = checked!(UserPic::parse(record, language));
                 checked!(self.known(&picture.pin)?);
                 self.store.biometrics().put_user_pic(&picture, Origin::Server).map(|_| Ok(()))
             }
-            "BIOPHOTO" => self.update_bio_photo(record),
-            _ => self.update_entry(table, record),
+            DataTable::Pictures(PictureKind::Comparison) => self.update_bio_photo(record),
+            DataTable::Entries(table) => self.update_entry(table, record),
+            DataTable::Punches | DataTable::Photos | DataTable::Unknown(_) => {
+                Ok(Err(table.refuse(Verb::Update)))
+            }
         }
     }
 
-    pub(super) fn delete(&self, table: &str, record: &[u8]) -> Done {
+    pub(super) fn delete(&self, table: DataTable<'_>, record: &[u8]) -> Done {
         // What is not there any more is deleted already: that is done, too.
-        match table.to_ascii_uppercase().as_str() {
-            "USERINFO" => {
+        match table {
+            DataTable::Users => {
                 let pin = checked!(self.pin_of(record));
                 self.store.people().delete(&pin).map(|_| Ok(()))
             }
-            "FINGERTMP" => self.delete_templates(record, 0, &["PIN", "FID"]),
-            "FACE" => self.delete_templates(record, 1, &["PIN"]),
-            "FVEIN" => self.delete_templates(record, 2, &["Pin", "FID"]),
-            "BIODATA" => self.delete_templates(record, 3, &["Pin", "Type", "No"]),
-            "USERPIC" => self.delete_picture(record, 0),
-            "BIOPHOTO" => self.delete_picture(record, 1),
-            "SMS" | "WORKCODE" | "ADPIC" => {
-                let Some(table) = EntryTable::named(table) else {
-                    return Ok(Err(unknown_table(table)));
-                };
+            DataTable::Templates(form) => self.delete_templates(record, form),
+            DataTable::Pictures(kind) => self.delete_picture(record, kind),
+            DataTable::Entries(table) if table.can_delete => {
                 let id = checked!(table.parse_id(record, self.language));
                 self.store.tables().delete(table, &id).map(|_| Ok(()))
             }
-            _ => Ok(Err(unknown_table(table))),
+            DataTable::IdCards
+            | DataTable::Entries(_)
+            | DataTable::Punches
+            | DataTable::Photos
+            | DataTable::Unknown(_) => Ok(Err(table.refuse(Verb::Delete))),
         }
     }
 
@@ -107,8 +108,10 @@ impl Executor<'_> {
     }
 
     /// The URL of a picture that is to be fetched (§12.2.8), if the command means that.
-    pub(super) fn picture_at(&self, table: &str, record: &[u8]) -> Option<String> {
-        if !table.eq_ignore_ascii_case("BIOPHOTO") || !self.policy.allows(Family::PutFile) {
+    pub(super) fn picture_at(&self, table: DataTable<'_>, record: &[u8]) -> Option<String> {
+        if table != DataTable::Pictures(PictureKind::Comparison)
+            || !self.policy.allows(Family::PutFile)
+        {
             return None;
         }
         match BioPhotoUpdate::parse(record, self.language) {
@@ -131,8 +134,7 @@ impl Executor<'_> {
         self.store.biometrics().put_bio_photo(&picture, Origin::Server).map(|_| Ok(()))
     }
 
-    fn update_entry(&self, table: &str, record: &[u8]) -> Done {
-        let Some(table) = EntryTable::named(table) else { return Ok(Err(unknown_table(table))) };
+    fn update_entry(&self, table: &EntryTable, record: &[u8]) -> Done {
         let entry = checked!(table.parse(record, self.language));
         let is_new = self.store.tables().get(table, &table.id_of(&entry))?.is_none();
         if is_new && self.store.tables().count(table)? >= table.most {
@@ -143,11 +145,16 @@ impl Executor<'_> {
     }
 
     /// Deletes a person's templates of a form: all of them, or those that the record names.
-    fn delete_templates(&self, record: &[u8], kind: u8, keys: &[&str]) -> Done {
+    fn delete_templates(&self, record: &[u8], form: TemplateForm) -> Done {
+        let keys: &[&str] = match form {
+            TemplateForm::Fingerprint | TemplateForm::FingerVein => &["PIN", "FID"],
+            TemplateForm::Face => &["PIN"],
+            TemplateForm::Unified => &["PIN", "Type", "No"],
+        };
         let fields = checked!(Fields::parse(record, keys, self.language));
         let pin = checked!(pin(&fields));
         let key = TemplateKey {
-            kind,
+            kind: form.code(),
             bio_type: checked!(fields.number("type")),
             number: match checked!(fields.number("fid")) {
                 Some(number) => Some(number),
@@ -157,9 +164,9 @@ impl Executor<'_> {
         self.store.biometrics().delete_templates(&pin, &key).map(|_| Ok(()))
     }
 
-    fn delete_picture(&self, record: &[u8], kind: u8) -> Done {
+    fn delete_picture(&self, record: &[u8], kind: PictureKind) -> Done {
         let pin = checked!(self.pin_of(record));
-        self.store.biometrics().delete_picture(&pin, kind).map(|_| Ok(()))
+        self.store.biometrics().delete_picture(&pin, kind.code()).map(|_| Ok(()))
     }
 
     /// Refuses what is meant for somebody who is not on the terminal.
@@ -178,8 +185,4 @@ impl Executor<'_> {
 
 fn pin(fields: &Fields) -> Result<Pin, Refusal> {
     Pin::new(fields.required("pin")?).map_err(|invalid| Refusal::field(invalid.field, invalid.why))
-}
-
-pub(super) fn unknown_table(table: &str) -> Refusal {
-    Refusal::new(ReturnCode::MISMATCH, format!("this terminal has no table {table:?}"))
 }

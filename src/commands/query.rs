@@ -1,11 +1,11 @@
 //! `DATA QUERY` (§12.4): the rows go up by the upload path, the answer comes after them. And
 //! `VERIFY SUM` (§12.6.3), which counts what a query would send.
 
-use super::data::unknown_table;
 use super::{End, Executor};
 use crate::protocol::codes::ReturnCode;
+use crate::protocol::data_table::{DataTable, Verb};
 use crate::protocol::fields::{Fields, Refusal};
-use crate::protocol::record::Pin;
+use crate::protocol::record::{Pin, TemplateForm};
 use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
 use crate::store::{Asked, Seq, StoreError};
@@ -19,7 +19,7 @@ impl Executor<'_> {
     pub(super) fn query(
         &self,
         row: i64,
-        table: &str,
+        table: DataTable<'_>,
         record: &[u8],
     ) -> Result<Result<End, Refusal>, StoreError> {
         let asked = match self.asked(table, record) {
@@ -37,20 +37,24 @@ impl Executor<'_> {
     }
 
     /// What a query asks for.
-    fn asked(&self, table: &str, record: &[u8]) -> Result<Asked, Refusal> {
-        match table.to_ascii_uppercase().as_str() {
+    fn asked(&self, table: DataTable<'_>, record: &[u8]) -> Result<Asked, Refusal> {
+        match table {
             // Field servers ask for everybody by leaving the PIN out.
-            "USERINFO" if record.is_empty() => Ok(Asked::users(None)),
-            "USERINFO" => Ok(Asked::users(Some(&self.pin_of(record)?))),
-            "FINGERTMP" => {
+            DataTable::Users if record.is_empty() => Ok(Asked::users(None)),
+            DataTable::Users => Ok(Asked::users(Some(&self.pin_of(record)?))),
+            DataTable::Templates(TemplateForm::Fingerprint) => {
                 let pin = self.pin_of(record)?;
                 let fields = Fields::parse(record, &["PIN", "FID"], self.language)?;
                 let number = fields.number("fid")?;
                 Ok(Asked { stream: Stream::Fingerprints, number, ..Asked::users(Some(&pin)) })
             }
-            "ATTLOG" => self.times(record, Stream::Punches),
-            "ATTPHOTO" => self.times(record, Stream::Photos),
-            _ => Err(unknown_table(table)),
+            DataTable::Punches => self.times(record, Stream::Punches),
+            DataTable::Photos => self.times(record, Stream::Photos),
+            DataTable::IdCards
+            | DataTable::Templates(_)
+            | DataTable::Pictures(_)
+            | DataTable::Entries(_)
+            | DataTable::Unknown(_) => Err(table.refuse(Verb::Query)),
         }
     }
 

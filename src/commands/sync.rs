@@ -13,7 +13,7 @@ use crate::protocol::command::{Command, CommandLine};
 use crate::protocol::fields::Refusal;
 use crate::protocol::file::SyncTable;
 use crate::protocol::lines::{Line, Lines};
-use crate::protocol::record::{Template, User, UserChange};
+use crate::protocol::record::{Template, TemplateForm, User, UserChange};
 use crate::store::{Job, Origin, Seq, StoreError};
 
 /// Bytes that are read together.
@@ -153,11 +153,12 @@ impl Executor<'_> {
     /// Refuses a line that is no record of the table.
     fn check(&self, table: SyncTable, line: &Line) -> Result<(), Refusal> {
         let record = record_of(table, line)?;
-        match table {
-            SyncTable::Users => UserChange::parse(record, self.language).map(drop),
-            SyncTable::Fingerprints => Template::parse_fingertmp(record, self.language).map(drop),
-            SyncTable::Faces => Template::parse_face(record, self.language).map(drop),
-        }
+        let form = match table {
+            SyncTable::Users => return UserChange::parse(record, self.language).map(drop),
+            SyncTable::Fingerprints => TemplateForm::Fingerprint,
+            SyncTable::Faces => TemplateForm::Face,
+        };
+        Template::parse(form, record, self.language).map(drop)
     }
 
     /// Stores a record; of a user nothing stays that the record does not carry.
@@ -173,7 +174,7 @@ impl Executor<'_> {
             return Ok(());
         }
         if table != SyncTable::Users {
-            return self.update(table.name(), record)?.map_err(Stop::Refused);
+            return self.update(table.data_table(), record)?.map_err(Stop::Refused);
         }
         let change = UserChange::parse(record, self.language)?;
         let mut user = User::new(change.pin.clone());
@@ -185,12 +186,10 @@ impl Executor<'_> {
 
 /// The record in a line `DATA UPDATE table record`, with or without `C:id:` before it.
 fn record_of(table: SyncTable, line: &Line) -> Result<&[u8], Refusal> {
+    let table = table.data_table();
     match Command::parse(text(line)?)? {
-        Command::Update(name, record) if name.eq_ignore_ascii_case(table.name()) => Ok(record),
-        _ => Err(Refusal::parameter(format!(
-            "a line of the file is not DATA UPDATE {}",
-            table.name()
-        ))),
+        Command::Update(named, record) if named == table => Ok(record),
+        _ => Err(Refusal::parameter(format!("a line of the file is not DATA UPDATE {table}"))),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Commands of the server: `C:ID:text` (§12).
 
+use super::data_table::DataTable;
 use super::enroll::Enroll;
 use super::fields::Refusal;
 use super::file::{self, PutFile, Upgrade};
@@ -37,11 +38,11 @@ impl<'a> CommandLine<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command<'a> {
     /// `DATA UPDATE table record` (§12.2).
-    Update(&'a str, &'a [u8]),
+    Update(DataTable<'a>, &'a [u8]),
     /// `DATA DELETE table record` (§12.3).
-    Delete(&'a str, &'a [u8]),
+    Delete(DataTable<'a>, &'a [u8]),
     /// `DATA QUERY table record` (§12.4).
-    Query(&'a str, &'a [u8]),
+    Query(DataTable<'a>, &'a [u8]),
     /// `CHECK` (§12.6.1).
     Check,
     /// `LOG` (§12.6.2).
@@ -81,13 +82,14 @@ pub enum Command<'a> {
 }
 
 impl<'a> Command<'a> {
-    /// Understands a command's text. Message may be in any case and apart by several blanks.
+    /// Understands a command's text. Its words may be in any case and apart by several blanks.
     pub fn parse(text: &'a [u8]) -> Result<Self, Refusal> {
         let (first, rest) = word(text);
         Ok(match first.to_ascii_uppercase().as_str() {
             "DATA" => {
                 let (verb, rest) = word(rest);
-                let (table, record) = word(rest);
+                let (name, record) = word(rest);
+                let table = DataTable::named(name);
                 match verb.to_ascii_uppercase().as_str() {
                     // The document itself spells it UPDATA in one place.
                     "UPDATE" | "UPDATA" => Self::Update(table, record),
@@ -191,10 +193,13 @@ mod tests {
     #[test]
     fn commands_are_understood_in_any_case() {
         let cases: [(&str, Command<'_>); 12] = [
-            ("DATA UPDATE USERINFO PIN=1\tName=x", Command::Update("USERINFO", b"PIN=1\tName=x")),
-            ("DATA UPDATA USERINFO PIN=1", Command::Update("USERINFO", b"PIN=1")),
-            ("data delete userinfo PIN=1", Command::Delete("userinfo", b"PIN=1")),
-            ("DATA QUERY USERINFO", Command::Query("USERINFO", b"")),
+            (
+                "DATA UPDATE USERINFO PIN=1\tName=x",
+                Command::Update(DataTable::Users, b"PIN=1\tName=x"),
+            ),
+            ("DATA UPDATA USERINFO PIN=1", Command::Update(DataTable::Users, b"PIN=1")),
+            ("data delete userinfo PIN=1", Command::Delete(DataTable::Users, b"PIN=1")),
+            ("DATA QUERY USERINFO", Command::Query(DataTable::Users, b"")),
             ("CHECK", Command::Check),
             ("SET OPTION Delay=5", Command::SetOption(b"Delay=5")),
             ("RELOAD OPTIONS", Command::ReloadOptions),

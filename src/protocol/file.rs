@@ -1,7 +1,9 @@
 //! Commands about files (§12.8) and the online upgrade (§12.11.2): what their text says.
 
 use super::codes::ReturnCode;
+use super::data_table::DataTable;
 use super::fields::Refusal;
+use super::record::TemplateForm;
 
 /// Longest URL or path that is taken.
 const LONGEST: usize = 2048;
@@ -45,19 +47,19 @@ pub enum SyncTable {
 }
 
 impl SyncTable {
-    /// The table's name.
-    pub fn name(self) -> &'static str {
+    /// The table as `DATA` commands know it.
+    pub fn data_table(self) -> DataTable<'static> {
         match self {
-            Self::Users => "USERINFO",
-            Self::Fingerprints => "FINGERTMP",
-            Self::Faces => "FACE",
+            Self::Users => DataTable::Users,
+            Self::Fingerprints => DataTable::Templates(TemplateForm::Fingerprint),
+            Self::Faces => DataTable::Templates(TemplateForm::Face),
         }
     }
 
     fn named(name: &str) -> Option<Self> {
         [Self::Users, Self::Fingerprints, Self::Faces]
             .into_iter()
-            .find(|table| table.name().eq_ignore_ascii_case(name))
+            .find(|table| table.data_table() == DataTable::named(name))
     }
 }
 

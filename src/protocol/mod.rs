@@ -7,6 +7,7 @@
 pub mod ack;
 pub mod codes;
 pub mod command;
+pub mod data_table;
 pub mod device;
 pub mod dialect;
 pub mod enroll;

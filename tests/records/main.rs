@@ -137,7 +137,7 @@ proptest! {
             prop_assert_eq!(bio.minor_ver, i64::from(algorithm.minor()));
             prop_assert_eq!(bio.format, i64::from(algorithm.format()));
             let record = row.strip_prefix("BIODATA ").unwrap();
-            let down = Template::parse_biodata(record.as_bytes(), Language::ENGLISH).unwrap();
+            let down = Template::parse(TemplateForm::Unified, record.as_bytes(), Language::ENGLISH).unwrap();
             prop_assert_eq!(down, template);
         } else {
             prop_assert_eq!(seen.bio, None);

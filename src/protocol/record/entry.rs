@@ -13,7 +13,7 @@ use crate::protocol::text;
 use crate::protocol::time::LocalTime;
 
 /// What a field may hold.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
     /// A whole number within these bounds.
     Number(i64, i64),
@@ -38,7 +38,7 @@ enum Rule {
 }
 
 /// A table of the terminal.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct EntryTable {
     /// Its name in commands.
     pub name: &'static str,
@@ -47,6 +47,8 @@ pub struct EntryTable {
     fields: &'static [(&'static str, Rule)],
     /// Most entries.
     pub most: u64,
+    /// Whether the document has a `DATA DELETE` for it.
+    pub can_delete: bool,
 }
 
 /// An entry, or what a record carries of one; keys in lower case.
@@ -69,12 +71,14 @@ static TABLES: [EntryTable; 10] = [
             ("starttime", Rule::Time),
         ],
         most: 1000,
+        can_delete: true,
     },
     EntryTable {
         name: "USER_SMS",
         id: &["pin", "uid"],
         fields: &[("pin", Rule::Pin), ("uid", NUMBER)],
         most: 10_000,
+        can_delete: false,
     },
     EntryTable {
         name: "ADPIC",
@@ -86,12 +90,14 @@ static TABLES: [EntryTable; 10] = [
             ("content", Rule::Base64(1 << 20)),
         ],
         most: 20,
+        can_delete: true,
     },
     EntryTable {
         name: "WORKCODE",
         id: &["code"],
         fields: &[("pin", NUMBER), ("code", Rule::Text(24)), ("name", Rule::Text(64))],
         most: 1000,
+        can_delete: true,
     },
     EntryTable {
         name: "ShortcutKey",
@@ -112,6 +118,7 @@ static TABLES: [EntryTable; 10] = [
             ("sat", FLAG),
         ],
         most: 8,
+        can_delete: false,
     },
     EntryTable {
         name: "AccGroup",
@@ -123,6 +130,7 @@ static TABLES: [EntryTable; 10] = [
             ("tz", Rule::Numbers(3, 4)),
         ],
         most: 256,
+        can_delete: false,
     },
     EntryTable {
         name: "AccTimeZone",
@@ -145,6 +153,7 @@ static TABLES: [EntryTable; 10] = [
             ("satend", Rule::Hhmm),
         ],
         most: 1000,
+        can_delete: false,
     },
     EntryTable {
         name: "AccHoliday",
@@ -157,6 +166,7 @@ static TABLES: [EntryTable; 10] = [
             ("timezone", NUMBER),
         ],
         most: 1000,
+        can_delete: false,
     },
     EntryTable {
         name: "AccUnLockComb",
@@ -170,16 +180,23 @@ static TABLES: [EntryTable; 10] = [
             ("group5", GROUP),
         ],
         most: 256,
+        can_delete: false,
     },
     EntryTable {
         name: "Blacklist",
         id: &["idnum"],
         fields: &[("idnum", Rule::Text(18))],
         most: 100_000,
+        can_delete: false,
     },
 ];
 
 impl EntryTable {
+    /// Every such table.
+    pub(crate) fn all() -> impl Iterator<Item = &'static Self> {
+        TABLES.iter()
+    }
+
     /// The table with this name, in any case.
     pub fn named(name: &str) -> Option<&'static Self> {
         TABLES.iter().find(|table| table.name.eq_ignore_ascii_case(name))

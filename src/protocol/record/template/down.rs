@@ -1,6 +1,6 @@
 //! Templates that come down: `FINGERTMP`, `FACE`, `FVEIN`, `BIODATA` (§12.2.3 to §12.2.6).
 
-use super::{Algorithm, RULES, Template, TemplateData, TemplateKind, TemplateSlot};
+use super::{Algorithm, RULES, Template, TemplateData, TemplateForm, TemplateKind, TemplateSlot};
 use crate::protocol::codes::Language;
 use crate::protocol::fields::{Fields, Refusal};
 use crate::protocol::record::Pin;
@@ -8,8 +8,18 @@ use crate::protocol::record::data::{refuse, required_number};
 use crate::protocol::tables::BioType;
 
 impl Template {
+    /// Reads and checks the record of a `DATA UPDATE` of a table of templates.
+    pub fn parse(form: TemplateForm, record: &[u8], language: Language) -> Result<Self, Refusal> {
+        match form {
+            TemplateForm::Fingerprint => Self::parse_fingertmp(record, language),
+            TemplateForm::Face => Self::parse_face(record, language),
+            TemplateForm::FingerVein => Self::parse_fvein(record, language),
+            TemplateForm::Unified => Self::parse_biodata(record, language),
+        }
+    }
+
     /// Reads and checks the record of a `DATA UPDATE FINGERTMP` (§12.2.3).
-    pub fn parse_fingertmp(record: &[u8], language: Language) -> Result<Self, Refusal> {
+    fn parse_fingertmp(record: &[u8], language: Language) -> Result<Self, Refusal> {
         let fields = Fields::parse(record, &["PIN", "FID", "Size", "Valid", "TMP"], language)?;
         let (valid, duress) = match required_number(&fields, "valid")? {
             0 => (false, false),
@@ -23,14 +33,14 @@ impl Template {
 
     /// Reads and checks the record of a `DATA UPDATE FACE` (§12.2.4). Only the way up has the
     /// 16 leading bytes: the data is kept as it comes.
-    pub fn parse_face(record: &[u8], language: Language) -> Result<Self, Refusal> {
+    fn parse_face(record: &[u8], language: Language) -> Result<Self, Refusal> {
         let fields = Fields::parse(record, &["PIN", "FID", "Valid", "Size", "TMP"], language)?;
         let valid = flag(required_number(&fields, "valid")?, "valid")?;
         Ok(Self { valid, ..Self::of_a_form(&fields, TemplateKind::Face, 0)? })
     }
 
     /// Reads and checks the record of a `DATA UPDATE FVEIN` (§12.2.5).
-    pub fn parse_fvein(record: &[u8], language: Language) -> Result<Self, Refusal> {
+    fn parse_fvein(record: &[u8], language: Language) -> Result<Self, Refusal> {
         let known = ["Pin", "FID", "Index", "Valid", "Size", "Tmp"];
         let fields = Fields::parse(record, &known, language)?;
         let valid = flag(required_number(&fields, "valid")?, "valid")?;
@@ -40,7 +50,7 @@ impl Template {
 
     /// Reads and checks the record of a `DATA UPDATE BIODATA` (§12.2.6). The document gives
     /// defaults for `No`, `Valid` and `Duress`; the other keys must stand there.
-    pub fn parse_biodata(record: &[u8], language: Language) -> Result<Self, Refusal> {
+    fn parse_biodata(record: &[u8], language: Language) -> Result<Self, Refusal> {
         let fields = Fields::parse(record, &BIODATA, language)?;
         let code = required_number(&fields, "type")?;
         let bio_type = BioType::new(code)
