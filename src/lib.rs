@@ -1,24 +1,8 @@
-//! The software on an attendance terminal: it keeps what the sensors saw until the server
-//! has it, and does what the server asks, over the PUSH protocol.
+//! The daemon on an attendance terminal. It keeps what the sensors record until the server has it,
+//! and executes what the server asks for, over the PUSH protocol.
 //!
-//! Two ways, each one-way:
-//!
-//! ```text
-//! up     driver ──▶ drivers ──▶ store (commit, fsync) ──▶ answer to the driver
-//!                               store ──▶ client: next batch ──▶ protocol: bytes ──▶ uplink ──▶ server
-//!                               store ◀── client: cursor moves ◀── protocol: ack ◀── uplink
-//!
-//! down   server ──▶ uplink ──▶ protocol: one command ──▶ store: journal ──▶ commands: do it ──▶ store: result
-//!                               store ──▶ client: replies due ──▶ protocol: bytes ──▶ uplink ──▶ server
-//! ```
-//!
-//! Who may know whom: [`protocol`] knows nobody. [`store`] knows `protocol`. [`commands`]
-//! know `store`, `protocol` and the trait [`terminal::Terminal`]. [`client`] knows those and
-//! the traits [`uplink::Uplink`] and [`clock::Clock`]. [`uplink`], [`drivers`] and
-//! [`terminal`] know [`reactor`], the one place that waits. [`files`] knows nobody. `drivers`
-//! and `client` meet in [`store`], [`status`], [`server_queries`] and [`requests`]. [`daemon`] knows
-//! all but [`shipped`], which are programs of their own, and `main` is the command line.
-//! `docs/architecture.md` says why.
+//! `docs/architecture.md` has the map: what each of these modules is for, and which of the others
+//! it may use. `tests/architecture.rs` checks it.
 
 pub mod client;
 pub mod clock;
