@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use iclock_emulator::Emulator;
 use serde_json::{Value, json};
 
-use crate::files::answer;
-use crate::harness::{Driver, Terminal, second, server};
+use crate::harness::{Driver, Terminal, answer, base64, second, server};
 
 fn done(server: &Emulator, commands: &[&str]) {
     let ids: Vec<String> = commands.iter().map(|command| server.queue(command)).collect();
@@ -159,7 +156,7 @@ fn pages_are_bounded_and_together_they_are_all() {
     let server = server();
     let terminal = Terminal::start(&server, "");
     let mut keypad = terminal.driver();
-    let data = STANDARD.encode(vec![7; 30_000]);
+    let data = base64(vec![7; 30_000]);
     for nth in 0..40 {
         let pin = format!("{:04}", nth);
         keypad.call("user.put", json!({"pin": pin})).unwrap();

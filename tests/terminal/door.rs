@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use iclock_emulator::{Emulator, Kind, Repeat};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::files::answer;
-use crate::harness::{Driver, TIMEOUT, Terminal, server};
+use crate::harness::{Driver, TIMEOUT, Terminal, answer, server};
 
 fn with_door(more: &str) -> (Emulator, Terminal, Driver) {
     let server = server();
@@ -32,11 +31,6 @@ fn asked(driver: &mut Driver, method: &str) -> u64 {
     id
 }
 
-fn reply(driver: &mut Driver, id: u64, result: Value) {
-    let reply = json!({"jsonrpc": "2.0", "id": id, "result": result});
-    driver.send(reply.to_string().as_bytes()).unwrap();
-}
-
 /// Milliseconds from when the command left the server until the driver has it.
 fn unlock(server: &Emulator, driver: &mut Driver) -> u64 {
     let id = server.queue("AC_UNLOCK");
@@ -45,7 +39,7 @@ fn unlock(server: &Emulator, driver: &mut Driver) -> u64 {
     let polls = server.requests().into_iter().filter(|seen| seen.exchange == "poll");
     let sent = polls.map(|seen| seen.at_ms).max().unwrap();
     assert!(server.received(|received| received.reply(&id).is_none()));
-    reply(driver, number, json!(true));
+    driver.reply(number, json!(true));
     assert_eq!(answer(server, &id).0, 0);
     had.saturating_sub(sent)
 }
@@ -70,7 +64,7 @@ fn an_alarm_is_ended() {
     let (server, _terminal, mut driver) = with_door("");
     let id = server.queue("AC_UNALARM");
     let number = asked(&mut driver, "unalarm");
-    reply(&mut driver, number, json!(true));
+    driver.reply(number, json!(true));
     assert_eq!(answer(&server, &id).0, 0);
     server.assert_strict();
 }
@@ -112,7 +106,7 @@ fn every_way_in_which_a_door_stays_shut_has_its_code() {
     }
     let id = server.queue("AC_UNALARM");
     let number = asked(&mut driver, "unalarm");
-    reply(&mut driver, number, json!(false));
+    driver.reply(number, json!(false));
     assert_eq!(answer(&server, &id).0, -3);
     // It says nothing for ten seconds.
     let id = server.queue("AC_UNLOCK");
@@ -147,7 +141,7 @@ fn a_door_is_never_opened_late_or_twice() {
     server.queue_repeated("d1", "AC_UNLOCK", Repeat::Times(2));
     let last = server.queue("AC_UNALARM");
     let number = asked(&mut driver, "unalarm");
-    reply(&mut driver, number, json!(null));
+    driver.reply(number, json!(null));
     assert_eq!(answer(&server, &last).0, 0);
     server.assert_strict();
 }
@@ -163,7 +157,7 @@ fn a_flood_of_doors_is_bounded() {
     while !all_answered() {
         assert!(Instant::now() < until, "not all doors were answered");
         if let Some(request) = driver.receive() {
-            reply(&mut driver, request["id"].as_u64().unwrap(), json!(true));
+            driver.reply(request["id"].as_u64().unwrap(), json!(true));
         }
     }
     let codes: Vec<i64> = ids.iter().map(|id| answer(&server, id).0).collect();

@@ -9,8 +9,7 @@ use std::process::{Command, Stdio};
 use iclock_emulator::Emulator;
 use serde_json::{Value, json};
 
-use crate::files::answer;
-use crate::harness::{Driver, TIMEOUT, Terminal, server};
+use crate::harness::{Driver, TIMEOUT, Terminal, answer, server};
 
 fn document() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/drivers.md")).unwrap()

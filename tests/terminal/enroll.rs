@@ -4,81 +4,31 @@
 use iclock_emulator::Emulator;
 use serde_json::{Value, json};
 
-use crate::files::answer;
-use crate::harness::{Driver, TIMEOUT, Terminal, second, server};
-
-/// A terminal with Ann, 1001, on it, and a driver that enrols all there is.
-pub fn with_driver(more: &str) -> (Emulator, Terminal, Driver) {
-    let server = server();
-    let terminal = Terminal::start(&server, more);
-    let ann = server.queue("DATA UPDATE USERINFO PIN=1001\tName=Ann");
-    assert_eq!(answer(&server, &ann).0, 0);
-    let driver = sensor(&terminal, "sensor");
-    (server, terminal, driver)
-}
-
-pub fn sensor(terminal: &Terminal, name: &str) -> Driver {
-    let mut driver = terminal.driver();
-    let provides = ["fingerprint", "card", "visibleface", "palm"];
-    driver.call("register", json!({"name": name, "provides": provides})).unwrap();
-    driver
-}
-
-/// The next request of punchd: its id, and its parameters.
-#[track_caller]
-pub fn asked(driver: &mut Driver) -> (u64, Value) {
-    let mut request = driver.receive().expect("a request");
-    assert_eq!((&request["jsonrpc"], &request["method"]), (&json!("2.0"), &json!("enroll")));
-    (request["id"].as_u64().unwrap(), request["params"].take())
-}
-
-pub fn reply(driver: &mut Driver, id: u64, result: Value) {
-    let reply = json!({"jsonrpc": "2.0", "id": id, "result": result});
-    driver.send(reply.to_string().as_bytes()).unwrap();
-}
+use crate::harness::{
+    Driver, FP, TIMEOUT, Terminal, answer, asked_to_enroll, enroll_all, enrolling, finger, second,
+    sensor, server,
+};
 
 /// Queues a command, lets the driver answer what it is asked, and gives back the code.
 #[track_caller]
 fn enroll(server: &Emulator, driver: &mut Driver, command: &str, result: Value) -> i64 {
     let id = server.queue(command);
-    let (number, _) = asked(driver);
-    reply(driver, number, result);
+    let (number, _) = asked_to_enroll(driver);
+    driver.reply(number, result);
     answer(server, &id).0
 }
 
-/// Queues these commands together; the driver answers each when it is asked. Each must have
-/// its code.
-#[track_caller]
-pub fn enroll_all(server: &Emulator, driver: &mut Driver, cases: Vec<(&str, Value, i64)>) {
-    let ids: Vec<String> = cases.iter().map(|(command, ..)| server.queue(command)).collect();
-    for (command, result, _) in &cases {
-        let (number, params) = asked(driver);
-        assert_eq!(params["kind"] == "card", command.starts_with("ENROLL_MF"));
-        reply(driver, number, result.clone());
-    }
-    for (id, (command, result, code)) in ids.iter().zip(cases) {
-        let shown: String = result.to_string().chars().take(80).collect();
-        assert_eq!(answer(server, id).0, code, "{command}: {shown}");
-    }
-}
-
-pub fn finger(number: u8) -> Value {
-    json!({"outcome": "done", "templates": [{"kind": "fingerprint", "number": number, "data": "bWFkZSB1cA=="}]})
-}
-
-pub const FP: &str = "ENROLL_FP PIN=1001\tFID=3\tRETRY=2\tOVERWRITE=1";
-
 #[test]
 fn a_finger_is_enrolled_and_goes_up() {
-    let (server, _terminal, mut driver) = with_driver("");
+    let (server, _terminal, mut driver) = enrolling("");
     let id = server.queue(FP);
-    let (number, params) = asked(&mut driver);
+    let (number, params) = asked_to_enroll(&mut driver);
     assert_eq!(
         params,
         json!({"pin": "1001", "kind": "fingerprint", "no": 3, "retry": 2, "overwrite": true, "name": "Ann"})
     );
     assert!(server.received(|received| received.reply(&id).is_none()));
-    reply(&mut driver, number, finger(3));
+    driver.reply(number, finger(3));
     assert_eq!(answer(&server, &id).0, 0);
     assert!(server.wait_until(TIMEOUT, |received| {
         let operation = received.oplog().iter().find(|row| row.record.op == 6);
@@ -98,14 +48,14 @@ fn a_finger_is_enrolled_and_goes_up() {
 
 #[test]
 fn a_card_is_enrolled_and_goes_up() {
-    let (server, terminal, mut driver) = with_driver("");
+    let (server, terminal, mut driver) = enrolling("");
     let id = server.queue("ENROLL_MF PIN=1001\tRETRY=3");
-    let (number, params) = asked(&mut driver);
+    let (number, params) = asked_to_enroll(&mut driver);
     assert_eq!(
         params,
         json!({"pin": "1001", "kind": "card", "retry": 3, "overwrite": true, "name": "Ann"})
     );
-    reply(&mut driver, number, json!({"outcome": "done", "card": "0001234567"}));
+    driver.reply(number, json!({"outcome": "done", "card": "0001234567"}));
     assert_eq!(answer(&server, &id).0, 0);
     assert!(server.wait_until(TIMEOUT, |received| {
         received.users().get("1001").is_some_and(|row| row.record.card == "1234567")
@@ -123,16 +73,16 @@ fn a_card_is_enrolled_and_goes_up() {
 
 #[test]
 fn faces_and_palms_are_enrolled_by_their_type() {
-    let (server, terminal, mut driver) = with_driver("");
+    let (server, terminal, mut driver) = enrolling("");
     let id = server.queue("ENROLL_BIO TYPE=9\tPIN=1001\tCardNo=133440\tRETRY=1\tOVERWRITE=0");
-    let (number, params) = asked(&mut driver);
+    let (number, params) = asked_to_enroll(&mut driver);
     assert_eq!(
         params,
         json!({"pin": "1001", "kind": "visibleface", "retry": 1, "overwrite": false, "name": "Ann", "card": "133440"})
     );
     let part = |index: u8, data: &str| json!({"kind": "unified", "type": 9, "index": index, "data": data, "majorver": 39});
     let parts = json!([part(0, "AAA="), part(1, "AAE=")]);
-    reply(&mut driver, number, json!({"outcome": "done", "templates": parts}));
+    driver.reply(number, json!({"outcome": "done", "templates": parts}));
     assert_eq!(answer(&server, &id).0, 0);
     assert!(server.wait_until(TIMEOUT, |received| {
         received.templates().len() == 2
@@ -151,7 +101,7 @@ fn faces_and_palms_are_enrolled_by_their_type() {
 
 #[test]
 fn each_outcome_has_its_code() {
-    let (server, _terminal, mut driver) = with_driver("");
+    let (server, _terminal, mut driver) = enrolling("");
     let outcome = |name: &str| json!({ "outcome": name });
     let bio = "ENROLL_BIO TYPE=8\tPIN=1001\tRETRY=1\tOVERWRITE=1";
     let card = "ENROLL_MF PIN=1001\tRETRY=1";
@@ -186,9 +136,9 @@ fn each_outcome_has_its_code() {
 
 #[test]
 fn everything_goes_on_while_a_person_enrols() {
-    let (server, terminal, mut driver) = with_driver("[commands]\nshell = \"allow\"");
+    let (server, terminal, mut driver) = enrolling("[commands]\nshell = \"allow\"");
     let first = server.queue(FP);
-    let (number, _) = asked(&mut driver);
+    let (number, _) = asked_to_enroll(&mut driver);
     let second_id = server.queue("ENROLL_FP PIN=1001\tFID=4\tRETRY=2\tOVERWRITE=1");
     let shell = server.queue("SHELL echo done");
     terminal.driver().punch("1001", &second(1));
@@ -198,17 +148,17 @@ fn everything_goes_on_while_a_person_enrols() {
     assert!(server.received(|received| received.reply(&first).is_none()));
     // The driver works on, too, and is asked for the next only after this one.
     driver.punch("1002", &second(2));
-    reply(&mut driver, number, finger(3));
-    let (number, params) = asked(&mut driver);
+    driver.reply(number, finger(3));
+    let (number, params) = asked_to_enroll(&mut driver);
     assert_eq!(params["no"], 4);
-    reply(&mut driver, number, finger(4));
+    driver.reply(number, finger(4));
     assert_eq!((answer(&server, &first).0, answer(&server, &second_id).0), (0, 0));
     server.assert_strict();
 }
 
 #[test]
 fn of_two_drivers_for_one_thing_the_last_one_is_asked() {
-    let (server, terminal, mut first) = with_driver("");
+    let (server, terminal, mut first) = enrolling("");
     let mut last = sensor(&terminal, "better");
     assert!(
         terminal

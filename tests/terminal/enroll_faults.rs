@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use iclock_emulator::{Kind, Repeat};
 use serde_json::{Value, json};
 
-use crate::enroll::{FP, asked, enroll_all, finger, reply, sensor, with_driver};
-use crate::files::answer;
-use crate::harness::{TIMEOUT, second};
+use crate::harness::{
+    FP, TIMEOUT, answer, asked_to_enroll, enroll_all, enrolling, finger, second, sensor,
+};
 
 #[test]
 fn nonsense_from_a_driver_changes_nothing() {
-    let (server, terminal, mut driver) = with_driver("");
+    let (server, terminal, mut driver) = enrolling("");
     let template = |key: &str, value: Value| {
         let mut template = json!({"kind": "fingerprint", "number": 3, "data": "AAAA"});
         template[key] = value;
@@ -50,7 +50,7 @@ fn nonsense_from_a_driver_changes_nothing() {
     enroll_all(&server, &mut driver, cases);
     for (code, expected) in [(-32601, -1002), (-32603, -3), (7, -3)] {
         let id = server.queue(FP);
-        let (number, _) = asked(&mut driver);
+        let (number, _) = asked_to_enroll(&mut driver);
         let error = json!({"code": code, "message": "no\nsuch\tthing"});
         let line = json!({"jsonrpc": "2.0", "id": number, "error": error});
         driver.send(line.to_string().as_bytes()).unwrap();
@@ -64,22 +64,22 @@ fn nonsense_from_a_driver_changes_nothing() {
 
 #[test]
 fn answers_to_requests_nobody_made_are_passed_over() {
-    let (server, terminal, mut driver) = with_driver("");
+    let (server, terminal, mut driver) = enrolling("");
     let id = server.queue(FP);
-    let (number, _) = asked(&mut driver);
+    let (number, _) = asked_to_enroll(&mut driver);
     let mut stranger = sensor(&terminal, "stranger");
     for nonsense in [json!(number + 1), json!(0), json!("1"), json!(null), json!(-1), json!(1.5)] {
         let line = json!({"jsonrpc": "2.0", "id": nonsense, "result": finger(3)}).to_string();
         driver.send(line.as_bytes()).unwrap();
     }
     // Nor may one driver answer for another.
-    reply(&mut stranger, number, finger(3));
+    stranger.reply(number, finger(3));
     stranger.punch("1001", &second(1));
     driver.punch("1001", &second(2));
     assert!(server.received(|received| received.reply(&id).is_none()));
-    reply(&mut driver, number, json!({"outcome": "failed"}));
+    driver.reply(number, json!({"outcome": "failed"}));
     assert_eq!(answer(&server, &id).0, 4);
-    reply(&mut driver, number, finger(3));
+    driver.reply(number, finger(3));
     driver.punch("1001", &second(3));
     let said = terminal.log().matches("answered what it is not asked").count();
     assert_eq!(said, 2, "{}", terminal.log());
@@ -88,11 +88,11 @@ fn answers_to_requests_nobody_made_are_passed_over() {
 
 #[test]
 fn nobody_waits_for_a_driver_that_leaves_or_says_nothing() {
-    let (server, terminal, mut driver) = with_driver("[device]\nenroll_seconds = 1");
+    let (server, terminal, mut driver) = enrolling("[device]\nenroll_seconds = 1");
     // It leaves in the middle; the next one has no driver to ask.
     let id = server.queue(FP);
     let next = server.queue("ENROLL_FP PIN=1001\tFID=4\tRETRY=2\tOVERWRITE=1");
-    asked(&mut driver);
+    asked_to_enroll(&mut driver);
     drop(driver);
     assert_eq!((answer(&server, &id).0, answer(&server, &next).0), (-3, -1002));
     // It says nothing.
@@ -100,13 +100,13 @@ fn nobody_waits_for_a_driver_that_leaves_or_says_nothing() {
     for (command, code) in [(FP, -1003), ("ENROLL_MF PIN=1001\tRETRY=1", -5)] {
         let begun = Instant::now();
         let id = server.queue(command);
-        let (number, _) = asked(&mut driver);
+        let (number, _) = asked_to_enroll(&mut driver);
         let cancel = driver.receive().unwrap();
         assert_eq!(cancel, json!({"jsonrpc": "2.0", "method": "cancel", "params": {"id": number}}));
         assert_eq!(answer(&server, &id).0, code);
         assert!(begun.elapsed() < Duration::from_secs(20));
         // Too late.
-        reply(&mut driver, number, finger(3));
+        driver.reply(number, finger(3));
     }
     driver.punch("1001", &second(1));
     assert!(server.received(|received| received.templates().is_empty()));
@@ -115,23 +115,23 @@ fn nobody_waits_for_a_driver_that_leaves_or_says_nothing() {
 
 #[test]
 fn an_enrolment_that_was_cut_off_says_so_and_is_not_begun_again() {
-    let (server, mut terminal, mut driver) = with_driver("");
+    let (server, mut terminal, mut driver) = enrolling("");
     server.allow(Kind::CutShort);
     server.queue_repeated("e1", FP, Repeat::UntilAnswered);
-    let (number, _) = asked(&mut driver);
+    let (number, _) = asked_to_enroll(&mut driver);
     terminal.kill();
     terminal.run();
     let mut driver = sensor(&terminal, "sensor");
     assert_eq!(answer(&server, "e1").0, -1003);
-    reply(&mut driver, number, finger(3));
+    driver.reply(number, finger(3));
     // Sent again, it has its answer and asks nobody.
     server.queue_repeated("e1", FP, Repeat::Times(2));
     let last = server.queue("INFO");
     assert_eq!(answer(&server, &last).0, 0);
     let next = server.queue("ENROLL_FP PIN=1001\tFID=5\tRETRY=2\tOVERWRITE=1");
-    let (number, params) = asked(&mut driver);
+    let (number, params) = asked_to_enroll(&mut driver);
     assert_eq!(params["no"], 5);
-    reply(&mut driver, number, finger(5));
+    driver.reply(number, finger(5));
     assert_eq!(answer(&server, &next).0, 0);
     assert!(server.wait_until(TIMEOUT, |received| received.templates().len() == 1));
     server.assert_strict();
@@ -139,13 +139,13 @@ fn an_enrolment_that_was_cut_off_says_so_and_is_not_begun_again() {
 
 #[test]
 fn what_was_enrolled_without_a_connection_is_kept() {
-    let (server, mut terminal, mut driver) = with_driver("");
+    let (server, mut terminal, mut driver) = enrolling("");
     server.allow(Kind::CutShort);
     let id = server.queue(FP);
-    let (number, _) = asked(&mut driver);
+    let (number, _) = asked_to_enroll(&mut driver);
     server.pause();
     terminal.wait_for("offline", |status| status["online"] == false);
-    reply(&mut driver, number, finger(3));
+    driver.reply(number, finger(3));
     let gone = |status: &Value| status["jobs"].as_array().unwrap().is_empty();
     terminal.wait_for("the enrolment is stored", gone);
     terminal.kill();

@@ -1,17 +1,14 @@
 //! The examples that ship: each is what somebody copies, so each is run.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use std::io::Write;
-
 use serde_json::{Value, json};
 
-use crate::fake_daemon::FakeDaemon;
-use crate::files::answer;
-use crate::harness::{SERIAL, TIMEOUT, Terminal, server};
+use crate::harness::{FakeDaemon, SERIAL, TIMEOUT, Terminal, answer, server};
 
 /// An example that runs, with its stdin open and its stdout in a file.
 struct Example {

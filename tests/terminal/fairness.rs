@@ -7,7 +7,7 @@ use punchd::protocol::record::{Jpeg, Pin, WorkCode};
 use punchd::protocol::time::LocalTime;
 use punchd::store::{Limits, Moment, NewPhoto, NewPunch, Store, StoreError};
 
-use crate::harness::{TIMEOUT, Terminal, second, server};
+use crate::harness::{TIMEOUT, Terminal, jpeg, second, server};
 
 /// A punch at the nth second of a made-up year.
 fn moment(nth: u32) -> Moment {
@@ -18,10 +18,7 @@ fn moment(nth: u32) -> Moment {
 /// Fills a store that no daemon has open yet.
 fn fill(terminal: &Terminal, photos: u32, punches: u32) {
     let store = Store::open(&terminal.path("punchd.db"), Limits::default()).unwrap();
-    let mut picture = vec![0xA5; 60 << 10];
-    picture[..3].copy_from_slice(b"\xFF\xD8\xFF");
-    let end = picture.len() - 2;
-    picture[end..].copy_from_slice(b"\xFF\xD9");
+    let picture = jpeg(60 << 10);
     for first in (0..photos).step_by(500) {
         store
             .atomically(|| {

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
 use iclock_emulator::{Act, Fault, On, Received};
 use serde_json::{Value, json};
 
-use crate::harness::{TIMEOUT, Terminal, second, server, targets};
+use crate::harness::{TIMEOUT, Terminal, base64, second, server, targets};
 
 fn template(pin: &str, finger: u32) -> String {
-    let data = base64::engine::general_purpose::STANDARD.encode(b"made-up template");
+    let data = base64(b"made-up template");
     format!(
         "DATA UPDATE FINGERTMP PIN={pin}\tFID={finger}\tSize={}\tValid=1\tTMP={data}",
         data.len()

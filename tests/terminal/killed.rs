@@ -8,7 +8,7 @@ use std::time::Duration;
 use iclock_emulator::{Emulator, Kind, Received, Repeat};
 use serde_json::json;
 
-use crate::harness::{Driver, TIMEOUT, Terminal, second, server};
+use crate::harness::{Driver, TIMEOUT, Terminal, noise, second, server};
 
 /// A small generator; the moments differ from kill to kill, not from run to run.
 struct Dice(u64);
@@ -187,7 +187,7 @@ fn every_command_five_times(kills: u32) {
     );
     terminal.configure(&server.url(), &config);
     terminal.run();
-    let firmware = crate::files::noise(300_000);
+    let firmware = noise(300_000);
     server.serve_file("emfw.cfg", firmware.clone());
     server.serve_file("list", "C:1:DATA UPDATE USERINFO PIN=90\tName=List\n");
     server.serve_file("fingers", "DATA UPDATE FACE PIN=9\tFID=1\tSize=4\tValid=1\tTMP=QUJD\n");

@@ -1,20 +1,30 @@
 //! The terminal against the strict server: real processes, real sockets, real files.
 //!
-//! Each test starts `punchd` in a directory of its own and the emulator in this process.
+//! Each test starts `punchd` in a directory of its own and the emulator in this process. A file
+//! is a topic; what several need is in `harness`, and no file takes anything from another.
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
 
-mod fake_daemon;
 mod harness;
 
-mod bad_server;
-mod broken_disk;
+mod bulk;
+mod card_reader;
+mod card_reader_uinput;
 mod changes;
+mod command_lists;
 mod commands;
-mod data;
+mod confinement;
+mod csv;
+mod data_commands;
+mod data_files;
+mod device_info;
 mod dialects;
+mod disk_errors;
 mod documents;
 mod door;
+mod downloads;
+mod driver_input;
+mod driver_limits;
 mod drivers;
 mod drivers_document;
 mod encryption;
@@ -24,26 +34,26 @@ mod examples;
 mod fairness;
 mod files;
 mod guests;
-mod hostile;
+mod handshake;
 mod killed;
-mod kinds;
 mod latency;
-mod mass;
-mod modes;
+mod malformed_answers;
 mod never_deaf;
 mod overlay;
+mod policy;
 mod quarantine;
+mod reboot;
+mod record_types;
 mod relay;
+mod replies;
 mod retention;
+mod retries;
 mod server_queries;
-mod session;
 mod shell;
-mod shipped_drivers;
 mod stamps;
 mod start;
-mod stubborn;
 #[cfg(feature = "tls")]
 mod tls;
-mod uinput;
 mod upgrade;
 mod upload;
+mod upload_modes;

@@ -1,12 +1,11 @@
 //! The scripts of `rootfs-overlay`, run by this machine's `sh`, in a directory in place of `/`.
 
-use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use crate::harness::TIMEOUT;
 

@@ -2,7 +2,7 @@
 
 use iclock_emulator::{Act, Fault, On};
 
-use crate::harness::{TIMEOUT, Terminal, second, server, targets};
+use crate::harness::{TIMEOUT, Terminal, base64, jpeg, second, server, targets};
 
 /// The server refuses every request that holds a row of this PIN.
 fn poison(server: &iclock_emulator::Emulator, pin: &str) {
@@ -118,13 +118,11 @@ fn a_server_that_refuses_everything_sets_nothing_aside() {
 
 #[test]
 fn a_photo_larger_than_the_server_takes_is_set_aside() {
-    use base64::Engine as _;
     let server = server();
     server.set_option("MaxPostSize", "4096");
     let terminal = Terminal::start(&server, "");
     terminal.wait_until_online();
-    let picture = [&b"\xFF\xD8\xFF"[..], &[0; 5000], &b"\xFF\xD9"[..]].concat();
-    let data = base64::engine::general_purpose::STANDARD.encode(picture);
+    let data = base64(jpeg(5000));
     let photo = serde_json::json!({"pin": "1", "time": second(1), "data": data});
     terminal.driver().call("photo", photo).unwrap();
     let status =
@@ -138,9 +136,7 @@ fn a_photo_larger_than_the_server_takes_is_set_aside() {
 
 /// A picture of so many bytes that is taken at the nth second.
 fn photo(pin: &str, nth: u32, bytes: usize) -> serde_json::Value {
-    use base64::Engine as _;
-    let picture = [&b"\xFF\xD8\xFF"[..], &vec![0; bytes], &b"\xFF\xD9"[..]].concat();
-    let data = base64::engine::general_purpose::STANDARD.encode(picture);
+    let data = base64(jpeg(bytes));
     serde_json::json!({"pin": pin, "time": second(nth), "data": data})
 }
 

@@ -6,10 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::fake_daemon::FakeDaemon;
-use crate::files::answer;
-use crate::harness::{Terminal, server};
-use crate::shipped_drivers::{Shipped, nowhere, until};
+use crate::harness::{FakeDaemon, Shipped, Terminal, answer, nowhere, server, until};
 
 /// What a line in a file says.
 fn state_of(path: &Path) -> String {

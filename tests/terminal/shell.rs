@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use iclock_emulator::{Emulator, Kind, Repeat};
 
-use crate::files::answer;
-use crate::harness::{TIMEOUT, Terminal, second, server};
+use crate::harness::{TIMEOUT, Terminal, answer, returns, second, server};
 
 const ALLOWED: &str = "[commands]\nshell = \"allow\"\n";
 
@@ -85,5 +84,63 @@ fn a_line_that_was_cut_off_is_not_run_again() {
     let last = server.queue("INFO");
     assert_eq!(answer(&server, &last).0, 0);
     assert_eq!(fs::read_to_string(ran).unwrap(), "x\n");
+    server.assert_strict();
+}
+
+/// Processes whose command line holds a text.
+fn running(text: &str) -> usize {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok())
+        .filter(|line| line.contains(text))
+        .count()
+}
+
+#[test]
+fn no_line_of_shell_outlives_its_time() {
+    let server = server();
+    let terminal = Terminal::start(
+        &server,
+        "[commands]\nshell = \"allow\"\nshell_seconds = 1\nshell_bytes = 4096",
+    );
+    let mark = format!("mark-{}", terminal.pid());
+    for line in [
+        format!("(sleep 600; : {mark}) & exit 0"),
+        format!("setsid sh -c 'sleep 600; : {mark}' >/dev/null 2>&1 < /dev/null & exit 0"),
+        format!("nohup sh -c 'trap \"\" TERM HUP INT; sleep 600; : {mark}' & sleep 10"),
+        "yes".into(),
+        "cat /dev/zero".into(),
+        "exec 1>&- 2>&-; sleep 10".into(),
+        "kill -STOP $$".into(),
+    ] {
+        returns(&server, &format!("SHELL {line}"));
+        let until = Instant::now() + TIMEOUT;
+        while running(&mark) > 0 {
+            assert!(Instant::now() < until, "{line} goes on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    let pid = terminal.pid();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    assert_eq!(children, "");
+    server.assert_strict();
+}
+
+#[test]
+fn a_line_of_shell_gets_neither_descriptors_nor_environment_nor_anything_to_read() {
+    let server = server();
+    let _terminal = Terminal::start(&server, ALLOWED);
+    let id = server.queue("SHELL ls /proc/self/fd | wc -l; cat; env | grep -v PUNCHD_ORDER | sort");
+    let (code, output) = answer(&server, &id);
+    assert_eq!(code, 0);
+    let output = String::from_utf8(output).unwrap();
+    let mut lines = output.lines();
+    assert_eq!(lines.next(), Some("4"), "{output}");
+    assert!(
+        lines.all(|line| ["PATH=", "PWD=", "_=", "SHLVL=", "OLDPWD="]
+            .iter()
+            .any(|known| line.starts_with(known))),
+        "{output}"
+    );
     server.assert_strict();
 }

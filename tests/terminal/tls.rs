@@ -2,8 +2,7 @@
 
 use iclock_emulator::{Emulator, PrivateCa, Settings, Tls, private_ca};
 
-use crate::harness::{TIMEOUT, Terminal, second, server, server_with};
-use crate::shipped_drivers::until;
+use crate::harness::{TIMEOUT, Terminal, second, server, server_with, until};
 
 /// A server with a certificate of this authority.
 fn secure(authority: &PrivateCa) -> Emulator {

@@ -2,17 +2,12 @@
 //! what comes back.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use iclock_emulator::{Act, Emulator, Fault, Kind, On};
 use md5::{Digest, Md5};
 
-use crate::files::{answer, noise};
-use crate::harness::{TIMEOUT, Terminal, server, targets};
+use crate::harness::{TIMEOUT, Terminal, answer, base64, noise, script, server, targets};
 
 /// A terminal with a program that installs upgrades.
 fn terminal(server: &Emulator, hook: &str, more: &str) -> Terminal {
@@ -23,11 +18,6 @@ fn terminal(server: &Emulator, hook: &str, more: &str) -> Terminal {
     terminal.configure(&server.url(), &upgrade);
     terminal.run();
     terminal
-}
-
-fn script(path: &Path, text: &str) {
-    fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// The text of an `UPGRADE` of the second way.
@@ -65,7 +55,7 @@ fn both_ways_bring_the_same_firmware_and_the_answer_comes_after_the_restart() {
 
     // The first way: base64, with line ends as such encoders make them.
     fs::remove_file(terminal.path("hook.got")).unwrap();
-    let text: Vec<u8> = STANDARD.encode(&firmware).into_bytes();
+    let text: Vec<u8> = base64(&firmware).into_bytes();
     let lines: Vec<&[u8]> = text.chunks(76).collect();
     server.serve_file("F20/emfw.cfg", lines.join(&b"\r\n"[..]));
     let way = format!("{},url=http://h/F20/emfw.cfg,size={}", checksum(&firmware), firmware.len());

@@ -9,15 +9,19 @@ use std::time::Duration;
 use rustix::ioctl::{IntegerSetter, NoArg, Opcode, Updater, ioctl, opcode};
 use serde_json::{Value, json};
 
-use crate::fake_daemon::FakeDaemon;
-use crate::shipped_drivers::{Shipped, nowhere};
+use crate::harness::{FakeDaemon, Shipped, nowhere};
 
 // Of linux/uinput.h and linux/input-event-codes.h.
 const SET_KIND: Opcode = opcode::write::<i32>(b'U', 100);
+
 const SET_KEY: Opcode = opcode::write::<i32>(b'U', 101);
+
 const CREATE: Opcode = opcode::none(b'U', 1);
+
 const NAME: Opcode = opcode::read::<[u8; 64]>(b'U', 44);
+
 const KEY: u16 = 1;
+
 const ENTER: u16 = 28;
 
 /// A keyboard that nobody has at hand. It is unplugged when it is dropped.

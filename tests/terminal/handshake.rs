@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use iclock_emulator::{Act, DateField, Emulator, Fault, On, Persona, Settings};
 
-use crate::harness::{SERIAL, TIMEOUT, Terminal, second, server, server_with, targets};
-use crate::shipped_drivers::until;
+use crate::harness::{SERIAL, TIMEOUT, Terminal, second, server, server_with, targets, until};
 
 #[test]
 fn handshake_comes_first_and_is_as_in_the_document() {

@@ -1,4 +1,4 @@
-//! When data goes up (U1) and which (U2).
+//! When data goes up (U1) and which (U2): real time, intervals, times of the day.
 
 use std::time::Duration;
 

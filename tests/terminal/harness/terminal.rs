@@ -1,35 +1,16 @@
 //! A terminal to test: the real program, in a directory that goes away with it.
 
-use std::collections::VecDeque;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use iclock_emulator::{Emulator, Settings};
-use serde_json::{Value, json};
+use iclock_emulator::Emulator;
+use serde_json::Value;
 
-/// Long enough for a loaded machine; nothing waits this long when all is well.
-pub const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The serial number of every terminal in these tests.
-pub const SERIAL: &str = "MADE0001";
-
-/// A server that asks for quick polls, and a quick return after a failure.
-pub fn server() -> Emulator {
-    server_with(Settings::default())
-}
-
-/// The same, otherwise as these settings have it.
-pub fn server_with(settings: Settings) -> Emulator {
-    let server = Emulator::start(settings).unwrap();
-    server.set_option("Delay", "1");
-    server.set_option("ErrorDelay", "1");
-    server
-}
+use super::{Driver, SERIAL, TIMEOUT};
 
 /// A terminal's directory, and its program while it runs.
 pub struct Terminal {
@@ -230,93 +211,4 @@ impl Drop for Terminal {
         }
         let _ = fs::remove_dir_all(&self.directory);
     }
-}
-
-/// A driver that does one call after the other.
-pub struct Driver {
-    reader: BufReader<UnixStream>,
-    calls: u64,
-    /// What punchd said of itself while an answer was waited for.
-    told: VecDeque<Value>,
-}
-
-impl Driver {
-    /// Connects to a driver socket.
-    pub fn connect(socket: &Path) -> Self {
-        Self::try_connect(socket).unwrap()
-    }
-
-    /// The same, `None` if nobody listens there.
-    pub fn try_connect(socket: &Path) -> Option<Self> {
-        let stream = UnixStream::connect(socket).ok()?;
-        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
-        Some(Self { reader: BufReader::new(stream), calls: 0, told: VecDeque::new() })
-    }
-
-    /// Calls a method and waits for the result; `Err` holds the error object.
-    pub fn call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
-        self.try_call(method, &params).expect("an answer")
-    }
-
-    /// The same, `None` if the connection breaks before the answer.
-    pub fn try_call(&mut self, method: &str, params: &Value) -> Option<Result<Value, Value>> {
-        self.calls += 1;
-        let call = json!({"jsonrpc": "2.0", "id": self.calls, "method": method, "params": params});
-        self.send(call.to_string().as_bytes()).ok()?;
-        let mut answer = self.read()?;
-        while answer["method"].is_string() {
-            self.told.push_back(answer);
-            answer = self.read()?;
-        }
-        assert_eq!(answer["id"], self.calls);
-        Some(if answer["error"].is_null() {
-            Ok(answer["result"].take())
-        } else {
-            Err(answer["error"].take())
-        })
-    }
-
-    /// Records a punch, and gives back its number.
-    pub fn punch(&mut self, pin: &str, time: &str) -> i64 {
-        let done = self.call("punch", json!({"pin": pin, "time": time, "verify": 1}));
-        done.unwrap()["seq"].as_i64().unwrap()
-    }
-
-    /// Sends a line, whatever it is.
-    pub fn send(&mut self, line: &[u8]) -> std::io::Result<()> {
-        let mut bytes = line.to_vec();
-        bytes.push(b'\n');
-        self.reader.get_mut().write_all(&bytes)
-    }
-
-    /// The next line, `None` when the connection is closed.
-    pub fn receive(&mut self) -> Option<Value> {
-        self.told.pop_front().or_else(|| self.read())
-    }
-
-    fn read(&mut self) -> Option<Value> {
-        let mut line = String::new();
-        match self.reader.read_line(&mut line) {
-            Ok(amount) if amount > 0 && line.ends_with('\n') => {
-                Some(serde_json::from_str(&line).unwrap())
-            }
-            _ => None,
-        }
-    }
-
-    /// The socket itself.
-    pub fn stream(&mut self) -> &mut UnixStream {
-        self.reader.get_mut()
-    }
-}
-
-/// The nth second of a made-up day.
-pub fn second(nth: u32) -> String {
-    format!("2026-11-02 {:02}:{:02}:{:02}", nth / 3600, nth / 60 % 60, nth % 60)
-}
-
-/// The targets of all requests for an exchange, as the emulator names it.
-pub fn targets(server: &Emulator, exchange: &str) -> Vec<String> {
-    let seen = server.requests();
-    seen.into_iter().filter(|seen| seen.exchange == exchange).map(|seen| seen.target).collect()
 }

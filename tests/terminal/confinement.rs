@@ -1,5 +1,4 @@
-//! A server that means harm: paths, archives, URLs and lines for the shell. Nothing leaves
-//! its place, and the terminal goes on.
+//! A server that means harm: its paths, archives and URLs stay where the owner lets them go.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,12 +6,10 @@ use std::io::Read as _;
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use iclock_emulator::{Act, Emulator, Fault, On};
 
-use crate::files::{answer, noise};
-use crate::harness::{TIMEOUT, Terminal, second, server, targets};
+use crate::harness::{Terminal, answer, returns, second, server, targets};
 
 /// A terminal with `files` to put and get, a `secret` beside it, and links between them.
 fn terminal(server: &Emulator, more: &str) -> Terminal {
@@ -40,11 +37,6 @@ fn terminal(server: &Emulator, more: &str) -> Terminal {
     terminal.configure(&server.url(), &commands);
     terminal.run();
     terminal
-}
-
-fn returns(server: &Emulator, text: &str) -> i64 {
-    let id = server.queue(text);
-    answer(server, &id).0
 }
 
 /// Everything beneath a directory: what it is, and what it holds. Links are not followed.
@@ -227,70 +219,4 @@ fn no_url_leads_elsewhere() {
     assert_eq!(returns(&server, "PutFile y\ty"), 4);
     assert!(terminal.log().contains("302"), "{}", terminal.log());
     assert!(other.accept().is_err());
-}
-
-#[test]
-fn a_file_that_the_disk_has_no_room_for_is_not_fetched() {
-    let server = server();
-    // As much is to stay free as no disk has.
-    let limits = "[limits]\nfree_mib = 1000000000\nstart_spread = 0";
-    let terminal = terminal(&server, limits);
-    server.serve_file("x", noise(1000));
-    assert_eq!(returns(&server, "PutFile x\tx"), -1001);
-    assert_eq!(fs::read_dir(terminal.path("punchd.db.files")).unwrap().count(), 0);
-}
-
-/// Processes whose command line holds a text.
-fn running(text: &str) -> usize {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    processes
-        .filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok())
-        .filter(|line| line.contains(text))
-        .count()
-}
-
-#[test]
-fn no_line_of_shell_outlives_its_time() {
-    let server = server();
-    let terminal = terminal(&server, "shell_seconds = 1\nshell_bytes = 4096");
-    let mark = format!("mark-{}", terminal.pid());
-    for line in [
-        format!("(sleep 600; : {mark}) & exit 0"),
-        format!("setsid sh -c 'sleep 600; : {mark}' >/dev/null 2>&1 < /dev/null & exit 0"),
-        format!("nohup sh -c 'trap \"\" TERM HUP INT; sleep 600; : {mark}' & sleep 10"),
-        "yes".into(),
-        "cat /dev/zero".into(),
-        "exec 1>&- 2>&-; sleep 10".into(),
-        "kill -STOP $$".into(),
-    ] {
-        returns(&server, &format!("SHELL {line}"));
-        let until = Instant::now() + TIMEOUT;
-        while running(&mark) > 0 {
-            assert!(Instant::now() < until, "{line} goes on");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-    let pid = terminal.pid();
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    assert_eq!(children, "");
-    server.assert_strict();
-}
-
-#[test]
-fn a_line_of_shell_gets_neither_descriptors_nor_environment_nor_anything_to_read() {
-    let server = server();
-    let _terminal = terminal(&server, "");
-    let id = server.queue("SHELL ls /proc/self/fd | wc -l; cat; env | grep -v PUNCHD_ORDER | sort");
-    let (code, output) = answer(&server, &id);
-    assert_eq!(code, 0);
-    let output = String::from_utf8(output).unwrap();
-    let mut lines = output.lines();
-    assert_eq!(lines.next(), Some("4"), "{output}");
-    assert!(
-        lines.all(|line| ["PATH=", "PWD=", "_=", "SHLVL=", "OLDPWD="]
-            .iter()
-            .any(|known| line.starts_with(known))),
-        "{output}"
-    );
-    server.assert_strict();
 }

@@ -1,9 +1,9 @@
-//! Servers that answer anything but the protocol: nothing is marked sent, nothing is done,
-//! the reason stands in `status` in plain language, memory stays where it was.
+//! Servers that answer anything but the protocol: nothing is marked sent, nothing is done, the
+//! reason stands in `status` in plain language, memory stays where it was.
 
 use iclock_emulator::{Act, Fault, On};
 
-use crate::harness::{TIMEOUT, Terminal, second, server};
+use crate::harness::{Terminal, second, server};
 
 /// What comes in place of an answer, and a word of the reason for it.
 fn nonsense() -> Vec<(&'static str, Act, &'static str)> {
@@ -44,18 +44,4 @@ fn nothing_is_believed_that_is_not_the_protocol() {
         let peak = terminal.proc("status", "VmHWM");
         assert!(peak < 24 << 10, "{name}: {peak} KiB");
     }
-}
-
-#[test]
-fn an_overlong_command_is_refused_and_its_neighbours_are_done() {
-    let server = server();
-    let terminal = Terminal::start(&server, "[limits]\ncommand_bytes = 4096\nstart_spread = 0");
-    terminal.wait_until_online();
-    let before = server.queue("DATA UPDATE USERINFO PIN=1");
-    let long = server.queue(&format!("DATA UPDATE USERINFO PIN=2\tName={}", "x".repeat(5000)));
-    let after = server.queue("DATA UPDATE USERINFO PIN=3");
-    let code = |id: &str| server.received(|received| received.reply(id).map(|reply| reply.ret));
-    assert!(server.wait_until(TIMEOUT, |received| received.reply(&after).is_some()));
-    assert_eq!((code(&before), code(&long), code(&after)), (Some(0), Some(-1006), Some(0)));
-    assert_eq!(terminal.status()["users"], 2);
 }

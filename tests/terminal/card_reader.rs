@@ -5,81 +5,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::path::PathBuf;
-use std::process::Child;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::fake_daemon::FakeDaemon;
-use crate::files::answer;
-use crate::harness::{TIMEOUT, Terminal, server};
-
-/// A driver that ships, running; gone with the test.
-pub struct Shipped {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Shipped {
-    /// Starts the program with these arguments.
-    pub fn start(terminal: &Terminal, arguments: &[&str]) -> Self {
-        let log = terminal.path(&format!("log-{}", arguments[0]));
-        let file = OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let child = terminal.command(arguments).stderr(file).spawn().unwrap();
-        Self { child, log }
-    }
-
-    /// What it logged.
-    pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap()
-    }
-
-    /// Waits until it logged something.
-    #[track_caller]
-    pub fn says(&self, message: &str) {
-        until(&format!("logged {message:?}"), || self.log().contains(message), || self.log());
-    }
-
-    /// TERM, and the exit code.
-    pub fn stop(&mut self) -> i32 {
-        use rustix::process::{Pid, Signal, kill_process};
-        kill_process(Pid::from_raw(self.child.id() as i32).unwrap(), Signal::TERM).unwrap();
-        self.ends()
-    }
-
-    /// Waits for its end: the exit code.
-    pub fn ends(&mut self) -> i32 {
-        self.child.wait().unwrap().code().unwrap()
-    }
-}
-
-impl Drop for Shipped {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("--- log of the driver ---\n{}", self.log());
-        }
-    }
-}
-
-/// Waits until it is so; `more` says what else is known if it never is.
-#[track_caller]
-pub fn until(what: &str, is_so: impl Fn() -> bool, more: impl Fn() -> String) {
-    let limit = Instant::now() + TIMEOUT;
-    while !is_so() {
-        assert!(Instant::now() < limit, "never {what}: {}", more());
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// A terminal that is only a directory with a configuration.
-pub fn nowhere() -> Terminal {
-    let terminal = Terminal::prepare("http://127.0.0.1:9", "");
-    fs::create_dir_all(terminal.path("run")).unwrap();
-    terminal
-}
+use crate::harness::{FakeDaemon, Shipped, Terminal, answer, nowhere, server, until};
 
 /// A FIFO in the place of a reader.
 fn fifo(terminal: &Terminal) -> (String, File) {

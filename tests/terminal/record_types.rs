@@ -1,26 +1,9 @@
-//! Every kind of data that a terminal uploads (U5, U8–U18, S3, S9, S10), in the document's bytes.
+//! Every type of record that a terminal uploads (U5, U8–U18, S3, S10), in the document's bytes.
 
 use iclock_emulator::{Emulator, Kind, Received};
 use serde_json::{Value, json};
 
-use crate::harness::{Driver, TIMEOUT, Terminal, second, server, targets};
-
-/// A picture: the least that begins and ends as a JPEG does.
-const JPEG: &[u8] = b"\xFF\xD8\xFF\xE0made-up picture\xFF\xD9";
-
-fn base64(bytes: &[u8]) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-/// A server and a terminal, and a driver that has something to say.
-fn given(more: &str) -> (Emulator, Terminal, Driver) {
-    let server = server();
-    let terminal = Terminal::start(&server, more);
-    terminal.wait_until_online();
-    let driver = terminal.driver();
-    (server, terminal, driver)
-}
+use crate::harness::{Driver, JPEG, TIMEOUT, Terminal, base64, given, second, server, targets};
 
 /// Does a call, waits for the row, and gives back its bytes.
 #[track_caller]
@@ -280,51 +263,6 @@ fn records_newer_than_the_negotiated_version_wait() {
 }
 
 #[test]
-fn options_are_pushed_at_the_start_when_asked_and_when_one_changes() {
-    let server = server();
-    server.set_option("PushOptionsFlag", "1");
-    server.set_option("PushOptions", "FingerFunOn,FPVersion,UserCount,~DeviceName,Unheard,VOLUME");
-    let terminal = Terminal::start(&server, "[device]\nname = \"Door, east\"\nfp_version = 10");
-    assert!(server.wait_until(TIMEOUT, |received| received.options_times() == 1));
-    let options = server.received(|received| received.options().clone());
-    let value = |key: &str| options.get(key).map(String::as_str);
-    assert_eq!(
-        (value("FingerFunOn"), value("FPVersion"), value("UserCount")),
-        (Some("1"), Some("10"), Some("0"))
-    );
-    assert_eq!(value("~DeviceName"), Some("Door, east"));
-    // A user more is no news; an option that changes is.
-    terminal.driver().call("user.put", json!({"pin": "1"})).unwrap();
-    server.queue("SET OPTION VOLUME=7");
-    assert!(server.wait_until(TIMEOUT, |received| {
-        received.options().get("VOLUME").is_some_and(|volume| volume == "7")
-    }));
-    assert_eq!(server.received(Received::options_times), 2);
-    server.assert_strict();
-}
-
-#[test]
-fn polls_tell_what_has_changed() {
-    let server = server();
-    let terminal = Terminal::start(&server, "[device]\nfirmware = \"Ver 1.0\"\nfp_version = 10");
-    let infos = |received: &Received| -> Vec<String> {
-        let polls = received.requests().filter(|seen| seen.exchange == "poll");
-        polls.filter_map(|seen| Some(seen.target.split_once("&INFO=")?.1.to_owned())).collect()
-    };
-    assert!(server.wait_until(TIMEOUT, |received| received.count("poll") >= 3));
-    let first = server.received(infos);
-    assert_eq!(first.len(), 1, "{first:?}");
-    assert!(
-        first[0].starts_with("Ver%201.0,0,0,0,") && first[0].ends_with(",10,0,0,0,100"),
-        "{first:?}"
-    );
-    terminal.driver().punch("1", &second(1));
-    assert!(server.wait_until(TIMEOUT, |received| infos(received).len() == 2));
-    assert!(server.received(infos)[1].starts_with("Ver%201.0,0,0,1,"));
-    server.assert_strict();
-}
-
-#[test]
 fn what_changed_is_sent_as_it_is_and_what_was_deleted_is_not() {
     let server = server();
     server.pause();
@@ -349,67 +287,4 @@ fn what_changed_is_sent_as_it_is_and_what_was_deleted_is_not() {
     assert!(row.ends_with(&format!("TMP={}", base64(b"third!"))), "{row}");
     terminal.wait_for("all sent", |status| status["streams"]["faces"]["pending"] == 0);
     assert!(server.users().is_empty());
-}
-
-#[test]
-fn wrong_data_from_drivers_is_refused_with_the_field() {
-    let (_server, terminal, mut driver) = given("");
-    let tmp = base64(b"x");
-    for (method, params, field) in [
-        ("template.put", json!({"pin": "1", "kind": "fingerprint", "data": "not base64!"}), "data"),
-        ("template.put", json!({"pin": "1", "kind": "fingerprint", "data": ""}), "data"),
-        (
-            "template.put",
-            json!({"pin": "1", "kind": "fingerprint", "number": 10, "data": tmp}),
-            "number",
-        ),
-        ("template.put", json!({"pin": "1", "kind": "toe", "data": tmp}), "kind"),
-        ("template.put", json!({"pin": "a b", "kind": "face", "data": tmp}), "pin"),
-        ("template.put", json!({"pin": "1", "kind": "unified", "type": 10, "data": tmp}), "type"),
-        (
-            "template.put",
-            json!({"pin": "1", "kind": "face", "data": base64(&vec![0; 70_000])}),
-            "data",
-        ),
-        ("picture.put", json!({"pin": "1", "kind": "user", "data": tmp}), "data"),
-        ("picture.put", json!({"pin": "1", "kind": "comparison", "data": base64(JPEG)}), "type"),
-        ("photo", json!({"pin": "1", "time": "2026-13-01 00:00:00", "data": base64(JPEG)}), "time"),
-        ("photo", json!({"pin": "1", "data": base64(b"GIF89a")}), "data"),
-        ("photo", json!({"pin": "1", "idnum": "11010519491231002X", "data": base64(JPEG)}), "kind"),
-        ("idcard.put", json!({"pin": "1", "idnum": "", "gender": 1, "nation": 1}), "idnum"),
-        (
-            "idcard.put",
-            json!({"pin": "1", "idnum": "11010519491231002X", "gender": 3, "nation": 1}),
-            "gender",
-        ),
-        (
-            "idcard.put",
-            json!({"pin": "1", "idnum": "11010519491231002X", "gender": 1, "nation": 1, "name": "a\tb"}),
-            "name",
-        ),
-        ("error", json!({"code": "oops"}), "errcode"),
-        ("error", json!({"code": "D01E0001", "additional": [1]}), "additional"),
-        ("punch", json!({"pin": "1", "idnum": "x y"}), "idnum"),
-        ("punch", json!({"pin": "1", "verify": 20}), "verify"),
-    ] {
-        match driver.call(method, params.clone()) {
-            Err(error) => assert_eq!(error["data"]["field"], field, "{method} {params}: {error}"),
-            Ok(_) if field == "verify" => {} // 20 is a way of verification; 29 is not.
-            Ok(done) => panic!("{method} {params}: {done}"),
-        }
-    }
-    assert_eq!(
-        driver.call("punch", json!({"pin": "1", "verify": 29})).unwrap_err()["data"]["field"],
-        "verify"
-    );
-    // A photo of 30 MB is a line that is too long.
-    let _ = driver.send(
-        format!(
-            "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"photo\",\"params\":{{\"data\":\"{}\"}}}}",
-            "A".repeat(30 << 20)
-        )
-        .as_bytes(),
-    );
-    assert!(terminal.proc("status", "VmHWM") < 40 << 10);
-    terminal.driver().punch("9", &second(9));
 }

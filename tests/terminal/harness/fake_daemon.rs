@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::harness::TIMEOUT;
+use super::TIMEOUT;
 
 /// The socket, and the driver on it.
 pub struct FakeDaemon {

@@ -1,36 +1,17 @@
 //! Data commands (D1–D18, E1–E10, Q1–Q4, K1, K2, K6): what they change, what they refuse.
 
-use base64::Engine as _;
-use iclock_emulator::{Emulator, Received};
+use iclock_emulator::Emulator;
 use serde_json::json;
 
-use crate::harness::{TIMEOUT, Terminal, second, server, targets};
-
-fn base64(bytes: &[u8]) -> String {
-    base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-const JPEG: &[u8] = b"\xFF\xD8\xFF\xE0made-up picture\xFF\xD9";
-
-/// Queues commands, and waits for what each returns.
-#[track_caller]
-fn returns(server: &Emulator, commands: &[String]) -> Vec<i64> {
-    let ids: Vec<String> = commands.iter().map(|text| server.queue(text)).collect();
-    let all = |received: &Received| ids.iter().all(|id| received.reply(id).is_some());
-    assert!(server.wait_until(TIMEOUT, all), "not every command was answered");
-    server.received(|received| ids.iter().map(|id| received.reply(id).unwrap().ret).collect())
-}
-
-#[track_caller]
-fn returned(server: &Emulator, command: &str) -> i64 {
-    returns(server, &[command.to_owned()])[0]
-}
+use crate::harness::{
+    JPEG, TIMEOUT, Terminal, base64, returns, returns_all, second, server, targets,
+};
 
 /// A terminal with user 7 on it.
-fn given() -> (Emulator, Terminal) {
+fn with_user() -> (Emulator, Terminal) {
     let server = server();
     let terminal = Terminal::start(&server, "");
-    assert_eq!(returned(&server, "DATA UPDATE USERINFO PIN=7\tName=Ann"), 0);
+    assert_eq!(returns(&server, "DATA UPDATE USERINFO PIN=7\tName=Ann"), 0);
     (server, terminal)
 }
 
@@ -67,7 +48,7 @@ fn updates() -> Vec<(&'static str, String, Option<&'static str>)> {
 
 #[test]
 fn every_table_of_the_document_is_updated_and_deleted_from() {
-    let (server, terminal) = given();
+    let (server, terminal) = with_user();
     let mut commands = Vec::new();
     for (table, record, _) in updates() {
         commands.push(format!("DATA UPDATE {table} {record}"));
@@ -75,7 +56,7 @@ fn every_table_of_the_document_is_updated_and_deleted_from() {
     for (table, _, deletion) in updates() {
         commands.extend(deletion.map(|record| format!("DATA DELETE {table} {record}")));
     }
-    let codes = returns(&server, &commands);
+    let codes = returns_all(&server, &commands);
     for (command, code) in commands.iter().zip(&codes) {
         assert_eq!(*code, 0, "{command}");
     }
@@ -94,7 +75,7 @@ fn every_table_of_the_document_is_updated_and_deleted_from() {
 
 #[test]
 fn wrong_records_change_nothing_and_say_why() {
-    let (server, _terminal) = given();
+    let (server, _terminal) = with_user();
     let tmp = base64(b"made-up template");
     let picture = base64(JPEG);
     let cases = [
@@ -118,23 +99,23 @@ fn wrong_records_change_nothing_and_say_why() {
     ];
     let commands: Vec<String> =
         cases.iter().map(|(record, _)| format!("DATA UPDATE {record}")).collect();
-    let codes = returns(&server, &commands);
+    let codes = returns_all(&server, &commands);
     for ((record, code), returned) in cases.iter().zip(codes) {
         assert_eq!(returned, *code, "{record}");
     }
     // Nothing is there that a query could find.
-    assert_eq!(returned(&server, "DATA QUERY FINGERTMP PIN=7"), 0);
+    assert_eq!(returns(&server, "DATA QUERY FINGERTMP PIN=7"), 0);
     assert!(server.received(|received| received.templates().is_empty()));
 }
 
 #[test]
 fn deleting_a_user_deletes_all_that_hangs_on_them() {
-    let (server, _terminal) = given();
+    let (server, _terminal) = with_user();
     let update = |table: &str| {
         let (_, record, _) = updates().into_iter().find(|(name, _, _)| *name == table).unwrap();
         format!("DATA UPDATE {table} {record}")
     };
-    let done = returns(
+    let done = returns_all(
         &server,
         &[
             update("FINGERTMP"),
@@ -145,30 +126,30 @@ fn deleting_a_user_deletes_all_that_hangs_on_them() {
     );
     assert_eq!(done, [0, 0, 0, 0]);
     // The user comes back without them.
-    assert_eq!(returned(&server, "DATA UPDATE USERINFO PIN=7\tName=Ann"), 0);
-    assert_eq!(returned(&server, "DATA QUERY FINGERTMP PIN=7"), 0);
+    assert_eq!(returns(&server, "DATA UPDATE USERINFO PIN=7\tName=Ann"), 0);
+    assert_eq!(returns(&server, "DATA QUERY FINGERTMP PIN=7"), 0);
     assert!(server.received(|received| received.templates().is_empty()));
     server.assert_strict();
 }
 
 #[test]
 fn fingerprints_are_queried_by_person_and_by_finger() {
-    let (server, _terminal) = given();
+    let (server, _terminal) = with_user();
     let tmp = base64(b"made-up template");
     let finger =
         |fid| format!("DATA UPDATE FINGERTMP PIN=7\tFID={fid}\tSize=24\tValid=1\tTMP={tmp}");
-    assert_eq!(returns(&server, &[finger(1), finger(2), finger(3)]), [0, 0, 0]);
-    assert_eq!(returned(&server, "DATA QUERY FINGERTMP PIN=7\tFID=2"), 0);
+    assert_eq!(returns_all(&server, &[finger(1), finger(2), finger(3)]), [0, 0, 0]);
+    assert_eq!(returns(&server, "DATA QUERY FINGERTMP PIN=7\tFID=2"), 0);
     assert_eq!(server.received(|received| received.templates().len()), 1);
-    assert_eq!(returned(&server, "DATA QUERY FINGERTMP PIN=7"), 0);
+    assert_eq!(returns(&server, "DATA QUERY FINGERTMP PIN=7"), 0);
     assert_eq!(server.received(|received| received.templates().len()), 3);
-    assert_eq!(returned(&server, "DATA QUERY FINGERTMP PIN=99"), -10);
+    assert_eq!(returns(&server, "DATA QUERY FINGERTMP PIN=99"), -10);
     server.assert_strict();
 }
 
 #[test]
 fn attendance_is_queried_by_time_and_counted() {
-    let (server, terminal) = given();
+    let (server, terminal) = with_user();
     let mut driver = terminal.driver();
     for nth in 0..200 {
         driver.punch("7", &second(nth));
@@ -187,7 +168,7 @@ fn attendance_is_queried_by_time_and_counted() {
             second(149)
         )
     );
-    assert_eq!(returned(&server, &format!("DATA QUERY ATTLOG {times}")), 0);
+    assert_eq!(returns(&server, &format!("DATA QUERY ATTLOG {times}")), 0);
     let twice = server.attlog().iter().filter(|row| row.times == 2).count();
     assert_eq!(twice, 100);
     let packs: Vec<String> = targets(&server, "upload:ATTLOG")
@@ -196,15 +177,15 @@ fn attendance_is_queried_by_time_and_counted() {
         .collect();
     assert_eq!(packs.len(), 2, "{packs:?}");
     for wrong in ["", "StartTime=2026-11-02 00:00:00", "StartTime=x\tEndTime=y"] {
-        assert_eq!(returned(&server, &format!("DATA QUERY ATTLOG {wrong}")), -1, "{wrong:?}");
-        assert_eq!(returned(&server, &format!("VERIFY SUM ATTLOG {wrong}")), -1, "{wrong:?}");
+        assert_eq!(returns(&server, &format!("DATA QUERY ATTLOG {wrong}")), -1, "{wrong:?}");
+        assert_eq!(returns(&server, &format!("VERIFY SUM ATTLOG {wrong}")), -1, "{wrong:?}");
     }
     server.assert_strict();
 }
 
 #[test]
 fn attendance_photos_are_queried_by_time() {
-    let (server, terminal) = given();
+    let (server, terminal) = with_user();
     let mut driver = terminal.driver();
     for nth in 0..4 {
         driver
@@ -213,7 +194,7 @@ fn attendance_photos_are_queried_by_time() {
     }
     assert!(server.wait_until(TIMEOUT, |received| received.att_photos().len() == 4));
     let times = format!("StartTime={}\tEndTime={}", second(1), second(2));
-    assert_eq!(returned(&server, &format!("DATA QUERY ATTPHOTO {times}")), 0);
+    assert_eq!(returns(&server, &format!("DATA QUERY ATTPHOTO {times}")), 0);
     let twice = server
         .received(|received| received.att_photos().iter().filter(|row| row.times == 2).count());
     assert_eq!(twice, 2);
@@ -222,7 +203,7 @@ fn attendance_photos_are_queried_by_time() {
 
 #[test]
 fn logs_and_photos_are_cleared_but_nothing_that_was_not_uploaded() {
-    let (server, terminal) = given();
+    let (server, terminal) = with_user();
     let mut driver = terminal.driver();
     for nth in 0..10 {
         driver.punch("7", &second(nth));
@@ -235,17 +216,17 @@ fn logs_and_photos_are_cleared_but_nothing_that_was_not_uploaded() {
     });
     // The server does not want punches any more, and then clears the log.
     server.set_option("TransFlag", "TransData OpLog");
-    assert_eq!(returned(&server, "CHECK"), 0);
+    assert_eq!(returns(&server, "CHECK"), 0);
     assert!(server.wait_until(TIMEOUT, |received| received.count("handshake") == 2));
     driver.punch("7", &second(10));
-    assert_eq!(returns(&server, &["CLEAR LOG".into(), "CLEAR PHOTO".into()]), [0, 0]);
+    assert_eq!(returns_all(&server, &["CLEAR LOG".into(), "CLEAR PHOTO".into()]), [0, 0]);
     let status = terminal.status();
     assert_eq!(
         (&status["punches"], &status["streams"]["punches"]["pending"]),
         (&json!(1), &json!(1))
     );
     server.set_option("TransFlag", "1111111111");
-    assert_eq!(returned(&server, "CHECK"), 0);
+    assert_eq!(returns(&server, "CHECK"), 0);
     assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 11));
     server.assert_strict();
 }
@@ -259,22 +240,22 @@ fn all_data_is_cleared_only_if_the_owner_allows_it() {
         let mut driver = terminal.driver();
         let tmp = base64(b"made-up template");
         let finger = format!("DATA UPDATE FINGERTMP PIN=7\tFID=1\tSize=24\tValid=1\tTMP={tmp}");
-        let done = returns(&server, &["DATA UPDATE USERINFO PIN=7\tName=Ann".into(), finger]);
+        let done = returns_all(&server, &["DATA UPDATE USERINFO PIN=7\tName=Ann".into(), finger]);
         assert_eq!(done, [0, 0]);
         // A punch that the server does not want yet survives also this.
         server.set_option("TransFlag", "TransData OpLog");
-        assert_eq!(returned(&server, "CHECK"), 0);
+        assert_eq!(returns(&server, "CHECK"), 0);
         assert!(server.wait_until(TIMEOUT, |received| received.count("handshake") == 2));
         driver.punch("7", &second(1));
-        assert_eq!(returned(&server, "CLEAR DATA"), code, "allowed: {allowed}");
+        assert_eq!(returns(&server, "CLEAR DATA"), code, "allowed: {allowed}");
         let status = terminal.status();
         assert_eq!(
             (&status["users"], &status["punches"]),
             (&json!(left), &json!(1)),
             "allowed: {allowed}"
         );
-        assert_eq!(returned(&server, "DATA UPDATE USERINFO PIN=7\tName=Ann"), 0);
-        assert_eq!(returned(&server, "DATA QUERY FINGERTMP PIN=7"), 0);
+        assert_eq!(returns(&server, "DATA UPDATE USERINFO PIN=7\tName=Ann"), 0);
+        assert_eq!(returns(&server, "DATA QUERY FINGERTMP PIN=7"), 0);
         assert_eq!(
             server.received(|received| received.templates().len() as u64),
             left,

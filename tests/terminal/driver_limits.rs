@@ -1,0 +1,158 @@
+//! One bad driver harms nobody else: overlong lines, silence, floods, thousands of connections.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::harness::{Driver, TIMEOUT, Terminal, answer, base64, jpeg, second, server};
+
+#[test]
+fn an_overlong_line_ends_its_own_connection_only() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    let mut good = terminal.driver();
+    let mut bad = terminal.driver();
+    let line = vec![b'x'; 4 << 20];
+    let _ = bad.stream().write_all(&line);
+    assert_eq!(bad.receive().unwrap()["error"]["code"], -32600);
+    assert!(bad.receive().is_none());
+    good.punch("1001", &second(1));
+}
+
+#[test]
+fn silent_and_dead_drivers_do_not_keep_others_out() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    let mut working = terminal.driver();
+    working.punch("1001", &second(1));
+    // Many connect and say nothing, some die in the middle of a line.
+    let socket = terminal.path("run/driver.sock");
+    let mut silent: Vec<UnixStream> =
+        (0..100).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    for stream in silent.iter_mut().take(50) {
+        let _ = stream.write_all(b"{\"jsonrpc\":");
+    }
+    silent.truncate(80);
+    let mut newcomer = Driver::connect(&socket);
+    newcomer.punch("1002", &second(2));
+    working.punch("1003", &second(3));
+    assert_eq!(terminal.status()["punches"], 3);
+}
+
+#[test]
+fn a_thousand_connections_are_bounded() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    let mut working = terminal.driver();
+    working.call("register", json!({"name": "relay", "provides": ["unlock"]})).unwrap();
+    let socket = terminal.path("run/driver.sock");
+    for nth in 0..1000 {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        let bytes: &[u8] = match nth % 4 {
+            0 => b"",
+            1 => b"{\"jsonrpc\":\"2.0\",\"id\":1,",
+            2 => b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":true}\n",
+            _ => b"\n\0\n[]\n",
+        };
+        let _ = stream.write_all(bytes);
+    }
+    let mut newcomer = Driver::connect(&socket);
+    newcomer.punch("1002", &second(2));
+    working.punch("1001", &second(1));
+    let open = std::fs::read_dir(format!("/proc/{}/fd", terminal.pid())).unwrap().count();
+    assert!(open < 100, "{open} descriptors");
+    // Who is at work is still asked.
+    let id = server.queue("AC_UNLOCK");
+    assert_eq!(working.receive().unwrap()["method"], "unlock");
+    drop(working);
+    assert_eq!(answer(&server, &id).0, -3);
+}
+
+#[test]
+fn ten_thousand_connections_leave_room_for_a_driver() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    let socket = terminal.path("run/driver.sock");
+    let before = terminal.proc("status", "VmHWM");
+    let mut silent = Vec::new();
+    for nth in 0..10_000 {
+        // Those that were turned away are closed on this side, too.
+        silent.extend(std::os::unix::net::UnixStream::connect(&socket));
+        if nth % 200 == 199 {
+            silent.clear();
+        }
+    }
+    let mut driver = terminal.driver();
+    driver.punch("1", &second(1));
+    let more = terminal.proc("status", "VmHWM") - before;
+    assert!(more < 1024, "{more} KiB more");
+}
+
+#[test]
+fn who_does_not_read_is_disconnected_with_a_reason() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    let mut deaf = terminal.driver();
+    deaf.call("register", json!({"name": "deaf", "provides": ["unlock"]})).unwrap();
+    let data = base64(jpeg(700_000));
+    deaf.call("picture.put", json!({"pin": "1", "kind": "user", "data": data})).unwrap();
+    deaf.send(br#"{"jsonrpc":"2.0","id":7,"method":"changes"}"#).unwrap();
+    let id = server.queue("AC_UNLOCK");
+    let code = answer(&server, &id).0;
+    assert!([-3, -1003].contains(&code), "{code}");
+    terminal.driver().punch("1001", &second(1));
+    let until = Instant::now() + TIMEOUT;
+    while !terminal.log().contains("driver deaf left: it did not read what it was told") {
+        assert!(Instant::now() < until, "{}", terminal.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_driver_that_does_not_read_costs_no_memory() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    terminal.wait_until_online();
+    let mut deaf = terminal.driver();
+    deaf.stream().set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let call: Vec<u8> = br#"{"jsonrpc":"2.0","id":1,"method":"status"}
+"#
+    .repeat(200);
+    let mut sent = 0;
+    while deaf.stream().write_all(&call).is_ok() && sent < 200 {
+        sent += 1;
+    }
+    assert!(sent < 200, "everything was taken, though no answer was read");
+    terminal.driver().punch("1001", &second(1));
+    let peak = terminal.proc("status", "VmHWM");
+    assert!(peak < 24 << 10, "{peak} KiB");
+    // What was asked is still answered when the driver comes back to it.
+    let mut first = [0; 1];
+    deaf.stream().read_exact(&mut first).unwrap();
+}
+
+#[test]
+fn a_flood_from_one_driver_does_not_starve_another() {
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    let mut flood = terminal.driver();
+    let mut reader = flood.stream().try_clone().unwrap();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stopped = std::sync::Arc::clone(&stop);
+    let flooding = std::thread::spawn(move || {
+        let call = br#"{"jsonrpc":"2.0","id":1,"method":"status"}"#;
+        while !stopped.load(std::sync::atomic::Ordering::Relaxed) && flood.send(call).is_ok() {}
+    });
+    std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+    let mut other = terminal.driver();
+    let started = Instant::now();
+    for nth in 0..20 {
+        other.punch("1001", &second(nth));
+    }
+    assert!(started.elapsed() < Duration::from_secs(20));
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    drop(terminal);
+    flooding.join().unwrap();
+}

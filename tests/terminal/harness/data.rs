@@ -1,0 +1,45 @@
+//! Made-up data: times, pictures, files.
+
+/// The nth second of a made-up day.
+pub fn second(nth: u32) -> String {
+    format!("2026-11-02 {:02}:{:02}:{:02}", nth / 3600, nth / 60 % 60, nth % 60)
+}
+
+/// A picture: the least that begins and ends as a JPEG does.
+pub const JPEG: &[u8] = b"\xFF\xD8\xFF\xE0made-up picture\xFF\xD9";
+
+/// A made-up picture of so many bytes, as far as the first and last bytes tell.
+pub fn jpeg(bytes: usize) -> Vec<u8> {
+    [&b"\xFF\xD8\xFF"[..], &vec![7; bytes.saturating_sub(5)], &b"\xFF\xD9"[..]].concat()
+}
+
+/// Base64, as the protocol has it.
+pub fn base64(bytes: impl AsRef<[u8]>) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// Bytes that differ everywhere.
+pub fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        bytes.extend_from_slice(&(state >> 16).to_le_bytes()[..6]);
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// A tgz of these files.
+pub fn tgz(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut archive = tar::Builder::new(packed);
+    for (name, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, *content).unwrap();
+    }
+    archive.into_inner().unwrap().finish().unwrap()
+}

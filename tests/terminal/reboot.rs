@@ -1,0 +1,59 @@
+//! `REBOOT` (X1): answered first, done once, after the program that installs.
+
+use std::fs;
+
+use iclock_emulator::{Act, Fault, On, Received, Repeat};
+
+use crate::harness::{TIMEOUT, Terminal, answer, returns, script, server, until};
+
+#[test]
+fn a_reboot_is_answered_first_and_done_once() {
+    let server = server();
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    let file = terminal.path("reboots");
+    let hook = format!("[device]\nreboot = [\"sh\", \"-c\", \"echo x >> {}\"]", file.display());
+    terminal.configure(&server.url(), &hook);
+    // The server does not take the answer at first, and sends the command five times.
+    server.fault(Fault::new(On::reply(), Act::status(500, "")).always());
+    server.queue_repeated("boot", "REBOOT", Repeat::Times(5));
+    terminal.run();
+    assert!(server.wait_until(TIMEOUT, |received| received.count("reply") >= 2));
+    assert!(!file.exists(), "it was done before it was answered");
+    server.clear_faults();
+    until("rebooted", || fs::read(&file).is_ok_and(|text| !text.is_empty()), || terminal.log());
+    terminal.kill();
+    terminal.run();
+    // All five are answered, and a command behind them: nothing is left that could run it again.
+    let answered =
+        |received: &Received| received.reply("boot").is_some_and(|reply| reply.times >= 5);
+    assert!(server.wait_until(TIMEOUT, answered));
+    assert_eq!(returns(&server, "INFO"), 0);
+    assert_eq!(answer(&server, "boot").0, 0);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "x\n");
+}
+
+#[test]
+fn a_reboot_waits_for_the_program_that_installs() {
+    let server = server();
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    let script = |name: &str, text: &str| {
+        script(&terminal.path(name), text);
+        terminal.path(name).display().to_string()
+    };
+    let hook = script("hook", "touch \"$0.begun\"; sleep 2; touch \"$0.done\"");
+    let reboot = script("reboot", &format!("ls {hook}.done > \"$0.saw\" 2>&1"));
+    let config = format!("[device]\nreboot = [\"{reboot}\"]\n[upgrade]\ncommand = [\"{hook}\"]");
+    terminal.configure(&server.url(), &config);
+    terminal.run();
+    server.serve_file("emfw.cfg", "a");
+    let upgrade = server
+        .queue("UPGRADE type=1,checksum=0cc175b9c0f1b6a831c399e269772661,size=1,url=emfw.cfg");
+    terminal.wait_for("handed over", |status| status["jobs"][0]["stage"] == "handed over");
+    let id = server.queue("REBOOT");
+    assert_eq!(answer(&server, &id).0, 0);
+    assert_eq!(answer(&server, &upgrade).0, 0);
+    let saw = || fs::read_to_string(terminal.path("reboot.saw")).unwrap_or_default();
+    until("rebooted", || !saw().is_empty(), || terminal.log());
+    assert_eq!(saw().trim(), format!("{hook}.done"));
+    server.assert_strict();
+}
