@@ -116,7 +116,7 @@ fn wrong_data_from_drivers_is_refused_with_the_field() {
         ("template.put", json!({"pin": "1", "kind": "unified", "type": 10, "data": tmp}), "type"),
         (
             "template.put",
-            json!({"pin": "1", "kind": "face", "data": base64(&vec![0; 70_000])}),
+            json!({"pin": "1", "kind": "face", "data": base64(vec![0; 70_000])}),
             "data",
         ),
         ("picture.put", json!({"pin": "1", "kind": "user", "data": tmp}), "data"),

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use iclock_emulator::{Act, Fault, On, Received, Repeat};
+use iclock_emulator::{Act, Fault, On, Repeat};
 
-use crate::harness::{TIMEOUT, Terminal, answer, returns, script, server, until};
+use crate::harness::{TIMEOUT, Terminal, answer, polls, returns, script, second, server, until};
 
 #[test]
 fn a_reboot_is_answered_first_and_done_once() {
@@ -13,20 +13,23 @@ fn a_reboot_is_answered_first_and_done_once() {
     let file = terminal.path("reboots");
     let hook = format!("[device]\nreboot = [\"sh\", \"-c\", \"echo x >> {}\"]", file.display());
     terminal.configure(&server.url(), &hook);
-    // The server does not take the answer at first, and sends the command five times.
-    server.fault(Fault::new(On::reply(), Act::status(500, "")).always());
+    // The server is silent to the first answer, and does not take the second; it sends the
+    // command five times.
+    server.fault(Fault::new(On::reply(), Act::Stall { ms: None }));
+    server.fault(Fault::new(On::reply(), Act::status(500, "")));
     server.queue_repeated("boot", "REBOOT", Repeat::Times(5));
     terminal.run();
-    assert!(server.wait_until(TIMEOUT, |received| received.count("reply") >= 2));
+    assert!(server.wait_until(TIMEOUT, |received| received.count("reply") == 1));
+    for nth in 0..3 {
+        terminal.driver().punch("1", &second(nth));
+    }
     assert!(!file.exists(), "it was done before it was answered");
-    server.clear_faults();
+    server.release_stalled();
     until("rebooted", || fs::read(&file).is_ok_and(|text| !text.is_empty()), || terminal.log());
     terminal.kill();
     terminal.run();
-    // All five are answered, and a command behind them: nothing is left that could run it again.
-    let answered =
-        |received: &Received| received.reply("boot").is_some_and(|reply| reply.times >= 5);
-    assert!(server.wait_until(TIMEOUT, answered));
+    // The command comes four times more, one a poll.
+    polls(&server, 5);
     assert_eq!(returns(&server, "INFO"), 0);
     assert_eq!(answer(&server, "boot").0, 0);
     assert_eq!(fs::read_to_string(&file).unwrap(), "x\n");

@@ -47,7 +47,7 @@ fn faces_arrive_with_sixteen_bytes_before_them() {
     let (server, _terminal, mut driver) = given("");
     let params = json!({"pin": "306", "kind": "face", "number": 2, "data": base64(b"face")});
     let row = row(&server, &mut driver, "template.put", params, templates);
-    let data = base64(&[&[0; 16], &b"face"[..]].concat());
+    let data = base64([&[0; 16], &b"face"[..]].concat());
     assert_eq!(row, format!("FACE PIN=306\tFID=2\tSIZE={}\tVALID=1\tTMP={data}", data.len()));
     server.assert_strict();
 }

@@ -16,6 +16,15 @@ pub fn until(what: &str, is_so: impl Fn() -> bool, more: impl Fn() -> String) {
     }
 }
 
+/// Waits until the server has seen this many more polls. A poll that was on its way is the first
+/// of them: after `more`, the loop has been once through all that is due at least `more - 1` times.
+#[track_caller]
+pub fn polls(server: &Emulator, more: usize) {
+    let before = server.received(|received| received.count("poll"));
+    let came = server.wait_until(TIMEOUT, |received| received.count("poll") >= before + more);
+    assert!(came, "no {more} further polls");
+}
+
 /// The answer to a command: its `Return`, and its content.
 #[track_caller]
 pub fn answer(server: &Emulator, id: &str) -> (i64, Vec<u8>) {
