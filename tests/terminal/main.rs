@@ -27,6 +27,7 @@ mod driver_input;
 mod driver_limits;
 mod drivers;
 mod drivers_document;
+mod earlier_store;
 mod encryption;
 mod enroll;
 mod enroll_faults;
