@@ -1,4 +1,4 @@
-//! The audit log: what the server asked for that matters to the owner, and what came of it.
+//! The audit log: commands that the owner wants to know of, and their results.
 
 use rusqlite::params;
 
@@ -35,7 +35,7 @@ impl<'a> AuditLog<'a> {
         Self { db }
     }
 
-    /// Puts a command on record; `row` is its row in the command journal.
+    /// Records a command; `row` is its row in the command log.
     pub fn record(&self, row: i64, audit: &Audit) -> Result<()> {
         let Audit { at, server, id, what, result } = audit;
         self.db
@@ -44,7 +44,7 @@ impl<'a> AuditLog<'a> {
         Ok(())
     }
 
-    /// What came of a command that went on.
+    /// Records the result of a command that continued in the background.
     pub fn set_result(&self, row: i64, code: ReturnCode) -> Result<()> {
         self.db
             .prepare_cached("UPDATE audit SET result = ?2 WHERE seq = ?1")?
@@ -52,7 +52,7 @@ impl<'a> AuditLog<'a> {
         Ok(())
     }
 
-    /// Forgets the oldest entries, beyond `MOST`.
+    /// Deletes the oldest entries, so that `MOST` are left.
     pub fn trim(&self) -> Result<()> {
         self.db
             .prepare_cached(

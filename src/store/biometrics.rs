@@ -1,4 +1,4 @@
-//! What is known of people beyond their record: templates and pictures.
+//! Templates and pictures of people.
 
 use rusqlite::{OptionalExtension, Row, ToSql, params};
 use serde_json::json;
@@ -122,7 +122,7 @@ impl<'a> Biometrics<'a> {
         Ok(seq)
     }
 
-    /// Takes everything off the terminal that hangs on a user. Whether there was something.
+    /// Deletes all templates and pictures of a user. Whether there were any.
     pub(super) fn delete_all_of(&self, pin: &Pin) -> Result<bool> {
         let mut deleted = 0;
         for sql in ["DELETE FROM template WHERE pin = ?1", "DELETE FROM picture WHERE pin = ?1"] {

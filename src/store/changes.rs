@@ -1,7 +1,7 @@
 //! What has changed of people and tables since a number: what sensors load (`changes`).
 //!
-//! What is there carries the number of its last change; what is not there any more stands in
-//! `gone`, as far as that reaches. Whoever has loaded less than that, loads all anew.
+//! Each row carries the number of its last change. Deletions stand in the table `gone`, back to
+//! the horizon; a sensor that has loaded less than that loads everything from the start.
 
 use rusqlite::{OptionalExtension, Row, params};
 use serde_json::Value;
@@ -71,7 +71,7 @@ impl<'a> Changes<'a> {
         let mut last = None;
         let changes = self.places_after(after, most + 1)?;
         for (nth, (changed, place)) in changes.iter().enumerate() {
-            // One that breaks a rule of this version is as if it were not there.
+            // A row that this version cannot read is left out.
             let is_taken = match self.change_at(*changed, *place)? {
                 _ if nth == most => false,
                 Some(change) => take(change),
@@ -201,7 +201,7 @@ mod tests {
         );
         assert_eq!(after(&store, store.changes().last()), [""; 0]);
         assert_eq!(store.changes().horizon().unwrap(), 0);
-        // Come and gone again, it stands there once.
+        // Added and deleted a second time, it is listed once.
         put(&store, 2);
         store.people().delete(&pin(2)).unwrap();
         assert_eq!(after(&store, mark).len(), 3);
@@ -247,7 +247,7 @@ mod tests {
         assert!(forgotten > MOST_TOMBSTONES as i64 && forgotten < store.changes().last());
         store.retention().clear_data().unwrap();
         assert_eq!(store.changes().horizon().unwrap(), store.changes().last());
-        // The next start goes on behind it.
+        // The next start continues after it.
         assert_eq!(
             crate::store::db::highest_seq(store.db.connection()).unwrap(),
             store.changes().last()

@@ -1,5 +1,5 @@
-//! The command journal: what was asked, what came of it, and what the server still has to
-//! be told. It makes the effect of a command happen once, however often it is sent.
+//! The command log: the commands of the server, their results, and the replies that it has not
+//! taken yet. A command takes effect once, however often the server sends it.
 
 use rusqlite::params;
 
@@ -16,17 +16,17 @@ const BYTES_AT_ONCE: usize = 64 << 10;
 /// Longest content that is kept once the server has it.
 const LONGEST_KEPT: usize = 1024;
 
-/// A command that was just looked up in the journal.
+/// What the log knows of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begun {
-    /// To be carried out. How often it was begun, this time included.
+    /// To be executed.
     Now {
         /// Its row in the journal.
         row: i64,
         /// 1 unless an earlier attempt never came to an end.
         attempts: u32,
     },
-    /// Carried out before, and its stored result goes up again; or still going on.
+    /// Executed before, and its stored result is sent again; or still in progress.
     Before,
 }
 
@@ -52,10 +52,10 @@ impl<'a> CommandLog<'a> {
         Self { db }
     }
 
-    /// Writes down that a command, known by the digest of its id and text, is about to be
-    /// carried out, or finds that it was.
+    /// Records that a command, identified by the digest of its id and text, is about to be
+    /// executed, or finds that it was.
     pub fn begin(&self, digest: &[u8; 16], id: &str, name: &str) -> Result<Begun> {
-        // Mostly it is new: to write it down tells.
+        // Most commands are new: the insert itself shows it.
         let insert = "INSERT OR IGNORE INTO command (digest, id, name, attempts, due) VALUES (?1, ?2, ?3, 1, 0)";
         if self.db.prepare_cached(insert)?.execute(params![&digest[..], id, name])? > 0 {
             return Ok(Begun::Now { row: self.db.connection().last_insert_rowid(), attempts: 1 });
@@ -82,7 +82,7 @@ impl<'a> CommandLog<'a> {
         }
     }
 
-    /// These commands were begun, but could not run through no fault of theirs.
+    /// These attempts do not count: the store failed, not the commands.
     pub fn void_attempts(&self, rows: &[i64]) -> Result<()> {
         self.db.atomically(|| {
             rows.iter().try_for_each(|row| {
@@ -91,7 +91,7 @@ impl<'a> CommandLog<'a> {
         })
     }
 
-    /// A command goes on in the background; its result comes later.
+    /// A command continues in the background; its result comes later.
     pub fn set_in_background(&self, row: i64) -> Result<()> {
         self.change("UPDATE command SET goes_on = 1 WHERE row = ?1", row)
     }
@@ -164,7 +164,7 @@ impl<'a> CommandLog<'a> {
             for row in rows {
                 self.change(&taken, *row)?;
             }
-            // As many as were taken: a search for more would go through all that still waits.
+            // As many as were taken: a search for more would read all replies that are pending.
             self.db
                 .prepare_cached(
                     "DELETE FROM command WHERE row IN (SELECT row FROM command
@@ -177,7 +177,7 @@ impl<'a> CommandLog<'a> {
         })
     }
 
-    /// The server refused this reply: others go before it from now on.
+    /// The server refused this reply: others are sent before it from now on.
     pub fn reply_refused(&self, row: i64) -> Result<()> {
         self.change("UPDATE command SET due = due + 1 WHERE row = ?1", row)
     }
@@ -192,7 +192,7 @@ impl<'a> CommandLog<'a> {
         self.exists("SELECT EXISTS (SELECT 1 FROM command WHERE due > 0 AND due > 1)")
     }
 
-    /// Whether a command is known that never came to an end.
+    /// Whether a command was begun and has no result.
     pub fn is_unfinished(&self, digest: &[u8; 16], id: &str) -> Result<bool> {
         let sql = "SELECT EXISTS (SELECT 1 FROM command
                    WHERE id = ?1 AND digest = ?2 AND code IS NULL AND goes_on = 0)";

@@ -137,7 +137,7 @@ impl<'a> Cursors<'a> {
             let row = PendingRow { seq: row.get(0)?, stream, content };
             bytes += row.size();
             rows.push(row);
-            // Never less than two: a row that is refused is judged by the one after it.
+            // Never less than two: the row after a refused one shows whose fault it is.
             if bytes > MOST_BYTES && rows.len() > 1 {
                 break;
             }

@@ -103,7 +103,7 @@ impl Db {
         });
         if done.is_err() {
             self.counts.forget();
-            // A full disk rolls back by itself; asking again would be an error of its own.
+            // A full disk rolls back by itself; a second ROLLBACK would be an error.
             if !self.connection.is_autocommit() {
                 self.run("ROLLBACK")?;
             }

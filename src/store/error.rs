@@ -1,4 +1,4 @@
-//! What can go wrong with the store, in the language of somebody who can mend it.
+//! Failures of the store, with messages that say what to do.
 
 use std::fmt;
 use std::path::PathBuf;

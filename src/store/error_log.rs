@@ -31,8 +31,7 @@ impl<'a> ErrorRows<'a> {
     /// Writes an error into the error log, which keeps the last `MOST_ERRORS`: servers
     /// before 2.4.1 never take any.
     pub fn add(&self, error: &ErrorLog) -> Result<Seq> {
-        // Counted in memory, and dropped by the batch: a thousand refused records are a thousand
-        // errors.
+        // Counted in memory and dropped in batches, since errors can come by the thousand.
         let mut count = self.db.counted(&self.db.counts.errors, "SELECT count(*) FROM error")?;
         if count >= MOST_ERRORS {
             let sql =

@@ -1,8 +1,8 @@
 //! Guests: people who were fetched for remote attendance (§14) and stay for some time.
 //!
-//! A guest is a user like any other, with a row more that says until when. It goes when
-//! somebody writes the user (`put_user`): then the person is here for good. Guests never go
-//! up: the server they came from knows them better.
+//! A guest is a user with a row in `guest` that says until when. `People::put` deletes that row:
+//! whoever writes a user makes them a resident. Guests are never uploaded: they came from the
+//! server.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::error::Result;
 use super::people::People;
 use crate::protocol::record::Pin;
 
-/// Guests that leave in one transaction.
+/// Guests that are removed in one transaction.
 const BATCH: i64 = 50;
 /// In place of a moment: the stay begins when the clock is set.
 const NOT_BEGUN: i64 = 0;
@@ -65,9 +65,9 @@ impl<'a> Guests<'a> {
         Ok(until.map(|until| Stay { until: Some(until).filter(|until| *until != NOT_BEGUN) }))
     }
 
-    /// Takes the guests off the terminal whose time is over, some at a time; how many. To be
-    /// called when the clock is set. A stay that has not begun, or that a wrong clock made too
-    /// long, is from now on.
+    /// Deletes guests whose time is over, at most `BATCH` at a time; how many. To be called when
+    /// the clock is set. A stay that has not begun, or that a wrong clock made too long, begins
+    /// now.
     pub fn remove_expired(&self, now: i64, stay: Duration) -> Result<usize> {
         let latest = now.saturating_add(seconds(stay));
         let sql = "SELECT EXISTS (SELECT 1 FROM guest WHERE until <= ?1 OR until > ?2)";

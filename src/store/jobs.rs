@@ -1,6 +1,5 @@
-//! Commands that go on beyond their command list: files that are fetched, programs that run,
-//! what drivers are asked for. Each step is written down before it is taken, so that a
-//! restart finds its place.
+//! Jobs: commands that continue after their command list was read (downloads, programs, driver
+//! requests). Each step is recorded before it is taken, so that a restart continues there.
 
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -11,7 +10,7 @@ use super::error::Result;
 use super::rows::Seq;
 use crate::protocol::codes::ReturnCode;
 
-/// A command that goes on.
+/// A command that continues in the background.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     /// The row of its command in the journal.
@@ -22,7 +21,7 @@ pub struct Job {
     pub text: Vec<u8>,
     /// How far it is.
     pub stage: Stage,
-    /// What went wrong at this stage, counted.
+    /// Failures at this stage.
     pub attempts: u32,
     /// How far its download is.
     pub download: Download,
@@ -39,7 +38,7 @@ pub struct Download {
     pub kept: u64,
     /// All there is to fetch, as the server says.
     pub total: Option<u64>,
-    /// By what the server tells versions of the file apart.
+    /// The file's ETag or modification time, as the server gave it.
     pub version: Option<String>,
 }
 
@@ -78,7 +77,7 @@ impl Stage {
     }
 }
 
-/// What a job waits for: those of its lane, and no others.
+/// A job waits for the jobs of its own lane only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     /// Files and programs, one after the other.
@@ -104,7 +103,7 @@ impl<'a> Jobs<'a> {
         Self { db }
     }
 
-    /// A command of the journal goes on as a job. One of a door has been handed over.
+    /// A command of the log continues as a job. A door's driver has been asked already.
     pub fn begin(&self, row: i64, text: &[u8], lane: Lane) -> Result<()> {
         let stage = match lane {
             Lane::Work | Lane::Enrolment => Stage::Fetching,
@@ -120,7 +119,7 @@ impl<'a> Jobs<'a> {
         Ok(())
     }
 
-    /// How many commands go on.
+    /// How many jobs there are.
     pub fn count(&self) -> Result<u64> {
         self.db.counted(&self.db.counts.jobs, "SELECT count(*) FROM job")
     }
@@ -142,7 +141,7 @@ impl<'a> Jobs<'a> {
 
     /// The jobs of a lane, those without trouble first, as many as `most`.
     pub fn in_lane(&self, lane: Lane, most: usize) -> Result<Vec<Job>> {
-        // Asked for at each step of the loop: mostly there is none.
+        // Asked at each step of the loop; most of the time there is no job.
         if self.count()? == 0 {
             return Ok(Vec::new());
         }
@@ -160,7 +159,7 @@ impl<'a> Jobs<'a> {
         Ok(self.db.prepare_cached(&sql)?.query_row([row], job).optional()?)
     }
 
-    /// Writes down how far a download is; the bytes must be on disk.
+    /// Records how far a download is; its bytes must be on disk.
     pub fn set_download(&self, row: i64, download: &Download, attempts: u32) -> Result<()> {
         let Download { fetched, kept, total, version } = download;
         self.db
@@ -171,14 +170,14 @@ impl<'a> Jobs<'a> {
         Ok(())
     }
 
-    /// Counts troubles of a job.
+    /// Counts failures of a job.
     pub fn add_failures(&self, row: i64, troubles: u32) -> Result<()> {
         let sql = "UPDATE job SET attempts = attempts + ?2 WHERE command = ?1";
         self.db.prepare_cached(sql)?.execute(params![row, troubles])?;
         Ok(())
     }
 
-    /// Writes down that a job begins a stage.
+    /// Records that a job begins a stage.
     pub fn set_stage(&self, job: &Job, stage: Stage) -> Result<()> {
         let attempts = if job.stage == stage { job.attempts + 1 } else { 0 };
         self.db

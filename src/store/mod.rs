@@ -81,11 +81,11 @@ impl Store {
     }
 
     /// Makes the log as large as it gets, so that punches need not. For who will write much, and
-    /// not before it is known that they will: it is 1.1 MB on the flash each time.
+    /// not before it is known that they will: it writes 1.1 MB to the flash each time.
     pub fn fill_log(&self) {
         if let Err(error) = wal::make_room(&self.db.path) {
-            // It grows as it is written, then, which costs more writes.
-            log::debug!("the store's log is not made to its size: {error}");
+            // The log then grows as it is written, which costs more writes.
+            log::debug!("the write-ahead log was not made to its full size: {error}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Options: what the server set by `SET OPTION`, and the little that must survive a restart.
+//! Options: what the server set by `SET OPTION`, and state of punchd that survives a restart.
 
 use super::db::Db;
 use super::error::Result;

@@ -68,8 +68,8 @@ impl<'a> Outbox<'a> {
                 if found.is_empty() && pass == Pass::Resend {
                     self.cursors().set(*stream, Cursor { resend: None, ..cursor })?;
                 }
-                // Where a stream was cut off for its size, the others end too: a table goes up
-                // in the order of its numbers.
+                // Where one stream was cut off for its size, the others end too: a table is
+                // uploaded in the order of its numbers.
                 if found.len() < most
                     && found.iter().map(PendingRow::size).sum::<usize>() > MOST_BYTES
                 {
@@ -93,7 +93,7 @@ impl<'a> Outbox<'a> {
     /// The server took these rows of a table, which were the next.
     pub fn acknowledge(&self, table: Table, pass: Pass, rows: &[PendingRow]) -> Result<()> {
         self.db.atomically(|| {
-            // What goes once more is not set aside any longer.
+            // A row that is sent once more is not in quarantine any longer.
             if pass != Pass::New {
                 rows.iter().try_for_each(|row| self.quarantine().release(row.stream, row.seq))?;
             }
@@ -118,10 +118,10 @@ impl<'a> Outbox<'a> {
     /// Everything after `from` that was sent goes up again, in the background.
     pub fn resend(&self, stream: Stream, from: Seq) -> Result<()> {
         let cursor = self.cursors().get(stream)?;
-        // What the server changed counts too, and its number may be above `sent`.
+        // Changes by the server are resent too; their numbers may be above `sent`.
         let until =
             if Source::of(stream).resend == "changed" { self.db.last_seq() } else { cursor.sent };
-        // A range without rows would never be worked off, and stand for ever.
+        // A range without rows would never be finished.
         let has_rows = self.cursors().has_row_to_send(stream, Pass::Resend, from, until)?;
         self.cursors().set(stream, Cursor { resend: has_rows.then_some((from, until)), ..cursor })
     }
@@ -129,7 +129,7 @@ impl<'a> Outbox<'a> {
     /// Whether an upload from the start, or part of one, is under way for a table.
     pub fn is_resending(&self, table: Table) -> Result<bool> {
         for stream in table.streams() {
-            // What is left of a range may have been deleted since.
+            // The rest of a range may have been deleted since.
             if let Some((after, until)) = self.cursors().get(stream)?.resend
                 && self.cursors().has_row_to_send(stream, Pass::Resend, after, until)?
             {

@@ -1,4 +1,4 @@
-//! The people: users as the terminal knows them.
+//! The users on the terminal.
 
 use rusqlite::{OptionalExtension, Row, params};
 use serde_json::json;
@@ -50,8 +50,8 @@ impl<'a> People<'a> {
         Ok(self.db.prepare_cached(&sql)?.query_row([value], user).optional()?.flatten())
     }
 
-    /// Writes a user as a whole. A change that waits to go up still does. Who was a guest is
-    /// one no longer.
+    /// Writes a user as a whole. A change that waits for its upload still does. A guest becomes
+    /// a resident.
     ///
     /// # Errors
     /// [`StoreError::TooManyUsers`] for one more than the limit; then nothing is written.
@@ -97,7 +97,7 @@ impl<'a> People<'a> {
         Ok(seq)
     }
 
-    /// Takes a user off the terminal, with templates and pictures. Whether there was one.
+    /// Deletes a user with templates and pictures. Whether there was one.
     pub fn delete(&self, pin: &Pin) -> Result<bool> {
         let mut delete = self.db.prepare_cached("DELETE FROM user WHERE pin = ?1")?;
         let was_there = delete.execute([pin.as_str()])? > 0;
@@ -117,9 +117,9 @@ impl<'a> People<'a> {
         self.db.last_seq()
     }
 
-    /// Whoever this is, they are no guest any longer.
+    /// Deletes the row that makes this person a guest.
     pub(super) fn forget_guest(&self, pin: &str) -> Result<()> {
-        // Mostly there are none, and people come by the thousand.
+        // Usually there are none, and users come by the thousand.
         if self.db.counted(&self.db.counts.guests, "SELECT count(*) FROM guest")? > 0 {
             self.db.prepare_cached("DELETE FROM guest WHERE pin = ?1")?.execute([pin])?;
             self.db.counts.guests.set(None);
@@ -139,11 +139,11 @@ impl<'a> People<'a> {
         Ok(self.db.prepare_cached(sql)?.query_row([pin.as_str()], |row| row.get(0))?)
     }
 
-    /// Takes off the terminal what a table held at a [`Store::high_water_mark`](super::Store::high_water_mark) and was not written since.
+    /// Deletes what a table held at a [`Store::high_water_mark`](super::Store::high_water_mark) and was not written since.
     pub fn delete_unchanged(&self, table: SyncTable, mark: Seq) -> Result<()> {
         let kind = match table {
             SyncTable::Users => {
-                // Guests are here for their time, whatever the table holds.
+                // Guests stay for their time, whatever the table holds.
                 let gone = "changed <= ?1 AND pin NOT IN (SELECT pin FROM guest)";
                 for sql in [
                     format!(

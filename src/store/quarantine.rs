@@ -1,7 +1,5 @@
-//! Rows that the server refuses, set aside with its message so that they block no other.
-//!
-//! Nothing is lost by it: the row stays in its journal, and `punchd quarantine retry` sends
-//! it again.
+//! Quarantine: rows that the server refuses, set aside with its message so that they block no
+//! others. The row stays in its journal, and `punchd quarantine retry` sends it again.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -22,7 +20,7 @@ pub struct Quarantined {
     pub message: String,
     /// When, in seconds since 1970.
     pub at: i64,
-    /// It goes up once more.
+    /// It is to be sent once more.
     pub retry: bool,
 }
 
@@ -85,7 +83,7 @@ impl<'a> Quarantine<'a> {
         Ok(self.db.prepare_cached(sql)?.execute([seq])?)
     }
 
-    /// Gives rows up for the server; they stay in the journal. How many.
+    /// Takes rows out of the quarantine without sending them; they stay in the journal. How many.
     pub fn drop_rows(&self, seq: Option<Seq>) -> Result<usize> {
         let sql = "DELETE FROM quarantine WHERE ?1 IS NULL OR seq = ?1";
         Ok(self.db.prepare_cached(sql)?.execute([seq])?)
@@ -100,7 +98,7 @@ impl<'a> Quarantine<'a> {
             while let Some(seq) =
                 next.query_row([stream.code()], |row| row.get::<_, Seq>(0)).optional()?
             {
-                // What the server changed last stands under its other number.
+                // A row that the server changed last has its number in the other column.
                 for pass in [Pass::Resend, Pass::New] {
                     if let Some(row) =
                         Cursors::new(self.db).rows(*stream, pass, seq - 1, seq, 1)?.pop()
@@ -108,7 +106,7 @@ impl<'a> Quarantine<'a> {
                         return Ok(Some(row));
                     }
                 }
-                // Changed or deleted since: what stands in its place went by itself.
+                // The row was changed or deleted since; its successor is uploaded by itself.
                 self.release(*stream, seq)?;
             }
         }

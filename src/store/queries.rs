@@ -86,7 +86,7 @@ impl<'a> Queries<'a> {
         Self { db }
     }
 
-    /// Begins to answer a query. How many rows there are to send.
+    /// Begins a query. How many rows there are to send.
     pub fn begin(&self, command: i64, asked: &Asked, rows_a_pack: u64) -> Result<u64> {
         let until = self.db.last_seq();
         let count = self.count_rows(asked, 0, until)?;
@@ -193,7 +193,7 @@ impl<'a> Queries<'a> {
         Ok(rows)
     }
 
-    /// The server took a request of a query, up to the row with this number.
+    /// The server acknowledged a request of a query, up to the row with this number.
     pub fn advance(&self, command: i64, last: Seq) -> Result<()> {
         self.db
             .prepare_cached("UPDATE query SET after = ?2, pack = pack + 1 WHERE command = ?1")?

@@ -1,5 +1,5 @@
-//! How much is kept. What was uploaded goes first, the oldest first, in small batches so that
-//! nobody waits; what was not uploaded is never dropped: new punches are refused instead.
+//! Retention: at a limit, the oldest uploaded rows are deleted in small batches, so that drivers
+//! do not wait. Rows that were not uploaded are never deleted: new punches are refused instead.
 
 use rusqlite::params;
 use rustix::fs::statvfs;
@@ -18,9 +18,9 @@ use crate::protocol::stream::Stream;
 pub enum Room {
     /// There is.
     Enough,
-    /// There was not, and a batch was taken; look again soon.
+    /// There was not, and a batch was deleted; look again soon.
     Making,
-    /// There is not, and nothing may be dropped. What is used up.
+    /// There is not, and nothing may be deleted. Which limit is reached.
     None(String),
 }
 
@@ -52,7 +52,7 @@ impl<'a> Retention<'a> {
         Self { db }
     }
 
-    /// Looks whether a limit is reached, and takes a batch if so. Runs in a transaction of its
+    /// Checks the limits, and deletes a batch if one is reached. Runs in a transaction of its
     /// own, in a few milliseconds.
     pub fn make_room(&self) -> Result<Room> {
         let Some(shortage) = self.limit_reached()? else {
@@ -60,7 +60,7 @@ impl<'a> Retention<'a> {
             self.db.full_reported.set(false);
             return Ok(Room::Enough);
         };
-        // Pages that are free already are given back before anything more is dropped.
+        // Free pages are given back before more rows are deleted.
         let given_back = self.give_back()?;
         let dropped = if given_back { 0 } else { self.db.atomically(|| self.drop_uploaded())? };
         if dropped > 0 || given_back {
@@ -75,7 +75,7 @@ impl<'a> Retention<'a> {
         Ok(Room::None(shortage))
     }
 
-    /// Whether punches are refused, and nobody was told yet.
+    /// Whether punches are refused, and this was not reported yet.
     pub fn is_full_and_unreported(&self) -> bool {
         self.db.full.borrow().is_some() && !self.db.full_reported.get()
     }
@@ -85,7 +85,7 @@ impl<'a> Retention<'a> {
         self.db.full.borrow().clone()
     }
 
-    /// Refuses what is new while there is no room for it, and nothing may be dropped.
+    /// Refuses new rows while there is no room for them, and nothing may be deleted.
     pub(super) fn require_room(&self) -> Result<()> {
         let at_limit = self.db.count_punches()? >= self.db.limits.punches;
         if !at_limit && self.db.full.borrow().is_none() {
@@ -161,8 +161,8 @@ impl<'a> Retention<'a> {
         Ok(0)
     }
 
-    /// Drops all rows of these streams that the server has. What it has not goes up first, and
-    /// stays: it is somebody's wage, whatever the server says.
+    /// Deletes all rows of these streams that the server has. The others stay, whatever the
+    /// server says: each is somebody's wage.
     pub fn clear_uploaded(&self, streams: &[Stream]) -> Result<usize> {
         let mut dropped = 0;
         for stream in streams {
@@ -179,8 +179,8 @@ impl<'a> Retention<'a> {
         Ok(dropped)
     }
 
-    /// Takes all people off the terminal, empties its tables, and drops of the journals what
-    /// the server has. What was not uploaded goes up first, and stays.
+    /// Deletes all people, the small tables, and the rows of the journals that the server has.
+    /// Rows that were not uploaded stay.
     pub fn clear_data(&self) -> Result<()> {
         for table in ["user", "template", "picture", "card", "entry", "query", "guest"] {
             self.db.prepare_cached(&format!("DELETE FROM {table}"))?.execute([])?;

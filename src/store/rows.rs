@@ -108,7 +108,7 @@ pub struct NewPhoto {
 /// Which of a stream's two cursors rows belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
-    /// Rows that never went up.
+    /// Rows that were never sent.
     New,
     /// Rows that the server wants once more.
     Resend,
@@ -116,7 +116,7 @@ pub enum Pass {
     Retry,
 }
 
-/// Rows of one table that are pending, in the order of their numbers, whatever their streams.
+/// Pending rows of one table, of all its streams, in the order of their numbers.
 #[derive(Debug)]
 pub struct Batch {
     /// By which cursors.
@@ -130,9 +130,9 @@ pub struct Batch {
 pub struct PendingRow {
     /// Its number.
     pub seq: Seq,
-    /// Whose it is.
+    /// Its stream.
     pub stream: Stream,
-    /// What it says; `None` if this version cannot read it: it is passed over, and said so.
+    /// Its content; `None` if this version cannot read it: it is skipped, with a log line.
     pub content: Option<Content>,
 }
 
@@ -143,7 +143,7 @@ impl PendingRow {
     }
 }
 
-/// What a row says.
+/// The content of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// A row among others of its table.
@@ -177,9 +177,9 @@ impl Content {
 /// How much of a stream waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Rows that never went up.
+    /// Rows that were never sent.
     pub new: u64,
-    /// Rows that go up again.
+    /// Rows that are resent.
     pub resend: u64,
     /// The number up to which everything was acknowledged.
     pub sent: Seq,

@@ -2,7 +2,7 @@
 //!
 //! Rows that go up carry a number from one sequence for the whole store (see
 //! `Db::next_seq`), so that a stamp means the same place in every table. The
-//! journals have no index but that number (and one of the rare rows that are held): every
+//! journals have no index but that number (and one of the few rows that await the clock): every
 //! further index would be written with every punch.
 
 use rusqlite::Connection;

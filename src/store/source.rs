@@ -6,7 +6,7 @@ use super::rows::{Content, Pass};
 use super::{biometrics, error_log, id_cards, journal, people};
 use crate::protocol::stream::Stream;
 
-/// People's rows without those of guests, who never go up (see [`super::guests`]).
+/// People's rows without those of guests, who are never uploaded (see `guests`).
 macro_rules! residents {
     ($filter:literal) => {
         concat!($filter, " AND pin NOT IN (SELECT pin FROM guest)")
@@ -19,7 +19,7 @@ pub(super) struct Source {
     pub table: &'static str,
     /// Which of its rows.
     pub filter: &'static str,
-    /// The column with the number under which a row goes up.
+    /// The column with the number under which a row is sent.
     pub new: &'static str,
     /// The column with the number under which it is resent.
     pub resend: &'static str,

@@ -65,7 +65,7 @@ impl<'a> Stamps<'a> {
         Ok(())
     }
 
-    /// New rows went up: the last stamp is that of the cursor once more. Writes nothing if
+    /// New rows were sent: the last stamp is that of the cursor once more. Writes nothing if
     /// it was already.
     pub(super) fn clear_resent(&self, table: Table) -> Result<()> {
         self.db

@@ -1,4 +1,4 @@
-//! The terminal's small tables, kept for the drivers to read.
+//! The small tables of §12.2.9 to §12.2.18, kept for drivers.
 
 use rusqlite::{OptionalExtension, params};
 use serde_json::json;

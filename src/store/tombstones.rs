@@ -8,10 +8,10 @@ use super::db::Db;
 use super::error::Result;
 use super::rows::Seq;
 
-/// Deletions that are kept, and those that are dropped together.
+/// Tombstones that are kept.
 pub(super) const MOST_TOMBSTONES: u64 = 5000;
 pub(super) const BATCH: i64 = 1000;
-/// In place of what is gone: the number up to which deletions are not known any more.
+/// The key of the row that holds the horizon.
 const HORIZON: &str = "";
 
 /// The tombstones, in the SQL table `gone`.
@@ -25,7 +25,7 @@ impl<'a> Tombstones<'a> {
         Self { db }
     }
 
-    /// Something that sensors may have loaded is there no longer.
+    /// Records that something was deleted that sensors may have loaded.
     pub(super) fn add(&self, what: &Value) -> Result<()> {
         let changed = self.db.next_change();
         self.db
@@ -47,7 +47,7 @@ impl<'a> Tombstones<'a> {
         Ok(())
     }
 
-    /// So much is gone that all is to be loaded anew.
+    /// Forgets all deletions: sensors load everything from the start.
     pub(super) fn forget_all(&self) -> Result<()> {
         let now = self.db.next_change();
         self.forget_until(now)

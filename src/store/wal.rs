@@ -1,4 +1,4 @@
-//! The write-ahead log's room on the disk.
+//! Preallocation of the write-ahead log.
 
 use std::fs::OpenOptions;
 use std::io;
