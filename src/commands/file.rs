@@ -179,7 +179,7 @@ fn ends_like_archive(path: &str) -> bool {
 /// What a command answers to a file that cannot be read or written.
 pub(super) fn refusal(error: FileError) -> Refusal {
     let code = match &error {
-        FileError::Missing(_) => ReturnCode::MISSING,
+        FileError::Missing(_) => ReturnCode::PHOTO_SIZE,
         FileError::Outside { .. } => ReturnCode::UNSUPPORTED,
         FileError::NotAFile { .. } | FileError::Archive { .. } => ReturnCode::PARAMETER,
         FileError::TooLarge(_) => ReturnCode::TOO_LONG,

@@ -93,11 +93,6 @@ impl ConfinedPath {
         &self.path
     }
 
-    /// Whether it is a directory. If not, it is a file, or nothing yet.
-    pub fn is_dir(&self) -> bool {
-        self.name.is_none()
-    }
-
     /// Opens the file there for reading, and says how long it is.
     pub fn open(&self) -> Result<(File, u64), FileError> {
         let failed = |error| FileError::io("open", &self.path, error);
@@ -266,7 +261,7 @@ mod tests {
             assert!(!part.exists());
         }
         assert_eq!(fs::metadata(scratch.path("in/a/b")).unwrap().mode() & 0o7777, 0o755);
-        assert!(ConfinedPath::find_or_make(&dirs, &scratch.text("in/d/e/")).unwrap().is_dir());
+        assert!(ConfinedPath::find_or_make(&dirs, &scratch.text("in/d/e/")).unwrap().dir().is_ok());
         let missing = ConfinedPath::find_or_make(&[scratch.path("none")], &scratch.text("none/a"));
         assert!(matches!(missing, Err(FileError::Missing(_))));
 

@@ -1,30 +1,38 @@
-//! Return codes (App. 1), operation codes (App. 3) and languages (App. 2).
+//! Return codes (App. 1), languages (App. 2) and the operations that punchd records (App. 3).
 
 use std::fmt;
 
-/// What a command answers in `Return=` (App. 1).
+/// What a command answers in `Return=`.
 ///
-/// Zero means *done*, not *seen*. Negative values are the document's errors; a few commands
-/// answer a size or a count.
+/// 0 means that the command was carried out, not only received. Negative values are errors of
+/// App. 1. Some commands answer a size or a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReturnCode(pub i64);
 
+/// The codes of App. 1, each with the document's meaning first.
 impl ReturnCode {
-    /// The command was carried out.
+    /// Success.
     pub const DONE: Self = Self(0);
     /// A parameter is missing or wrong.
     pub const PARAMETER: Self = Self(-1);
-    /// A photo is not of the size that was given; also: there is no such file.
-    pub const MISSING: Self = Self(-2);
+    /// The data of a photo does not have the given `Size`. The document has no code for a file
+    /// that does not exist; `GetFile` answers this one, too.
+    pub const PHOTO_SIZE: Self = Self(-2);
     /// Reading or writing failed.
     pub const STORAGE: Self = Self(-3);
-    /// The PIN is not on this terminal.
+    /// The data of a template does not have the given `Size`.
+    pub const TEMPLATE_SIZE: Self = Self(-9);
+    /// There is no user with this PIN on the terminal.
     pub const UNKNOWN_PIN: Self = Self(-10);
-    /// No room.
+    /// The format of a template is not allowed: it is not base64.
+    pub const TEMPLATE_FORMAT: Self = Self(-11);
+    /// A template is not valid. No command of this terminal answers it.
+    pub const TEMPLATE: Self = Self(-12);
+    /// A limit of capacity is reached.
     pub const CAPACITY: Self = Self(-1001);
-    /// This terminal does not do that.
+    /// The terminal does not support the command, or the owner does not allow it.
     pub const UNSUPPORTED: Self = Self(-1002);
-    /// The command did not come to an end.
+    /// The command timed out, or was cut off and cannot be repeated.
     pub const TIMED_OUT: Self = Self(-1003);
     /// The data does not fit the configuration of the terminal.
     pub const MISMATCH: Self = Self(-1004);
@@ -32,8 +40,34 @@ impl ReturnCode {
     pub const BUSY: Self = Self(-1005);
     /// The data is too long.
     pub const TOO_LONG: Self = Self(-1006);
-    /// The server's data could not be had.
+    /// Memory failed. No command of this terminal answers it.
+    pub const MEMORY: Self = Self(-1007);
+    /// The data could not be fetched from the server.
     pub const NOT_FETCHED: Self = Self(-1008);
+}
+
+/// The codes that App. 1 has for `ENROLL_FP` and `ENROLL_BIO`.
+impl ReturnCode {
+    /// The user has this fingerprint already.
+    pub const ENROLL_EXISTS: Self = Self(2);
+    /// The enrolment failed: bad quality, or three presses that differ.
+    pub const ENROLL_FAILED: Self = Self(4);
+    /// Another user has this fingerprint.
+    pub const ENROLL_DUPLICATE: Self = Self(5);
+    /// The enrolment was cancelled.
+    pub const ENROLL_CANCELLED: Self = Self(6);
+    /// The sensor is busy.
+    pub const ENROLL_BUSY: Self = Self(7);
+}
+
+/// The codes of `ENROLL_MF` (§12.9.2). The text of the document has lost their minus signs.
+impl ReturnCode {
+    /// The enrolment failed, after all tries.
+    pub const CARD_FAILED: Self = Self(-4);
+    /// No card came in time.
+    pub const CARD_TIMED_OUT: Self = Self(-5);
+    /// Somebody left the enrolment at the terminal.
+    pub const CARD_CANCELLED: Self = Self(-6);
 }
 
 impl fmt::Display for ReturnCode {
@@ -42,59 +76,37 @@ impl fmt::Display for ReturnCode {
     }
 }
 
-/// The language of the terminal, by its number in App. 2 (69 is English).
+/// The language of the terminal, by its number in App. 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Language(pub u8);
 
 impl Language {
-    /// English, the default.
+    /// The default.
     pub const ENGLISH: Self = Self(69);
-    /// Simplified Chinese: the only language whose text travels as GB2312.
+    /// The only language whose text travels as GB2312.
     pub const SIMPLIFIED_CHINESE: Self = Self(83);
 
-    /// Whether the number stands in App. 2.
-    pub fn is_known(self) -> bool {
-        matches!(
-            self.0,
-            65 | 66
-                | 68
-                | 69
-                | 70
-                | 71
-                | 72
-                | 73
-                | 74
-                | 75
-                | 76
-                | 80
-                | 82
-                | 83
-                | 84
-                | 86
-                | 89
-                | 90
-                | 97
-                | 103
-                | 105
-                | 112
-                | 116
-        )
+    /// Whether App. 2 has the number.
+    pub(crate) fn is_known(self) -> bool {
+        #[rustfmt::skip]
+        const KNOWN: [u8; 23] = [
+            65, 66, 68, 69, 70, 71, 72, 73, 74, 75, 76, 80, 82, 83, 84, 86, 89, 90, 97, 103, 105,
+            112, 116,
+        ];
+        KNOWN.contains(&self.0)
     }
 }
 
-/// Operations that punchd itself writes into the operation log (App. 3). Drivers may use
-/// any other number: field firmware runs past the table.
-pub mod operation {
+/// Operations that punchd writes into the operation log by itself. Drivers may use any other
+/// number: firmware in the field uses numbers that App. 3 does not have.
+pub(crate) mod operation {
     /// The terminal started.
-    pub const POWER_ON: u16 = 0;
+    pub(crate) const POWER_ON: u16 = 0;
     /// The terminal stopped.
-    pub const POWER_OFF: u16 = 1;
-    /// An alarm.
-    pub const ALARM: u16 = 3;
-    /// A fingerprint was enrolled.
-    pub const FINGERPRINT_ENROLLED: u16 = 6;
-    /// A card was enrolled.
-    pub const CARD_ENROLLED: u16 = 15;
-    /// A user was enrolled: what stands for all that has no number of its own.
-    pub const USER_ENROLLED: u16 = 30;
+    pub(crate) const POWER_OFF: u16 = 1;
+    pub(crate) const ALARM: u16 = 3;
+    pub(crate) const FINGERPRINT_ENROLLED: u16 = 6;
+    pub(crate) const CARD_ENROLLED: u16 = 15;
+    /// Also for what was enrolled and has no number of its own, such as a face.
+    pub(crate) const USER_ENROLLED: u16 = 30;
 }

@@ -73,23 +73,22 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// What the command answers (App. 1; §12.9.2, whose minus signs the document lost, has
-    /// codes of its own).
+    /// What the command answers: `ENROLL_MF` has codes of its own.
     pub fn code(self, sought: Sought) -> ReturnCode {
         if sought == Sought::Card {
             return match self {
-                Self::Exists | Self::Failed | Self::Duplicate => ReturnCode(-4),
-                Self::TimedOut => ReturnCode(-5),
-                Self::Cancelled => ReturnCode(-6),
+                Self::Exists | Self::Failed | Self::Duplicate => ReturnCode::CARD_FAILED,
+                Self::TimedOut => ReturnCode::CARD_TIMED_OUT,
+                Self::Cancelled => ReturnCode::CARD_CANCELLED,
                 Self::Busy => ReturnCode::BUSY,
             };
         }
         match self {
-            Self::Exists => ReturnCode(2),
-            Self::Failed => ReturnCode(4),
-            Self::Duplicate => ReturnCode(5),
-            Self::Cancelled => ReturnCode(6),
-            Self::Busy => ReturnCode(7),
+            Self::Exists => ReturnCode::ENROLL_EXISTS,
+            Self::Failed => ReturnCode::ENROLL_FAILED,
+            Self::Duplicate => ReturnCode::ENROLL_DUPLICATE,
+            Self::Cancelled => ReturnCode::ENROLL_CANCELLED,
+            Self::Busy => ReturnCode::ENROLL_BUSY,
             Self::TimedOut => ReturnCode::TIMED_OUT,
         }
     }

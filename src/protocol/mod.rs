@@ -4,26 +4,27 @@
 //! everything that leaves is written here. Chapter numbers (`§11.2`) are those of the
 //! protocol document, version 3.6 (push 2.4.1).
 
-pub mod ack;
+pub(crate) mod ack;
 pub mod codes;
-pub mod command;
-pub mod data_table;
-pub mod device;
+pub(crate) mod command;
+pub(crate) mod data_table;
+pub(crate) mod device;
 pub mod dialect;
-pub mod enroll;
-pub mod fields;
-pub mod file;
-pub mod lines;
-pub mod options;
-pub mod query;
+pub(crate) mod enroll;
+pub(crate) mod fields;
+pub(crate) mod file;
+pub(crate) mod lines;
+pub(crate) mod options;
+pub(crate) mod query;
 pub mod record;
-pub mod reply;
-pub mod stream;
+pub(crate) mod reply;
+pub(crate) mod stream;
 pub mod tables;
 pub mod text;
+pub mod texts;
 pub mod time;
-pub mod transflag;
+pub(crate) mod transflag;
 pub mod version;
 
 /// The version of the protocol that this terminal speaks (App. 6).
-pub const PUSH_VERSION: version::Version = version::Version(2, 4, 1);
+pub(crate) const PUSH_VERSION: version::Version = version::Version(2, 4, 1);

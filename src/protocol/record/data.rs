@@ -95,7 +95,8 @@ pub(super) fn refuse(invalid: Invalid) -> Refusal {
 mod tests {
     use super::*;
 
-    const RULES: Rules = Rules { most: 4, size: ReturnCode(-9), base64: ReturnCode(-11) };
+    const RULES: Rules =
+        Rules { most: 4, size: ReturnCode::TEMPLATE_SIZE, base64: ReturnCode::TEMPLATE_FORMAT };
 
     #[test]
     fn what_is_written_has_the_characters_that_were_counted() {

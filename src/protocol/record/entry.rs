@@ -331,7 +331,7 @@ fn sized(key: &'static str, value: &str, fields: &Fields, most: usize) -> Result
         .map_err(|error| Refusal::field(key, format_args!("is not base64: {error}")))?;
     match fields.number::<usize>("size")? {
         Some(size) if size != value.len() && size != bytes.len() => Err(Refusal {
-            code: ReturnCode(-2),
+            code: ReturnCode::PHOTO_SIZE,
             ..Refusal::field("size", format_args!("is {size}, but there are {} bytes", bytes.len()))
         }),
         _ => Ok(()),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::data;
 use super::{Invalid, clean};
 use crate::protocol::codes::Language;
-use crate::protocol::{tables, text};
+use crate::protocol::{text, texts};
 
 /// Longest message, in characters: a sentence or two.
 const LONGEST_MESSAGE: usize = 512;
@@ -47,8 +47,8 @@ impl ErrorCode {
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = self.as_str();
-        let module = code[1..3].parse().ok().and_then(tables::error_module);
-        match (tables::error(code), module) {
+        let module = code[1..3].parse().ok().and_then(texts::error_module);
+        match (texts::error(code), module) {
             (Some(message), _) => write!(f, "{code} ({message})"),
             (None, Some(module)) if code.starts_with('D') => write!(f, "{code} (of {module})"),
             _ => f.write_str(code),

@@ -10,7 +10,8 @@ use crate::protocol::tables::BioType;
 /// some 500; in base64 this is as much as a terminal with 64 MB can hold beside its work.
 pub const LONGEST_PHOTO: usize = 2 * 1024 * 1024;
 
-const RULES: Rules = Rules { most: LONGEST_PHOTO, size: ReturnCode(-2), base64: ReturnCode(-1) };
+const RULES: Rules =
+    Rules { most: LONGEST_PHOTO, size: ReturnCode::PHOTO_SIZE, base64: ReturnCode::PARAMETER };
 
 /// A JPEG picture: the only format the protocol has.
 #[derive(Clone, Debug, PartialEq, Eq)]

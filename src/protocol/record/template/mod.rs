@@ -17,8 +17,11 @@ use crate::protocol::fields::Refusal;
 /// still fit beside them in a server's usual `MaxPostSize` of 1 MiB.
 pub const LONGEST_TEMPLATE: usize = 64 * 1024;
 
-const RULES: Rules =
-    Rules { most: LONGEST_TEMPLATE, size: ReturnCode(-9), base64: ReturnCode(-11) };
+const RULES: Rules = Rules {
+    most: LONGEST_TEMPLATE,
+    size: ReturnCode::TEMPLATE_SIZE,
+    base64: ReturnCode::TEMPLATE_FORMAT,
+};
 
 /// What stands before a face on its way up; the document leaves the bytes to the terminal.
 const BEFORE_A_FACE: [u8; 16] = [0; 16];
