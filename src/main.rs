@@ -207,6 +207,13 @@ fn import(config: &Path, file: &Path) -> Result<(), Failure> {
     let punches = csv::read(&text).map_err(failed)?;
     let count = punches.len();
     for (nth, (line, punch)) in punches.into_iter().enumerate() {
+        let punch = Map::from_iter([
+            ("pin".to_owned(), punch.pin.as_str().into()),
+            ("time".to_owned(), punch.time.to_string().into()),
+            ("status".to_owned(), punch.status.into()),
+            ("verify".to_owned(), punch.verify.into()),
+            ("workcode".to_owned(), punch.workcode.as_str().into()),
+        ]);
         ask(config, "punch", punch).map_err(|failure| Failure {
             message: format!(
                 "{}: line {line}: {}; {nth} punches before it were recorded",

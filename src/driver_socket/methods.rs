@@ -12,7 +12,7 @@ use crate::csv;
 use crate::driver_requests::{DriverRequests, Service};
 use crate::protocol::codes::{Language, operation};
 use crate::protocol::fields::{Fields, clip};
-use crate::protocol::record::{IdNumber, Operand, Pin, User, UserChange, WorkCode};
+use crate::protocol::record::{HIGHEST_VERIFY, IdNumber, Operand, Pin, User, UserChange, WorkCode};
 use crate::protocol::time::LocalTime;
 use crate::reactor;
 use crate::server_queries::ServerQueries;
@@ -21,8 +21,6 @@ use crate::store::{Moment, NewOperation, NewPunch, Origin, Store, StoreError, Wi
 
 /// The version of the driver protocol.
 const PROTOCOL: u64 = 1;
-/// The ways of verification of App. 7.
-const HIGHEST_VERIFY: u64 = 28;
 /// The error code for a table that is full (the store's own is another: −1001).
 const FULL: i64 = -1006;
 /// Too much waits: the device is busy (App. 1).
@@ -114,7 +112,7 @@ impl Methods {
             pin: Pin::new(&params.required("pin")?)?,
             moment: self.moment(params)?,
             status: params.number("status", 255)?.unwrap_or(0) as u8,
-            verify: params.number("verify", HIGHEST_VERIFY)?.unwrap_or(0) as u8,
+            verify: params.number("verify", HIGHEST_VERIFY.into())?.unwrap_or(0) as u8,
             workcode: WorkCode::new(&params.text("workcode")?.unwrap_or_default())?,
             card: None,
         })

@@ -6,6 +6,9 @@ use crate::protocol::time::LocalTime;
 /// A number of the field's small code tables: attendance status, way of verification.
 pub type Status = u8;
 
+/// The last of the ways of verification of App. 7.
+pub const HIGHEST_VERIFY: Status = 28;
+
 /// A work code: up to 24 letters and digits, `0` for none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkCode(String);

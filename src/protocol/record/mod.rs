@@ -13,7 +13,7 @@ mod pin;
 mod template;
 mod user;
 
-pub use attlog::{Punch, Status, WorkCode};
+pub use attlog::{HIGHEST_VERIFY, Punch, Status, WorkCode};
 pub use attphoto::{AttPhoto, CardPhotoKind};
 pub use entry::{Entry, EntryTable};
 pub use errorlog::{ErrorCode, ErrorLog};
