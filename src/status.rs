@@ -1,7 +1,6 @@
 //! What the outside may see of the daemon: `punchd status`.
 
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
@@ -14,9 +13,8 @@ use crate::store::{Audit, Job, Quarantined, Result, Store};
 const MOST_QUARANTINED: usize = 100;
 /// Most commands under way that a report names.
 const MOST_JOBS: usize = 20;
-/// Most entries of the audit log in a report; those that a person is shown.
+/// Most entries of the audit log in a report.
 const MOST_AUDITED: usize = 100;
-const SHOWN: usize = 10;
 
 /// The state of the connection, kept up to date by the loop.
 pub struct Status {
@@ -134,84 +132,4 @@ pub fn quarantine(store: &Store) -> Result<Vec<Value>> {
         })
     };
     Ok(rows.iter().map(describe).collect())
-}
-
-/// A report for a person.
-pub fn describe(report: &Value) -> String {
-    let text = |key: &str| report[key].as_str().unwrap_or("?").to_owned();
-    let mut out = String::new();
-    // Writing to a String cannot fail.
-    let mut line = |message: std::fmt::Arguments<'_>| {
-        let _ = writeln!(out, "{message}");
-    };
-    line(format_args!("terminal   {} (punchd {})", text("serial"), text("version")));
-    let state = if report["online"] == true { "online" } else { "not connected" };
-    line(format_args!("server     {}: {state}", text("server")));
-    if let Some(at) = report["last_contact"].as_i64() {
-        line(format_args!("contact    last at {} UTC", utc(at)));
-    }
-    if let Some(message) = report["trouble"].as_str() {
-        let at = report["trouble_at"].as_i64().map(utc).unwrap_or_default();
-        line(format_args!("trouble    {message} (at {at} UTC)"));
-    }
-    if let Some(time) = report["time"].as_str() {
-        line(format_args!("time       {time} on the terminal's clock"));
-    }
-    if report["clock_set"] == false {
-        line(format_args!("clock      not set; {} rows wait for it", report["held"]));
-    }
-    if let Some(shortage) = report["full"].as_str() {
-        line(format_args!("FULL       new punches are refused: {shortage}"));
-    }
-    if let Some(message) = report["failing"].as_str() {
-        line(format_args!("FAILING    nothing is recorded: {message}"));
-    }
-    let provided = report["provided"].as_object().into_iter().flatten();
-    let provided: Vec<String> = provided
-        .map(|(what, name)| format!("{what} by {}", name.as_str().unwrap_or("?")))
-        .collect();
-    if !provided.is_empty() {
-        line(format_args!("drivers    {}", provided.join(", ")));
-    }
-    for (name, stream) in report["streams"].as_object().into_iter().flatten() {
-        let again = match stream["again"].as_u64() {
-            Some(again) if again > 0 => format!(", {again} to go up again"),
-            _ => String::new(),
-        };
-        let aside = match stream["quarantined"].as_u64() {
-            Some(count) if count > 0 => format!(", {count} in quarantine"),
-            _ => String::new(),
-        };
-        line(format_args!("{name:<10} {} pending{again}{aside}", stream["pending"]));
-    }
-    for row in report["quarantine"].as_array().into_iter().flatten() {
-        let message = row["words"].as_str().unwrap_or_default();
-        line(format_args!("refused    row {} of the {}: {message}", row["seq"], row["stream"]));
-    }
-    line(format_args!("replies    {} pending", report["replies_pending"]));
-    line(format_args!("kept       {} punches, {} users", report["punches"], report["users"]));
-    for job in report["jobs"].as_array().into_iter().flatten() {
-        let far = match (job["fetched"].as_u64(), job["total"].as_u64()) {
-            (Some(fetched), Some(total)) => format!(", {fetched} of {total} bytes"),
-            _ => String::new(),
-        };
-        let what = job["what"].as_str().unwrap_or_default();
-        let stage = job["stage"].as_str().unwrap_or_default();
-        line(format_args!("goes on    command {}: {what} ({stage}{far})", job["id"]));
-    }
-    for entry in report["audit"].as_array().into_iter().flatten().take(SHOWN) {
-        let at = entry["at"].as_i64().map_or_else(|| "clock not set".into(), utc);
-        let what = entry["what"].as_str().unwrap_or_default();
-        let result = match entry["result"].as_i64() {
-            Some(code) => format!("answered {code}"),
-            None => "goes on".into(),
-        };
-        line(format_args!("asked      {at} UTC, {}: {what}: {result}", entry["id"]));
-    }
-    out
-}
-
-fn utc(seconds: i64) -> String {
-    crate::protocol::time::LocalTime::from_seconds(seconds)
-        .map_or_else(|| "?".into(), |time| time.to_string())
 }

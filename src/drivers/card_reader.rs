@@ -13,7 +13,7 @@ use super::card_queue::{CardQueue, MOST_WAITING, Seen};
 use super::link::{Heard, Link};
 use super::source::{Source, Turn};
 use super::typed::{Read, Typed};
-use super::{Stop, begin, options};
+use super::{Stop, begin, settings};
 use crate::driver_socket;
 use crate::reactor::{self, Served};
 
@@ -21,17 +21,14 @@ use crate::reactor::{self, Served};
 ///
 /// # Errors
 /// What stands at the path is no reader; the system refuses something.
-pub fn run(run_dir: &Path, options: &options::CardReader) -> Result<(), Stop> {
-    let Some(device) = &options.device else {
-        return Err(Stop::Usage("which DEVICE is the card reader?".into()));
-    };
+pub fn run(run_dir: &Path, settings: &settings::CardReader) -> Result<(), Stop> {
     begin()?;
     let end = Rc::new(End::default());
     let reader = Rc::new(RefCell::new(CardReader {
         link: Link::new(driver_socket::socket_path(run_dir), "card-reader", &["card"]),
-        source: Source::new(device, options.baud),
-        typed: Typed::new(options.format),
-        card_queue: CardQueue::new(options.again, options.status),
+        source: Source::new(&settings.device, settings.baud),
+        typed: Typed::new(settings.format),
+        card_queue: CardQueue::new(settings.again, settings.status),
         end: Rc::clone(&end),
     }));
     super::run(Rc::clone(&reader) as Rc<RefCell<dyn Served>>, &end.done)?;

@@ -10,8 +10,8 @@ mod evdev;
 mod gpio;
 mod line;
 mod link;
-pub mod options;
 pub mod relay;
+pub mod settings;
 mod source;
 mod typed;
 
@@ -26,8 +26,6 @@ use crate::reactor::{self, Served, Stopping};
 /// Why one of these drivers ended by itself.
 #[derive(Debug)]
 pub enum Stop {
-    /// The command line lacks something.
-    Usage(String),
     /// What stands at the path is nothing to read cards from.
     NoReader(String),
     /// The system refuses something.

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::line::Line;
 use super::link::{Heard, Link};
-use super::{Stop, begin, options};
+use super::{Stop, begin, settings};
 use crate::driver_socket;
 use crate::reactor::Served;
 
@@ -22,19 +22,15 @@ const BROKEN: i64 = -32000;
 ///
 /// # Errors
 /// A line cannot be had; the system refuses something.
-pub fn run(run_dir: &Path, options: &options::Relay) -> Result<(), Stop> {
-    let spec = options.door.as_ref();
-    let spec = spec.ok_or_else(|| Stop::Usage("which LINE is the relay on?".into()))?;
-    let alarm = options.alarm.as_ref().map(|alarm| spec.beside(alarm)).transpose();
-    let alarm = alarm.map_err(Stop::Usage)?;
+pub fn run(run_dir: &Path, settings: &settings::Relay) -> Result<(), Stop> {
     begin()?;
-    let open = |spec| Line::open(spec, options.active_low).map_err(Stop::System);
-    let door = open(spec)?;
-    let alarm = alarm.as_ref().map(open).transpose()?;
+    let open = |spec| Line::open(spec, settings.active_low).map_err(Stop::System);
+    let door = open(&settings.door)?;
+    let alarm = settings.alarm.as_ref().map(open).transpose()?;
     let provides: &[_] = if alarm.is_some() { &["unlock", "unalarm"] } else { &["unlock"] };
     let link = Link::new(driver_socket::socket_path(run_dir), "relay", provides);
-    log::info!("{spec}: the door's line is here, inactive");
-    let relay = Relay { link, door, alarm, pulse: options.pulse, until: None, told: false };
+    log::info!("{}: the door's line is here, inactive", settings.door);
+    let relay = Relay { link, door, alarm, pulse: settings.pulse, until: None, told: false };
     let relay = Rc::new(RefCell::new(relay));
     let done = super::run(Rc::clone(&relay) as Rc<RefCell<dyn Served>>, &Cell::new(false));
     relay.borrow().release();

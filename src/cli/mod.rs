@@ -1,0 +1,132 @@
+//! The command line of `punchd`: the arguments as one of several actions, each with types of its
+//! own, and one file for each command.
+//!
+//! The program ends with an exit code of [`exit::Exit`], and says on standard error what is wrong.
+
+mod call;
+mod card_reader;
+mod check;
+mod exit;
+mod export;
+mod help;
+mod import;
+mod page;
+mod punch;
+mod quarantine;
+mod relay;
+mod run;
+mod status;
+mod words;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use exit::{Exit, Failure};
+use help::Command;
+use words::{Halt, Word, Words};
+
+use crate::drivers::settings;
+use crate::logging;
+
+/// Does what the command line of this process asks for. The exit code is 0 only if it is done.
+pub fn main() -> ExitCode {
+    let mut words = Words::new(lexopt::Parser::from_env());
+    let done = Action::parse(&mut words).and_then(|action| {
+        logging::start(words.verbose);
+        action.run(&words.config)
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { message, exit }) => {
+            eprintln!("punchd: {message}");
+            exit.into()
+        }
+    }
+}
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq)]
+enum Action {
+    Run(run::Run),
+    Check,
+    Status(status::Status),
+    Quarantine(quarantine::Quarantine),
+    Export,
+    Import(import::Import),
+    Punch(punch::Punch),
+    CardReader(settings::CardReader),
+    Relay(settings::Relay),
+    Help(Option<Command>),
+    Version,
+}
+
+impl Action {
+    /// Reads the whole command line. `--help` and `--version` end it early.
+    fn parse(words: &mut Words) -> Result<Self, Failure> {
+        let command = match Self::command(words) {
+            Ok(command) => command,
+            Err(halt) => return Self::halted(halt, None),
+        };
+        Self::of(command, words).or_else(|halt| Self::halted(halt, Some(command)))
+    }
+
+    /// The first word that is not an option of every command.
+    fn command(words: &mut Words) -> Result<Command, Halt> {
+        match words.next()? {
+            Some(Word::Argument(name)) => Command::named(&name),
+            Some(option) => Err(option.unexpected()),
+            None => Err(Halt::Usage("a command is missing".into())),
+        }
+    }
+
+    /// The words that follow the command.
+    fn of(command: Command, words: &mut Words) -> Result<Self, Halt> {
+        Ok(match command {
+            Command::Run => Self::Run(run::Run::parse(words)?),
+            Command::Check => words.end().map(|()| Self::Check)?,
+            Command::Status => Self::Status(status::Status::parse(words)?),
+            Command::Quarantine => Self::Quarantine(quarantine::Quarantine::parse(words)?),
+            Command::Export => words.end().map(|()| Self::Export)?,
+            Command::Import => Self::Import(import::Import::parse(words)?),
+            Command::Punch => Self::Punch(punch::Punch::parse(words)?),
+            Command::CardReader => Self::CardReader(card_reader::parse(words)?),
+            Command::Relay => Self::Relay(relay::parse(words)?),
+            Command::Help => Self::Help(help::parse(words)?),
+        })
+    }
+
+    /// The command line was not read to its end.
+    fn halted(halt: Halt, command: Option<Command>) -> Result<Self, Failure> {
+        match (halt, command) {
+            (Halt::Help, command) => Ok(Self::Help(command)),
+            (Halt::Version, _) => Ok(Self::Version),
+            (Halt::Usage(message), command) => {
+                let help =
+                    command.map_or("--help".into(), |known| format!("help {}", known.page().name));
+                Err(Failure::new(Exit::Usage, format!("{message}; see punchd {help}")))
+            }
+        }
+    }
+
+    fn run(&self, config: &Path) -> Result<(), Failure> {
+        match self {
+            Self::Run(run) => run.run(config),
+            Self::Check => check::run(config),
+            Self::Status(status) => status.run(config),
+            Self::Quarantine(quarantine) => quarantine.run(config),
+            Self::Export => export::run(config),
+            Self::Import(import) => import.run(config),
+            Self::Punch(punch) => punch.run(config),
+            Self::CardReader(settings) => card_reader::run(config, settings),
+            Self::Relay(settings) => relay::run(config, settings),
+            Self::Help(command) => {
+                help::run(*command);
+                Ok(())
+            }
+            Self::Version => {
+                call::print(&format!("punchd {}\n", env!("CARGO_PKG_VERSION")));
+                Ok(())
+            }
+        }
+    }
+}

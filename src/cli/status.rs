@@ -1,0 +1,196 @@
+//! `punchd status`: the state of the running daemon, for a person or as JSON.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::call::{call, print};
+use super::exit::Failure;
+use super::page::Page;
+use super::words::{Halt, Words};
+use crate::protocol::stream::Stream;
+use crate::protocol::time::LocalTime;
+
+pub const PAGE: Page = Page {
+    name: "status",
+    arguments: "[--json]",
+    summary: "show the state of the running punchd",
+    details: "\
+Asks the running punchd for its state: the connection to the server, what was
+not uploaded yet and why, what the server asked for last.
+
+Options:
+  --json              everything, as JSON
+",
+};
+
+/// How many entries of the audit log a person is shown.
+const SHOWN: usize = 10;
+/// The least width of the labels.
+const NARROWEST: usize = 10;
+
+#[derive(Debug, PartialEq)]
+pub struct Status {
+    json: bool,
+}
+
+impl Status {
+    pub fn parse(words: &mut Words) -> Result<Self, Halt> {
+        let mut status = Self { json: false };
+        while let Some(word) = words.next()? {
+            match word.option() {
+                Some("--json") => status.json = true,
+                _ => return Err(word.unexpected()),
+            }
+        }
+        Ok(status)
+    }
+
+    pub fn run(&self, config: &Path) -> Result<(), Failure> {
+        let report = call(config, "status", &json!({}))?;
+        print(&if self.json { format!("{report:#}\n") } else { describe(&report) });
+        Ok(())
+    }
+}
+
+/// A report for a person: a label and a text on each line, the texts in one column.
+fn describe(report: &Value) -> String {
+    let mut lines = Lines::default();
+    terminal(report, &mut lines);
+    streams(report, &mut lines);
+    work(report, &mut lines);
+    lines.aligned()
+}
+
+/// The lines of a report.
+#[derive(Default)]
+struct Lines<'a>(Vec<Line<'a>>);
+
+enum Line<'a> {
+    /// A label, and a text that stands in one column with the others.
+    Labelled(&'a str, String),
+    Whole(String),
+}
+
+impl<'a> Lines<'a> {
+    fn add(&mut self, label: &'a str, text: String) {
+        self.0.push(Line::Labelled(label, text));
+    }
+
+    fn aligned(&self) -> String {
+        let label = |line: &Line<'_>| match line {
+            Line::Labelled(label, _) => label.len(),
+            Line::Whole(_) => 0,
+        };
+        let width = self.0.iter().map(label).max().unwrap_or(0).max(NARROWEST);
+        let text = |line: &Line<'_>| match line {
+            Line::Labelled(label, text) => format!("{label:<width$} {text}\n"),
+            Line::Whole(text) => format!("{text}\n"),
+        };
+        self.0.iter().map(text).collect()
+    }
+}
+
+/// The terminal, its server, its clock, its drivers.
+fn terminal(report: &Value, lines: &mut Lines<'_>) {
+    let text = |key: &str| report[key].as_str().unwrap_or("?");
+    lines.add("terminal", format!("{} (punchd {})", text("serial"), text("version")));
+    let state = if report["online"] == true { "online" } else { "not connected" };
+    lines.add("server", format!("{}: {state}", text("server")));
+    if let Some(at) = report["last_contact"].as_i64() {
+        lines.add("contact", format!("last at {} UTC", utc(at)));
+    }
+    if let Some(message) = report["trouble"].as_str() {
+        let at = report["trouble_at"].as_i64().map(utc).unwrap_or_default();
+        lines.add("trouble", format!("{message} (at {at} UTC)"));
+    }
+    if let Some(time) = report["time"].as_str() {
+        lines.add("time", format!("{time} on the terminal's clock"));
+    }
+    if report["clock_set"] == false {
+        lines.add("clock", format!("not set; {} rows wait for it", report["held"]));
+    }
+    if let Some(shortage) = report["full"].as_str() {
+        lines.add("FULL", format!("new punches are refused: {shortage}"));
+    }
+    if let Some(message) = report["failing"].as_str() {
+        lines.add("FAILING", format!("nothing is recorded: {message}"));
+    }
+    let provided: Vec<String> = members(&report["provided"])
+        .map(|(what, name)| format!("{what} by {}", name.as_str().unwrap_or("?")))
+        .collect();
+    if !provided.is_empty() {
+        lines.add("drivers", provided.join(", "));
+    }
+}
+
+/// What goes up: punches first, what has nothing pending in one line, then what was refused.
+fn streams<'a>(report: &'a Value, lines: &mut Lines<'a>) {
+    let place = |name: &str| Stream::ALL.into_iter().position(|stream| stream.name() == name);
+    let mut streams: Vec<_> = members(&report["streams"]).collect();
+    // A stream that this program does not know comes last.
+    streams.sort_by_key(|(name, _)| place(name).unwrap_or(usize::MAX));
+    let mut nothing = Vec::new();
+    for (name, stream) in streams {
+        let count = |key: &str| stream[key].as_u64().unwrap_or(0);
+        let (pending, again, quarantined) =
+            (count("pending"), count("again"), count("quarantined"));
+        if pending + again + quarantined == 0 {
+            nothing.push(name);
+            continue;
+        }
+        let mut text = format!("{pending} pending");
+        if again > 0 {
+            text += &format!(", {again} to be sent again");
+        }
+        if quarantined > 0 {
+            text += &format!(", {quarantined} in quarantine");
+        }
+        lines.add(name, text);
+    }
+    if !nothing.is_empty() {
+        lines.0.push(Line::Whole(format!("nothing pending: {}", nothing.join(", "))));
+    }
+    for row in elements(&report["quarantine"]) {
+        let message = row["words"].as_str().unwrap_or_default();
+        let stream = row["stream"].as_str().unwrap_or("?");
+        lines.add("refused", format!("row {} of the {stream}: {message}", row["seq"]));
+    }
+}
+
+/// What is kept, and what the server asked for.
+fn work(report: &Value, lines: &mut Lines<'_>) {
+    lines.add("replies", format!("{} pending", report["replies_pending"]));
+    lines.add("kept", format!("{} punches, {} users", report["punches"], report["users"]));
+    for job in elements(&report["jobs"]) {
+        let far = match (job["fetched"].as_u64(), job["total"].as_u64()) {
+            (Some(fetched), Some(total)) => format!(", {fetched} of {total} bytes"),
+            _ => String::new(),
+        };
+        let what = job["what"].as_str().unwrap_or_default();
+        let stage = job["stage"].as_str().unwrap_or_default();
+        lines.add("under way", format!("command {}: {what} ({stage}{far})", job["id"]));
+    }
+    for entry in elements(&report["audit"]).take(SHOWN) {
+        let at = entry["at"].as_i64();
+        let at = at.map_or_else(|| "clock not set".into(), |at| format!("{} UTC", utc(at)));
+        let what = entry["what"].as_str().unwrap_or_default();
+        let result = match entry["result"].as_i64() {
+            Some(code) => format!("answered {code}"),
+            None => "under way".into(),
+        };
+        lines.add("asked", format!("{at}, {}: {what}: {result}", entry["id"]));
+    }
+}
+
+fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    value.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), value))
+}
+
+fn elements(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn utc(seconds: i64) -> String {
+    LocalTime::from_seconds(seconds).map_or_else(|| "?".into(), |time| time.to_string())
+}
