@@ -16,6 +16,8 @@ mod quarantine;
 mod relay;
 mod run;
 mod status;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::path::Path;

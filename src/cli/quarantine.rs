@@ -13,7 +13,7 @@ use crate::store::Seq;
 pub const PAGE: Page = Page {
     name: "quarantine",
     arguments: "[list | retry [NUMBER…] | drop [NUMBER…]]",
-    summary: "list, send again or give up the rows that the server refuses",
+    summary: "list, resend or give up the rows that the server refuses",
     details: "\
 Rows that the server refuses do not hold up the others: they are set aside.
 A row that is given up stays in the store, but the server never gets it.

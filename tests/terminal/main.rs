@@ -11,6 +11,7 @@ mod bulk;
 mod card_reader;
 mod card_reader_uinput;
 mod changes;
+mod command_line;
 mod command_lists;
 mod commands;
 mod confinement;

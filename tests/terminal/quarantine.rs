@@ -94,7 +94,7 @@ fn one_refused_row_waits_until_another_shows_whose_fault_it_is() {
         String::from_utf8_lossy(&error)
     );
     let output = terminal.punchd(&["quarantine", "drop"]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "1 rows\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1 row\n");
     assert_eq!(terminal.status()["quarantine"], serde_json::json!([]));
 }
 

@@ -56,23 +56,6 @@ fn the_configuration_that_ships_is_good() {
 }
 
 #[test]
-fn the_command_line_helps() {
-    let terminal = Terminal::prepare("http://127.0.0.1:1", "");
-    for (arguments, code) in [
-        (&["--help"][..], 0),
-        (&["--version"], 0),
-        (&[], 64),
-        (&["fly"], 64),
-        (&["run", "--json"], 64),
-        (&["status"], 69),
-        (&["punch", "--pin", "1"], 69),
-    ] {
-        let output = terminal.punchd(arguments);
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", message(&output));
-    }
-}
-
-#[test]
 fn a_damaged_store_is_refused_and_set_aside_only_on_request() {
     let server = server();
     let mut terminal = Terminal::prepare(&server.url(), "");

@@ -1,0 +1,284 @@
+//! The command line: what it takes, what it prints, the exit codes.
+
+use std::fs::{self, File};
+use std::process::Output;
+
+use iclock_emulator::{Act, Fault, On};
+use serde_json::json;
+
+use crate::harness::{TIMEOUT, Terminal, second, server};
+
+const COMMANDS: [&str; 10] = [
+    "run",
+    "check",
+    "status",
+    "quarantine",
+    "export",
+    "import",
+    "punch",
+    "card-reader",
+    "relay",
+    "help",
+];
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The text before the program's end, which was a success.
+fn done(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    stdout(output)
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_64_and_names_what_is_wrong() {
+    let terminal = Terminal::prepare("http://127.0.0.1:1", "");
+    for (line, message) in [
+        ("", "a command is missing; see punchd --help"),
+        ("fly", "there is no command \"fly\"; see punchd --help"),
+        ("Run", "\"Run\""),
+        ("--json", "--json"),
+        ("--json status", "--json"),
+        ("-x status", "-x"),
+        ("status -c", "-c"),
+        ("status --config", "--config"),
+        ("--verbose=5 status", "--verbose"),
+        ("run --json", "unknown option --json; see punchd help run"),
+        ("run twice", "unexpected argument \"twice\""),
+        ("run --set-aside-damaged-store=yes", "--set-aside-damaged-store"),
+        ("check it", "\"it\""),
+        ("check --json", "--json"),
+        ("status --jso", "--jso"),
+        ("status --json=1", "--json"),
+        ("status all", "\"all\""),
+        ("export a.csv", "\"a.csv\""),
+        ("import a.csv b.csv", "\"b.csv\""),
+        ("import --file a.csv", "--file"),
+        ("punch", "--pin PIN is missing"),
+        ("punch --status 1", "--pin PIN is missing"),
+        ("punch 1001", "\"1001\""),
+        ("punch --pin", "--pin"),
+        ("punch --pin 1 --status in", "--status in is not a whole number from 0 to 255"),
+        ("punch --pin 1 --status 256", "--status 256 is not a whole number from 0 to 255"),
+        ("punch --pin 1 --verify 29", "--verify 29 is not a whole number from 0 to 28"),
+        ("punch --pin 1 --verify=", "--verify"),
+        ("punch --pin 1 --baud 1", "--baud"),
+        ("quarantine throw", "\"throw\" is none of list, retry, drop; see punchd help quarantine"),
+        ("quarantine drop all", "\"all\" after drop is not the number of a row"),
+        ("quarantine drop 5 x 6", "\"x\""),
+        ("quarantine drop retry", "\"retry\" after drop"),
+        ("quarantine drop 0", "\"0\""),
+        ("quarantine drop 5,6", "\"5,6\""),
+        ("quarantine drop 99999999999999999999", "\"99999999999999999999\""),
+        ("quarantine drop -5", "-5"),
+        ("quarantine list 5", "row 5"),
+        ("quarantine 5", "row 5"),
+        ("quarantine drop --all", "--all"),
+        ("card-reader", "DEVICE is missing"),
+        ("card-reader x y", "\"y\""),
+        ("card-reader x --baud 49", "--baud 49 is not a whole number from 50 to 4000000"),
+        ("card-reader x --again 1.5", "--again 1.5"),
+        ("card-reader x --pulse 1", "--pulse"),
+        ("relay", "LINE is missing"),
+        ("relay gpiochip0", "\"gpiochip0\""),
+        ("relay gpiochip0:1 gpiochip0:2", "\"gpiochip0:2\""),
+        ("relay file:/x --alarm 5", "--alarm"),
+        ("relay gpiochip0:1 --pulse 9", "--pulse 9 is not a whole number from 10 to 600000"),
+        ("relay gpiochip0:1 --hex", "--hex"),
+        ("help fly", "there is no command \"fly\"; see punchd help help"),
+        ("help run check", "\"check\""),
+        ("help --json", "--json"),
+        ("fly --help", "\"fly\""),
+    ] {
+        let output = terminal.punchd(&line.split_whitespace().collect::<Vec<_>>());
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(64), "{line}: {said}");
+        assert!(said.starts_with("punchd: ") && said.contains(message), "{line}: {said}");
+        assert!(said.contains("; see punchd ") && said.lines().count() == 1, "{line}: {said}");
+        assert_eq!(stdout(&output), "", "{line}");
+    }
+}
+
+#[test]
+fn without_a_running_punchd_the_exit_code_is_69() {
+    let terminal = Terminal::prepare("http://127.0.0.1:1", "");
+    for line in ["status", "punch --pin 1", "export", "quarantine", "quarantine drop 5"] {
+        let output = terminal.punchd(&line.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(output.status.code(), Some(69), "{line}: {output:?}");
+        assert!(stderr(&output).contains("Is `punchd run` running"), "{line}: {output:?}");
+    }
+}
+
+#[test]
+fn help_shows_the_options_of_each_command() {
+    let terminal = Terminal::prepare("http://127.0.0.1:1", "");
+    assert_eq!(done(&terminal.punchd(&["--version"])), "punchd 0.1.0\n");
+    let all = done(&terminal.punchd(&["help"]));
+    assert_eq!(done(&terminal.punchd(&["--help"])), all);
+    assert_eq!(done(&terminal.punchd(&["-h"])), all);
+    for code in ["64", "65", "66", "69", "71", "73", "78"] {
+        assert!(all.contains(&format!("\n  {code}  ")), "{code}: {all}");
+    }
+    for command in COMMANDS {
+        assert!(all.contains(&format!("\n  {command} ")), "{command}: {all}");
+        let page = done(&terminal.punchd(&["help", command]));
+        assert_eq!(done(&terminal.punchd(&[command, "--help"])), page);
+        assert!(page.starts_with(&format!("Usage: punchd {command}")), "{page}");
+        assert!(page.contains("-c, --config FILE"), "{page}");
+    }
+    for (command, options) in [
+        ("run", &["--set-aside-damaged-store"][..]),
+        ("status", &["--json"]),
+        ("punch", &["--pin", "--time", "--status", "--verify", "--workcode"]),
+        ("quarantine", &["list", "retry", "drop"]),
+        ("card-reader", &["--again", "--status", "--hex", "--hex-reversed", "--baud"]),
+        ("relay", &["--pulse", "--alarm", "--active-low"]),
+    ] {
+        let page = done(&terminal.punchd(&["help", command]));
+        for option in options {
+            assert!(
+                page.contains(&format!("\n  {option} "))
+                    || page.contains(&format!("\n  {option}\n")),
+                "{option}: {page}"
+            );
+        }
+    }
+}
+
+#[test]
+fn several_rows_leave_quarantine_by_their_numbers() {
+    let server = server();
+    let refuse = Act::status(400, "bad row");
+    server.fault(Fault::new(On::table("ATTLOG"), refuse).containing("bad\t").always());
+    let terminal = Terminal::start(&server, "");
+    terminal.wait_until_online();
+    let mut driver = terminal.driver();
+    let refused: Vec<String> = (0..4)
+        .map(|nth| {
+            let seq = driver.punch("bad", &second(2 * nth));
+            driver.punch("good", &second(2 * nth + 1));
+            terminal.wait_for("set aside", |status| {
+                status["streams"]["punches"]["quarantined"] == nth + 1
+                    && status["streams"]["punches"]["pending"] == 0
+            });
+            seq.to_string()
+        })
+        .collect();
+    let [first, second, third, fourth] = &refused[..] else { panic!("{refused:?}") };
+    let numbers = || -> Vec<String> {
+        let rows = terminal.status()["quarantine"].take();
+        rows.as_array().unwrap().iter().map(|row| row["seq"].to_string()).collect()
+    };
+
+    let output = terminal.punchd(&["quarantine", "drop", first, third]);
+    assert_eq!(done(&output), "2 rows\n");
+    assert_eq!(numbers(), [second.as_str(), fourth]);
+
+    // What is not in quarantine is named, and does not keep the others from being dropped.
+    let output = terminal.punchd(&["quarantine", "drop", "999998", second, first]);
+    assert_eq!(output.status.code(), Some(66), "{output:?}");
+    assert_eq!(stdout(&output), "1 row\n");
+    let named = format!("punchd: not in quarantine: 999998, {first}; see punchd quarantine list\n");
+    assert_eq!(stderr(&output), named);
+    assert_eq!(numbers(), [fourth.as_str()]);
+
+    // A word that is no number keeps all of them from being dropped.
+    let output = terminal.punchd(&["quarantine", "drop", fourth, "x"]);
+    assert_eq!(output.status.code(), Some(64), "{output:?}");
+    assert_eq!(numbers(), [fourth.as_str()]);
+
+    server.clear_faults();
+    let output = terminal.punchd(&["quarantine", "retry", fourth, "999999"]);
+    assert_eq!(output.status.code(), Some(66), "{output:?}");
+    assert_eq!(stdout(&output), "1 row\n");
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 5));
+    let bad = server.attlog().into_iter().filter(|row| row.record.pin == "bad");
+    assert_eq!(bad.count(), 1);
+    terminal.wait_for("empty", |status| status["quarantine"] == json!([]));
+}
+
+#[test]
+fn a_file_that_a_spreadsheet_saved_is_imported() {
+    let mut terminal = Terminal::prepare("http://127.0.0.1:1", "");
+    terminal.run();
+    let file = terminal.path("punches.csv");
+    let import = || terminal.punchd(&["import", file.to_str().unwrap()]);
+    // A byte order mark, quoted fields, CRLF, no line end at the end.
+    let text = "\u{feff}\"pin\",\"time\",\"status\",\"verify\",\"workcode\"\r\n\
+                \"1001\",\"2026-11-02 08:00:00\",0,\"15\",\"\"\r\n\
+                1002,2026-11-02 08:00:01,1,1,\"A7\"";
+    fs::write(&file, text).unwrap();
+    assert_eq!(done(&import()), "2 punches recorded\n");
+    assert_eq!(
+        done(&terminal.punchd(&["export"])),
+        "pin,time,status,verify,workcode\n\
+         1001,2026-11-02 08:00:00,0,15,0\n1002,2026-11-02 08:00:01,1,1,A7\n"
+    );
+    // The same by standard input, named or not.
+    for arguments in [&["import"][..], &["import", "-"]] {
+        let mut command = terminal.command(arguments);
+        let output = command.stdin(File::open(&file).unwrap());
+        let output = output.stdout(std::process::Stdio::piped()).output().unwrap();
+        assert_eq!(done(&output), "2 punches recorded\n");
+    }
+    // What is wrong is named by its line, and nothing is recorded.
+    let cases: [(&[u8], &str); 4] = [
+        (b"pin;time;status;verify;workcode\r\n", "the first line is not pin,time,"),
+        (b"pin,time,status,verify,workcode\n1,2026-11-02 08:00:00,0,1,\"0\n", "line 2: a quoted"),
+        (b"pin,time,status,verify,workcode\r\n\r\n\"1\"x,,,,\r\n", "line 3: after the closing"),
+        (b"pin,time,status,verify,workcode\n\xff\n", "this is not UTF-8 text"),
+    ];
+    for (bytes, message) in cases {
+        fs::write(&file, bytes).unwrap();
+        let output = import();
+        assert_eq!(output.status.code(), Some(65), "{output:?}");
+        assert!(stderr(&output).contains(message), "{output:?}");
+        assert!(stderr(&output).contains("punches.csv: "), "{output:?}");
+    }
+    assert_eq!(terminal.status()["punches"], 6);
+}
+
+#[test]
+fn status_for_people_is_aligned_and_begins_with_the_punches() {
+    let mut terminal = Terminal::prepare("http://127.0.0.1:1", "");
+    terminal.run();
+    let mut driver = terminal.driver();
+    driver.punch("1001", &second(1));
+    driver.punch("1002", &second(2));
+    let streams = |text: &str| -> Vec<String> {
+        let shown = text.lines().filter(|line| line.contains("pending"));
+        shown.filter(|line| !line.starts_with("replies")).map(str::to_owned).collect()
+    };
+    assert_eq!(
+        streams(&done(&terminal.punchd(&["status"]))),
+        [
+            "punches    2 pending",
+            "operations 1 pending",
+            "nothing pending: card punches, users, fingerprints, faces, finger veins, templates, \
+             user pictures, comparison photos, identity cards, errors, photos, card photos",
+        ]
+    );
+    // The longest name makes the column wider.
+    let picture = json!({"pin": "1001", "kind": "comparison", "type": 9, "data": "/9j/2Q=="});
+    driver.call("picture.put", picture).unwrap();
+    let text = done(&terminal.punchd(&["status"]));
+    assert_eq!(
+        streams(&text),
+        [
+            "punches           2 pending",
+            "operations        1 pending",
+            "comparison photos 1 pending",
+            "nothing pending: card punches, users, fingerprints, faces, finger veins, templates, \
+             user pictures, identity cards, errors, photos, card photos",
+        ]
+    );
+    for line in text.lines().filter(|line| !line.starts_with("nothing pending: ")) {
+        let (label, value) = line.split_at(18);
+        assert!(label.ends_with(' ') && !value.starts_with(' '), "{text}");
+    }
+}
