@@ -1,6 +1,5 @@
 //! The command line: what it takes, what it prints, the exit codes.
 
-use std::fs::{self, File};
 use std::process::Output;
 
 use iclock_emulator::{Act, Fault, On};
@@ -200,47 +199,6 @@ fn several_rows_leave_quarantine_by_their_numbers() {
     let bad = server.attlog().into_iter().filter(|row| row.record.pin == "bad");
     assert_eq!(bad.count(), 1);
     terminal.wait_for("empty", |status| status["quarantine"] == json!([]));
-}
-
-#[test]
-fn a_file_that_a_spreadsheet_saved_is_imported() {
-    let mut terminal = Terminal::prepare("http://127.0.0.1:1", "");
-    terminal.run();
-    let file = terminal.path("punches.csv");
-    let import = || terminal.punchd(&["import", file.to_str().unwrap()]);
-    // A byte order mark, quoted fields, CRLF, no line end at the end.
-    let text = "\u{feff}\"pin\",\"time\",\"status\",\"verify\",\"workcode\"\r\n\
-                \"1001\",\"2026-11-02 08:00:00\",0,\"15\",\"\"\r\n\
-                1002,2026-11-02 08:00:01,1,1,\"A7\"";
-    fs::write(&file, text).unwrap();
-    assert_eq!(done(&import()), "2 punches recorded\n");
-    assert_eq!(
-        done(&terminal.punchd(&["export"])),
-        "pin,time,status,verify,workcode\n\
-         1001,2026-11-02 08:00:00,0,15,0\n1002,2026-11-02 08:00:01,1,1,A7\n"
-    );
-    // The same by standard input, named or not.
-    for arguments in [&["import"][..], &["import", "-"]] {
-        let mut command = terminal.command(arguments);
-        let output = command.stdin(File::open(&file).unwrap());
-        let output = output.stdout(std::process::Stdio::piped()).output().unwrap();
-        assert_eq!(done(&output), "2 punches recorded\n");
-    }
-    // What is wrong is named by its line, and nothing is recorded.
-    let cases: [(&[u8], &str); 4] = [
-        (b"pin;time;status;verify;workcode\r\n", "the first line is not pin,time,"),
-        (b"pin,time,status,verify,workcode\n1,2026-11-02 08:00:00,0,1,\"0\n", "line 2: a quoted"),
-        (b"pin,time,status,verify,workcode\r\n\r\n\"1\"x,,,,\r\n", "line 3: after the closing"),
-        (b"pin,time,status,verify,workcode\n\xff\n", "this is not UTF-8 text"),
-    ];
-    for (bytes, message) in cases {
-        fs::write(&file, bytes).unwrap();
-        let output = import();
-        assert_eq!(output.status.code(), Some(65), "{output:?}");
-        assert!(stderr(&output).contains(message), "{output:?}");
-        assert!(stderr(&output).contains("punches.csv: "), "{output:?}");
-    }
-    assert_eq!(terminal.status()["punches"], 6);
 }
 
 #[test]
