@@ -1,28 +1,26 @@
-//! `punchd run`: wires the parts and turns the loop.
+//! `punchd run`: makes the parts and turns the loop.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, Next, Settings, Shared};
+use crate::client::{Client, Next, Shared};
 use crate::clock::{Clock, ClockOffset, SystemClock};
-use crate::commands::DeviceProfile;
-use crate::config::{Config, Permission};
+use crate::config::Config;
 use crate::driver_requests::DriverRequests;
-use crate::driver_socket::{self, Access, DriverSocket, Methods};
+use crate::driver_socket::{DriverSocket, Methods};
 use crate::files::Spool;
 use crate::machine::{self, Machine};
-use crate::policy::Policy;
 use crate::processes::{self, Processes};
 use crate::protocol::codes::operation::{POWER_OFF, POWER_ON};
 use crate::protocol::record::Operand;
 use crate::reactor::{self, Served, Stopping};
-use crate::server_queries::{Rules, ServerQueries};
+use crate::server_queries::ServerQueries;
 use crate::status::Status;
 use crate::store::options::ZONE;
-use crate::store::{Limits, NewOperation, Store, StoreError};
-use crate::uplink::{self, Server};
+use crate::store::{Moment, NewOperation, Store, StoreError};
+use crate::uplink::Server;
 
 /// Why the daemon could not start or go on, by what is to be done about it.
 #[derive(Debug)]
@@ -40,65 +38,33 @@ pub enum Stop {
 /// Runs until TERM or INT.
 ///
 /// # Errors
-/// What kept it from starting. A damaged store is left as it is, unless `set_aside`.
+/// What kept it from starting or going on. A damaged store is left as it is, unless `set_aside`.
 pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
     processes::keep_descriptors();
     let config = Config::load(path).map_err(|error| Stop::Config(error.to_string()))?;
     let clock_offset = ClockOffset::default();
-    let uplink_settings = settings(&config, clock_offset.clone());
-    if let Err(message) = Server::check(&uplink_settings) {
-        log::error!("no server can be reached yet: {message}");
-    }
-    let server = Server::new(&uplink_settings);
+    let server = {
+        let settings = config.uplink_settings(clock_offset.clone());
+        if let Err(message) = Server::check(&settings) {
+            log::error!("no server can be reached yet: {message}");
+        }
+        Server::new(&settings)
+    };
     reactor::take_signals()
         .map_err(|error| Stop::System(format!("cannot take signals: {error}")))?;
-    let store = Rc::new(open_store(&config, set_aside)?);
-    let programs = Processes::new()
-        .map_err(|error| Stop::System(format!("cannot look after programs: {error}")))?;
-    let programs = Rc::new(RefCell::new(programs));
-    reactor::serve(Rc::clone(&programs) as Rc<RefCell<dyn Served>>);
-    let clock = Rc::new(clock(&config, &store, clock_offset)?);
-    let status = Rc::new(Status::new(&config.serial, Rc::clone(&clock) as Rc<dyn Clock>));
-    let server_queries = Rc::new(ServerQueries::default());
-    let driver_requests = Rc::new(DriverRequests::default());
-    let methods = Methods {
-        serial: config.serial.clone(),
-        language: config.language,
-        most_users: config.limits.users,
-        store: Rc::clone(&store),
-        clock: Rc::clone(&clock) as Rc<dyn Clock>,
-        status: Rc::clone(&status),
-        server_queries: Rc::clone(&server_queries),
-        requests: Rc::clone(&driver_requests),
-        shared: config.drivers.shared.clone(),
-    };
-    let access = Access { mode: config.drivers.mode, group: config.drivers.group.clone() };
-    let drivers = DriverSocket::open(&config.run_dir, &access, methods).map_err(Stop::System)?;
-    reactor::serve(Rc::new(RefCell::new(drivers)));
-    let spool = Rc::new(open_spool(&config, &store)?);
-    let mut daemon = Daemon {
-        path,
-        config,
-        store,
-        clock,
-        status,
-        server_queries,
-        driver_requests,
-        spool,
-        programs,
-        reload: Rc::default(),
-        restart: Rc::default(),
-    };
+    let mut daemon = Daemon::start(path, config, clock_offset, set_aside)?;
     daemon.store.fill_log();
-    daemon.note_power(POWER_ON);
+    daemon.record_power(POWER_ON);
     log::info!("punchd {} runs as {}", env!("CARGO_PKG_VERSION"), daemon.config.serial);
     let done = daemon.run_loop(server);
-    daemon.note_power(POWER_OFF);
+    daemon.record_power(POWER_OFF);
     daemon.programs.borrow_mut().kill_all();
     log::info!("stopped");
     done
 }
 
+/// The parts that live as long as the process. The client is made again with each
+/// configuration.
 struct Daemon<'a> {
     path: &'a Path,
     config: Config,
@@ -109,22 +75,60 @@ struct Daemon<'a> {
     driver_requests: Rc<DriverRequests>,
     spool: Rc<Spool>,
     programs: Rc<RefCell<Processes>>,
-    reload: Rc<Cell<bool>>,
-    restart: Rc<Cell<bool>>,
+    asked: Rc<machine::Asked>,
 }
 
-impl Daemon<'_> {
+impl<'a> Daemon<'a> {
+    fn start(
+        path: &'a Path,
+        config: Config,
+        clock_offset: ClockOffset,
+        set_aside: bool,
+    ) -> Result<Self, Stop> {
+        let store = Rc::new(open_store(&config, set_aside)?);
+        let programs = Processes::new()
+            .map_err(|error| Stop::System(format!("cannot look after programs: {error}")))?;
+        let clock = Rc::new(clock(&config, &store, clock_offset)?);
+        let status = Rc::new(Status::new(&config.serial, Rc::clone(&clock) as Rc<dyn Clock>));
+        let daemon = Self {
+            spool: Rc::new(open_spool(&config, &store)?),
+            programs: Rc::new(RefCell::new(programs)),
+            server_queries: Rc::default(),
+            driver_requests: Rc::default(),
+            asked: Rc::default(),
+            path,
+            config,
+            store,
+            clock,
+            status,
+        };
+        reactor::serve(Rc::clone(&daemon.programs) as Rc<RefCell<dyn Served>>);
+        reactor::serve(Rc::new(RefCell::new(daemon.open_driver_socket()?)));
+        Ok(daemon)
+    }
+
+    fn open_driver_socket(&self) -> Result<DriverSocket, Stop> {
+        let config = &self.config;
+        let methods = Methods {
+            serial: config.serial.clone(),
+            language: config.language,
+            most_users: config.limits.users,
+            store: Rc::clone(&self.store),
+            clock: Rc::clone(&self.clock) as Rc<dyn Clock>,
+            status: Rc::clone(&self.status),
+            server_queries: Rc::clone(&self.server_queries),
+            requests: Rc::clone(&self.driver_requests),
+            shared: config.drivers.shared.clone(),
+        };
+        DriverSocket::open(&config.run_dir, &config.driver_access(), methods).map_err(Stop::System)
+    }
+
     fn run_loop(&mut self, server: Server) -> Result<(), Stop> {
         let mut client = self.client(server);
         loop {
             let next = client.step();
-            if self.restart.take() {
-                self.note_power(POWER_OFF);
-                // Comes back only if the new program cannot run; then the old one goes on.
-                let message = machine::exec_new_program();
-                if let Err(error) = client.restart_failed(&message) {
-                    log::error!("the failure of an upgrade was not written down: {error}");
-                }
+            if self.asked.take_restart() {
+                self.restart(&mut client);
             }
             let deadline = match next {
                 Next::Immediately => Instant::now(),
@@ -135,18 +139,12 @@ impl Daemon<'_> {
                 Err(error) if Stopping::is_in(&error) => return Ok(()),
                 Err(error) => return Err(Stop::System(format!("cannot wait: {error}"))),
             }
-            if reactor::take_reload() | self.reload.take()
-                && let Some(server) = self.read_again()
+            if reactor::take_reload() | self.asked.take_reload()
+                && let Some(server) = self.reload()
             {
                 client = self.client(server);
             }
         }
-    }
-
-    /// A moment of the client's clock, in the reactor's.
-    fn instant(&self, at: Duration) -> Instant {
-        const A_DAY: Duration = Duration::from_secs(86_400);
-        Instant::now() + at.saturating_sub(self.clock.monotonic()).min(A_DAY)
     }
 
     fn client(&self, server: Server) -> Client<Server> {
@@ -155,34 +153,12 @@ impl Daemon<'_> {
             connection.server.clone_from(&config.server);
             connection.online = false;
         });
-        self.server_queries.set_rules(rules(config));
-        let settings = Settings {
-            profile: DeviceProfile {
-                serial: config.serial.clone(),
-                name: config.device.name.clone(),
-                firmware: config.device.firmware.clone(),
-                most_users: config.limits.users,
-                fp_version: config.device.fp_version,
-                face_version: config.device.face_version,
-                faces_needed: config.device.faces_needed,
-                functions: config.device.functions(),
-            },
-            language: config.language,
-            comm_key: config.device.comm_key.clone(),
-            dialect: config.dialect.clone(),
-            policy: policy(config),
-            server: config.server.clone(),
-            attlog_key: config.encryption.attlog_key.clone(),
-            post_bytes: config.limits.post_bytes,
-            command_bytes: config.limits.command_bytes,
-            error_delay: config.timeouts.retry,
-            start_spread: config.limits.start_spread,
-        };
+        self.server_queries.set_rules(config.query_rules());
+        let path = self.path.to_owned();
         let machine = Machine::new(
-            self.path.into(),
-            config,
-            Rc::clone(&self.reload),
-            Rc::clone(&self.restart),
+            config.machine_settings(),
+            Box::new(move || Config::load(&path).map(drop).map_err(|error| error.to_string())),
+            Rc::clone(&self.asked),
             Rc::clone(&self.programs),
             Rc::clone(&self.driver_requests),
         );
@@ -193,127 +169,70 @@ impl Daemon<'_> {
             spool: Rc::clone(&self.spool),
             server_queries: Rc::clone(&self.server_queries),
         };
-        Client::new(server, Box::new(machine), shared, settings)
+        Client::new(server, Box::new(machine), shared, config.client_settings())
     }
 
-    /// Reads the configuration again. One that is wrong changes nothing.
-    fn read_again(&mut self) -> Option<Server> {
-        let config = match Config::load(self.path) {
-            Ok(config) => config,
-            Err(error) => {
-                log::error!("the configuration stays as it was: {error}");
-                return None;
+    /// Replaces this process by the new program, which has told its version. Returns only if
+    /// that fails; then this program goes on.
+    fn restart(&self, client: &mut Client<Server>) {
+        self.record_power(POWER_OFF);
+        let message = machine::exec_new_program();
+        self.record_power(POWER_ON);
+        if let Err(error) = client.restart_failed(&message) {
+            log::error!("the failure of an upgrade could not be recorded: {error}");
+        }
+    }
+
+    /// Reads the configuration again. One that cannot be used changes nothing.
+    fn reload(&mut self) -> Option<Server> {
+        match self.new_config() {
+            Ok((config, server)) => {
+                log::info!("configuration read again");
+                self.config = config;
+                Some(server)
             }
-        };
-        let fixed = fixed_that_differ(&self.config, &config);
+            Err(why) => {
+                log::error!("the configuration stays as it was: {why}");
+                None
+            }
+        }
+    }
+
+    fn new_config(&self) -> Result<(Config, Server), String> {
+        let config = Config::load(self.path).map_err(|error| error.to_string())?;
+        let fixed = self.config.fixed_keys_that_differ(&config);
         if !fixed.is_empty() {
-            let keys = fixed.join(", ");
-            log::error!("the configuration stays as it was: a change of {keys} needs a restart");
-            return None;
+            return Err(format!("a change of {} needs a restart", fixed.join(", ")));
         }
-        let uplink_settings = settings(&config, self.clock.clock_offset());
-        if let Err(message) = Server::check(&uplink_settings) {
-            log::error!("the configuration stays as it was: {message}");
-            return None;
-        }
-        log::info!("configuration read again");
-        self.config = config;
-        Some(Server::new(&uplink_settings))
+        let settings = config.uplink_settings(self.clock.clock_offset());
+        Server::check(&settings)?;
+        Ok((config, Server::new(&settings)))
+    }
+
+    /// A moment of the client's clock, in the reactor's.
+    fn instant(&self, at: Duration) -> Instant {
+        const A_DAY: Duration = Duration::from_secs(86_400);
+        Instant::now() + at.saturating_sub(self.clock.monotonic()).min(A_DAY)
     }
 
     /// Writes the start or the stop of the terminal into the operation log (App. 3).
-    fn note_power(&self, code: u16) {
+    fn record_power(&self, code: u16) {
+        let clock = &self.clock;
         let operation = NewOperation {
             code,
-            moment: driver_socket::moment(&*self.clock),
+            moment: Moment::of(clock.local(), clock.boot(), clock.monotonic()),
             operator: Operand::default(),
             who: Operand::default(),
             values: Default::default(),
         };
         if let Err(error) = self.store.journal().add_operation(&operation) {
-            log::error!("the operation log was not written: {error}");
+            log::error!("the operation log could not be written: {error}");
         }
     }
 }
 
-/// The keys that differ and hold from a start to the next.
-fn fixed_that_differ(old: &Config, new: &Config) -> Vec<&'static str> {
-    let (was, is) = (&old.limits, &new.limits);
-    let keys = [
-        ("serial", old.serial != new.serial),
-        ("language", old.language != new.language),
-        ("store", old.store != new.store),
-        ("run_dir", old.run_dir != new.run_dir),
-        ("clock", old.clock != new.clock),
-        ("timezone", old.timezone != new.timezone),
-        ("[drivers]", old.drivers != new.drivers),
-        ("[limits] users", was.users != is.users),
-        ("[limits] punches", was.punches != is.punches),
-        ("[limits] store_mib", was.store_mib != is.store_mib),
-        ("[limits] free_mib", was.free_mib != is.free_mib),
-    ];
-    keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
-}
-
-/// What the owner allows, from the configuration.
-fn policy(config: &Config) -> Policy {
-    let commands = &config.commands;
-    Policy {
-        denied: commands.denied(),
-        put_dirs: commands.put_dirs.clone(),
-        get_dirs: commands.get_dirs.clone(),
-        urls: commands.urls.clone(),
-        file_bytes: config.limits.file_mib.saturating_mul(1 << 20),
-        free_bytes: config.limits.free_mib.saturating_mul(1 << 20),
-        shell_time: Duration::from_secs(commands.shell_seconds.into()),
-        shell_bytes: commands.shell_bytes,
-        upgrade: config.upgrade.command.clone(),
-        upgrade_time: Duration::from_secs(config.upgrade.seconds.into()),
-    }
-}
-
-/// The directory of downloads, beside the store. What belongs to no job any more goes.
-fn open_spool(config: &Config, store: &Store) -> Result<Spool, Stop> {
-    let mut dir = config.store.clone().into_os_string();
-    dir.push(".files");
-    let failed = |error| Stop::System(format!("downloads cannot be kept: {error}"));
-    let spool = Spool::open(dir.into()).map_err(failed)?;
-    spool.sweep(&store.jobs().command_rows().map_err(Stop::Store)?).map_err(failed)?;
-    Ok(spool)
-}
-
-fn rules(config: &Config) -> Rules {
-    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-    Rules {
-        verification: seconds(config.verification.seconds),
-        fallback: config.verification.fallback == Permission::Allow,
-        remote: seconds(config.remote.seconds),
-        stay: Duration::from_secs(u64::from(config.remote.keep_minutes) * 60),
-    }
-}
-
-/// How the server is reached, from the configuration.
-pub fn settings(config: &Config, clock_offset: ClockOffset) -> uplink::Settings {
-    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-    uplink::Settings {
-        url: config.server.clone(),
-        connect: seconds(config.timeouts.connect),
-        answer: seconds(config.timeouts.answer),
-        body: seconds(config.timeouts.body),
-        https_elsewhere: config.commands.urls.iter().any(|url| url.starts_with("https:")),
-        ca: config.tls.ca.clone(),
-        clock_offset,
-    }
-}
-
 fn open_store(config: &Config, set_aside: bool) -> Result<Store, Stop> {
-    let path = &config.store;
-    let limits = Limits {
-        users: config.limits.users,
-        punches: config.limits.punches,
-        bytes: config.limits.store_mib.saturating_mul(1 << 20),
-        free: config.limits.free_mib.saturating_mul(1 << 20),
-    };
+    let (path, limits) = (&config.store, config.store_limits());
     match Store::open(path, limits) {
         Ok(store) => Ok(store),
         Err(error @ StoreError::Damaged { .. }) if set_aside => {
@@ -322,7 +241,7 @@ fn open_store(config: &Config, set_aside: bool) -> Result<Store, Stop> {
             })?;
             log::warn!("{error}");
             log::warn!(
-                "as asked, it was set aside as {}, and an empty store begun",
+                "as asked, it was renamed to {}, and an empty store was made",
                 damaged.display()
             );
             Store::open(path, limits).map_err(Stop::Store)
@@ -330,6 +249,16 @@ fn open_store(config: &Config, set_aside: bool) -> Result<Store, Stop> {
         Err(error @ StoreError::Damaged { .. }) => Err(Stop::Damaged(error)),
         Err(error) => Err(Stop::Store(error)),
     }
+}
+
+/// The directory of downloads, beside the store. Files of jobs that have ended are removed.
+fn open_spool(config: &Config, store: &Store) -> Result<Spool, Stop> {
+    let mut dir = config.store.clone().into_os_string();
+    dir.push(".files");
+    let failed = |error| Stop::System(format!("downloads cannot be kept: {error}"));
+    let spool = Spool::open(dir.into()).map_err(failed)?;
+    spool.sweep(&store.jobs().command_rows().map_err(Stop::Store)?).map_err(failed)?;
+    Ok(spool)
 }
 
 fn clock(config: &Config, store: &Store, clock_offset: ClockOffset) -> Result<SystemClock, Stop> {

@@ -1,35 +1,41 @@
 //! What the device itself can do, as the commands and the loop know it. The real one is
 //! [`crate::machine::Machine`].
+//!
+//! Programs and requests to drivers run while the loop goes on. Each is known by the key that it
+//! was started with, until it is forgotten.
 
 use std::net::IpAddr;
 
 use crate::driver_requests::{Answer, DriverRequest, Unasked};
 use crate::processes::{Order, Outcome};
 
-/// The device, as commands and the loop know it.
+/// The device. A `String` as error is a message for a person.
 pub trait Device {
-    /// Reads the configuration again. The message says why it cannot.
+    /// Checks the configuration file. If it can be used, it is read again after the current
+    /// exchange.
     fn reload(&mut self) -> Result<(), String>;
-    /// Whether the device can be started anew.
+    /// Whether the owner named a program that reboots.
     fn can_reboot(&self) -> bool;
-    /// Starts the device anew. The message says why it cannot be.
+    /// Starts the program that reboots.
     fn reboot(&mut self) -> Result<(), String>;
-    /// Starts a program in the background, known by `key` from now on. The message says why it
-    /// does not start.
+    /// Starts a program.
     fn start(&mut self, key: i64, order: &Order) -> Result<(), String>;
     /// Whether a program runs, or a driver has not answered.
     fn is_running(&self, key: i64) -> bool;
-    /// What became of a program that ended; told until it is forgotten.
+    /// How a program ended.
     fn ran(&self, key: i64) -> Option<Outcome>;
-    /// Asks the driver that provides it, known by `key` from now on. It goes out with the next
-    /// wait: until then it can be forgotten without a trace.
+    /// Asks the driver that provides it. The request goes out with the next wait: until then it
+    /// can be forgotten, and no driver has seen it.
     fn ask(&mut self, key: i64, request: DriverRequest) -> Result<(), Unasked>;
-    /// What a driver answered; told until it is forgotten.
+    /// What a driver answered.
     fn answered(&self, key: i64) -> Option<Answer>;
     /// Forgets a program that ended, or a request.
     fn forget(&mut self, key: i64);
-    /// Begins punchd anew, with the program that now stands in its place.
+    /// Starts the program that now stands in the place of punchd, only to tell its version. If it
+    /// cannot do that, punchd must not be replaced by it: there would be no way back.
+    fn start_version_check(&mut self, key: i64) -> Result<(), String>;
+    /// Replaces punchd, after the current exchange, by the program that now stands in its place.
     fn restart(&mut self);
-    /// The address by which the terminal reaches the world.
+    /// The address of the terminal in its network.
     fn address(&self) -> IpAddr;
 }

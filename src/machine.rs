@@ -1,65 +1,90 @@
-//! The machine that punchd runs on: reload, reboot, programs, drivers, its address.
+//! The real [`Device`]: configuration, reboot, programs, drivers, network address.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::config::Config;
 use crate::device::Device;
 use crate::driver_requests::{Answer, DriverRequest, DriverRequests, Unasked};
 use crate::processes::{Order, Outcome, Processes};
 
-/// The machine that punchd runs on.
-pub struct Machine {
-    config: PathBuf,
-    reload: Rc<Cell<bool>>,
-    /// The program that reboots, and its arguments; empty if the owner names none.
-    reboot: Vec<String>,
-    programs: Rc<RefCell<Processes>>,
-    driver_requests: Rc<DriverRequests>,
-    enrolment: Duration,
-    restart: Rc<Cell<bool>>,
-}
-
 /// How long a driver may take for a door.
 const DOOR: Duration = Duration::from_secs(10);
+/// How long a new program may take to tell its version.
+const VERSION: Duration = Duration::from_secs(10);
+/// Most bytes of the version.
+const VERSION_BYTES: usize = 4 << 10;
+
+/// What the owner says about the device.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The program that reboots, and its arguments. Empty if there is none.
+    pub reboot: Vec<String>,
+    /// How long an enrolment may take.
+    pub enrolment: Duration,
+}
+
+/// What the daemon is to do as soon as the current exchange is over.
+#[derive(Debug, Default)]
+pub struct Asked {
+    reload: Cell<bool>,
+    restart: Cell<bool>,
+}
+
+impl Asked {
+    /// Whether the configuration is to be read again. Told once.
+    pub fn take_reload(&self) -> bool {
+        self.reload.take()
+    }
+
+    /// Whether the new program is to replace this one. Told once.
+    pub fn take_restart(&self) -> bool {
+        self.restart.take()
+    }
+}
+
+/// The machine that punchd runs on.
+pub struct Machine {
+    settings: Settings,
+    check_config: Box<dyn Fn() -> Result<(), String>>,
+    asked: Rc<Asked>,
+    programs: Rc<RefCell<Processes>>,
+    driver_requests: Rc<DriverRequests>,
+}
 
 impl Machine {
-    /// The machine, configured by the file `path`. `reload` is raised when that is to be read
-    /// again, `restart` when punchd is to begin anew.
+    /// The machine. `check_config` says why the configuration file cannot be used, if so; what
+    /// is left to the daemon is noted in `asked`.
     pub fn new(
-        path: PathBuf,
-        config: &Config,
-        reload: Rc<Cell<bool>>,
-        restart: Rc<Cell<bool>>,
+        settings: Settings,
+        check_config: Box<dyn Fn() -> Result<(), String>>,
+        asked: Rc<Asked>,
         programs: Rc<RefCell<Processes>>,
         driver_requests: Rc<DriverRequests>,
     ) -> Self {
-        let reboot = config.device.reboot.clone();
-        let enrolment = Duration::from_secs(config.device.enroll_seconds.into());
-        Self { config: path, reload, reboot, programs, driver_requests, enrolment, restart }
+        Self { settings, check_config, asked, programs, driver_requests }
     }
 }
 
 impl Device for Machine {
     fn reload(&mut self) -> Result<(), String> {
-        Config::load(&self.config).map_err(|error| error.to_string())?;
-        self.reload.set(true);
+        (self.check_config)()?;
+        self.asked.reload.set(true);
         Ok(())
     }
 
     fn can_reboot(&self) -> bool {
-        !self.reboot.is_empty()
+        !self.settings.reboot.is_empty()
     }
 
     /// Runs the owner's program and does not wait for it: it will stop punchd.
     fn reboot(&mut self) -> Result<(), String> {
-        let Some((program, arguments)) = self.reboot.split_first() else {
+        let Some((program, arguments)) = self.settings.reboot.split_first() else {
             return Err("no program is set for it ([device] reboot)".into());
         };
         let mut command = Command::new(program);
@@ -81,7 +106,7 @@ impl Device for Machine {
 
     fn ask(&mut self, key: i64, request: DriverRequest) -> Result<(), Unasked> {
         let limit = match request {
-            DriverRequest::Enroll { .. } => self.enrolment,
+            DriverRequest::Enroll { .. } => self.settings.enrolment,
             DriverRequest::Unlock | DriverRequest::Unalarm => DOOR,
         };
         self.driver_requests.ask(key, request, limit)
@@ -96,8 +121,23 @@ impl Device for Machine {
         self.driver_requests.forget(key);
     }
 
+    fn start_version_check(&mut self, key: i64) -> Result<(), String> {
+        let variables = std::env::vars_os();
+        let order = Order {
+            argv: vec![absolute(own_program()), "--version".into()],
+            env: variables
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
+                .collect(),
+            most_output: VERSION_BYTES,
+            time: VERSION,
+        };
+        self.start(key, &order)
+    }
+
     fn restart(&mut self) {
-        self.restart.set(true);
+        self.asked.restart.set(true);
     }
 
     /// Asks the system for its route; nothing is sent.
@@ -112,34 +152,23 @@ impl Device for Machine {
     }
 }
 
-/// Puts the program that now stands in the place of this one into its process. Returns only
-/// if that fails, with a message for a person.
+/// Replaces this process by the program that now stands in the place of this one (exec).
+/// Returns only if that fails, with a message for a person.
 pub fn exec_new_program() -> String {
-    let mut arguments = std::env::args_os();
-    let program = arguments.next().unwrap_or_default();
-    let error = match can_run(&program) {
-        Ok(()) => Command::new(&program).args(arguments).exec().to_string(),
-        Err(why) => why,
-    };
+    let program = own_program();
+    let error = Command::new(&program).args(std::env::args_os().skip(1)).exec();
     format!("{} cannot be started: {error}", program.display())
 }
 
-/// Whether a program can run here at all: it tells its version. There is no way back once it
-/// is in the place of this one.
-fn can_run(program: &OsStr) -> Result<(), String> {
-    const TIMEOUT: Duration = Duration::from_secs(10);
-    let mut command = Command::new(program);
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(|error| error.to_string())?;
-    let begun = Instant::now();
-    while begun.elapsed() < TIMEOUT {
-        match child.try_wait().map_err(|error| error.to_string())? {
-            Some(status) if status.success() => return Ok(()),
-            Some(status) => return Err(format!("--version ended with {status}")),
-            None => std::thread::sleep(Duration::from_millis(10)),
-        }
+/// The program as which punchd was started: a path, or a name in `PATH`.
+fn own_program() -> OsString {
+    std::env::args_os().next().unwrap_or_default()
+}
+
+/// A program's path as it is known in every directory. A name in `PATH` stays as it is.
+fn absolute(program: OsString) -> OsString {
+    match Path::new(&program).components().count() {
+        ..=1 => program,
+        _ => std::path::absolute(&program).map_or(program, Into::into),
     }
-    let _ = child.kill();
-    let _ = child.wait();
-    Err("--version did not end".into())
 }

@@ -6,7 +6,6 @@ use super::call::{load, print};
 use super::exit::{Exit, Failure};
 use super::page::Page;
 use crate::clock::ClockOffset;
-use crate::daemon;
 use crate::uplink::Server;
 
 pub const PAGE: Page = Page {
@@ -25,7 +24,7 @@ Example:
 
 pub fn run(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
-    Server::check(&daemon::settings(&config, ClockOffset::default()))
+    Server::check(&config.uplink_settings(ClockOffset::default()))
         .map_err(|message| Failure::new(Exit::Config, format!("{}: {message}", path.display())))?;
     print(&format!("{}: terminal {} of {}\n", path.display(), config.serial, config.server));
     Ok(())

@@ -1,6 +1,7 @@
 //! `punchd.toml`. What is wrong in it is said with file, line and column.
 
 mod dialect;
+mod rooms;
 mod tables;
 mod values;
 

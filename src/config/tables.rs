@@ -6,7 +6,6 @@ use serde::Deserialize;
 
 use super::values;
 use crate::policy::Family;
-use crate::protocol::device::{Functions, VisibleLight};
 
 /// `[device]`
 #[derive(Clone, Debug, Deserialize)]
@@ -32,19 +31,6 @@ pub struct Device {
     pub visible_light: bool,
     /// Seconds that an enrolment may take.
     pub enroll_seconds: u32,
-}
-
-impl Device {
-    /// What the terminal can do, as `INFO` says it.
-    pub fn functions(&self) -> Functions {
-        let light = VisibleLight { comparison_photo: true, face_template: true };
-        Functions {
-            fingerprint: self.fp_version > 0,
-            face: self.face_version > 0,
-            user_photo: self.user_photos,
-            visible: self.visible_light.then_some(light),
-        }
-    }
 }
 
 /// `[commands]`: what the owner lets the server do.
