@@ -67,11 +67,7 @@ impl Executor<'_> {
                 Err(error) => Ok(failed(job, &format!("{FIRMWARE} cannot be named: {error}"))),
             },
             Stage::HandedOver => self.look_after(job, upgrade, spool),
-            // This process reached the server after the program had done its work.
-            Stage::Running => {
-                log::info!("upgrade {} is confirmed", job.id);
-                Ok(Step::Ended(ReturnCode::DONE, Vec::new()))
-            }
+            Stage::Running => Ok(self.restart(job)),
         }
     }
 
@@ -114,10 +110,12 @@ impl Executor<'_> {
             return match outcome.end {
                 End::Exited(0) => {
                     self.store.jobs().set_stage(job, Stage::Running)?;
-                    log::warn!("upgrade {} is installed, punchd starts anew", job.id);
+                    log::info!("upgrade {} is installed, the new program is checked", job.id);
                     self.device.forget(job.row);
-                    self.device.restart();
-                    Ok(Step::GoesOn)
+                    Ok(match self.device.start_version_check(job.row) {
+                        Ok(()) => Step::GoesOn,
+                        Err(message) => failed(job, &message),
+                    })
                 }
                 End::Exited(status) => {
                     Ok(failed(job, &format!("the program ended with {status}: {output}")))
@@ -142,6 +140,27 @@ impl Executor<'_> {
         }
         log::error!("upgrade {} was handed over {MOST_ATTEMPTS} times and never ended", job.id);
         Ok(Step::Ended(ReturnCode::TIMED_OUT, Vec::new()))
+    }
+
+    /// Replaces punchd by the new program if that told its version; confirms the upgrade if this
+    /// process is the new program.
+    fn restart(&mut self, job: &Job) -> Step {
+        let Some(outcome) = self.device.ran(job.row) else {
+            log::info!("upgrade {} is confirmed", job.id);
+            return Step::Ended(ReturnCode::DONE, Vec::new());
+        };
+        let why = match outcome.end {
+            End::Exited(0) => {
+                log::warn!("upgrade {}: punchd restarts as the new program", job.id);
+                self.device.restart();
+                return Step::GoesOn;
+            }
+            End::Exited(status) => format!("ended with {status}"),
+            End::Killed(signal) => format!("was killed by signal {signal}"),
+            End::TimedOut => "did not end in time".into(),
+            End::TooMuch => "wrote more than a version".into(),
+        };
+        failed(job, &format!("the new program cannot be used, its --version {why}"))
     }
 }
 

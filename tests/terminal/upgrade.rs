@@ -2,12 +2,13 @@
 //! what comes back.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use iclock_emulator::{Act, Emulator, Fault, Kind, On};
+use iclock_emulator::{Act, Emulator, Fault, Kind, On, Received};
 use md5::{Digest, Md5};
+use serde_json::json;
 
-use crate::harness::{TIMEOUT, Terminal, answer, base64, noise, script, server, targets};
+use crate::harness::{TIMEOUT, Terminal, answer, base64, noise, script, second, server, targets};
 
 /// A terminal with a program that installs upgrades.
 fn terminal(server: &Emulator, hook: &str, more: &str) -> Terminal {
@@ -67,37 +68,96 @@ fn both_ways_bring_the_same_firmware_and_the_answer_comes_after_the_restart() {
     server.assert_strict();
 }
 
-#[test]
-fn the_program_that_comes_back_is_the_new_one() {
-    let server = server();
-    let real = env!("CARGO_BIN_EXE_punchd");
+/// A terminal that runs a copy of punchd, with a program that puts the fetched file in its
+/// place: beside the old one first, as installers do it.
+fn terminal_that_is_replaced(server: &Emulator) -> Terminal {
     let mut terminal = Terminal::prepare(&server.url(), "");
-    fs::copy(real, terminal.path("punchd")).unwrap();
     let (hook, program) = (terminal.path("hook"), terminal.path("punchd"));
-    // As installers do it: beside the old one, then in its place.
+    fs::copy(env!("CARGO_BIN_EXE_punchd"), &program).unwrap();
     let place = program.display();
     script(
         &hook,
         &format!("cp \"$1\" {place}.new && chmod 755 {place}.new && mv {place}.new {place}"),
     );
-    let upgrade_table = format!("[upgrade]\ncommand = [\"{}\"]", hook.display());
-    terminal.configure(&server.url(), &upgrade_table);
+    terminal.configure(&server.url(), &format!("[upgrade]\ncommand = [\"{}\"]", hook.display()));
     terminal.run();
-    let mut new = fs::read(real).unwrap();
+    terminal
+}
+
+/// The codes of all operations that were recorded so far, once they have reached the server.
+fn operations(server: &Emulator, terminal: &Terminal) -> Vec<i64> {
+    const MENU: i64 = 4;
+    terminal.driver().call("operation", json!({"op": MENU})).unwrap();
+    let codes = |received: &Received| -> Vec<i64> {
+        received.oplog().iter().map(|row| row.record.op).collect()
+    };
+    assert!(server.wait_until(TIMEOUT, |received| codes(received).contains(&MENU)));
+    server.received(codes)
+}
+
+#[test]
+fn the_program_that_comes_back_is_the_new_one() {
+    let server = server();
+    let terminal = terminal_that_is_replaced(&server);
+    let mut new = fs::read(env!("CARGO_BIN_EXE_punchd")).unwrap();
     new.extend_from_slice(b"what stands after the end of a program does it no harm");
     server.serve_file("emfw.cfg", new.clone());
     let id = server.queue(&upgrade(&new, "emfw.cfg"));
     assert_eq!(answer(&server, &id).0, 0);
     let runs = fs::read(format!("/proc/{}/exe", terminal.pid())).unwrap();
     assert!(runs == new);
+    // Switched on, off for the upgrade, and on.
+    assert_eq!(operations(&server, &terminal), [0, 1, 0, 4]);
+    server.assert_strict();
+}
 
-    // One that cannot run: the old one goes on, and says so.
+#[test]
+fn a_program_that_cannot_run_replaces_nothing() {
+    let server = server();
+    let terminal = terminal_that_is_replaced(&server);
     let broken = b"\x7fELF but no program".to_vec();
     server.serve_file("emfw.cfg", broken.clone());
-    let id = server.queue(&upgrade(&broken, "2/emfw.cfg"));
+    let id = server.queue(&upgrade(&broken, "emfw.cfg"));
     assert_eq!(answer(&server, &id).0, -3);
     fs::remove_file(terminal.path("punchd")).unwrap();
     assert_eq!(terminal.status()["online"], true);
+    assert_eq!(starts(&terminal), 1);
+    assert_eq!(operations(&server, &terminal), [0, 4]);
+    server.assert_strict();
+}
+
+#[test]
+fn drivers_are_served_while_the_new_program_hangs() {
+    let server = server();
+    let terminal = terminal_that_is_replaced(&server);
+    let (asked, end) = (terminal.path("asked"), terminal.path("end"));
+    // Asked for its version, it hangs until the test ends it; then it has no version.
+    let hangs = format!(
+        "#!/bin/sh\ntouch {}\nuntil [ -e {} ]; do sleep 0.02; done\nexit 1\n",
+        asked.display(),
+        end.display()
+    );
+    server.serve_file("emfw.cfg", hangs.clone());
+    let id = server.queue(&upgrade(hangs.as_bytes(), "emfw.cfg"));
+    let by = Instant::now() + TIMEOUT;
+    while !asked.exists() {
+        assert!(Instant::now() < by, "the new program was never started: {}", terminal.log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut driver = terminal.driver();
+    let mut times: Vec<Duration> = (0..21)
+        .map(|nth| {
+            let begun = Instant::now();
+            driver.punch("1", &second(nth));
+            begun.elapsed()
+        })
+        .collect();
+    times.sort();
+    fs::write(end, "").unwrap();
+    assert_eq!(answer(&server, &id).0, -3);
+    assert!(times[10] < Duration::from_millis(100), "{times:?}");
+    assert!(terminal.log().contains("its --version ended with 1"), "{}", terminal.log());
+    assert_eq!(operations(&server, &terminal), [0, 4]);
     server.assert_strict();
 }
 
