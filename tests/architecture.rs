@@ -38,21 +38,10 @@ const KNOWN: &[&str] = &[
     "circle in uplink",
     "driver_socket -> csv",
     "drivers -> driver_socket",
-    "machine -> config",
     "unused client -> driver_requests",
     "unused client -> processes",
-    "unused config -> client",
-    "unused config -> commands",
-    "unused config -> driver_socket",
-    "unused config -> machine",
-    "unused config -> server_queries",
-    "unused config -> store",
-    "unused config -> uplink",
     "unused driver_socket -> rpc",
     "unused drivers -> rpc",
-    "unused machine -> protocol",
-    "unused machine -> reactor",
-    "unused uplink -> protocol",
 ];
 
 #[test]

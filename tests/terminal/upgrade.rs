@@ -8,7 +8,9 @@ use iclock_emulator::{Act, Emulator, Fault, Kind, On, Received};
 use md5::{Digest, Md5};
 use serde_json::json;
 
-use crate::harness::{TIMEOUT, Terminal, answer, base64, noise, script, second, server, targets};
+use crate::harness::{
+    TIMEOUT, Terminal, answer, base64, noise, script, second, server, targets, until,
+};
 
 /// A terminal with a program that installs upgrades.
 fn terminal(server: &Emulator, hook: &str, more: &str) -> Terminal {
@@ -139,11 +141,7 @@ fn drivers_are_served_while_the_new_program_hangs() {
     );
     server.serve_file("emfw.cfg", hangs.clone());
     let id = server.queue(&upgrade(hangs.as_bytes(), "emfw.cfg"));
-    let by = Instant::now() + TIMEOUT;
-    while !asked.exists() {
-        assert!(Instant::now() < by, "the new program was never started: {}", terminal.log());
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("the new program is started", || asked.exists(), || terminal.log());
     let mut driver = terminal.driver();
     let mut times: Vec<Duration> = (0..21)
         .map(|nth| {
