@@ -12,7 +12,7 @@ use crate::drivers::{self, Format, settings};
 
 pub const PAGE: Page = Page {
     name: "card-reader",
-    arguments: "DEVICE [OPTION…]",
+    arguments: "DEVICE [OPTION...]",
     summary: "run the driver of a card reader that types like a keyboard",
     details: "\
 Reads cards from DEVICE and has the running punchd record a punch for each,
@@ -51,8 +51,9 @@ pub fn parse(words: &mut Words) -> Result<settings::CardReader, Halt> {
             },
         }
     }
-    let device = device
-        .ok_or_else(|| Halt::Usage("DEVICE is missing: which DEVICE is the card reader?".into()))?;
+    let device = device.ok_or_else(|| {
+        Halt::Usage("DEVICE is missing: name the device of the card reader".into())
+    })?;
     let again = Duration::from_secs(again);
     Ok(settings::CardReader { device: device.into(), again, format, status, baud })
 }

@@ -11,14 +11,14 @@ const INTRODUCTION: &str = "\
 punchd keeps what an attendance terminal's sensors recorded until the server
 has it, and does what the server asks.
 
-Usage: punchd [-c FILE] [-v] COMMAND [OPTION…]
+Usage: punchd [-c FILE] [-v] COMMAND [OPTION...]
 
 Commands:
 ";
 
-const EXIT_CODES: &str = "\
-  -V, --version       show the version
+const VERSION: &str = "  -V, --version       show the version\n\n";
 
+const EXIT_CODES: &str = "\
 Exit codes:
   0   done
   64  the command line is wrong
@@ -124,7 +124,7 @@ fn text(command: Option<Command>) -> String {
         let page = command.page();
         text += &format!("  {:<18}  {}\n", page.name, page.summary);
     }
-    text + "\nOptions of every command:\n" + COMMON + EXIT_CODES
+    text + "\n" + COMMON + VERSION + EXIT_CODES
 }
 
 #[cfg(test)]
@@ -132,10 +132,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn help_fits_a_terminal_of_80_columns() {
+    fn help_fits_any_terminal_of_80_columns() {
         for command in Command::ALL.into_iter().map(Some).chain([None]) {
             for line in text(command).lines() {
-                assert!(line.chars().count() <= 80, "{command:?}: {line:?}");
+                assert!(line.is_ascii() && line.len() <= 80, "{command:?}: {line:?}");
                 assert!(!line.ends_with(' '), "{command:?}: {line:?}");
             }
         }

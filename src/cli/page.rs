@@ -4,6 +4,7 @@ use std::fmt;
 
 /// The options of every command.
 pub const COMMON: &str = "\
+Options of every command:
   -c, --config FILE   the configuration (default /etc/punchd.toml)
   -v, --verbose       write more to the log, for developers
   -h, --help          show this help
@@ -25,6 +26,6 @@ impl fmt::Display for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let usage = format!("Usage: punchd {} {}", self.name, self.arguments);
         let (usage, details) = (usage.trim_end(), self.details);
-        write!(f, "{usage}\n\n{details}\nOptions of every command:\n{COMMON}")
+        write!(f, "{usage}\n\n{details}\n{COMMON}")
     }
 }

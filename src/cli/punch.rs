@@ -12,7 +12,7 @@ use crate::protocol::record::{HIGHEST_VERIFY, Punch as Row};
 
 pub const PAGE: Page = Page {
     name: "punch",
-    arguments: "--pin PIN [OPTION…]",
+    arguments: "--pin PIN [OPTION...]",
     summary: "record a punch",
     details: "\
 Records a punch through the running punchd, and prints its number.

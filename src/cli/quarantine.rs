@@ -12,7 +12,7 @@ use crate::store::Seq;
 
 pub const PAGE: Page = Page {
     name: "quarantine",
-    arguments: "[list | retry [NUMBER…] | drop [NUMBER…]]",
+    arguments: "[list | retry [NUMBER...] | drop [NUMBER...]]",
     summary: "list, resend or give up the rows that the server refuses",
     details: "\
 Rows that the server refuses do not hold up the others: they are set aside.
@@ -20,9 +20,9 @@ A row that is given up stays in the store, but the server never gets it.
 
   list                show these rows with the server's message (default)
   retry               send all of them again
-  retry NUMBER…       send the rows with these numbers (\"seq\") again
+  retry NUMBER...       send the rows with these numbers (\"seq\") again
   drop                give up all of them
-  drop NUMBER…        give up the rows with these numbers
+  drop NUMBER...        give up the rows with these numbers
 
 If there is no row in quarantine with a NUMBER, a message says so, and the
 exit code is 66; the other rows are sent again or given up nevertheless.

@@ -11,7 +11,7 @@ use crate::drivers::{self, Spec, settings};
 
 pub const PAGE: Page = Page {
     name: "relay",
-    arguments: "LINE [OPTION…]",
+    arguments: "LINE [OPTION...]",
     summary: "run the driver of a door's relay",
     details: "\
 Unlocks the door when the server asks for it, until the signal TERM or INT.
@@ -50,8 +50,9 @@ pub fn parse(words: &mut Words) -> Result<settings::Relay, Halt> {
             },
         }
     }
-    let door =
-        door.ok_or_else(|| Halt::Usage("LINE is missing: which LINE is the relay on?".into()))?;
+    let door = door.ok_or_else(|| {
+        Halt::Usage("LINE is missing: name the line of the relay, such as gpiochip0:17".into())
+    })?;
     // The alarm's line can be named by a number that counts on the door's chip.
     let alarm = alarm.map(|line| door.beside(&line)).transpose();
     let alarm = alarm.map_err(|why| Halt::Usage(format!("--alarm: {why}")))?;

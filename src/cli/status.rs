@@ -93,10 +93,12 @@ impl<'a> Lines<'a> {
 
 /// The terminal, its server, its clock, its drivers.
 fn terminal(report: &Value, lines: &mut Lines<'_>) {
-    let text = |key: &str| report[key].as_str().unwrap_or("?");
-    lines.add("terminal", format!("{} (punchd {})", text("serial"), text("version")));
+    lines.add(
+        "terminal",
+        format!("{} (punchd {})", text(report, "serial"), text(report, "version")),
+    );
     let state = if report["online"] == true { "online" } else { "not connected" };
-    lines.add("server", format!("{}: {state}", text("server")));
+    lines.add("server", format!("{}: {state}", text(report, "server")));
     if let Some(at) = report["last_contact"].as_i64() {
         lines.add("contact", format!("last at {} UTC", utc(at)));
     }
@@ -152,8 +154,7 @@ fn streams<'a>(report: &'a Value, lines: &mut Lines<'a>) {
         lines.0.push(Line::Whole(format!("nothing pending: {}", nothing.join(", "))));
     }
     for row in elements(&report["quarantine"]) {
-        let message = row["words"].as_str().unwrap_or_default();
-        let stream = row["stream"].as_str().unwrap_or("?");
+        let (stream, message) = (text(row, "stream"), text(row, "words"));
         lines.add("refused", format!("row {} of the {stream}: {message}", row["seq"]));
     }
 }
@@ -167,20 +168,24 @@ fn work(report: &Value, lines: &mut Lines<'_>) {
             (Some(fetched), Some(total)) => format!(", {fetched} of {total} bytes"),
             _ => String::new(),
         };
-        let what = job["what"].as_str().unwrap_or_default();
-        let stage = job["stage"].as_str().unwrap_or_default();
-        lines.add("under way", format!("command {}: {what} ({stage}{far})", job["id"]));
+        let (what, stage) = (text(job, "what"), text(job, "stage"));
+        lines.add("under way", format!("command {}: {what} ({stage}{far})", text(job, "id")));
     }
     for entry in elements(&report["audit"]).take(SHOWN) {
         let at = entry["at"].as_i64();
         let at = at.map_or_else(|| "clock not set".into(), |at| format!("{} UTC", utc(at)));
-        let what = entry["what"].as_str().unwrap_or_default();
+        let what = text(entry, "what");
         let result = match entry["result"].as_i64() {
             Some(code) => format!("answered {code}"),
             None => "under way".into(),
         };
-        lines.add("asked", format!("{at}, {}: {what}: {result}", entry["id"]));
+        lines.add("asked", format!("{at}, {}: {what}: {result}", text(entry, "id")));
     }
+}
+
+/// A member that is a text.
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or("?")
 }
 
 fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {

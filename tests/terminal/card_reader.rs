@@ -234,7 +234,7 @@ fn what_is_no_reader_and_no_line_is_said_in_words() {
     let directory = terminal.path("run");
     let directory = directory.to_str().unwrap();
     for (arguments, code, message) in [
-        (&["card-reader"][..], 64, "which DEVICE"),
+        (&["card-reader"][..], 64, "DEVICE is missing"),
         (&["card-reader", "/dev/null"], 66, "/dev/null: this is neither an input device"),
         (&["card-reader", directory], 66, "this is no card reader"),
         (&["card-reader", "x", "--again", "-1"], 64, "-1"),
@@ -245,7 +245,7 @@ fn what_is_no_reader_and_no_line_is_said_in_words() {
         ),
         (&["card-reader", "x", "--pulse", "1"], 64, "--pulse"),
         (&["card-reader", "x", "y"], 64, "y"),
-        (&["relay"], 64, "which LINE"),
+        (&["relay"], 64, "LINE is missing"),
         (&["relay", "gpiochip0"], 64, "gpiochip0:17 or file:/path is meant"),
         (&["relay", "gpiochip0:x"], 64, "is no line"),
         (&["relay", "gpiochip0:-1"], 64, "is no line"),

@@ -120,6 +120,7 @@ fn help_shows_the_options_of_each_command() {
     let all = done(&terminal.punchd(&["help"]));
     assert_eq!(done(&terminal.punchd(&["--help"])), all);
     assert_eq!(done(&terminal.punchd(&["-h"])), all);
+    assert!(all.contains("\n  -c, --config FILE ") && all.contains("\n  -V, --version "), "{all}");
     for code in ["64", "65", "66", "69", "71", "73", "78"] {
         assert!(all.contains(&format!("\n  {code}  ")), "{code}: {all}");
     }
@@ -128,7 +129,7 @@ fn help_shows_the_options_of_each_command() {
         let page = done(&terminal.punchd(&["help", command]));
         assert_eq!(done(&terminal.punchd(&[command, "--help"])), page);
         assert!(page.starts_with(&format!("Usage: punchd {command}")), "{page}");
-        assert!(page.contains("-c, --config FILE"), "{page}");
+        assert!(page.contains("\n  -c, --config FILE "), "{page}");
     }
     for (command, options) in [
         ("run", &["--set-aside-damaged-store"][..]),
@@ -173,6 +174,10 @@ fn several_rows_leave_quarantine_by_their_numbers() {
         let rows = terminal.status()["quarantine"].take();
         rows.as_array().unwrap().iter().map(|row| row["seq"].to_string()).collect()
     };
+
+    let shown = done(&terminal.punchd(&["status"]));
+    assert!(shown.contains("\npunches    0 pending, 4 in quarantine\n"), "{shown}");
+    assert!(shown.contains(&format!("\nrefused    row {first} of the punches: ")), "{shown}");
 
     let output = terminal.punchd(&["quarantine", "drop", first, third]);
     assert_eq!(done(&output), "2 rows\n");
