@@ -1,4 +1,4 @@
-//! What the outside may see of the daemon: `punchd status`.
+//! The report of `punchd status`: the connection, what is pending, what the server asked for.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -23,14 +23,14 @@ pub struct Status {
     connection: RefCell<Connection>,
 }
 
-/// How it stands with the server.
+/// The connection to the server.
 #[derive(Clone, Debug, Default)]
 pub struct Connection {
     /// The server's URL.
     pub server: String,
     /// Whether the handshake succeeded and nothing failed since.
     pub online: bool,
-    /// When the server last answered as it should, in seconds since 1970.
+    /// When the server last answered correctly, in seconds since 1970.
     pub last_contact: Option<i64>,
     /// What went wrong last, in plain language, and when; cleared by the next success of the
     /// same kind.
@@ -40,17 +40,17 @@ pub struct Connection {
 }
 
 impl Status {
-    /// The status of a terminal that has not spoken to its server yet.
+    /// The status of a terminal that has had no exchange with its server yet.
     pub fn new(serial: &str, clock: Rc<dyn Clock>) -> Self {
         Self { serial: serial.to_owned(), clock, connection: RefCell::default() }
     }
 
-    /// Changes what is known of the connection.
+    /// Reports a change of the connection.
     pub fn update(&self, change: impl FnOnce(&mut Connection)) {
         change(&mut self.connection.borrow_mut());
     }
 
-    /// What is known of the connection.
+    /// The connection as the loop reported it last.
     pub fn connection(&self) -> Connection {
         self.connection.borrow().clone()
     }
@@ -95,7 +95,7 @@ impl Status {
     }
 }
 
-/// A command that goes on.
+/// A command that is under way.
 fn job(job: &Job) -> Value {
     let text = String::from_utf8_lossy(&job.text);
     json!({
@@ -108,7 +108,7 @@ fn job(job: &Job) -> Value {
     })
 }
 
-/// A command that is on record.
+/// An entry of the audit log.
 fn audited(audit: &Audit) -> Value {
     json!({
         "at": audit.at,
