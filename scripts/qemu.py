@@ -345,7 +345,7 @@ def wear(bench):
                 wait("all punches at the server", lambda: bench.punches() == there + count)
                 time.sleep(2)
             each = (bench.written() - before) / count
-            # With the uploads two commits a punch, so two blocks at least (docs/architecture.md); in bursts it depends on how many go together.
+            # With the uploads two commits a punch, so two blocks at least (docs/measurements.md); in bursts it depends on how many go together.
             most = {(True, 1): 3 * 4096, (True, 10): 2 * goal}.get((server, group))
             bench.hold(f"to the disk per punch, {name}, {words}", round(each), "bytes", goal, most)
             bench.machine.network(True)
