@@ -35,7 +35,6 @@ const KNOWN: &[&str] = &[
     "circle in processes",
     "circle in protocol",
     "circle in store",
-    "circle in uplink",
     "driver_socket -> csv",
     "drivers -> driver_socket",
     "unused client -> driver_requests",

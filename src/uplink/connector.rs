@@ -1,4 +1,4 @@
-//! TCP for ureq, waiting in the reactor.
+//! TCP for ureq, which waits in the reactor.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -18,14 +18,14 @@ use ureq::{Error, Timeout};
 
 use crate::reactor::{self, Woken};
 
-/// Makes connections; the first link of the chain, TLS comes after it.
+/// Makes connections. It is the first of ureq's chain of connectors; TLS is the second.
 #[derive(Debug, Default)]
 pub(super) struct TcpConnector {
     excess: ExcessBytes,
 }
 
-/// Raised when a server sent more than the end of its answer: then the `Content-Length` was
-/// wrong, and what was read may be cut off. (Plain HTTP only: TLS hides it.)
+/// Whether a server sent bytes after the end of its answer: then the `Content-Length` was wrong,
+/// and what was read may be cut off. Known for plain HTTP only. Clones share the flag.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ExcessBytes(Arc<AtomicBool>);
 
@@ -83,7 +83,7 @@ fn open(address: SocketAddr, deadline: Instant, reason: Timeout) -> Result<TcpSt
     Ok(TcpStream::from(socket))
 }
 
-/// Waits, and turns everything but "ready" into an error.
+/// Waits until the socket is ready.
 fn ready(
     fd: &impl AsFd,
     interest: PollFlags,
@@ -96,8 +96,8 @@ fn ready(
     }
 }
 
-/// Whether there is time left. A peer that is always ready would otherwise never be late: TLS asks
-/// for more as long as what comes is of its own.
+/// Fails when no time is left. [`ready`] does not fail as long as a peer keeps sending, and TLS
+/// asks for more as long as it gets records without data.
 fn in_time(timeout: NextTimeout) -> Result<(), Error> {
     if timeout.after.is_zero() { Err(Error::Timeout(timeout.reason)) } else { Ok(()) }
 }
@@ -107,20 +107,20 @@ fn deadline(timeout: NextTimeout) -> Instant {
         + *timeout.after.min(ureq::unversioned::transport::time::Duration::from_secs(86_400))
 }
 
-/// A connection. What is written stays in the kernel until something is to be read, so that
-/// header and body leave together: a server in use reads its socket just once.
+/// A connection. What is written stays in the kernel (`TCP_CORK`) until something is to be read,
+/// so that header and body leave together: some servers read their socket only once.
 pub(super) struct Tcp {
     stream: TcpStream,
     buffers: LazyBuffers,
     corked: bool,
-    /// Where to tell of bytes after the end; not under TLS, which has its own farewell.
+    /// Set when bytes follow the answer. None with TLS, whose close_notify marks the end.
     excess: Option<ExcessBytes>,
 }
 
 impl Drop for Tcp {
     fn drop(&mut self) {
         let Some(excess) = &self.excess else { return };
-        // A orphan line end after the body harms nobody.
+        // Line ends after the body are harmless.
         let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
         let mut late = [0; 16];
         let late = (&self.stream).read(&mut late).map_or(&[][..], |amount| &late[..amount]);
@@ -169,7 +169,7 @@ impl Transport for Tcp {
         let timeout = timeout.for_read();
         let deadline = deadline(timeout);
         loop {
-            // Also when bytes are there already: drivers are not to wait for a long answer.
+            // Also when bytes are there already, so that drivers are served during a long answer.
             ready(&self.stream, PollFlags::IN, deadline, timeout.reason)?;
             match (&self.stream).read(self.buffers.input_append_buf()) {
                 Ok(amount) => {
@@ -181,7 +181,7 @@ impl Transport for Tcp {
                         error.kind(),
                         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
                     ) => {}
-                // Passed on as they are, ureq would take these for the end of the body.
+                // ureq takes these errors for the end of the body.
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_that_is_always_ready_is_late_when_the_time_is_over() {
+    fn a_peer_that_keeps_sending_times_out() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         stream.set_nonblocking(true).unwrap();

@@ -1,31 +1,30 @@
-//! What went wrong on the way to the server, in the language of somebody on the site.
+//! What went wrong with an exchange, for the person who has to mend it.
 
 use std::io;
 
 use ureq::{Error, Timeout};
 
-use super::Failure;
+use super::failure::Failure;
 use crate::reactor::Stopping;
 
-/// Whether an exchange, or reading a body, was given up because the program stops.
-pub(super) fn is_stopping(error: &io::Error) -> bool {
-    Stopping::is_in(error)
-        || matches!(inner_error(error), Some(Error::Io(inner)) if is_stopping(inner))
+impl Failure {
+    /// A failure while the body of a response was read.
+    pub fn in_body(error: io::Error) -> Self {
+        if is_stopping(&error) {
+            return Self::Stopping;
+        }
+        Self::new(format!("the server's answer broke off: {}", io(&error)))
+    }
 }
 
-/// ureq hands its errors through `io::Error` when a body is read.
-fn inner_error(error: &io::Error) -> Option<&Error> {
-    error.get_ref()?.downcast_ref::<Error>()
-}
-
-/// A failed exchange with `server`, in plain language.
+/// A failed exchange with `server`, a URL.
 pub(super) fn failure(error: &Error, server: &str) -> Failure {
     if matches!(error, Error::Io(inner) if is_stopping(inner)) {
         return Failure::Stopping;
     }
     let message = match error {
         Error::HostNotFound => format!(
-            "the name in {server} cannot be resolved: is it spelled right, and does the terminal reach its DNS server?"
+            "the name in {server} cannot be resolved: is it spelled correctly, and does the terminal reach its DNS server?"
         ),
         Error::Timeout(phase) => match phase {
             Timeout::Resolve => {
@@ -34,34 +33,34 @@ pub(super) fn failure(error: &Error, server: &str) -> Failure {
                 )
             }
             Timeout::Connect => format!(
-                "{server} did not take the connection in time: is it switched on, and no firewall between?"
+                "{server} did not accept the connection in time: is it switched on, and does no firewall block it?"
             ),
             Timeout::SendRequest | Timeout::SendBody | Timeout::PerWrite => {
-                format!("{server} did not take the request in time")
+                format!("{server} did not accept the request in time")
             }
-            _ => format!("{server} took the request but did not answer in time"),
+            _ => format!("{server} accepted the request but did not answer in time"),
         },
         Error::Io(error) => format!("{server}: {}", io(error)),
         Error::TlsRequired => {
             "https:// needs a punchd that was built with the feature `tls`".into()
         }
         Error::Protocol(error) => {
-            format!("{server} did not answer in HTTP ({error}): is the port right?")
+            format!("{server} did not answer in HTTP ({error}): is the port correct?")
         }
         other => format!("{server}: {other}"),
     };
     Failure::new(message)
 }
 
-/// An error of the system or of reading a body, in plain language.
-pub(super) fn io(error: &io::Error) -> String {
+/// An error of the system, of TLS, or of reading a body.
+fn io(error: &io::Error) -> String {
     use io::ErrorKind::{
         ConnectionRefused, ConnectionReset, HostUnreachable, InvalidData, NetworkUnreachable,
         TimedOut, UnexpectedEof,
     };
     if let Some(inner) = inner_error(error) {
         return match inner {
-            Error::Timeout(_) => "it stalled".into(),
+            Error::Timeout(_) => "no data came in time".into(),
             Error::Io(inner) => io(inner),
             other => other.to_string(),
         };
@@ -72,16 +71,27 @@ pub(super) fn io(error: &io::Error) -> String {
     }
     match error.kind() {
         ConnectionRefused => {
-            "nobody listens there (connection refused): is the server running, and the port right?"
+            "no server listens there (connection refused): is it running, and is the port correct?"
                 .into()
         }
         ConnectionReset => "the connection was reset".into(),
         UnexpectedEof => "the connection was closed too early".into(),
         TimedOut => "the connection timed out".into(),
         NetworkUnreachable | HostUnreachable => {
-            "there is no way to it: is the cable in, and the gateway right?".into()
+            "there is no route to it: is the cable plugged in, and is the gateway correct?".into()
         }
-        InvalidData => format!("the answer makes no sense ({error})"),
+        InvalidData => format!("the answer cannot be read ({error})"),
         _ => error.to_string(),
     }
+}
+
+/// Whether an exchange, or reading a body, was given up because the program stops.
+fn is_stopping(error: &io::Error) -> bool {
+    Stopping::is_in(error)
+        || matches!(inner_error(error), Some(Error::Io(inner)) if is_stopping(inner))
+}
+
+/// The error of ureq within an `io::Error`, as reading a body gives it.
+fn inner_error(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref::<Error>()
 }

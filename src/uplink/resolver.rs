@@ -1,5 +1,5 @@
-//! Name look-up without deafness. libc cannot do it without blocking, so it runs on one
-//! long-lived helper thread and is waited for like a socket.
+//! Name look-up that does not block. libc cannot do that, so it runs on one helper thread, and
+//! the reactor waits for it like for a socket.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// Most addresses of a name that are tried.
 const MOST_ADDRESSES: usize = 8;
 
-/// Looks names up on a helper thread, which begins with the first name that is no address.
+/// Looks names up on a helper thread, which is started for the first name that is no address.
 #[derive(Default)]
 pub(super) struct ThreadedResolver {
     helper: Mutex<Option<Helper>>,
@@ -54,13 +54,13 @@ impl Resolver for ThreadedResolver {
 }
 
 impl ThreadedResolver {
-    fn look_up(&self, host: &str, port: u16, patience: Duration) -> Result<Vec<SocketAddr>, Error> {
+    fn look_up(&self, host: &str, port: u16, timeout: Duration) -> Result<Vec<SocketAddr>, Error> {
         let mut helper = self.helper.lock().unwrap_or_else(PoisonError::into_inner);
         let helper = match &mut *helper {
             Some(helper) => helper,
             none => none.insert(Helper::start()?),
         };
-        helper.ask(host, port, patience)
+        helper.ask(host, port, timeout)
     }
 }
 
@@ -73,11 +73,12 @@ impl fmt::Debug for ThreadedResolver {
 /// A name and a port.
 type Question = (String, u16);
 
-/// The helper thread, seen from outside. It ends when this is dropped.
+/// The helper thread. It ends when this is dropped.
 struct Helper {
     questions: Sender<Question>,
     answers: Receiver<(Question, std::io::Result<Vec<SocketAddr>>)>,
-    bell: UnixStream,
+    /// Readable when there is an answer.
+    wake_up: UnixStream,
     /// The last question, until it is answered.
     open: Option<Question>,
 }
@@ -85,39 +86,39 @@ struct Helper {
 impl Helper {
     fn start() -> std::io::Result<Self> {
         let (questions, asked) = channel::<Question>();
-        let (tell, answers) = channel();
-        let (bell, mut ring) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
+        let (answer, answers) = channel();
+        let (wake_up, mut writer) = UnixStream::pair()?;
+        wake_up.set_nonblocking(true)?;
         std::thread::Builder::new().name("look-up".into()).stack_size(256 << 10).spawn(
             move || {
                 for question in asked {
                     let (host, port) = &question;
                     let found = (host.as_str(), *port).to_socket_addrs().map(Iterator::collect);
-                    if tell.send((question, found)).is_err() || ring.write_all(&[0]).is_err() {
+                    if answer.send((question, found)).is_err() || writer.write_all(&[0]).is_err() {
                         break;
                     }
                 }
             },
         )?;
-        Ok(Self { questions, answers, bell, open: None })
+        Ok(Self { questions, answers, wake_up, open: None })
     }
 
-    /// Asks, and waits in the reactor. A question that is still open is not asked again: a
-    /// slow answer then serves the next try.
-    fn ask(&mut self, host: &str, port: u16, patience: Duration) -> Result<Vec<SocketAddr>, Error> {
+    /// Asks, and waits in the reactor. A question that is still open is not asked again: an
+    /// answer that comes too late for this exchange is there for the next.
+    fn ask(&mut self, host: &str, port: u16, timeout: Duration) -> Result<Vec<SocketAddr>, Error> {
         let question = (host.to_owned(), port);
         if self.open.as_ref() != Some(&question) {
             self.questions.send(question.clone()).map_err(|_| Error::HostNotFound)?;
             self.open = Some(question.clone());
         }
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         loop {
-            match reactor::wait(self.bell.as_fd(), PollFlags::IN, deadline)? {
+            match reactor::wait(self.wake_up.as_fd(), PollFlags::IN, deadline)? {
                 Woken::TimedOut => return Err(Error::Timeout(Timeout::Resolve)),
                 Woken::Ready => {}
             }
-            // Nothing left to read and no answer: the helper is gone.
-            let is_gone = matches!((&self.bell).read(&mut [0; 16]), Ok(0));
+            // The end of the stream: the thread has ended.
+            let is_gone = matches!((&self.wake_up).read(&mut [0; 16]), Ok(0));
             while let Ok((answered, found)) = self.answers.try_recv() {
                 if answered == question {
                     self.open = None;

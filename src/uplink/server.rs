@@ -1,52 +1,31 @@
-//! The server, reached by ureq.
+//! The real [`Uplink`]: the server, reached by ureq.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::Instant;
 
-use ureq::Agent;
-use ureq::SendBody;
 use ureq::http::Version;
-use ureq::http::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED,
-    TRANSFER_ENCODING,
-};
+use ureq::http::header::CONTENT_LENGTH;
 #[cfg(feature = "tls")]
 use ureq::unversioned::transport::Connector as _;
+use ureq::{Agent, SendBody};
 
 use super::connector::{ExcessBytes, TcpConnector};
+use super::exchange::{Body, Part, Request, Response, Uplink};
+use super::failure::Failure;
 use super::resolver::ThreadedResolver;
+use super::settings::Settings;
 #[cfg(feature = "tls")]
 use super::tls::{LastVerifiedChain, TlsConnector};
-use super::{Body, Failure, FileHead, Request, Response, Uplink, explain};
+use super::{explain, head};
 use crate::clock::{ClockOffset, TOLERANCE};
 
-/// What field firmware calls itself; servers look for it.
+/// The name of field firmware, which servers look for.
 const USER_AGENT: &str = "iClock Proxy/1.09";
-/// ureq's own buffers; its default is 128 KiB each.
+/// Bytes of each of ureq's buffers; its default is 128 KiB.
 const BUFFER: usize = 16 << 10;
 /// Most bytes in the head of a response.
 const LONGEST_HEAD: usize = 16 << 10;
-
-/// How the server is reached.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Scheme, host, port and perhaps a path before `/iclock`, without a final slash.
-    pub url: String,
-    /// Longest wait for a connection.
-    pub connect: Duration,
-    /// Longest wait for the server to take or give the next bytes.
-    pub answer: Duration,
-    /// Longest time for the body of one response.
-    pub body: Duration,
-    /// Files may come from other servers by HTTPS.
-    pub https_elsewhere: bool,
-    /// A file with the certificates to trust, in PEM; the system's if there is none.
-    pub ca: Option<PathBuf>,
-    /// The clock by which certificates are judged.
-    pub clock_offset: ClockOffset,
-}
 
 /// The server.
 pub struct Server {
@@ -56,31 +35,15 @@ pub struct Server {
     clock_offset: ClockOffset,
     #[cfg(feature = "tls")]
     last_verified: LastVerifiedChain,
-    /// A `Date` was not believed.
-    doubted: bool,
-}
-
-/// The body of a response. An end that is not the end is an error.
-struct Answer<R> {
-    inner: R,
-    excess: ExcessBytes,
-}
-
-impl<R: Read> Read for Answer<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let amount = self.inner.read(buffer)?;
-        if amount == 0 && !buffer.is_empty() && self.excess.take() {
-            return Err(io::Error::other("it is longer than its Content-Length says"));
-        }
-        Ok(amount)
-    }
+    /// The last `Date` was refused, and the log says so.
+    date_refused: bool,
 }
 
 impl Server {
     /// Whether the settings can work.
     ///
     /// # Errors
-    /// A message for a person, if they cannot: no connection will come of them.
+    /// A message for a person, if they cannot: every connection would fail.
     #[cfg_attr(not(feature = "tls"), expect(unused_variables))]
     pub fn check(settings: &Settings) -> Result<(), String> {
         #[cfg(feature = "tls")]
@@ -123,26 +86,83 @@ impl Server {
             clock_offset: settings.clock_offset.clone(),
             #[cfg(feature = "tls")]
             last_verified,
-            doubted: false,
+            date_refused: false,
         }
     }
+}
 
-    /// A time that the server said, unless its own certificate says that it cannot be.
-    fn believed(&mut self, date: i64) -> Option<i64> {
+impl Uplink for Server {
+    fn exchange(&mut self, request: &Request<'_>) -> Result<Response, Failure> {
+        let is_elsewhere = !request.target.starts_with('/');
+        let url = match is_elsewhere {
+            true => request.target.to_owned(),
+            false => format!("{}{}", self.url, request.target),
+        };
+        let started = Instant::now();
+        self.excess.take();
+        let answer = match request.body {
+            None => self.get(&url, request),
+            Some(body) => self.post(&url, request, body),
+        };
+        let server = if is_elsewhere { &url } else { &self.url };
+        let response = answer.map_err(|error| explain::failure(&error, server))?;
+        let (parts, body) = response.into_parts();
+        // As ureq sees it: without a length it knows, the body ends with the connection.
+        let framed = body.content_length().is_some()
+            || (parts.version != Version::HTTP_10 && head::is_chunked(&parts.headers));
+        let date = head::date(&parts.headers).filter(|_| !is_elsewhere);
+        Ok(Response {
+            status: parts.status.as_u16(),
+            date: date.and_then(|date| self.checked_date(date)),
+            took: started.elapsed(),
+            framed,
+            file: head::file(&parts.headers),
+            body: Box::new(ExactBody { inner: body.into_reader(), excess: self.excess.clone() }),
+        })
+    }
+}
+
+type Answer = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
+
+impl Server {
+    fn get(&self, url: &str, request: &Request<'_>) -> Answer {
+        let mut get = self.agent.get(url).header("Connection", "close");
+        if let Some(Part { from, to, version }) = request.part {
+            get = get.header("Range", format!("bytes={from}-{to}"));
+            if let Some(version) = version {
+                get = get.header("If-Range", version);
+            }
+        }
+        get.config().timeout_global(request.within).build().call()
+    }
+
+    fn post(&self, url: &str, request: &Request<'_>, body: Body<'_>) -> Answer {
+        let post = self.agent.post(url).header("Connection", "close");
+        let post = post.header("Content-Type", "text/plain");
+        let post = post.config().timeout_global(request.within).build();
+        let Some((file, size)) = body.file else { return post.send(body.bytes) };
+        let length = body.bytes.len() as u64 + size;
+        let mut whole = body.bytes.chain(FileStart { left: size, file });
+        post.header(CONTENT_LENGTH, length).send(SendBody::from_reader(&mut whole))
+    }
+
+    /// The time that the server told, unless its own certificate is not valid at that time.
+    fn checked_date(&mut self, date: i64) -> Option<i64> {
         let is_near = (date - self.clock_offset.utc()).abs() <= TOLERANCE;
-        let doubted = !is_near && self.url.starts_with("https:") && !self.is_possible(date);
-        if doubted && !self.doubted {
+        let is_refused = !is_near && self.url.starts_with("https:") && !self.is_possible(date);
+        if is_refused && !self.date_refused {
             log::warn!(
-                "the server's clock is wrong: its certificate is not valid at the time that it says (Date). The clock is not set by it"
+                "the server's clock is wrong: its certificate is not valid at the time in its \
+                 Date header. The terminal's clock is not set from it"
             );
         }
-        self.doubted = doubted;
-        Some(date).filter(|_| !doubted)
+        self.date_refused = is_refused;
+        Some(date).filter(|_| !is_refused)
     }
 
     #[cfg(feature = "tls")]
     fn is_possible(&self, date: i64) -> bool {
-        self.last_verified.agrees(date)
+        self.last_verified.is_valid_at(date)
     }
 
     #[cfg(not(feature = "tls"))]
@@ -151,77 +171,30 @@ impl Server {
     }
 }
 
-impl Uplink for Server {
-    fn exchange(&mut self, request: &Request<'_>) -> Result<Response, Failure> {
-        let is_whole = !request.target.starts_with('/');
-        let url = match is_whole {
-            true => request.target.to_owned(),
-            false => format!("{}{}", self.url, request.target),
-        };
-        let started = Instant::now();
-        self.excess.take();
-        let answer = match request.body {
-            None => {
-                let mut get = self.agent.get(&url).header("Connection", "close");
-                if let Some(part) = request.part {
-                    get = get.header("Range", format!("bytes={}-{}", part.from, part.to));
-                    if let Some(version) = part.version {
-                        get = get.header("If-Range", version);
-                    }
-                }
-                get.config().timeout_global(request.within).build().call()
-            }
-            Some(body) => {
-                let post = self
-                    .agent
-                    .post(&url)
-                    .header("Connection", "close")
-                    .header("Content-Type", "text/plain");
-                send(post.config().timeout_global(request.within).build(), body)
-            }
-        };
-        let server = if is_whole { &url } else { &self.url };
-        let response = answer.map_err(|error| explain::failure(&error, server))?;
-        let (head, body) = response.into_parts();
-        // As ureq sees it: by what it does not know, the end of the connection is the end.
-        let framed = body.content_length().is_some()
-            || (head.version != Version::HTTP_10 && is_chunked(&head.headers));
-        Ok(Response {
-            status: head.status.as_u16(),
-            date: date(&head.headers).filter(|_| !is_whole).and_then(|date| self.believed(date)),
-            took: started.elapsed(),
-            framed,
-            file: file_head(&head.headers),
-            body: Box::new(Answer { inner: body.into_reader(), excess: self.excess.clone() }),
-        })
+/// The body of a response. If bytes follow it that do not belong to it, its end is an error.
+struct ExactBody<R> {
+    inner: R,
+    excess: ExcessBytes,
+}
+
+impl<R: Read> Read for ExactBody<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let amount = self.inner.read(buffer)?;
+        if amount == 0 && !buffer.is_empty() && self.excess.take() {
+            return Err(io::Error::other("it is longer than its Content-Length says"));
+        }
+        Ok(amount)
     }
 }
 
-fn is_chunked(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(TRANSFER_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .any(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
-}
-
-fn send(
-    post: ureq::RequestBuilder<ureq::typestate::WithBody>,
-    body: Body<'_>,
-) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
-    let Some((file, size)) = body.file else { return post.send(body.bytes) };
-    let length = body.bytes.len() as u64 + size;
-    let content = Content { left: size, file };
-    let mut whole = body.bytes.chain(content);
-    post.header(CONTENT_LENGTH, length).send(SendBody::from_reader(&mut whole))
-}
-
-/// The first bytes of a file. One that became shorter is an error: its length was told.
-struct Content<'a> {
+/// The first bytes of a file. If it is shorter than it was, that is an error: the head of the
+/// request has its length already.
+struct FileStart<'a> {
     left: u64,
     file: &'a File,
 }
 
-impl Read for Content<'_> {
+impl Read for FileStart<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let amount = self.file.read(&mut buffer[..most])?;
@@ -233,35 +206,12 @@ impl Read for Content<'_> {
     }
 }
 
-fn file_head(headers: &HeaderMap) -> FileHead {
-    let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
-    let version = text(ETAG).or_else(|| text(LAST_MODIFIED));
-    FileHead {
-        version: version.filter(|version| version.len() <= 200).map(str::to_owned),
-        range: text(CONTENT_RANGE).and_then(content_range),
-        is_empty: text(CONTENT_RANGE) == Some("bytes */0"),
-        length: text(CONTENT_LENGTH).and_then(|length| length.parse().ok()),
-    }
-}
-
-/// `bytes 0-99/1000`
-fn content_range(text: &str) -> Option<(u64, u64, u64)> {
-    let (range, all) = text.strip_prefix("bytes")?.trim_start().split_once('/')?;
-    let (from, to) = range.split_once('-')?;
-    let number = |text: &str| text.trim().parse().ok();
-    Some((number(from)?, number(to)?, number(all)?))
-}
-
-fn date(headers: &HeaderMap) -> Option<i64> {
-    let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
-    i64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
     use std::net::TcpListener;
     use std::thread;
+    use std::time::Duration;
 
     use super::*;
 

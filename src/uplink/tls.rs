@@ -1,4 +1,5 @@
-//! TLS: rustls with ring, trusting what the owner trusts, on the terminal's own clock.
+//! TLS: rustls with ring. It trusts the owner's certificates, and checks dates by the terminal's
+//! own clock.
 
 mod clock_tolerant;
 
@@ -18,21 +19,22 @@ use ureq::unversioned::transport::{
 
 pub(super) use self::clock_tolerant::LastVerifiedChain;
 use self::clock_tolerant::{ClockTolerantVerifier, Time};
-use super::Settings;
 use super::connector::Tcp;
+use super::settings::Settings;
 use crate::clock::ClockOffset;
 
 /// Where Linux systems keep the certificates of the public authorities.
 const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// Sessions to be taken up again: the server's, and those of a few others that have files.
+/// Sessions that are kept to be resumed: the server's, and those of a few other servers of files.
 const SESSIONS: usize = 4;
 
-/// Makes TLS of TCP where the URL is `https://`.
+/// Adds TLS to a TCP connection if the URL is `https://`.
 pub(super) struct TlsConnector {
     ca: Option<PathBuf>,
     clock_offset: ClockOffset,
     last_verified: LastVerifiedChain,
-    /// Made with the first connection; not while the certificates to trust cannot be read.
+    /// Made with the first connection. As long as the certificates cannot be read, it is tried
+    /// again with each.
     config: OnceLock<Arc<ClientConfig>>,
 }
 
@@ -82,7 +84,7 @@ fn config(
     let mut config = ClientConfig::builder_with_details(provider, Arc::new(Time(clock_offset)))
         .with_protocol_versions(ALL_VERSIONS)
         .map_err(unusable)?
-        .dangerous() // what it is not: webpki decides
+        .dangerous() // a verifier of our own, which asks webpki
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.resumption = Resumption::in_memory_sessions(SESSIONS);
@@ -134,8 +136,8 @@ impl Transport for Tls {
         &mut self.buffers
     }
 
-    /// Not by the stream's own `write`: it passes over what fails, and sends the same bytes
-    /// once more with the next call.
+    /// Does not use the stream's own `write`: that ignores a failure, and sends the same bytes
+    /// again with the next call.
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         let StreamOwned { conn, sock } = &mut self.stream;
         sock.set_timeout(timeout);
@@ -150,10 +152,10 @@ impl Transport for Tls {
         self.stream.sock.set_timeout(timeout);
         let amount = match self.stream.read(self.buffers.input_append_buf()) {
             Ok(amount) => amount,
-            // Whoever is on the way can cut a connection, and only the server can say that it
-            // was at its end. Passed on as it is, ureq would take it for the end of the body.
+            // Anybody between can cut a connection; only the server's close_notify says that the
+            // body is whole. ureq takes this error for the end of the body.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(io::Error::other("the connection ended without TLS's farewell, so the answer may be cut off; the server should send a Content-Length").into());
+                return Err(io::Error::other("the connection ended without a TLS close_notify, so the answer may be cut off; the server should send a Content-Length").into());
             }
             Err(error) => return Err(error.into()),
         };
@@ -176,7 +178,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Why TLS failed, in plain language.
+/// Why TLS failed, for a person.
 pub(super) fn explain(error: &rustls::Error) -> String {
     use rustls::CertificateError::{
         BadSignature, Expired, ExpiredContext, NotValidForName, NotValidForNameContext,

@@ -1,8 +1,8 @@
-//! Which certificates are good, and when.
+//! Verification of certificates on a clock that may not be set yet.
 //!
-//! A terminal without a battery begins in 1970, and it is the server that sets its clock: over
-//! TLS, that is. So while the clock is not set, what is known of the time is that it cannot be
-//! before this version was made, nor before a certificate that a trusted authority signed.
+//! The clock of a terminal without a battery starts in 1970, and the server sets it, over TLS. As
+//! long as the clock is not set, only this is known of the time: it is not before this version was
+//! made, and not before the start of a certificate that a trusted authority signed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,10 +16,10 @@ use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureSc
 
 use crate::clock::{BUILD_TIME, ClockOffset};
 
-/// Certificates between the server's and an authority's.
-const MOST_BETWEEN: usize = 4;
+/// Most intermediate certificates whose start is taken for the time.
+const MOST_INTERMEDIATES: usize = 4;
 
-/// The terminal's clock; the earliest that it can be while it is not set.
+/// The terminal's clock. While it is not set, the build time: the earliest possible.
 #[derive(Debug)]
 pub(super) struct Time(pub(super) ClockOffset);
 
@@ -33,83 +33,85 @@ fn unix(seconds: i64) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(seconds.unsigned_abs()))
 }
 
-/// webpki; on a clock that is not set the certificates themselves say what time it is at least.
+/// webpki's verifier. While the clock is not set, it is asked again at the time at which a
+/// certificate starts to be valid.
 #[derive(Debug)]
 pub(super) struct ClockTolerantVerifier {
-    judge: Arc<WebPkiServerVerifier>,
+    webpki: Arc<WebPkiServerVerifier>,
     last_verified: LastVerifiedChain,
 }
 
 impl ClockTolerantVerifier {
-    /// Trusts the certificates in a PEM text, if it has any.
+    /// Trusts the certificates in a PEM text. `None` if it holds none.
     pub(super) fn new(pem: &[u8], last_verified: LastVerifiedChain) -> Option<Self> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).filter_map(Result::ok));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let judge = WebPkiServerVerifier::builder_with_provider(roots.into(), provider);
-        Some(Self { judge: judge.build().ok()?, last_verified })
+        let webpki = WebPkiServerVerifier::builder_with_provider(roots.into(), provider);
+        Some(Self { webpki: webpki.build().ok()?, last_verified })
     }
 }
 
-/// What a server showed last and was believed for. It knows at which times that can be.
+/// The certificates that were verified last. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(in super::super) struct LastVerifiedChain(Arc<Mutex<Option<Shown>>>);
+pub(in super::super) struct LastVerifiedChain(Arc<Mutex<Option<Chain>>>);
 
 #[derive(Debug)]
-struct Shown {
-    judge: Arc<WebPkiServerVerifier>,
-    end: CertificateDer<'static>,
-    between: Vec<CertificateDer<'static>>,
+struct Chain {
+    webpki: Arc<WebPkiServerVerifier>,
+    server: CertificateDer<'static>,
+    intermediates: Vec<CertificateDer<'static>>,
     name: ServerName<'static>,
 }
 
 impl LastVerifiedChain {
-    /// Whether the certificates are good at that time too, in seconds since 1970. A server that
-    /// says it is 2050 for once would otherwise never be believed again.
-    pub(in super::super) fn agrees(&self, utc: i64) -> bool {
-        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        shown.as_ref().is_none_or(|Shown { judge, end, between, name }| {
-            judge.verify_server_cert(end, between, name, &[], unix(utc)).is_ok()
+    /// Whether the certificates are valid at this time too, in seconds since 1970. If the clock
+    /// were set to a time at which they are not, every later connection would fail.
+    pub(in super::super) fn is_valid_at(&self, utc: i64) -> bool {
+        let chain = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        chain.as_ref().is_none_or(|Chain { webpki, server, intermediates, name }| {
+            webpki.verify_server_cert(server, intermediates, name, &[], unix(utc)).is_ok()
         })
     }
 
-    fn saw(&self, shown: Shown) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
+    fn set(&self, chain: Chain) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(chain);
     }
 }
 
 impl ServerCertVerifier for ClockTolerantVerifier {
     fn verify_server_cert(
         &self,
-        end: &CertificateDer<'_>,
-        between: &[CertificateDer<'_>],
+        server: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
         ocsp: &[u8],
         mut now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let mut verdict = self.judge.verify_server_cert(end, between, name, ocsp, now);
+        let verify = |now| self.webpki.verify_server_cert(server, intermediates, name, ocsp, now);
+        let mut result = verify(now);
         let is_set = now > unix(BUILD_TIME);
-        // Once for each certificate that may be the youngest up to there; of a stranger's thousand
-        // no more than of a chain that is meant.
-        for _ in 0..=between.len().min(MOST_BETWEEN) {
-            match verdict {
+        // Once for each certificate that may start later than those before it; with a limit, since
+        // a stranger can send a thousand.
+        for _ in 0..=intermediates.len().min(MOST_INTERMEDIATES) {
+            match result {
                 Err(rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
                     not_before,
                     ..
                 })) if !is_set && not_before > now => now = not_before,
                 _ => break,
             }
-            verdict = self.judge.verify_server_cert(end, between, name, ocsp, now);
+            result = verify(now);
         }
-        if verdict.is_ok() {
-            self.last_verified.saw(Shown {
-                judge: Arc::clone(&self.judge),
-                end: end.clone().into_owned(),
-                between: between.iter().map(|one| one.clone().into_owned()).collect(),
+        if result.is_ok() {
+            self.last_verified.set(Chain {
+                webpki: Arc::clone(&self.webpki),
+                server: server.clone().into_owned(),
+                intermediates: intermediates.iter().map(|it| it.clone().into_owned()).collect(),
                 name: name.to_owned(),
             });
         }
-        verdict
+        result
     }
 
     fn verify_tls12_signature(
@@ -118,7 +120,7 @@ impl ServerCertVerifier for ClockTolerantVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.judge.verify_tls12_signature(message, certificate, signature)
+        self.webpki.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -127,11 +129,11 @@ impl ServerCertVerifier for ClockTolerantVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.judge.verify_tls13_signature(message, certificate, signature)
+        self.webpki.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.judge.supported_verify_schemes()
+        self.webpki.supported_verify_schemes()
     }
 }
 
@@ -144,70 +146,64 @@ mod tests {
 
     const A_DAY: i64 = 86_400;
 
-    /// What is said at `now` of a certificate that is good from `from` to `until`.
-    fn verdict(from: i64, until: i64, now: i64) -> Result<(), String> {
+    /// What is said at `now` of a certificate that is valid from `from` to `until`.
+    fn verified(from: i64, until: i64, now: i64) -> Result<(), String> {
         let at = |seconds: i64| UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs());
         let made = iclock_emulator::private_ca_valid(at(from), at(until)).unwrap();
-        let clock_tolerant =
+        let verifier =
             ClockTolerantVerifier::new(made.ca.as_bytes(), LastVerifiedChain::default()).unwrap();
-        authorize(&clock_tolerant, &made.certificate, now)
+        verify(&verifier, &made.certificate, now)
     }
 
-    fn authorize(
-        clock_tolerant: &ClockTolerantVerifier,
-        certificate: &str,
-        now: i64,
-    ) -> Result<(), String> {
+    fn verify(verifier: &ClockTolerantVerifier, certificate: &str, now: i64) -> Result<(), String> {
         let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        clock_tolerant
+        verifier
             .verify_server_cert(&certificate, &[], &name, &[], unix(now))
             .map(drop)
             .map_err(|error| explain(&error))
     }
 
     #[test]
-    fn a_clock_that_is_set_is_minded() {
+    fn a_clock_that_is_set_decides() {
         let (from, until) = (BUILD_TIME + 10 * A_DAY, BUILD_TIME + 20 * A_DAY);
-        assert_eq!(verdict(from, until, from + A_DAY), Ok(()));
-        assert!(verdict(from, until, from - A_DAY).unwrap_err().contains("not valid yet"));
-        assert!(verdict(from, until, until + A_DAY).unwrap_err().contains("expired"));
+        assert_eq!(verified(from, until, from + A_DAY), Ok(()));
+        assert!(verified(from, until, from - A_DAY).unwrap_err().contains("not valid yet"));
+        assert!(verified(from, until, until + A_DAY).unwrap_err().contains("expired"));
     }
 
     #[test]
-    fn a_clock_that_is_not_set_takes_a_certificate_of_after_this_version() {
-        assert_eq!(verdict(BUILD_TIME + 10 * A_DAY, BUILD_TIME + 20 * A_DAY, BUILD_TIME), Ok(()));
-        assert_eq!(verdict(BUILD_TIME - A_DAY, BUILD_TIME + A_DAY, BUILD_TIME), Ok(()));
+    fn while_the_clock_is_not_set_a_certificate_from_after_the_build_is_valid() {
+        assert_eq!(verified(BUILD_TIME + 10 * A_DAY, BUILD_TIME + 20 * A_DAY, BUILD_TIME), Ok(()));
+        assert_eq!(verified(BUILD_TIME - A_DAY, BUILD_TIME + A_DAY, BUILD_TIME), Ok(()));
     }
 
     #[test]
-    fn a_clock_that_is_not_set_takes_nothing_that_had_expired_before_this_version() {
+    fn while_the_clock_is_not_set_a_certificate_that_expired_before_the_build_is_refused() {
         assert!(
-            verdict(BUILD_TIME - 9 * A_DAY, BUILD_TIME - A_DAY, BUILD_TIME)
+            verified(BUILD_TIME - 9 * A_DAY, BUILD_TIME - A_DAY, BUILD_TIME)
                 .unwrap_err()
                 .contains("expired")
         );
     }
 
     #[test]
-    fn a_clock_that_is_not_set_trusts_no_stranger() {
+    fn while_the_clock_is_not_set_a_certificate_of_another_authority_is_refused() {
         let at = |days: i64| {
             UNIX_EPOCH + Duration::from_secs((BUILD_TIME + days * A_DAY).unsigned_abs())
         };
         let [ours, theirs] =
             [1, 2].map(|_| iclock_emulator::private_ca_valid(at(10), at(20)).unwrap());
-        let clock_tolerant =
+        let verifier =
             ClockTolerantVerifier::new(ours.ca.as_bytes(), LastVerifiedChain::default()).unwrap();
-        assert_eq!(authorize(&clock_tolerant, &ours.certificate, BUILD_TIME), Ok(()));
+        assert_eq!(verify(&verifier, &ours.certificate, BUILD_TIME), Ok(()));
         assert!(
-            authorize(&clock_tolerant, &theirs.certificate, BUILD_TIME)
-                .unwrap_err()
-                .contains("authority")
+            verify(&verifier, &theirs.certificate, BUILD_TIME).unwrap_err().contains("authority")
         );
     }
 
     #[test]
-    fn without_a_certificate_to_trust_it_does_not_begin() {
+    fn without_a_certificate_to_trust_there_is_no_verifier() {
         assert!(ClockTolerantVerifier::new(b"", LastVerifiedChain::default()).is_none());
         assert!(
             ClockTolerantVerifier::new(

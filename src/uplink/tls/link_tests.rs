@@ -1,4 +1,5 @@
-//! The link itself, against servers that stall, trickle, and hang up without a word.
+//! Whole connections, with servers that stall, send a byte at a time, or close without a
+//! close_notify.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,8 +16,8 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use crate::clock::ClockOffset;
 use crate::uplink::{Request, Server, Settings, Uplink};
 
-/// The message after GET of a server that does `serve` with its one connection; without a failure,
-/// the body.
+/// The body that a GET brings from a server that does `serve` with its one connection, or the
+/// message of the failure.
 fn got(
     name: &str,
     connect: u64,
@@ -58,8 +59,8 @@ impl Drop for Ca {
     }
 }
 
-/// Answers with a body that only the end of the connection ends. Then TLS's farewell, or none.
-fn answer(stream: TcpStream, made: &PrivateCa, farewell: bool) {
+/// Answers with a body that ends with the connection: with a close_notify, or without.
+fn answer(stream: TcpStream, made: &PrivateCa, close_notify: bool) {
     let certificate = CertificateDer::from_pem_slice(made.certificate.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(made.key.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -78,7 +79,7 @@ fn answer(stream: TcpStream, made: &PrivateCa, farewell: bool) {
     }
     tls.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nC:1:DATA DELETE USERINFO PIN=1")
         .unwrap();
-    if farewell {
+    if close_notify {
         tls.conn.send_close_notify();
     }
     tls.flush().unwrap();
@@ -87,19 +88,19 @@ fn answer(stream: TcpStream, made: &PrivateCa, farewell: bool) {
 }
 
 #[test]
-fn a_body_ends_where_the_server_says_so() {
+fn a_body_ends_with_close_notify() {
     let body = got("whole", 10, |stream, made| answer(stream, made, true));
     assert_eq!(body.unwrap(), b"C:1:DATA DELETE USERINFO PIN=1");
 }
 
 #[test]
-fn a_body_that_somebody_on_the_way_cut_is_no_whole_body() {
+fn a_body_without_close_notify_is_refused() {
     let message = got("cut", 10, |stream, made| answer(stream, made, false)).unwrap_err();
     assert!(message.contains("may be cut off"), "{message}");
 }
 
 #[test]
-fn a_handshake_that_stalls_or_trickles_ends_in_time() {
+fn a_handshake_that_stalls_or_trickles_times_out() {
     let stalls = |stream: TcpStream, _: &PrivateCa| {
         thread::sleep(Duration::from_secs(8));
         drop(stream);
@@ -119,6 +120,6 @@ fn a_handshake_that_stalls_or_trickles_ends_in_time() {
         let message = got(how, 1, serve).unwrap_err();
         let took = begun.elapsed();
         assert!(took < Duration::from_secs(4), "{how}: {took:?}, {message}");
-        assert!(message.contains("did not take the connection in time"), "{how}: {message}");
+        assert!(message.contains("did not accept the connection in time"), "{how}: {message}");
     }
 }

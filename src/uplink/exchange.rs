@@ -1,0 +1,98 @@
+//! One HTTP exchange: the request, and the response to it.
+
+use std::fs::File;
+use std::io::Read;
+use std::time::Duration;
+
+use super::failure::Failure;
+
+/// What carries requests to the server, one at a time.
+pub trait Uplink {
+    /// Sends a request and waits for the head of the response. The body is read as it arrives.
+    fn exchange(&mut self, request: &Request<'_>) -> Result<Response, Failure>;
+}
+
+/// One request: a GET, or a POST if it has a body.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Path and query at the server, or the whole URL of another place that the owner allows.
+    pub target: &'a str,
+    /// The body of a POST.
+    pub body: Option<Body<'a>>,
+    /// The part of a file that is asked for.
+    pub part: Option<Part<'a>>,
+    /// How long all of it may take, up to the last byte of the answer, where that is less
+    /// than the owner's timeouts.
+    pub within: Option<Duration>,
+}
+
+/// The body of a POST.
+#[derive(Clone, Copy, Debug)]
+pub struct Body<'a> {
+    /// Its first bytes.
+    pub bytes: &'a [u8],
+    /// A file whose first bytes follow, and how many they are.
+    pub file: Option<(&'a File, u64)>,
+}
+
+/// A part of a file (RFC 9110, 14.2).
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// Its first byte.
+    pub from: u64,
+    /// Its last byte.
+    pub to: u64,
+    /// The version of the file (`If-Range`), if it is known.
+    pub version: Option<&'a str>,
+}
+
+impl<'a> Request<'a> {
+    /// A GET.
+    pub fn get(target: &'a str) -> Self {
+        Self { target, body: None, part: None, within: None }
+    }
+
+    /// A POST with this body.
+    pub fn post(target: &'a str, bytes: &'a [u8]) -> Self {
+        Self { target, body: Some(Body { bytes, file: None }), part: None, within: None }
+    }
+}
+
+/// The head of a response, and its body to be read.
+pub struct Response {
+    /// The status code of HTTP.
+    pub status: u16,
+    /// The first `Date` header in seconds since 1970, if it could be read.
+    pub date: Option<i64>,
+    /// Time from the request to the head of the response.
+    pub took: Duration,
+    /// Whether the end of the body can be told from a connection that broke: it has a length, or
+    /// is chunked.
+    pub framed: bool,
+    /// What the head says about the file in the body.
+    pub file: FileHead,
+    /// The body, not yet read.
+    pub body: Box<dyn Read>,
+}
+
+/// What the head of a response says about a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileHead {
+    /// `ETag`, else `Last-Modified`: it changes with the file.
+    pub version: Option<String>,
+    /// `Content-Range`: first byte, last byte, size of the file.
+    pub range: Option<(u64, u64, u64)>,
+    /// Whether `Content-Range` says that the file has no bytes.
+    pub is_empty: bool,
+    /// `Content-Length`.
+    pub length: Option<u64>,
+}
+
+impl Response {
+    /// Reads at most `most` bytes of the body; the rest is not fetched.
+    pub fn read_up_to(&mut self, most: usize) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        (&mut self.body).take(most as u64).read_to_end(&mut bytes).map_err(Failure::in_body)?;
+        Ok(bytes)
+    }
+}

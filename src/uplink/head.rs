@@ -1,0 +1,44 @@
+//! The head of a response.
+
+use std::time::UNIX_EPOCH;
+
+use ureq::http::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED,
+    TRANSFER_ENCODING,
+};
+
+use super::exchange::FileHead;
+
+/// Whether the body is chunked.
+pub(super) fn is_chunked(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(TRANSFER_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .any(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
+}
+
+/// What it says about the file in the body.
+pub(super) fn file(headers: &HeaderMap) -> FileHead {
+    let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
+    let version = text(ETAG).or_else(|| text(LAST_MODIFIED));
+    FileHead {
+        version: version.filter(|version| version.len() <= 200).map(str::to_owned),
+        range: text(CONTENT_RANGE).and_then(content_range),
+        is_empty: text(CONTENT_RANGE) == Some("bytes */0"),
+        length: text(CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+    }
+}
+
+/// `bytes 0-99/1000`
+fn content_range(text: &str) -> Option<(u64, u64, u64)> {
+    let (range, all) = text.strip_prefix("bytes")?.trim_start().split_once('/')?;
+    let (from, to) = range.split_once('-')?;
+    let number = |text: &str| text.trim().parse().ok();
+    Some((number(from)?, number(to)?, number(all)?))
+}
+
+/// The first `Date`, in seconds since 1970.
+pub(super) fn date(headers: &HeaderMap) -> Option<i64> {
+    let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    i64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
+}
