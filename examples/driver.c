@@ -1,10 +1,10 @@
-/* A driver for punchd in C: libc, and nothing else.
+/* A driver for punchd in C. It needs only libc.
  *
  *     cc -Wall -Wextra -Werror -o driver driver.c
  *     ./driver /run/punchd/driver.sock
  *
- * It registers, records a punch for every PIN that it reads from stdin (your sensor stands there), and answers what the
- * server wants of it: to enrol a finger, to open the door. One JSON object a line, both ways (docs/drivers.md).
+ * It registers, records a punch for every PIN that it reads from stdin (put your sensor there), and answers requests of
+ * the server: enrol a finger, open the door. One JSON object per line in both directions (docs/drivers.md).
  */
 #include <poll.h>
 #include <stdarg.h>
@@ -17,7 +17,7 @@
 
 #define LONGEST 65536
 
-/* Bytes from a descriptor, until they are a line. */
+/* Bytes from a descriptor, until they make a line. */
 struct input {
     int fd;
     size_t length;
@@ -38,7 +38,7 @@ struct part {
     size_t length;
 };
 
-/* The end of the JSON value that begins at `at`, with what is in it. */
+/* The end of the JSON value that begins at `at`, nested values included. */
 static const char *end_of(const char *at)
 {
     int depth = 0, quoted = 0;
@@ -63,7 +63,7 @@ static const char *end_of(const char *at)
     return at;
 }
 
-/* The value of a member of the object in `text`, as it stands there; of length 0 if there is none. */
+/* The value of a member of the object in `text`, as JSON text; of length 0 if there is none. */
 static struct part member(struct part text, const char *name)
 {
     struct part none = {"", 0};
@@ -96,7 +96,7 @@ static int is(struct part value, const char *json)
 }
 
 /* Sends one line. */
-static void say(const char *format, ...)
+static void send_line(const char *format, ...)
 {
     char line[LONGEST];
     va_list values;
@@ -115,25 +115,25 @@ static void say(const char *format, ...)
     }
 }
 
-/* The server wants a finger. A real sensor takes its time for it; read on meanwhile, since the daemon may send "cancel". */
+/* Enrols a finger. A real sensor takes some time: read the socket meanwhile, because the daemon may send "cancel". */
 static void enroll(struct part id, struct part params)
 {
     struct part pin = member(params, "pin"), finger = member(params, "no");
 
     if (!is(member(params, "kind"), "\"fingerprint\"")) {
-        say("{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"error\":{\"code\":-32602,\"message\":\"fingers only\"}}\n", (int)id.length,
+        send_line("{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"error\":{\"code\":-32602,\"message\":\"fingers only\"}}\n", (int)id.length,
             id.begin);
         return;
     }
     printf("enrolled a finger of %.*s\n", (int)pin.length, pin.begin);
     /* "data" is the template in base64. */
-    say("{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"result\":{\"outcome\":\"done\",\"templates\":[{\"kind\":\"fingerprint\","
+    send_line("{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"result\":{\"outcome\":\"done\",\"templates\":[{\"kind\":\"fingerprint\","
         "\"number\":%.*s,\"majorver\":10,\"data\":\"YSBmaW5nZXIgb2YgdGhlIGV4YW1wbGU=\"}]}}\n",
         (int)id.length, id.begin, finger.length ? (int)finger.length : 1, finger.length ? finger.begin : "0");
 }
 
-/* punchd says something: it answers us, or it asks. */
-static void heard(char *line)
+/* A line from punchd: an answer, or a request. */
+static void on_line(char *line)
 {
     struct part message = {line, strlen(line)};
     struct part method = member(message, "method"), id = member(message, "id");
@@ -143,29 +143,29 @@ static void heard(char *line)
         enroll(id, member(message, "params"));
     } else if (is(method, "\"unlock\"")) {
         printf("the door is open\n");
-        say("{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"result\":true}\n", (int)id.length, id.begin);
+        send_line("{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"result\":true}\n", (int)id.length, id.begin);
     } else if (method.length && id.length) {
-        say("{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"error\":{\"code\":-32601,\"message\":\"not here\"}}\n", (int)id.length,
+        send_line("{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"error\":{\"code\":-32601,\"message\":\"not here\"}}\n", (int)id.length,
             id.begin);
     } else if (error.length) {
-        /* Nothing was recorded: the red light. */
+        /* Nothing was recorded: show the red light. */
         printf("refused: %.*s\n", (int)error.length, error.begin);
     } else if (result.length) {
-        /* It is on the terminal's disk: the green light. */
+        /* It is on the terminal's disk: show the green light. */
         printf("done: %.*s\n", (int)result.length, result.begin);
     }
     fflush(stdout);
 }
 
-/* The sensor knows a person. */
-static void seen(char *pin)
+/* The sensor recognised a person. */
+static void on_person(char *pin)
 {
     if (*pin && strspn(pin, "0123456789") == strlen(pin))
-        say("{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"punch\",\"params\":{\"pin\":\"%s\",\"verify\":1}}\n", pin);
+        send_line("{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"punch\",\"params\":{\"pin\":\"%s\",\"verify\":1}}\n", pin);
 }
 
-/* Reads what is there, and hands on whole lines. 0 at the end. */
-static int take(struct input *input, void (*each)(char *line))
+/* Reads what is available and passes on complete lines. Returns 0 at the end of the input. */
+static int read_lines(struct input *input, void (*each)(char *line))
 {
     ssize_t amount = read(input->fd, input->bytes + input->length, LONGEST - 1 - input->length);
     char *line = input->bytes, *end;
@@ -195,13 +195,13 @@ int main(int count, char **arguments)
     if (punchd < 0 || connect(punchd, (struct sockaddr *)&address, sizeof address))
         die(address.sun_path);
     daemon.fd = ready[1].fd = punchd;
-    say("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"register\","
+    send_line("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"register\","
         "\"params\":{\"name\":\"driver.c\",\"provides\":[\"fingerprint\",\"unlock\"]}}\n");
     while (poll(ready, 2, -1) > 0) {
-        if (ready[1].revents && !take(&daemon, heard))
+        if (ready[1].revents && !read_lines(&daemon, on_line))
             break;
-        if (ready[0].revents && !take(&sensor, seen))
-            ready[0].fd = -1; /* no more PINs; the door is still ours to open */
+        if (ready[0].revents && !read_lines(&sensor, on_person))
+            ready[0].fd = -1; /* no more PINs; requests for the door are still answered */
     }
     fprintf(stderr, "punchd is gone\n");
     return 1;

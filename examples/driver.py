@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A driver for punchd: the PINs on stdin become punches, and what the server asks for is answered.
+"""A driver for punchd: records a punch for each PIN on stdin, and answers requests of the server.
 
     examples/driver.py /run/punchd/driver.sock
 """
@@ -19,12 +19,12 @@ def say(**message):
 
 
 def seen(pin):
-    """The sensor knows a person (4: by card)."""
+    """The sensor recognised a person (verify 4: by card)."""
     say(id=2, method="punch", params={"pin": pin.decode(), "verify": 4})
 
 
 def heard(line):
-    """punchd asks for something, or answers; `result` says that what we sent is on the terminal's disk."""
+    """A request of punchd, or an answer. `result`: what we sent is on the terminal's disk."""
     message = json.loads(line)
     if message.get("method") == "unlock":
         print("the door is open", flush=True)

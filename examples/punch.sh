@@ -1,9 +1,9 @@
 #!/bin/sh
-# Records a punch from a shell: for a button, a barrier, a program that knows nothing of sockets.
+# Records a punch from a shell: for a button, a barrier, or a program that cannot use sockets.
 #
 #   examples/punch.sh PIN [STATUS]        STATUS: 0 in (default), 1 out
 #
-# PUNCHD is the program, PUNCHD_CONFIG its configuration, if they are not where they usually are.
+# PUNCHD: the program, PUNCHD_CONFIG: its configuration, if they are not in the usual place.
 set -u
 
 pin=${1:?a PIN is missing}

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """A driver for punchd: a simulated fingerprint sensor that eight people walk past.
 
-A driver is any program that connects to punchd's `driver.sock` and speaks JSON-RPC 2.0, one object a line.
-This one does all that a sensor does: it loads whom it is to know, enrols who is new, matches whoever presses a
-finger, reports a punch, and enrols somebody when the server asks for it. The answer {"seq": n} to a punch says
-that it is on the terminal's disk: the server will have it, whatever happens, and the driver may forget it.
+A driver is any program that connects to punchd's `driver.sock` and uses JSON-RPC 2.0, one object per line.
+This one does everything that a sensor does: it loads users, enrols new ones, matches fingers, records punches,
+and enrols a person when the server asks for it. The answer {"seq": n} to a punch means that the punch is on the
+terminal's disk. punchd will upload it, and the driver need not keep it.
 
     examples/sensor.py --socket /run/punchd/driver.sock --count 20 --interval 0.5
 """
@@ -21,12 +21,12 @@ import time
 
 PEOPLE = ["1001", "1002", "1003", "1004", "1005", "1006", "1007", "1008"]
 STATUS = {0: "in", 1: "out"}
-FINGERPRINT = 1  # a way of verification, by the protocol's number
+FINGERPRINT = 1  # verification by fingerprint (App. 7)
 INDEX_FINGER = 6
 
 
 def press(pin, number=INDEX_FINGER):
-    """What the sensor makes of somebody's finger: made up, but the same each time."""
+    """The template of a person's finger: made up, but always the same."""
     return base64.b64encode(hashlib.sha256(f"{pin} {number}".encode()).digest()).decode()
 
 
@@ -35,14 +35,14 @@ class Refused(Exception):
 
 
 class Terminal:
-    """The connection to punchd: calls go up, and what punchd asks of us comes in between."""
+    """The connection to punchd. Requests of punchd may come between a call and its answer."""
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(path)
         self.ids = itertools.count(1)
-        self.unread = b""  # bytes of a line that is not whole yet
-        self.told = []  # what punchd said of itself
+        self.unread = b""  # bytes of an unfinished line
+        self.told = []  # notifications and requests of punchd
 
     def call(self, method, **params):
         """Sends one request and returns its result."""
@@ -58,7 +58,7 @@ class Terminal:
                 return message["result"]
 
     def listen(self, seconds):
-        """What punchd says of itself, for so long."""
+        """Collects notifications and requests of punchd for some time."""
         deadline = time.monotonic() + seconds
         while True:
             while self.told:
@@ -83,7 +83,7 @@ class Terminal:
 
 
 class Sensor:
-    """The sensor: its memory holds the templates of those whom it is to know."""
+    """The sensor. Its memory holds the templates of all users."""
 
     def __init__(self, terminal):
         self.terminal = terminal
@@ -91,7 +91,7 @@ class Sensor:
         self.fingers = {}  # (pin, number) -> template
 
     def load(self):
-        """Loads what is new since the last time; everything, the first time."""
+        """Loads the changes since the last call; everything at the first call."""
         more = True
         while more:
             page = self.terminal.call("changes", after=self.upto)
@@ -108,18 +108,18 @@ class Sensor:
             self.upto, more = page["upto"], page["more"]
 
     def match(self, finger):
-        """Whose finger it is, if the sensor knows."""
+        """The PIN of the finger, if the sensor recognises it."""
         return next((pin for (pin, _), known in self.fingers.items() if known == finger), None)
 
     def enrol_new(self, people):
-        """Somebody at the terminal enrols those who are not here yet."""
+        """Enrols the people who are not on the terminal yet."""
         for pin in people:
             if self.match(press(pin)) is None:
                 self.terminal.call("user.put", pin=pin)
                 self.terminal.call("template.put", pin=pin, kind="fingerprint", number=INDEX_FINGER, data=press(pin))
 
     def attend(self, seconds):
-        """Does what punchd asks for, for so long."""
+        """Answers requests of punchd for some time."""
         for message in self.terminal.listen(seconds):
             if message["method"] == "changed":
                 self.load()
@@ -131,7 +131,7 @@ class Sensor:
                 self.terminal.send({"jsonrpc": "2.0", "id": message["id"], "error": error})
 
     def enrol(self, asked):
-        """The server wants somebody's finger. A real sensor takes three presses, and answers when it has them."""
+        """Enrols a finger. A real sensor needs three presses, and answers after them."""
         number = asked.get("no", INDEX_FINGER)
         finger = press(asked["pin"], number)
         if self.match(finger) not in (None, asked["pin"]):
@@ -155,11 +155,11 @@ def main():
     sensor.enrol_new(PEOPLE)
     sensor.load()
     for n in itertools.count() if options.count is None else range(options.count):
-        # All come in, then all go out.
+        # All check in, then all check out.
         person, status = PEOPLE[n % len(PEOPLE)], n // len(PEOPLE) % len(STATUS)
         pin = sensor.match(press(person))
         if pin is not None:
-            # No "time": the terminal's clock is the one that counts.
+            # No "time": punchd uses the terminal's clock.
             answer = terminal.call("punch", pin=pin, verify=FINGERPRINT, status=status)
             print(f"seq {answer['seq']:<4}  pin {pin}  {STATUS[status]:<3}  fingerprint", flush=True)
         sensor.attend(options.interval)
