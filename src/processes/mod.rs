@@ -1,20 +1,21 @@
-//! Programs that run while the loop goes on: the server's SHELL command (§12.11.1), the
+//! Programs that run while the loop goes on: the server's `SHELL` command (§12.11.1) and the
 //! owner's hooks.
 //!
-//! Each gets nothing of punchd's but its umask: an environment, a directory, a process group
-//! and an output of its own. It ends by itself, by its time or by its output, and with it
-//! ends all that it started, also what went into the background or left its group. No zombie
-//! stays, and while nothing runs nothing here wakes the thread.
+//! A program inherits only the umask of punchd. It has an environment, a directory, a process
+//! group and an output of its own. It ends when it exits, when its time is over, or when it
+//! writes too much. Then all processes that it started are killed, including those in the
+//! background and in other process groups. No zombie stays. While no program runs, this room
+//! does not wake the thread.
 //!
-//! Nothing more is asked of the kernel than 3.4 can do: SIGCHLD tells of an end, not a pidfd.
+//! Linux 3.4 is enough: SIGCHLD reports that a child ended, not a pidfd.
 
 mod orphans;
 mod proc;
+mod program;
 mod running;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
@@ -28,84 +29,51 @@ use signal_hook::consts::SIGCHLD;
 use signal_hook::low_level::{pipe, unregister};
 
 use crate::reactor::{self, Served};
+pub use program::{End, Order, Outcome};
 use running::Running;
 
-/// A program to run.
-#[derive(Clone, Debug)]
-pub struct Order {
-    /// The program, by its path or by its name in a fixed `PATH`, and its arguments.
-    pub argv: Vec<OsString>,
-    /// What is in its environment besides `PATH`.
-    pub env: Vec<(String, String)>,
-    /// Most bytes that it may put out.
-    pub most_output: usize,
-    /// How long it may run.
-    pub time: Duration,
-}
-
-/// How a program ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// By itself, with this status.
-    Exited(i32),
-    /// By this signal, which was not ours unless [`Processes::kill_all`] was called.
-    Killed(i32),
-    /// Its time was over, and it was killed.
-    TimedOut,
-    /// It put out more than it may, and was killed.
-    TooMuch,
-}
-
-/// What became of a program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// How it ended.
-    pub end: End,
-    /// What it wrote to stdout and stderr, together, as far as it may.
-    pub output: Vec<u8>,
-}
-
-/// Keeps from every program what whoever started punchd left open to it. To be called before
-/// anything is opened; what punchd opens itself is never passed on.
+/// Marks every descriptor that punchd inherited, except 0 to 2, as close-on-exec, so that no
+/// program inherits it. Call this before anything is opened. Descriptors that punchd opens are
+/// close-on-exec from the start.
 pub fn keep_descriptors() {
     let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
     let numbers = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     for number in numbers.filter(|number: &i32| *number > 2).collect::<Vec<_>>() {
-        // SAFETY: it is only used for this call; if it was closed since it was listed (as that
-        // of the list itself), the call fails and nothing happens.
+        // SAFETY: the descriptor is used for this one call only. If it was closed after it was
+        // listed (as the descriptor of the listing itself), the call fails and changes nothing.
         let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
         let _ = rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::CLOEXEC);
     }
 }
 
-/// The programs that run, and the outcomes that nobody has taken yet.
+/// The programs that run, and the outcomes that were not taken yet.
 pub struct Processes {
-    /// Rings when a child ended.
-    bell: UnixStream,
-    ringer: SigId,
+    /// Readable after a child has ended.
+    child_ended: UnixStream,
+    signal_handler: SigId,
     running: Vec<Running>,
     outcomes: Vec<(i64, Outcome)>,
 }
 
 impl Processes {
-    /// Ready to run programs. Orphans of what they start become children of punchd; what a
-    /// punchd that was killed left running is ended.
+    /// Makes punchd the parent of all orphans of its programs, and kills what the programs of
+    /// an earlier punchd left running.
     ///
     /// # Errors
-    /// SIGCHLD cannot be taken.
+    /// The handler of SIGCHLD cannot be installed.
     pub fn new() -> io::Result<Self> {
-        let (bell, ring) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        let ringer = pipe::register(SIGCHLD, ring)?;
-        orphans::adopt_orphans();
-        orphans::sweep();
-        Ok(Self { bell, ringer, running: Vec::new(), outcomes: Vec::new() })
+        let (child_ended, signal_end) = UnixStream::pair()?;
+        child_ended.set_nonblocking(true)?;
+        let signal_handler = pipe::register(SIGCHLD, signal_end)?;
+        orphans::adopt();
+        orphans::kill_leftovers();
+        Ok(Self { child_ended, signal_handler, running: Vec::new(), outcomes: Vec::new() })
     }
 
-    /// Starts a program, known from now on by `key`.
+    /// Starts a program, which is known by `key` from then on.
     ///
     /// # Errors
-    /// A message that names the program, and why it does not run.
+    /// A message that names the program and says why it cannot run.
     pub fn start(&mut self, key: i64, order: &Order) -> Result<(), String> {
         let Some((program, arguments)) = order.argv.split_first() else {
             return Err("no program is named".into());
@@ -122,40 +90,39 @@ impl Processes {
         Ok(())
     }
 
-    /// Whether the program has not come to its end.
     pub fn is_running(&self, key: i64) -> bool {
         self.running.iter().any(|running| running.key() == key)
     }
 
-    /// What became of a program that has ended.
+    /// The outcome of a program that has ended.
     pub fn outcome(&self, key: i64) -> Option<&Outcome> {
         self.outcomes.iter().find(|(other, _)| *other == key).map(|(_, outcome)| outcome)
     }
 
-    /// What became of a program that has ended. It is told once.
+    /// Takes the outcome of a program that has ended; its key is free again.
     pub fn take(&mut self, key: i64) -> Option<Outcome> {
         let nth = self.outcomes.iter().position(|(other, _)| *other == key)?;
         Some(self.outcomes.swap_remove(nth).1)
     }
 
-    /// Kills all that runs, and waits a moment until it is gone. The daemon calls this when
-    /// it ends: what a thread-local holds is not dropped on every system.
+    /// Kills all programs, and waits up to about a second until they are gone. The daemon calls
+    /// this when it ends: not every system drops what a thread-local holds.
     pub fn kill_all(&mut self) {
         for running in &mut self.running {
             running.kill();
         }
         while !self.running.is_empty() {
-            self.turn();
+            self.check_all();
             thread::sleep(Duration::from_millis(2));
         }
     }
 
-    /// Looks after each program once. Whether one came to its end.
-    fn turn(&mut self) -> bool {
+    /// Checks each program once. Returns whether one has ended.
+    fn check_all(&mut self) -> bool {
         let now = Instant::now();
         let before = self.outcomes.len();
         let outcomes = &mut self.outcomes;
-        self.running.retain_mut(|running| match running.turn(now) {
+        self.running.retain_mut(|running| match running.check(now) {
             Some(outcome) => {
                 outcomes.push((running.key(), outcome));
                 false
@@ -168,18 +135,18 @@ impl Processes {
 
 impl Served for Processes {
     fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
-        fds.push(PollFd::new(&self.bell, PollFlags::IN));
+        fds.push(PollFd::new(&self.child_ended, PollFlags::IN));
         let pipes = self.running.iter().filter_map(Running::pipe);
         fds.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
     }
 
-    /// All is nonblocking and few, so that what is ready need not be told apart.
+    /// All programs are checked, ready or not: they are few, and no check blocks.
     fn serve(&mut self, _: &[PollFlags]) {
-        let rang = matches!((&self.bell).read(&mut [0; 64]), Ok(1..));
-        if self.turn() {
+        let has_ended = matches!((&self.child_ended).read(&mut [0; 64]), Ok(1..));
+        if self.check_all() {
             reactor::wake_loop();
         }
-        if rang {
+        if has_ended {
             orphans::reap();
         }
     }
@@ -192,6 +159,6 @@ impl Served for Processes {
 impl Drop for Processes {
     fn drop(&mut self) {
         self.kill_all();
-        unregister(self.ringer);
+        unregister(self.signal_handler);
     }
 }

@@ -1,4 +1,4 @@
-//! One program from its start until nothing of it is left.
+//! One program, from its start until all its processes are gone.
 
 use std::io::{self, PipeReader, Read};
 use std::os::unix::process::CommandExt;
@@ -10,27 +10,28 @@ use rustix::process::{
     waitpid,
 };
 
-use super::{End, Order, Outcome, orphans};
+use super::orphans;
+use super::program::{End, Order, Outcome};
 
 /// Where programs are looked for.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Most bytes that are read in one turn: as much as a pipe holds if nobody changes it.
+/// Most bytes that are read in one check: what a pipe holds by default.
 const TIME_SLICE: usize = 64 << 10;
-/// Most bytes that a pipe holds, whoever changes it.
-const A_PIPE: usize = 1 << 20;
-/// How long what a program leaves behind is hunted. A process that the kernel does not let
+/// Most bytes that a pipe can hold.
+const LARGEST_PIPE: usize = 1 << 20;
+/// How long the processes that a program left are killed again and again. A process that cannot
 /// die (it waits for a broken disk) must not keep the outcome for ever.
-const TIMEOUT: Duration = Duration::from_secs(5);
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same when punchd itself ends.
-const SHORT_PATIENCE: Duration = Duration::from_secs(1);
-/// First and longest pause between two looks at what is left.
+const SHORT_KILL_TIMEOUT: Duration = Duration::from_secs(1);
+/// First and longest pause between two searches for processes that are left.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
 /// A program that was started.
 pub(super) struct Running {
     key: i64,
-    /// Not waited for until the end: as long as it is at least a zombie, nobody else can
-    /// have its number, nor its group's.
+    /// It is reaped last: as long as it is at least a zombie, no other process can get its
+    /// number, and no other group the number of its group.
     main: Pid,
     pipe: Option<PipeReader>,
     pub(super) output: Vec<u8>,
@@ -39,18 +40,18 @@ pub(super) struct Running {
 }
 
 enum Stage {
-    /// It may go on until then (for ever, if the clock knows no such moment).
+    /// It may run until then; without limit if the clock cannot express that time.
     Runs { until: Option<Instant> },
-    /// How it ended is known; what is left of it is being killed.
+    /// It has ended; its other processes are being killed.
     Ends { end: End, next: Instant, pause: Duration, give_up: Instant },
 }
 
 impl Running {
-    /// Starts `command` as `order` says.
+    /// Starts `command` with the environment and the limits of `order`.
     pub(super) fn start(key: i64, mut command: Command, order: &Order) -> io::Result<Self> {
         let (pipe, output) = io::pipe()?;
         rustix::io::ioctl_fionbio(&pipe, true)?;
-        // No descriptor but these three is passed on: all that punchd opens close on exec.
+        // Only these three descriptors are inherited: all others are close-on-exec.
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         command.env_clear().env("PATH", PATH);
         command.envs(order.env.iter().map(|(name, value)| (name, value)));
@@ -70,7 +71,7 @@ impl Running {
         self.key
     }
 
-    /// What it writes into, as long as that is to be read.
+    /// Its output, as long as it is to be read.
     pub(super) fn pipe(&self) -> Option<&PipeReader> {
         self.pipe.as_ref()
     }
@@ -82,40 +83,40 @@ impl Running {
         }
     }
 
-    /// Looks after it. The outcome, if nothing of it is left.
-    pub(super) fn turn(&mut self, now: Instant) -> Option<Outcome> {
+    /// Returns the outcome as soon as it has ended and all its processes are gone.
+    pub(super) fn check(&mut self, now: Instant) -> Option<Outcome> {
         if let Stage::Runs { until } = self.stage
             && let Some(end) = self.end(until, now)
         {
-            self.begin_end(end, now, TIMEOUT);
+            self.begin_end(end, now, KILL_TIMEOUT);
         }
         match self.stage {
-            Stage::Ends { end, next, .. } if next <= now => self.clear_away(end, now),
+            Stage::Ends { end, next, .. } if next <= now => self.kill_rest(end, now),
             _ => None,
         }
     }
 
-    /// Ends it, whatever it does.
     pub(super) fn kill(&mut self) {
         let end = match self.stage {
             Stage::Ends { end, .. } => end,
             Stage::Runs { .. } => End::Killed(Signal::KILL.as_raw()),
         };
-        self.begin_end(end, Instant::now(), SHORT_PATIENCE);
+        self.begin_end(end, Instant::now(), SHORT_KILL_TIMEOUT);
     }
 
-    /// How it ended, if it did. That it exited is asked before its output is read, so that
-    /// all it wrote is there; others may hold the pipe, and are not waited for.
+    /// How it ended, if it did. First is asked whether it exited, then its output is read, so
+    /// that the output is whole. Other processes may still hold the pipe; they are not waited
+    /// for.
     fn end(&mut self, until: Option<Instant>, now: Instant) -> Option<End> {
         let exited = self.exited();
-        let fits = self.read(if exited.is_some() { A_PIPE } else { TIME_SLICE });
+        let fits = self.read(if exited.is_some() { LARGEST_PIPE } else { TIME_SLICE });
         if !fits {
             return Some(End::TooMuch);
         }
         exited.or_else(|| until.is_some_and(|until| until <= now).then_some(End::TimedOut))
     }
 
-    /// How the program itself ended, without waiting for it.
+    /// How the program itself ended, without reaping it.
     fn exited(&self) -> Option<End> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         match waitid(WaitId::Pid(self.main), options) {
@@ -124,19 +125,19 @@ impl Running {
                 None => End::Exited(status.exit_status().unwrap_or(-1)),
             }),
             Err(rustix::io::Errno::INTR) => None,
-            // It is no child any more, which cannot be; but then it does not run either.
+            // It is no child any more. That should not happen, but then it does not run.
             Err(_) => Some(End::Exited(-1)),
         }
     }
 
-    /// Reads at most `most` bytes of what is there. Whether all output so far is within its
-    /// limit.
+    /// Reads at most `most` bytes of the output that is there. Returns whether the output is
+    /// within its limit.
     fn read(&mut self, most: usize) -> bool {
         let mut chunk = [0; 8 << 10];
         let mut left = most;
         while let Some(pipe) = &mut self.pipe {
             match pipe.read(&mut chunk[..left.min(8 << 10)]) {
-                // `most` is reached, or no writer is left: it would stay ready for ever.
+                // The end: no writer is left. The pipe would be readable for ever.
                 Ok(0) if left == 0 => break,
                 Ok(0) => self.pipe = None,
                 Ok(count) => {
@@ -155,30 +156,32 @@ impl Running {
         true
     }
 
-    fn begin_end(&mut self, end: End, now: Instant, patience: Duration) {
+    fn begin_end(&mut self, end: End, now: Instant, timeout: Duration) {
         self.pipe = None;
-        orphans::outlaw(self.main);
-        self.stage = Stage::Ends { end, next: now, pause: PAUSES.0, give_up: now + patience };
+        orphans::mark_exited(self.main);
+        self.stage = Stage::Ends { end, next: now, pause: PAUSES.0, give_up: now + timeout };
     }
 
-    /// Kills what is left of it, and looks whether anything is.
-    fn clear_away(&mut self, end: End, now: Instant) -> Option<Outcome> {
-        // The program itself may have gone into another group.
+    /// Kills its processes that are left. Returns the outcome if there are none.
+    fn kill_rest(&mut self, end: End, now: Instant) -> Option<Outcome> {
+        // The program itself may have changed its group.
         let _ = kill_process_group(self.main, Signal::KILL);
         let _ = kill_process(self.main, Signal::KILL);
-        let hunted = orphans::hunt();
-        let left = hunted.left + usize::from(self.exited().is_none());
+        let search = orphans::kill_all();
+        let left = search.left + usize::from(self.exited().is_none());
         let Stage::Ends { next, pause, give_up, .. } = &mut self.stage else { return None };
-        // On a busy system there may be a doubt each time.
-        let is_sure = hunted.is_sure || *pause == PAUSES.1;
-        if (left > 0 || !is_sure) && now < *give_up {
+        // On a busy system no search may ever be certain.
+        let is_certain = search.is_certain || *pause == PAUSES.1;
+        if (left > 0 || !is_certain) && now < *give_up {
             (*next, *pause) = (now + *pause, (*pause * 2).min(PAUSES.1));
             return None;
         }
         if left > 0 {
-            log::warn!("{left} processes of a program that has ended cannot be killed");
+            log::warn!(
+                "a program has ended, but {left} of its processes cannot be killed; they stay"
+            );
         }
-        orphans::forget(self.main);
+        orphans::remove(self.main);
         let _ = waitpid(Some(self.main), WaitOptions::NOHANG);
         Some(Outcome { end, output: std::mem::take(&mut self.output) })
     }

@@ -59,7 +59,7 @@ const TABLES: [(&str, DataTable<'static>, &[Verb]); 10] = {
 
 impl<'a> DataTable<'a> {
     /// The table with this name, in any case.
-    pub(crate) fn named(name: &'a str) -> Self {
+    pub fn named(name: &'a str) -> Self {
         TABLES
             .iter()
             .find(|(known, ..)| known.eq_ignore_ascii_case(name))
@@ -69,7 +69,7 @@ impl<'a> DataTable<'a> {
     }
 
     /// The refusal of a verb that the table does not support.
-    pub(crate) fn refuse(self, verb: Verb) -> Refusal {
+    pub fn refuse(self, verb: Verb) -> Refusal {
         let known = TABLES.iter().map(|(name, table, _)| (*name, *table));
         let entries = EntryTable::all().map(|table| (table.name, DataTable::Entries(table)));
         let names: Vec<&str> = known
