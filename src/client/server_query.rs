@@ -239,8 +239,7 @@ fn is_of(executor: &Executor<'_>, pin: &Pin, line: &[u8]) -> Result<bool, Refusa
         return Ok(false);
     }
     let fields = Fields::parse(record, &["PIN"], executor.language)?;
-    let whose = Pin::new(fields.required("pin")?)
-        .map_err(|invalid| Refusal::field(invalid.field, invalid.why))?;
+    let whose = Pin::from_fields(&fields)?;
     if whose != *pin {
         log::warn!("asked about {pin}, the server told about {whose}, which was passed over");
     }

@@ -121,8 +121,7 @@ impl Enroll {
     }
 
     fn read(fields: &Fields, sought: Sought) -> Result<Self, Refusal> {
-        let pin = Pin::new(fields.required("pin")?)
-            .map_err(|invalid| Refusal::field(invalid.field, invalid.why))?;
+        let pin = Pin::from_fields(fields)?;
         let retry = fields.number("retry")?.unwrap_or(0);
         if retry > MOST_RETRIES {
             return Err(Refusal::field("retry", format_args!("is more than {MOST_RETRIES}")));

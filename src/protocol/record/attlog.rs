@@ -3,7 +3,7 @@
 use super::{Invalid, Pin};
 use crate::protocol::time::LocalTime;
 
-/// A number of the field's small code tables: attendance status, way of verification.
+/// A number of a small table: the attendance status, or the way of verification (App. 7).
 pub type Status = u8;
 
 /// The last of the ways of verification of App. 7.
@@ -17,29 +17,29 @@ impl WorkCode {
     /// Checks a work code; an empty one is `0`.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         if text.len() > 24 || !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err(Invalid::new("workcode", "is not of up to 24 letters and digits"));
+            return Err(Invalid::new("workcode", "is not 0 to 24 letters and digits"));
         }
         Ok(Self(if text.is_empty() { "0" } else { text }.to_owned()))
     }
 
-    /// The code as text.
+    /// The code as it is sent; `0` for none.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A punch: who, when, in what status, verified how.
+/// One row of attendance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Punch {
-    /// Who.
+    /// Of whom.
     pub pin: Pin,
-    /// When, by the terminal's wall clock.
+    /// By the wall clock of the terminal.
     pub time: LocalTime,
-    /// Attendance status: 0 is in, 1 is out, others as the site has it.
+    /// Attendance status: 0 is in, 1 is out, the others as the site defines them.
     pub status: Status,
-    /// How the person was verified (App. 7).
+    /// Way of verification (App. 7).
     pub verify: Status,
-    /// What the person works on.
+    /// What the user works on.
     pub workcode: WorkCode,
 }
 

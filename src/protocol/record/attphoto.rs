@@ -1,12 +1,12 @@
-//! Attendance photos (§11.3) and those of attendance with an identity card (§11.8): each goes
-//! in a request of its own, three lines, `CMD=uploadphoto`, a NUL, and the picture.
+//! Attendance photos (§11.3), also with an identity card (§11.8). Each has a request of its own:
+//! three lines, `CMD=uploadphoto`, a NUL, and the picture.
 
 use super::data;
 use super::{IdNumber, Invalid, Jpeg, Pin};
 use crate::protocol::time::LocalTime;
 use crate::protocol::version::Version;
 
-/// What the photo of an attendance with an identity card shows.
+/// The kind of an attendance photo with an identity card (§11.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CardPhotoKind {
     /// 0: the user was let in.
@@ -15,9 +15,9 @@ pub enum CardPhotoKind {
     Refused,
     /// 2: the person is on the blacklist.
     Blacklisted,
-    /// 3: card and person belong together.
+    /// 3: the card is the person's.
     Verified,
-    /// 4: card and person do not.
+    /// 4: the card is not the person's.
     NotVerified,
 }
 
@@ -25,12 +25,12 @@ impl CardPhotoKind {
     const ALL: [Self; 5] =
         [Self::Attended, Self::Refused, Self::Blacklisted, Self::Verified, Self::NotVerified];
 
-    /// The kind of a number of §11.8.
+    /// The kind with this number.
     pub fn new(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()
     }
 
-    /// Its number in the file's name.
+    /// Its number in the name of the file.
     pub fn code(self) -> u8 {
         self as u8
     }
@@ -46,26 +46,29 @@ pub struct AttPhoto {
 }
 
 impl AttPhoto {
-    /// A photo of a punch. The file's name, which carries all that the server learns, is
-    /// joined by dashes, so that a PIN with a dash can have none.
+    /// A photo of a punch. A PIN with a dash is refused: the server reads the PIN from the name
+    /// of the file, whose parts are separated by dashes.
     pub fn new(time: LocalTime, pin: Pin, photo: Jpeg) -> Result<Self, Invalid> {
         if pin.as_str().contains('-') {
-            return Err(Invalid::new("pin", "holds a dash, which a photo's name cannot carry"));
+            return Err(Invalid::new(
+                "pin",
+                "has a dash; the name of a photo uses dashes to separate its parts",
+            ));
         }
         Ok(Self { time, pin, card: None, photo })
     }
 
-    /// The same of an attendance with an identity card.
+    /// The same, with an identity card.
     pub fn with_card(self, kind: CardPhotoKind, number: IdNumber) -> Self {
         Self { card: Some((kind, number)), ..self }
     }
 
-    /// When the photo was taken, by the terminal's wall clock.
+    /// By the wall clock of the terminal.
     pub fn time(&self) -> LocalTime {
         self.time
     }
 
-    /// Of whom.
+    /// The user.
     pub fn pin(&self) -> &Pin {
         &self.pin
     }
@@ -80,7 +83,7 @@ impl AttPhoto {
         &self.photo
     }
 
-    /// The file's name: `time-PIN.jpg`, or `time-kind-PIN-number.jpg` with an identity card.
+    /// The name of the file: `time-PIN.jpg`, or `time-kind-PIN-number.jpg` with an identity card.
     pub fn name(&self) -> String {
         let Self { time, pin, card, .. } = self;
         let time: String = time.to_string().chars().filter(char::is_ascii_digit).collect();
@@ -90,8 +93,8 @@ impl AttPhoto {
         }
     }
 
-    /// Writes the whole body of the request. `size` counts the picture's bytes, also when the
-    /// server asked for base64 (`ATTPHOTOBase64=1`).
+    /// Writes the whole body of the request. `size` counts the bytes of the picture, also if
+    /// the server asked for base64 (`ATTPHOTOBase64=1`).
     pub fn write(&self, out: &mut Vec<u8>, serial: &str, base64: bool) {
         let (name, bytes) = (self.name(), self.photo.as_bytes());
         let size = bytes.len();
@@ -104,7 +107,7 @@ impl AttPhoto {
         }
     }
 
-    /// The first version of the protocol that has it.
+    /// The first version of the protocol that has such a photo.
     pub fn since(&self) -> Version {
         if self.card.is_some() { Version(2, 4, 0) } else { Version::OLDEST }
     }
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_can_be_taken_apart_again() {
+    fn the_parts_of_a_name_can_be_told_apart() {
         assert_eq!(photo("2015-07-31 10:30:12", "a-1").unwrap_err().field, "pin");
         for code in 0..=4 {
             assert_eq!(CardPhotoKind::new(code).unwrap().code(), code);

@@ -1,4 +1,4 @@
-//! Binary data in rows: base64, before it a `Size` that counts the characters.
+//! Binary data in rows: base64, with its number of characters in `Size`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,18 +7,18 @@ use super::Invalid;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::{Fields, Refusal};
 
-/// What data of one sort is held to, and what a command answers if it is not (App. 1).
+/// The limits of one sort of data, and what a command answers to data that breaks them.
 pub(super) struct Rules {
-    /// Most bytes.
+    /// Most bytes, decoded.
     pub most: usize,
-    /// The answer if `Size` is not the number of characters.
+    /// The answer if `Size` is wrong.
     pub size: ReturnCode,
     /// The answer if it is not base64.
     pub base64: ReturnCode,
 }
 
 impl Rules {
-    /// Checks how many bytes there are.
+    /// Refuses no bytes, and too many.
     pub(super) fn check(&self, field: &'static str, data: &[u8]) -> Result<(), Invalid> {
         if data.is_empty() {
             return Err(Invalid::new(field, "is empty"));
@@ -29,7 +29,7 @@ impl Rules {
         Ok(())
     }
 
-    /// Reads base64 text; a text too long to be right is not even decoded.
+    /// Decodes base64. A text that is too long is not decoded.
     pub(super) fn decode(&self, field: &'static str, text: &str) -> Result<Vec<u8>, Refusal> {
         let refusal =
             |code, why: &dyn std::fmt::Display| Refusal { code, ..Refusal::field(field, why) };
@@ -46,8 +46,7 @@ impl Rules {
         Ok(data)
     }
 
-    /// Reads the base64 text of a field that must stand there, and whose length stands in
-    /// `size`.
+    /// Decodes a required field whose number of characters is in `size`.
     pub(super) fn sized(&self, fields: &Fields, field: &'static str) -> Result<Vec<u8>, Refusal> {
         let text = fields.required(field)?;
         let size: usize = required_number(fields, "size")?;
@@ -63,32 +62,27 @@ impl Rules {
     }
 }
 
-/// How many characters of base64 that many bytes become.
+/// The characters of base64 for this many bytes.
 pub(super) const fn characters(bytes: usize) -> usize {
     bytes.div_ceil(3) * 4
 }
 
-/// Writes data as base64.
+/// Appends data as base64.
 pub(super) fn write(data: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + characters(data.len()), b'=');
     STANDARD
         .encode_slice(data, &mut out[start..])
-        .expect("the room is exactly that of the characters");
+        .expect("the slice has as many bytes as there are characters");
 }
 
-/// A number that must stand there.
+/// A required number.
 pub(super) fn required_number<N: std::str::FromStr>(
     fields: &Fields,
     key: &'static str,
 ) -> Result<N, Refusal> {
     fields.required(key)?;
     fields.number(key)?.ok_or_else(|| Refusal::field(key, "is blank"))
-}
-
-/// What is wrong with a value, as the answer to a command.
-pub(super) fn refuse(invalid: Invalid) -> Refusal {
-    Refusal::field(invalid.field, invalid.why)
 }
 
 #[cfg(test)]

@@ -4,16 +4,17 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::Invalid;
 use super::data;
-use super::{Invalid, clean};
+use super::invalid::clean;
 use crate::protocol::codes::Language;
 use crate::protocol::{text, texts};
 
-/// Longest message, in characters: a sentence or two.
+/// Most characters of a message.
 const LONGEST_MESSAGE: usize = 512;
-/// Longest id of a command, as the field knows them.
+/// Most characters in the id of a command.
 const LONGEST_ID: usize = 32;
-/// Most bytes of additional information: a row must stay one among many.
+/// Most bytes of additional information as JSON: a request has room for many rows.
 const LONGEST_ADDITIONAL: usize = 16 * 1024;
 
 /// The code of an error: `D` terminal or `S` server, two digits of the module, `E`, four
@@ -22,7 +23,7 @@ const LONGEST_ADDITIONAL: usize = 16 * 1024;
 pub struct ErrorCode(String);
 
 impl ErrorCode {
-    /// Reads a code such as `D01E0001`. `00000000` is success, not an error.
+    /// Checks a code. `00000000` (success) is refused.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         let fits = text.len() == 8
             && text.bytes().zip(*b"D99E9999").all(|(byte, shape)| match shape {
@@ -37,13 +38,13 @@ impl ErrorCode {
         }
     }
 
-    /// The code as text.
+    /// The eight characters.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The code as text, as far as App. 9 has them.
+/// The code, with its text or its module if App. 9 has one.
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = self.as_str();
@@ -66,8 +67,8 @@ pub struct ErrorLog {
 }
 
 impl ErrorLog {
-    /// An error of data that is the terminal's own, or that came with a command. What is
-    /// added is an object, or null for nothing.
+    /// An error of the terminal's own data, or of the data of the command with this id.
+    /// `additional` is an object, or null for nothing.
     pub fn new(
         code: ErrorCode,
         message: &str,
@@ -78,7 +79,7 @@ impl ErrorLog {
             let fits = (1..=LONGEST_ID).contains(&id.len())
                 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
             if !fits {
-                return Err(Invalid::new("cmdid", "is not of up to 32 letters and digits"));
+                return Err(Invalid::new("cmdid", "is not 1 to 32 letters, digits, - and _"));
             }
         }
         let additional = match additional {
@@ -100,8 +101,8 @@ impl ErrorLog {
         Ok(error)
     }
 
-    /// The data of a command was refused. A code, message or an id that break a rule are left
-    /// out: this is about somebody else's fault.
+    /// The error that the data of a command was refused. A code becomes `D06E0001` if it breaks
+    /// a rule; a message or an id is left out: they were not chosen by whoever reports.
     pub fn of_data(code: &str, message: &str, command: &str) -> Self {
         let code = ErrorCode::new(code).unwrap_or(ErrorCode("D06E0001".into()));
         let id = Some(command).filter(|id| {
@@ -116,22 +117,22 @@ impl ErrorLog {
         }
     }
 
-    /// What went wrong.
+    /// The code.
     pub fn code(&self) -> &ErrorCode {
         &self.code
     }
 
-    /// What there is to say about it.
+    /// The message; may be empty.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The command whose data was at fault, if it was a command's.
+    /// The id of the command whose data is wrong; none for the terminal's own data.
     pub fn command(&self) -> Option<&str> {
         self.command.as_deref()
     }
 
-    /// What else is known.
+    /// Additional information.
     pub fn additional(&self) -> Option<&Map<String, Value>> {
         self.additional.as_ref()
     }
@@ -146,7 +147,7 @@ impl ErrorLog {
         data::write(self.json().as_bytes(), out);
     }
 
-    /// What is added as JSON, empty for nothing.
+    /// The additional information as JSON; empty for none.
     fn json(&self) -> String {
         self.additional
             .as_ref()
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_terminals_own_has_no_command_and_additions_are_base64() {
+    fn an_error_of_the_terminal_has_no_command_and_its_additions_are_base64() {
         let error = ErrorLog::new(code(), "太暗", None, json!({"a": 1})).unwrap();
         let row = row(&error, Language::SIMPLIFIED_CHINESE);
         let (text, ..) = encoding_rs::GBK.decode(&row);
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_have_one_form_and_words() {
+    fn codes_have_one_form_and_a_text() {
         for text in ["", "00000000", "D01E001", "X01E0001", "D01e0001", "D01E000é", "D0AE0001"] {
             assert_eq!(ErrorCode::new(text).unwrap_err().field, "errcode", "{text}");
         }

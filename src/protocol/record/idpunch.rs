@@ -1,5 +1,5 @@
-//! Attendance with an identity card (§11.7): a punch, the card's number, and whether it was
-//! attendance or a check that card and person belong together.
+//! Punches with an identity card (§11.7): attendance, or a verification that the card is the
+//! person's.
 
 use super::{IdNumber, Invalid, Punch};
 
@@ -17,36 +17,36 @@ const LAST_OUTCOME: u8 = 2;
 const WAYS: std::ops::RangeInclusive<u8> = 1..=3;
 
 impl IdPunch {
-    /// Attendance (`Type` 0): the punch means what a punch means.
+    /// Attendance (`Type` 0): an ordinary punch.
     pub fn attendance(punch: Punch, number: IdNumber) -> Self {
         Self { punch, number, verification: false }
     }
 
-    /// A verification of card and person (`Type` 1): the punch's status is the outcome, and
-    /// its way of verification is one of three.
+    /// A verification of card and person (`Type` 1): the status of the punch is the outcome, 0
+    /// to 2, and its way of verification is 1 to 3.
     pub fn verification(punch: Punch, number: IdNumber) -> Result<Self, Invalid> {
         if punch.status > LAST_OUTCOME {
-            let why = format!("of a verification is not within 0 to 2: {}", punch.status);
+            let why = format!("of a verification is {}; allowed are 0 to 2", punch.status);
             return Err(Invalid::new("status", why));
         }
         if !WAYS.contains(&punch.verify) {
-            let why = format!("of a verification is not within 1 to 3: {}", punch.verify);
+            let why = format!("of a verification is {}; allowed are 1 to 3", punch.verify);
             return Err(Invalid::new("verify", why));
         }
         Ok(Self { punch, number, verification: true })
     }
 
-    /// The punch.
+    /// The punch, or the outcome of the verification.
     pub fn punch(&self) -> &Punch {
         &self.punch
     }
 
-    /// The number on the card.
+    /// The number of the person, from the card.
     pub fn number(&self) -> &IdNumber {
         &self.number
     }
 
-    /// Whether it is a verification, not attendance.
+    /// Whether it is a verification and not attendance.
     pub fn is_verification(&self) -> bool {
         self.verification
     }

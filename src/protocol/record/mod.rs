@@ -1,4 +1,4 @@
-//! Rows that go up: what they hold, what is allowed in them, their bytes (§11).
+//! Rows for the server: their content, the rules for it, their bytes (§11).
 
 mod attlog;
 mod attphoto;
@@ -7,6 +7,7 @@ mod entry;
 mod errorlog;
 mod idcard;
 mod idpunch;
+mod invalid;
 mod oplog;
 mod photo;
 mod pin;
@@ -19,6 +20,7 @@ pub use entry::{Entry, EntryTable};
 pub use errorlog::{ErrorCode, ErrorLog};
 pub use idcard::{CardData, CardText, Day, IdCard, IdNumber, LONGEST_CARD_DATA};
 pub use idpunch::IdPunch;
+pub use invalid::Invalid;
 pub use oplog::{Operand, Operation};
 pub use photo::{BioPhoto, BioPhotoUpdate, Jpeg, LONGEST_PHOTO, PictureKind, UserPic};
 pub use pin::Pin;
@@ -30,7 +32,7 @@ pub use user::{User, UserChange};
 use super::codes::Language;
 use super::version::Version;
 
-/// A row of any stream. An [`AttPhoto`] is none: it is a request of its own.
+/// A row of any stream but photos: an [`AttPhoto`] is not a row, but a whole request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// §11.2.
@@ -54,7 +56,7 @@ pub enum Record {
 }
 
 impl Record {
-    /// Writes the row with its final LF, as it goes on the wire.
+    /// Writes the row with its final LF.
     pub fn write(&self, out: &mut Vec<u8>, language: Language) {
         match self {
             Self::Punch(punch) => punch.write(out),
@@ -70,8 +72,8 @@ impl Record {
         out.push(b'\n');
     }
 
-    /// The first version of the protocol that has it; a server that speaks an older one is
-    /// not sent it (App. 6).
+    /// The first version of the protocol that has such a row (App. 6). A server with an older
+    /// version does not get it.
     pub fn since(&self) -> Version {
         match self {
             Self::IdCard(_) => Version(2, 3, 0),
@@ -85,37 +87,4 @@ impl Record {
             | Self::BioPhoto(_) => Version::OLDEST,
         }
     }
-}
-
-/// A value that breaks a rule: which field, and what is allowed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid {
-    /// The field, as drivers and servers name it.
-    pub field: &'static str,
-    /// What is wrong with it.
-    pub why: String,
-}
-
-impl Invalid {
-    /// A complaint about a field.
-    pub fn new(field: &'static str, why: impl Into<String>) -> Self {
-        Self { field, why: why.into() }
-    }
-}
-
-impl std::fmt::Display for Invalid {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.field, self.why)
-    }
-}
-
-/// Checks a text of up to `longest` characters that will stand between TABs.
-fn clean(field: &'static str, value: &str, longest: usize) -> Result<String, Invalid> {
-    if !super::text::is_clean(value) {
-        return Err(Invalid::new(field, "holds a control character such as TAB or LF"));
-    }
-    if value.chars().count() > longest {
-        return Err(Invalid::new(field, format!("is longer than {longest} characters")));
-    }
-    Ok(value.to_owned())
 }

@@ -1,21 +1,22 @@
 //! The operation log (§11.4; codes in App. 3 and App. 4).
 
-use super::{Invalid, clean};
+use super::Invalid;
+use super::invalid::clean;
 use crate::protocol::codes::Language;
 use crate::protocol::text;
 use crate::protocol::time::LocalTime;
 
-/// What an operation was done to: a number, a PIN or a text, `0` for nothing.
+/// A value of an operation: a number, a PIN or a text; `0` for none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operand(String);
 
 impl Operand {
-    /// Checks an operand of the given name; an empty one is `0`.
+    /// Checks an operand. An error names `field`. An empty text becomes `0`.
     pub fn new(field: &'static str, text: &str) -> Result<Self, Invalid> {
         clean(field, text, 64).map(|text| Self(if text.is_empty() { "0".into() } else { text }))
     }
 
-    /// The operand as text.
+    /// The operand as it is sent.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -27,23 +28,23 @@ impl Default for Operand {
     }
 }
 
-/// Something done on the terminal.
+/// An operation on the terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// What was done (App. 3; field firmware runs past the table).
+    /// What was done (App. 3; firmware in the field uses further numbers).
     pub code: u16,
     /// Who did it, `0` if nobody was logged in.
     pub operator: Operand,
-    /// When, by the terminal's wall clock.
+    /// By the wall clock of the terminal.
     pub time: LocalTime,
     /// To whom or what (App. 4).
     pub who: Operand,
-    /// Three values more (App. 4).
+    /// Three more values (App. 4).
     pub values: [Operand; 3],
 }
 
 impl Operation {
-    /// An operation of the terminal itself, done to nobody.
+    /// An operation of the terminal itself, without operands.
     pub fn plain(code: u16, time: LocalTime) -> Self {
         Self {
             code,

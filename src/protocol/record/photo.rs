@@ -1,52 +1,53 @@
-//! Photos in rows: of users (§11.13, §12.2.7) and for comparison (§11.15, §12.2.8).
+//! Photos of users (§11.13, §12.2.7) and photos for comparison (§11.15, §12.2.8).
 
-use super::data::{self, Rules, refuse, required_number};
-use super::{Invalid, Pin, clean};
+use super::data::{self, Rules, required_number};
+use super::invalid::clean;
+use super::{Invalid, Pin};
 use crate::protocol::codes::{Language, ReturnCode};
 use crate::protocol::fields::{Fields, Refusal, clip};
 use crate::protocol::tables::BioType;
 
-/// Most bytes of a photo. A terminal's camera makes some 60 KB, a portrait from an office
-/// some 500; in base64 this is as much as a terminal with 64 MB can hold beside its work.
+/// Most bytes of a photo. The camera of a terminal makes about 60 KB, a portrait from an office
+/// has about 500 KB. A terminal with 64 MB of memory can hold no more than this in base64.
 pub const LONGEST_PHOTO: usize = 2 * 1024 * 1024;
 
 const RULES: Rules =
     Rules { most: LONGEST_PHOTO, size: ReturnCode::PHOTO_SIZE, base64: ReturnCode::PARAMETER };
 
-/// A JPEG picture: the only format the protocol has.
+/// A JPEG picture, the only format of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Jpeg(Vec<u8>);
 
 impl Jpeg {
-    /// Checks that the bytes begin and end as a JPEG does, and are not more than
-    /// [`LONGEST_PHOTO`].
+    /// Checks that the bytes begin and end like a JPEG, and are at most [`LONGEST_PHOTO`]. An
+    /// error names `field`.
     pub fn new(field: &'static str, bytes: Vec<u8>) -> Result<Self, Invalid> {
         RULES.check(field, &bytes)?;
         if !bytes.starts_with(&[0xFF, 0xD8, 0xFF]) {
-            return Err(Invalid::new(field, "is no JPEG: it does not begin with FF D8 FF"));
+            return Err(Invalid::new(field, "is not a JPEG: it does not begin with FF D8 FF"));
         }
         if !bytes.ends_with(&[0xFF, 0xD9]) {
-            return Err(Invalid::new(field, "is no whole JPEG: it does not end with FF D9"));
+            return Err(Invalid::new(field, "is not a complete JPEG: it does not end with FF D9"));
         }
         Ok(Self(bytes))
     }
 
-    /// Reads base64 text, as drivers send it.
+    /// Decodes base64 from a driver. A refusal names `field`.
     pub fn from_base64(field: &'static str, text: &str) -> Result<Self, Refusal> {
-        Self::new(field, RULES.decode(field, text)?).map_err(refuse)
+        Ok(Self::new(field, RULES.decode(field, text)?)?)
     }
 
-    /// Reads the base64 text of a field whose length stands in `size`.
+    /// Decodes a required field whose number of characters is in `size`.
     fn sized(fields: &Fields, field: &'static str) -> Result<Self, Refusal> {
-        Self::new(field, RULES.sized(fields, field)?).map_err(refuse)
+        Ok(Self::new(field, RULES.sized(fields, field)?)?)
     }
 
-    /// The bytes.
+    /// The bytes of the file.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Writes the last two fields of a row: how many characters, and these.
+    /// Writes the last two fields of a row: the number of characters, and the characters.
     fn write(&self, out: &mut Vec<u8>) {
         let size = data::characters(self.0.len());
         out.extend_from_slice(format!("\tSize={size}\tContent=").as_bytes());
@@ -93,17 +94,17 @@ impl PictureKind {
     }
 }
 
-/// The photo of a user, as shown when they are verified.
+/// The photo of a user, shown when the user is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserPic {
-    /// Whose.
+    /// The user.
     pub pin: Pin,
-    /// The picture.
+    /// The photo.
     pub photo: Jpeg,
 }
 
 impl UserPic {
-    /// Writes the row without its line end. The file is named by the PIN.
+    /// Writes the row without its line end. The name of the file is the PIN.
     pub fn write(&self, out: &mut Vec<u8>) {
         let pin = &self.pin;
         out.extend_from_slice(format!("USERPIC PIN={pin}\tFileName={pin}.jpg").as_bytes());
@@ -113,23 +114,23 @@ impl UserPic {
     /// Reads and checks the record of a `DATA UPDATE USERPIC`.
     pub fn parse(record: &[u8], language: Language) -> Result<Self, Refusal> {
         let fields = Fields::parse(record, &["PIN", "Size", "Content"], language)?;
-        Ok(Self { pin: pin(&fields)?, photo: Jpeg::sized(&fields, "content")? })
+        Ok(Self { pin: Pin::from_fields(&fields)?, photo: Jpeg::sized(&fields, "content")? })
     }
 }
 
-/// A photo from which the terminal makes a template.
+/// A photo for comparison, from which the terminal makes a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BioPhoto {
-    /// Whose.
+    /// The user.
     pub pin: Pin,
     /// What it shows.
     pub bio_type: BioType,
-    /// The picture.
+    /// The photo.
     pub photo: Jpeg,
 }
 
 impl BioPhoto {
-    /// Writes the row without its line end. The file is named by the PIN.
+    /// Writes the row without its line end. The name of the file is the PIN.
     pub fn write(&self, out: &mut Vec<u8>) {
         let (pin, code) = (&self.pin, self.bio_type.code());
         let head = format!("BIOPHOTO PIN={pin}\tFileName={pin}.jpg\tType={code}");
@@ -138,33 +139,32 @@ impl BioPhoto {
     }
 }
 
-/// A comparison photo as it comes down: in the record, or as the place to fetch it from.
+/// A comparison photo from the server: in the record, or as an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BioPhotoUpdate {
-    /// `Format=0`: the picture stands in the record.
+    /// `Format=0`: the record has the picture.
     Here(BioPhoto),
-    /// `Format=1`: the picture is to be fetched, and becomes a [`BioPhoto`] by
-    /// [`Jpeg::new`].
+    /// `Format=1`: the picture must be fetched; [`Jpeg::new`] checks it.
     At {
-        /// Whose.
+        /// The user.
         pin: Pin,
         /// What it shows.
         bio_type: BioType,
-        /// Where it lies: an `http` or `https` URL, or a path on the server.
+        /// An `http` or `https` URL, or a path on the server.
         url: String,
     },
 }
 
 impl BioPhotoUpdate {
-    /// Reads and checks the record of a `DATA UPDATE BIOPHOTO`. Without `Format`, a record
-    /// that has a `Content` is taken to mean it.
+    /// Reads and checks the record of a `DATA UPDATE BIOPHOTO`. Without `Format`, the
+    /// picture is the `Content`, if there is one, and else at `Url`.
     pub fn parse(record: &[u8], language: Language) -> Result<Self, Refusal> {
         let known = ["PIN", "Type", "Size", "Content", "Format", "Url"];
         let fields = Fields::parse(record, &known, language)?;
-        let pin = pin(&fields)?;
+        let pin = Pin::from_fields(&fields)?;
         let code = required_number(&fields, "type")?;
         let bio_type = BioType::new(code)
-            .ok_or_else(|| Refusal::field("type", format_args!("is not within 0 to 9: {code}")))?;
+            .ok_or_else(|| Refusal::field("type", format_args!("is {code}; allowed are 0 to 9")))?;
         let has = |key| fields.get(key).is_some_and(|value| !value.is_empty());
         match fields.number::<u8>("format")? {
             Some(1) => {
@@ -191,7 +191,7 @@ const LONGEST_URL: usize = 2048;
 
 /// A URL or path without blanks, and of no other scheme than the server's own.
 fn url(text: &str) -> Result<String, Refusal> {
-    let url = clean("url", text, LONGEST_URL).map_err(refuse)?;
+    let url = clean("url", text, LONGEST_URL)?;
     if url.contains(char::is_whitespace) {
         return Err(Refusal::field("url", format_args!("holds a blank: {:?}", clip(&url))));
     }
@@ -202,10 +202,6 @@ fn url(text: &str) -> Result<String, Refusal> {
         }
         _ => Ok(url),
     }
-}
-
-fn pin(fields: &Fields) -> Result<Pin, Refusal> {
-    Pin::new(fields.required("pin")?).map_err(refuse)
 }
 
 #[cfg(test)]
@@ -249,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comparison_photo_stands_in_the_record_or_lies_on_the_server() {
+    fn a_comparison_photo_is_in_the_record_or_on_the_server() {
         for (record, at) in [
             ("PIN=1\tType=9\tFormat=1\tUrl=/photos/1.jpg", Some("/photos/1.jpg")),
             (

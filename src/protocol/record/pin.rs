@@ -1,18 +1,19 @@
-//! The number or name by which a person is known on the terminal.
+//! The PIN: the number or name of a user.
 
 use std::fmt;
 
 use super::Invalid;
+use crate::protocol::fields::{Fields, Refusal};
 
 /// A PIN: up to 24 letters, digits, dots, dashes and underscores.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pin(String);
 
 impl Pin {
-    /// Longest PIN in characters.
+    /// Most characters.
     pub const LONGEST: usize = 24;
 
-    /// Checks a PIN.
+    /// Checks a PIN. An error names the field `pin`.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         if text.is_empty() {
             return Err(Invalid::new("pin", "is empty"));
@@ -21,9 +22,17 @@ impl Pin {
             return Err(Invalid::new("pin", "is longer than 24 characters"));
         }
         if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
-            return Err(Invalid::new("pin", "holds something else than letters, digits and . _ -"));
+            return Err(Invalid::new(
+                "pin",
+                "has a character that is not a letter, a digit or one of . _ -",
+            ));
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// The `PIN` of a record that must have one.
+    pub(crate) fn from_fields(fields: &Fields) -> Result<Self, Refusal> {
+        Ok(Self::new(fields.required("pin")?)?)
     }
 
     /// The PIN as text.

@@ -1,35 +1,36 @@
 //! Users: `USER` rows that go up (§11.5), `USERINFO` records that come down (§12.2.1).
 
-use super::{Invalid, Pin, clean};
+use super::Pin;
+use super::invalid::clean;
 use crate::protocol::codes::Language;
 use crate::protocol::fields::{Fields, Refusal, clip};
 use crate::protocol::text;
 
-/// A person as the terminal knows them, without templates and photos.
+/// A user of the terminal, without templates and photos.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// Who.
+    /// Identifies the user.
     pub pin: Pin,
-    /// Name; at most 24 bytes of it travel.
+    /// At most 24 bytes of it are sent.
     pub name: String,
-    /// Privilege: 0 user, 2 enroller, 6 manager, 10 custom, 14 super administrator.
+    /// 0 user, 2 enroller, 6 manager, 10 custom, 14 super administrator.
     pub privilege: u8,
     /// Password for the keypad, empty for none.
     pub password: String,
     /// Number of the main card in decimal, empty for none.
     pub card: String,
-    /// Access group.
+    /// Access group; 1 by default.
     pub group: u16,
     /// Time zones: 16 digits (§11.5).
     pub time_zones: String,
-    /// Way of verification (App. 7); −1 is that of the group.
+    /// Way of verification (App. 7); −1: as the group.
     pub verify: i16,
     /// Number of the second card in decimal, empty for none.
     pub vice_card: String,
 }
 
 impl User {
-    /// A user of whom only the PIN is known, everything else as the document's defaults.
+    /// A user with the document's defaults for all but the PIN.
     pub fn new(pin: Pin) -> Self {
         Self {
             pin,
@@ -68,7 +69,7 @@ const KEYS: [&str; 9] = ["PIN", "Name", "Pri", "Passwd", "Card", "Grp", "TZ", "V
 /// A change to a user: only the keys that the record carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserChange {
-    /// Whom it changes.
+    /// The user that is changed.
     pub pin: Pin,
     name: Option<String>,
     privilege: Option<u8>,
@@ -88,12 +89,11 @@ impl UserChange {
 
     /// Checks a change whose fields have the names of a `USERINFO` record.
     pub fn from_fields(fields: &Fields, language: Language) -> Result<Self, Refusal> {
-        let invalid = |invalid: Invalid| Refusal::field(invalid.field, invalid.why);
         let texted = |field: &'static str, longest| {
-            fields.get(field).map(|value| clean(field, value, longest)).transpose().map_err(invalid)
+            fields.get(field).map(|value| clean(field, value, longest)).transpose()
         };
         Ok(Self {
-            pin: Pin::new(fields.required("pin")?).map_err(invalid)?,
+            pin: Pin::from_fields(fields)?,
             name: texted("name", 1000)?
                 .map(|name| text::clip(&name, text::NAME_BYTES, language).to_owned()),
             privilege: privilege(fields)?,
@@ -110,7 +110,7 @@ impl UserChange {
         })
     }
 
-    /// Makes the change.
+    /// Changes the user; the PIN stays.
     pub fn apply(self, user: &mut User) {
         fn set<T>(place: &mut T, value: Option<T>) {
             if let Some(value) = value {
@@ -133,19 +133,19 @@ fn privilege(fields: &Fields) -> Result<Option<u8>, Refusal> {
         None => Ok(None),
         Some(known @ (0 | 2 | 6 | 10 | 14)) => Ok(Some(known)),
         Some(other) => {
-            Err(Refusal::field("pri", format_args!("is none of 0, 2, 6, 10, 14: {other}")))
+            Err(Refusal::field("pri", format_args!("is {other}; allowed are 0, 2, 6, 10 and 14")))
         }
     }
 }
 
-/// App. 7 ends at 28; an empty value is the group's way, as the document has it.
+/// App. 7 ends at 28. An empty value means: as the group.
 fn verify(fields: &Fields) -> Result<Option<i16>, Refusal> {
     match (fields.get("verify"), fields.number("verify")?) {
         (None, _) => Ok(None),
         (Some(_), None) => Ok(Some(-1)),
         (Some(_), Some(way @ -1..=28)) => Ok(Some(way)),
         (Some(_), Some(other)) => {
-            Err(Refusal::field("verify", format_args!("is not within -1 to 28: {other}")))
+            Err(Refusal::field("verify", format_args!("is {other}; allowed are -1 to 28")))
         }
     }
 }
@@ -154,20 +154,23 @@ fn time_zones(value: &str) -> Result<String, Refusal> {
     if value.len() == 16 && value.bytes().all(|byte| byte.is_ascii_digit()) {
         Ok(value.to_owned())
     } else {
-        Err(Refusal::field("tz", format_args!("is not of 16 digits: {:?}", clip(value))))
+        Err(Refusal::field("tz", format_args!("is not 16 digits: {:?}", clip(value))))
     }
 }
 
-/// Highest card number: databases of the field hold them in 63 bits.
+/// Highest card number: databases of servers hold it in 63 bits.
 const MOST_CARD: u64 = i64::MAX as u64;
 
 /// A card number: decimal, or four bytes in hex with the lowest first, `[15CD5B07]`.
-/// Both are stored in decimal; 0 is the field's way to say none.
+/// Both are stored in decimal; 0 means none.
 fn card(field: &'static str, value: &str) -> Result<String, Refusal> {
     let wrong = || {
         Refusal::field(
             field,
-            format_args!("is neither a number nor [8 hex digits]: {:?}", clip(value)),
+            format_args!(
+                "is neither a decimal number nor [8 hexadecimal digits]: {:?}",
+                clip(value)
+            ),
         )
     };
     let number = match value.strip_prefix('[') {
@@ -211,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_to_write_a_card_mean_the_same() {
+    fn both_forms_of_a_card_number_mean_the_same() {
         for text in ["[15CD5B07]", "123456789", "0123456789"] {
             assert_eq!(parse(&format!("PIN=1\tCard={text}")).unwrap().card, "123456789", "{text}");
         }
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_leaves_what_it_does_not_name() {
+    fn a_change_changes_only_the_keys_that_it_has() {
         let mut user = parse("PIN=1\tName=Ann\tCard=5").unwrap();
         UserChange::parse(b"pin=1\tPri=14\tName=", Language::ENGLISH).unwrap().apply(&mut user);
         assert_eq!((user.name.as_str(), user.card.as_str(), user.privilege), ("", "5", 14));

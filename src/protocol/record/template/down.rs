@@ -1,10 +1,10 @@
-//! Templates that come down: `FINGERTMP`, `FACE`, `FVEIN`, `BIODATA` (§12.2.3 to §12.2.6).
+//! Templates from the server: `FINGERTMP`, `FACE`, `FVEIN`, `BIODATA` (§12.2.3 to §12.2.6).
 
 use super::{Algorithm, RULES, Template, TemplateData, TemplateForm, TemplateKind, TemplateSlot};
 use crate::protocol::codes::Language;
 use crate::protocol::fields::{Fields, Refusal};
 use crate::protocol::record::Pin;
-use crate::protocol::record::data::{refuse, required_number};
+use crate::protocol::record::data::required_number;
 use crate::protocol::tables::BioType;
 
 impl Template {
@@ -27,16 +27,16 @@ impl Template {
             3 => (true, true),
             other => return Err(not_one_of("valid", other, "0, 1, 3")),
         };
-        let template = Self::of_a_form(&fields, TemplateKind::Fingerprint, 0)?;
+        let template = Self::from_common_fields(&fields, TemplateKind::Fingerprint, 0)?;
         Ok(Self { valid, duress, ..template })
     }
 
-    /// Reads and checks the record of a `DATA UPDATE FACE` (§12.2.4). Only the way up has the
-    /// 16 leading bytes: the data is kept as it comes.
+    /// Reads and checks the record of a `DATA UPDATE FACE` (§12.2.4). Only uploads have the
+    /// 16 leading bytes: the data is stored as it comes.
     fn parse_face(record: &[u8], language: Language) -> Result<Self, Refusal> {
         let fields = Fields::parse(record, &["PIN", "FID", "Valid", "Size", "TMP"], language)?;
         let valid = flag(required_number(&fields, "valid")?, "valid")?;
-        Ok(Self { valid, ..Self::of_a_form(&fields, TemplateKind::Face, 0)? })
+        Ok(Self { valid, ..Self::from_common_fields(&fields, TemplateKind::Face, 0)? })
     }
 
     /// Reads and checks the record of a `DATA UPDATE FVEIN` (§12.2.5).
@@ -45,16 +45,16 @@ impl Template {
         let fields = Fields::parse(record, &known, language)?;
         let valid = flag(required_number(&fields, "valid")?, "valid")?;
         let index = required_number(&fields, "index")?;
-        Ok(Self { valid, ..Self::of_a_form(&fields, TemplateKind::FingerVein, index)? })
+        Ok(Self { valid, ..Self::from_common_fields(&fields, TemplateKind::FingerVein, index)? })
     }
 
-    /// Reads and checks the record of a `DATA UPDATE BIODATA` (§12.2.6). The document gives
-    /// defaults for `No`, `Valid` and `Duress`; the other keys must stand there.
+    /// Reads and checks the record of a `DATA UPDATE BIODATA` (§12.2.6). The document has
+    /// defaults for `No`, `Valid` and `Duress`; the other keys are required.
     fn parse_biodata(record: &[u8], language: Language) -> Result<Self, Refusal> {
         let fields = Fields::parse(record, &BIODATA, language)?;
         let code = required_number(&fields, "type")?;
         let bio_type = BioType::new(code)
-            .ok_or_else(|| Refusal::field("type", format_args!("is not within 0 to 9: {code}")))?;
+            .ok_or_else(|| Refusal::field("type", format_args!("is {code}; allowed are 0 to 9")))?;
         let algorithm = Algorithm::new(
             required_number(&fields, "majorver")?,
             required_number(&fields, "minorver")?,
@@ -63,24 +63,24 @@ impl Template {
         let number = fields.number("no")?.unwrap_or(0);
         let index = required_number(&fields, "index")?;
         Ok(Self {
-            pin: pin(&fields)?,
+            pin: Pin::from_fields(&fields)?,
             slot: slot(TemplateKind::Unified(bio_type), ("no", number), index)?,
             valid: flag(fields.number("valid")?.unwrap_or(1), "valid")?,
             duress: flag(fields.number("duress")?.unwrap_or(0), "duress")?,
-            algorithm: algorithm.map_err(refuse)?,
+            algorithm: algorithm?,
             data: TemplateData::from_base64("tmp", fields.required("tmp")?)?,
         })
     }
 
-    /// What the three older forms have in common.
-    fn of_a_form(fields: &Fields, kind: TemplateKind, index: u8) -> Result<Self, Refusal> {
+    /// The fields that the three older forms share.
+    fn from_common_fields(fields: &Fields, kind: TemplateKind, index: u8) -> Result<Self, Refusal> {
         Ok(Self {
-            pin: pin(fields)?,
+            pin: Pin::from_fields(fields)?,
             slot: slot(kind, ("fid", required_number(fields, "fid")?), index)?,
             valid: true,
             duress: false,
             algorithm: Algorithm::default(),
-            data: TemplateData::new("tmp", RULES.sized(fields, "tmp")?).map_err(refuse)?,
+            data: TemplateData::new("tmp", RULES.sized(fields, "tmp")?)?,
         })
     }
 }
@@ -88,11 +88,7 @@ impl Template {
 const BIODATA: [&str; 10] =
     ["Pin", "No", "Index", "Valid", "Duress", "Type", "MajorVer", "MinorVer", "Format", "Tmp"];
 
-fn pin(fields: &Fields) -> Result<Pin, Refusal> {
-    Pin::new(fields.required("pin")?).map_err(refuse)
-}
-
-/// The slot, with the number under the name that its form has for it.
+/// The slot. A refusal names the number by the key of its form.
 fn slot(
     kind: TemplateKind,
     (name, number): (&'static str, u8),
@@ -113,7 +109,7 @@ fn flag(value: u8, field: &'static str) -> Result<bool, Refusal> {
 }
 
 fn not_one_of(field: &'static str, value: u8, allowed: &str) -> Refusal {
-    Refusal::field(field, format_args!("is none of {allowed}: {value}"))
+    Refusal::field(field, format_args!("is {value}; allowed are {allowed}"))
 }
 
 #[cfg(test)]
@@ -175,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_says_validity_and_duress_in_its_own_way() {
+    fn each_form_has_its_own_fields_for_validity_and_duress() {
         for (nth, from, to, valid, duress, said) in [
             (0, "Valid=1", "Valid=0", false, false, "Valid=0"),
             (0, "Valid=1", "Valid=3", true, true, "Valid=3"),
@@ -240,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_too_long_is_not_decoded() {
+    fn a_template_that_is_too_long_is_not_decoded() {
         let text = "AAAA".repeat(LONGEST_TEMPLATE);
         let refusal = read(3, &DOWN[3].1.replace("UGFsbQ==", &text)).unwrap_err();
         assert_eq!((refusal.code, refusal.field), (ReturnCode::TOO_LONG, Some("tmp")));

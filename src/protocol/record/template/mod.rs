@@ -1,20 +1,20 @@
-//! Templates, what a sensor matches against: fingerprints (§11.9), faces (§11.10), finger
-//! veins (§11.11) and the unified form (§11.12).
+//! Templates, against which sensors match: fingerprints (§11.9), faces (§11.10), finger veins
+//! (§11.11) and the unified form (§11.12).
 //!
-//! The four forms spell their keys each in its own way. `down` reads what comes down.
+//! Each form has its own spelling of the keys. `down` reads templates from the server.
 
 mod down;
 mod kind;
 
 pub use kind::{TemplateForm, TemplateKind};
 
-use super::data::{self, Rules, refuse};
+use super::data::{self, Rules};
 use super::{Invalid, Pin};
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::Refusal;
 
-/// Most bytes of a template. The largest in the field are faces of some 20 KB; a batch must
-/// still fit beside them in a server's usual `MaxPostSize` of 1 MiB.
+/// Most bytes of a template. The largest in the field are faces of about 20 KB. A batch of them
+/// must fit into the usual `MaxPostSize` of 1 MiB.
 pub const LONGEST_TEMPLATE: usize = 64 * 1024;
 
 const RULES: Rules = Rules {
@@ -23,10 +23,10 @@ const RULES: Rules = Rules {
     base64: ReturnCode::TEMPLATE_FORMAT,
 };
 
-/// What stands before a face on its way up; the document leaves the bytes to the terminal.
+/// Sent before the data of a face; the document leaves the bytes to the terminal.
 const BEFORE_A_FACE: [u8; 16] = [0; 16];
 
-/// Which of a person's templates it is: no two have the same.
+/// Identifies a template among those of its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TemplateSlot {
     kind: TemplateKind,
@@ -35,19 +35,19 @@ pub struct TemplateSlot {
 }
 
 impl TemplateSlot {
-    /// Checks that there is such a finger, eye or hand. What has no index has 0.
+    /// Checks that there is such a finger, eye or hand. Forms without an index have 0.
     pub fn new(kind: TemplateKind, number: u8, index: u8) -> Result<Self, Invalid> {
         let (numbers, indexes) = kind.ranges();
         for (field, value, range) in [("number", number, numbers), ("index", index, indexes)] {
             if !range.contains(&value) {
-                let why = format!("is not within {} to {}: {value}", range.start(), range.end());
+                let why = format!("is {value}; allowed are {} to {}", range.start(), range.end());
                 return Err(Invalid::new(field, why));
             }
         }
         Ok(Self { kind, number, index })
     }
 
-    /// The form, and what it is of.
+    /// The form, and for the unified form the type.
     pub fn kind(self) -> TemplateKind {
         self.kind
     }
@@ -57,13 +57,13 @@ impl TemplateSlot {
         self.number
     }
 
-    /// Which of several templates of the same one.
+    /// Which of several templates of the same finger, eye or hand.
     pub fn index(self) -> u8 {
         self.index
     }
 }
 
-/// What made a template. Only the unified form carries it; it is all zero for the others.
+/// The algorithm that made a template. Only the unified form has it; the others have zeros.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Algorithm {
     major: u16,
@@ -72,10 +72,11 @@ pub struct Algorithm {
 }
 
 impl Algorithm {
-    /// Highest part of a version; the field is at 39.3, the older ones write 10.3.
+    /// Highest part of a version; in the field are 10.3 to 39.3.
     const HIGHEST: u16 = 999;
 
-    /// Checks a version, such as 10 and 3, and a format: 0 ZK, 1 ISO, 2 ANSI.
+    /// Checks a version, such as 10 and 3, and a format: 0 ZK, 1 ISO, 2 ANSI. An error names
+    /// the field.
     pub fn new(major: u16, minor: u16, format: u8) -> Result<Self, Invalid> {
         for (field, value, highest) in [
             ("majorver", major, Self::HIGHEST),
@@ -83,7 +84,7 @@ impl Algorithm {
             ("format", format.into(), 2),
         ] {
             if value > highest {
-                return Err(Invalid::new(field, format!("is not within 0 to {highest}: {value}")));
+                return Err(Invalid::new(field, format!("is {value}; allowed are 0 to {highest}")));
             }
         }
         Ok(Self { major, minor, format })
@@ -105,46 +106,46 @@ impl Algorithm {
     }
 }
 
-/// The bytes of a template: some, and not more than [`LONGEST_TEMPLATE`].
+/// The bytes of a template: 1 to [`LONGEST_TEMPLATE`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateData(Vec<u8>);
 
 impl TemplateData {
-    /// Checks how many bytes there are.
+    /// Checks the number of bytes. An error names `field`.
     pub fn new(field: &'static str, bytes: Vec<u8>) -> Result<Self, Invalid> {
         RULES.check(field, &bytes).map(|()| Self(bytes))
     }
 
-    /// Reads base64 text, as drivers send it.
+    /// Decodes base64. A refusal names `field`.
     pub fn from_base64(field: &'static str, text: &str) -> Result<Self, Refusal> {
-        Self::new(field, RULES.decode(field, text)?).map_err(refuse)
+        Ok(Self::new(field, RULES.decode(field, text)?)?)
     }
 
-    /// The bytes.
+    /// The bytes, not encoded.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// A template of a person.
+/// A template of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// Whose.
+    /// The user.
     pub pin: Pin,
-    /// Which of theirs.
+    /// Which of the user's templates.
     pub slot: TemplateSlot,
     /// Whether it may be matched against.
     pub valid: bool,
-    /// Whether it calls for help. Faces and finger veins have no way to say so on the wire.
+    /// Whether its use is an alarm under duress. The forms `FACE` and `FVEIN` cannot carry it.
     pub duress: bool,
-    /// What made it.
+    /// All zero but for the unified form.
     pub algorithm: Algorithm,
-    /// The template itself.
+    /// The data.
     pub data: TemplateData,
 }
 
 impl Template {
-    /// Writes the row of its form, without the line end.
+    /// Writes the row without its line end.
     pub fn write(&self, out: &mut Vec<u8>) {
         let Self { pin, slot: TemplateSlot { kind, number, index }, .. } = self;
         let (word, valid, data) = (kind.form().word(), u8::from(self.valid), self.data.as_bytes());

@@ -1,152 +1,50 @@
 //! Identity cards (§11.6, §12.2.2). Their text is UTF-8 whatever the terminal's language.
 
-use std::fmt;
+mod values;
 
-use tz::UtcDateTime;
+pub use values::{CardData, CardText, Day, IdNumber, LONGEST_CARD_DATA};
 
-use super::data::{self, Rules, refuse, required_number};
-use super::{Invalid, Pin, clean};
-use crate::protocol::codes::{Language, ReturnCode};
+use super::Pin;
+use super::data::{self, required_number};
+use crate::protocol::codes::Language;
 use crate::protocol::fields::{Fields, Refusal, clip};
 use crate::protocol::tables::{Gender, Nation};
+use values::RULES;
 
-/// Longest text of a card; the longest that is printed on one, an address, has 35 characters.
-const LONGEST_TEXT: usize = 256;
-
-/// Most bytes of a card's photo (1 KB on the chip) or of one of its fingerprints (half of it).
-pub const LONGEST_CARD_DATA: usize = 16 * 1024;
-
-const RULES: Rules =
-    Rules { most: LONGEST_CARD_DATA, size: ReturnCode::PARAMETER, base64: ReturnCode::PARAMETER };
-
-/// The number of a citizen: 18 characters, 15 on old cards; those of foreigners have letters.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct IdNumber(String);
-
-impl IdNumber {
-    /// Checks a number, under the name of its field.
-    pub fn new(field: &'static str, text: &str) -> Result<Self, Invalid> {
-        if matches!(text.len(), 15 | 18) && text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(Invalid::new(field, "is not of 15 or 18 letters and digits"))
-        }
-    }
-
-    /// The number as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for IdNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// A day of the calendar, `19911218`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Day {
-    year: u16,
-    month: u8,
-    day: u8,
-}
-
-impl Day {
-    /// Reads `yyyyMMdd`. `None` for an impossible day.
-    pub fn parse(text: &str) -> Option<Self> {
-        if text.len() != 8 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        let (year, month, day) =
-            (text[..4].parse().ok()?, text[4..6].parse().ok()?, text[6..].parse().ok()?);
-        UtcDateTime::new(i32::from(year), month, day, 0, 0, 0, 0).ok()?;
-        Some(Self { year, month, day })
-    }
-}
-
-impl fmt::Display for Day {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}{:02}{:02}", self.year, self.month, self.day)
-    }
-}
-
-/// A text of a card, fit to stand between TABs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CardText(String);
-
-impl CardText {
-    /// Checks a text, under the name of its field.
-    pub fn new(field: &'static str, text: &str) -> Result<Self, Invalid> {
-        clean(field, text, LONGEST_TEXT).map(Self)
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for CardText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Bytes of a card, perhaps none: the photo, encrypted as it lies there, or a fingerprint.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CardData(Vec<u8>);
-
-impl CardData {
-    /// Checks how many bytes there are.
-    pub fn new(field: &'static str, bytes: Vec<u8>) -> Result<Self, Invalid> {
-        if !bytes.is_empty() {
-            RULES.check(field, &bytes)?;
-        }
-        Ok(Self(bytes))
-    }
-
-    /// The bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-/// What an identity card holds.
+/// The data of an identity card.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdCard {
-    /// The user it is bound to, if it is.
+    /// The user to whom the card is bound, if any.
     pub pin: Option<Pin>,
     /// Number of the chip.
     pub sn_num: CardText,
-    /// Number of the citizen.
+    /// Number of the person.
     pub id_num: IdNumber,
     /// Number of the card's body.
     pub dn_num: CardText,
-    /// Name of the citizen.
+    /// Name of the person.
     pub name: CardText,
-    /// Gender.
+    /// As the card says.
     pub gender: Gender,
-    /// Nation.
+    /// As the card says; two numbers mean that the reader failed.
     pub nation: Nation,
     /// Day of birth.
     pub birthday: Option<Day>,
     /// First and last day of validity.
     pub valid: Option<(Day, Day)>,
-    /// Address.
+    /// As it is printed.
     pub address: CardText,
-    /// Address that was added by machine.
+    /// An address that was added later, by machine.
     pub additional_info: CardText,
-    /// Who issued it.
+    /// The authority that issued it.
     pub issuer: CardText,
-    /// The photo, encrypted as it lies on the card.
+    /// Encrypted as it is on the card.
     pub photo: CardData,
     /// Features of two fingerprints.
     pub fingerprints: [CardData; 2],
-    /// Reserved.
+    /// Reserved by the document.
     pub reserve: CardText,
-    /// Remarks.
+    /// A remark.
     pub notice: CardText,
 }
 
@@ -203,20 +101,19 @@ impl IdCard {
 
     /// Checks a card whose fields have the names of an `IDCARD` record.
     pub fn from_fields(fields: &Fields) -> Result<Self, Refusal> {
-        let text = |field: &'static str| {
-            CardText::new(field, fields.get(field).unwrap_or_default()).map_err(refuse)
-        };
+        let text =
+            |field: &'static str| CardText::new(field, fields.get(field).unwrap_or_default());
         let bytes = |field: &'static str| {
             let bytes = RULES.decode(field, fields.get(field).unwrap_or_default())?;
-            CardData::new(field, bytes).map_err(refuse)
+            Ok::<_, Refusal>(CardData::new(field, bytes)?)
         };
         Ok(Self {
             pin: match fields.required("pin")? {
                 "0" => None,
-                pin => Some(Pin::new(pin).map_err(refuse)?),
+                pin => Some(Pin::new(pin)?),
             },
             sn_num: text("snnum")?,
-            id_num: IdNumber::new("idnum", fields.required("idnum")?).map_err(refuse)?,
+            id_num: IdNumber::new("idnum", fields.required("idnum")?)?,
             dn_num: text("dnnum")?,
             name: text("name")?,
             gender: code(fields, "gender", Gender::new, "1, 2")?,
@@ -273,7 +170,9 @@ fn valid(fields: &Fields) -> Result<Option<(Day, Day)>, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use super::values::LONGEST_TEXT;
     use super::*;
+    use crate::protocol::codes::ReturnCode;
 
     // The document's example, with what it blots out made up.
     const RECORD: &str = "PIN=2\tSNNum=0000000046008800\tIDNum=000000199112180000\tDNNum=\tName=张三\

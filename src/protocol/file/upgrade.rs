@@ -1,0 +1,106 @@
+//! `UPGRADE` (§12.11.2).
+
+use super::line::{LONGEST, plain};
+use crate::protocol::codes::ReturnCode;
+use crate::protocol::fields::Refusal;
+
+/// `UPGRADE …` (§12.11.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upgrade<'a> {
+    /// Whether the file comes as base64 text (the first way) or as it is (`type=1`).
+    pub base64: bool,
+    /// MD5 of the firmware itself.
+    pub checksum: [u8; 16],
+    /// Bytes of the firmware itself.
+    pub size: u64,
+    /// Where the server finds it; handed back to it as it came.
+    pub url: &'a str,
+}
+
+impl<'a> Upgrade<'a> {
+    /// Reads what follows `UPGRADE`. The URL may hold commas: it ends where another key
+    /// begins.
+    pub fn parse(text: &'a [u8]) -> Result<Self, Refusal> {
+        let text = plain(text, "UPGRADE")?;
+        let value = |key: &str| -> Result<Option<&'a str>, Refusal> {
+            let begins: Vec<usize> = text
+                .match_indices(key)
+                .map(|(at, _)| at)
+                .filter(|at| *at == 0 || text[..*at].ends_with(','))
+                .collect();
+            match begins[..] {
+                [] => Ok(None),
+                [at] => {
+                    let value = &text[at + key.len()..];
+                    let ends = ["type=", "checksum=", "size=", "url="];
+                    let end = ends.iter().filter_map(|next| value.find(&format!(",{next}"))).min();
+                    Ok(Some(value[..end.unwrap_or(value.len())].trim()))
+                }
+                _ => Err(Refusal::parameter(format!("{key} stands twice"))),
+            }
+        };
+        let base64 = match value("type=")? {
+            None => true,
+            Some("1") => false,
+            Some(other) => {
+                let why = format!("type={other:?} is not 1, the only one there is");
+                return Err(Refusal::new(ReturnCode::UNSUPPORTED, why));
+            }
+        };
+        let checksum =
+            value("checksum=")?.ok_or_else(|| Refusal::field("checksum", "is missing"))?;
+        let size = value("size=")?.ok_or_else(|| Refusal::field("size", "is missing"))?;
+        let url = value("url=")?.filter(|url| (1..=LONGEST).contains(&url.len()));
+        Ok(Self {
+            base64,
+            checksum: hex(checksum)
+                .ok_or_else(|| Refusal::field("checksum", "is no MD5 of 32 hexadecimal digits"))?,
+            size: match size.parse() {
+                Ok(size) if size > 0 => size,
+                _ => return Err(Refusal::field("size", "is no number of bytes above 0")),
+            },
+            url: url.ok_or_else(|| Refusal::field("url", "is missing, empty or too long"))?,
+        })
+    }
+}
+
+fn hex(text: &str) -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upgrades_are_read_in_both_ways() {
+        let sum = "a5bf4dcd6020f408589224274aab132d";
+        let one = format!("checksum={sum},url=http://h:8088/F20/a,b/emfw.cfg,size=2312");
+        let upgrade = Upgrade::parse(one.as_bytes()).unwrap();
+        assert!(upgrade.base64 && upgrade.size == 2312 && upgrade.checksum[0] == 0xa5);
+        assert_eq!(upgrade.url, "http://h:8088/F20/a,b/emfw.cfg");
+        let two = format!("type=1,checksum={sum},size=6558,url=http://h/emfw.cfg?size=9");
+        let upgrade = Upgrade::parse(two.as_bytes()).unwrap();
+        assert_eq!((upgrade.base64, upgrade.url), (false, "http://h/emfw.cfg?size=9"));
+        for (text, code) in [
+            ("", -1),
+            ("checksum=oqoier9883kjankdefi894eu,url=u,size=1", -1),
+            (&format!("checksum={sum},url=u"), -1),
+            (&format!("checksum={sum},size=1"), -1),
+            (&format!("checksum={sum},size=0,url=u"), -1),
+            (&format!("checksum={sum},size=-1,url=u"), -1),
+            (&format!("checksum={sum},size=1,url="), -1),
+            (&format!("checksum={sum},size=1,size=2,url=u"), -1),
+            (&format!("type=2,checksum={sum},size=1,url=u"), -1002),
+        ] {
+            assert_eq!(Upgrade::parse(text.as_bytes()).unwrap_err().code.0, code, "{text}");
+        }
+    }
+}
