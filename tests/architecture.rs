@@ -32,8 +32,6 @@ const KNOWN: &[&str] = &[
     "circle in client",
     "circle in commands",
     "circle in driver_socket",
-    "circle in processes",
-    "circle in protocol",
     "circle in store",
     "driver_socket -> csv",
     "drivers -> driver_socket",
