@@ -93,7 +93,8 @@ impl Reader {
         let is_test = words.starts_with(&["cfg", "(", "test", ")"])
             || words.starts_with(&["cfg", "(", "all", "(", "test", ","]);
         let is_doc = words.first() == Some(&"doc");
-        assert!(words.first() != Some(&"path"), "{}: #[path] is not followed", self.source.file);
+        let is_followed = !matches!(words.first(), Some(&"path" | &"macro_use"));
+        assert!(is_followed, "{}: #[{}] is not followed", self.source.file, words.join(""));
         if words == ["macro_export"] {
             let name = self.tokens[end..].iter().skip_while(|token| !token.is_sign("!")).nth(1);
             self.source.exported_macros.extend(name.map(|token| token.text.clone()));
