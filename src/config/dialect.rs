@@ -108,7 +108,7 @@ fn suffix<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Erro
         return Ok(Some(text));
     }
     Err(D::Error::custom(format!(
-        "suffix {text:?} is not a dot and up to 16 letters and digits, such as \".aspx\""
+        "suffix {text:?} is not a dot and 1 to 16 letters and digits, such as \".aspx\""
     )))
 }
 
@@ -117,7 +117,9 @@ fn device_type<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D:
     if text.len() <= 32 && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Ok(Some(text));
     }
-    Err(D::Error::custom(format!("device_type {text:?} is not of up to 32 printable characters")))
+    Err(D::Error::custom(format!(
+        "device_type {text:?} does not have up to 32 printable ASCII characters"
+    )))
 }
 
 fn pushver<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_with_its_key_and_place() {
+    fn a_value_out_of_range_is_refused_with_its_key_and_place() {
         for (text, message) in [
             (
                 "family = \"brand\"",

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Config, Permission};
+use super::Config;
+use super::tables::Permission;
 use crate::clock::ClockOffset;
 use crate::commands::DeviceProfile;
 use crate::policy::Policy;

@@ -10,108 +10,108 @@ use crate::policy::Family;
 /// `[device]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Device {
+pub(super) struct Device {
     /// Name of the model.
-    pub name: String,
+    pub(super) name: String,
     /// Version of the firmware that punchd is part of.
-    pub firmware: String,
-    /// Key by which a server tells whether the terminal is authorised (`pushcommkey`).
-    pub comm_key: String,
-    /// The program that starts the device anew, and its arguments; none: it cannot be.
-    pub reboot: Vec<String>,
-    /// Version of the fingerprint algorithm; 0 for a terminal without one.
-    pub fp_version: u16,
-    /// Version of the face algorithm; 0 for a terminal without one.
-    pub face_version: u16,
-    /// How many faces an enrolment takes.
-    pub faces_needed: u64,
-    /// Whether it shows photos of users.
-    pub user_photos: bool,
-    /// Whether it has a camera for visible light: comparison photos and unified faces.
-    pub visible_light: bool,
+    pub(super) firmware: String,
+    /// `pushcommkey`: the key by which a server knows that the terminal is authorised.
+    pub(super) comm_key: String,
+    /// The program that reboots the device, and its arguments. Without one, `REBOOT` is refused.
+    pub(super) reboot: Vec<String>,
+    /// Version of the fingerprint algorithm, 0 if there is none.
+    pub(super) fp_version: u16,
+    /// Version of the face algorithm, 0 if there is none.
+    pub(super) face_version: u16,
+    /// Pictures of a face that an enrolment takes.
+    pub(super) faces_needed: u64,
+    /// Whether the terminal shows photos of users.
+    pub(super) user_photos: bool,
+    /// Whether it has a camera for visible light: comparison photos, unified face templates.
+    pub(super) visible_light: bool,
     /// Seconds that an enrolment may take.
-    pub enroll_seconds: u32,
+    pub(super) enroll_seconds: u32,
 }
 
 /// `[commands]`: what the owner lets the server do.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Commands {
+pub(super) struct Commands {
     /// `DATA UPDATE`, `DATA DELETE`.
-    pub data: Permission,
+    pub(super) data: Permission,
     /// `DATA QUERY`.
-    pub query: Permission,
+    pub(super) query: Permission,
     /// `CHECK`, `LOG`, `VERIFY SUM`, `INFO`.
-    pub check: Permission,
+    pub(super) check: Permission,
     /// `SET OPTION`, `RELOAD OPTIONS`.
-    pub options: Permission,
+    pub(super) options: Permission,
     /// `CLEAR LOG`, `CLEAR PHOTO`.
-    pub clear: Permission,
-    /// `CLEAR DATA`: takes all people off the terminal.
-    pub clear_data: Permission,
+    pub(super) clear: Permission,
+    /// `CLEAR DATA`: deletes all people.
+    pub(super) clear_data: Permission,
     /// `PutFile`, and pictures by URL.
-    pub put_file: Permission,
+    pub(super) put_file: Permission,
     /// `GetFile`.
-    pub get_file: Permission,
+    pub(super) get_file: Permission,
     /// `ENROLL_FP`, `ENROLL_MF`, `ENROLL_BIO`.
-    pub enroll: Permission,
+    pub(super) enroll: Permission,
     /// `AC_UNLOCK`, `AC_UNALARM`.
-    pub door: Permission,
+    pub(super) door: Permission,
     /// `REBOOT`.
-    pub reboot: Permission,
+    pub(super) reboot: Permission,
     /// `SHELL`.
-    pub shell: Permission,
+    pub(super) shell: Permission,
     /// `UPGRADE`.
-    pub upgrade: Permission,
-    /// Directories beneath which `PutFile` may write; a path that is not absolute begins in
+    pub(super) upgrade: Permission,
+    /// Directories beneath which `PutFile` may write. A path that is not absolute is relative to
     /// the first.
-    pub put_dirs: Vec<PathBuf>,
+    pub(super) put_dirs: Vec<PathBuf>,
     /// Directories beneath which `GetFile` may read.
-    pub get_dirs: Vec<PathBuf>,
-    /// Beginnings of URLs from which files may come, beside the server.
-    pub urls: Vec<String>,
+    pub(super) get_dirs: Vec<PathBuf>,
+    /// Prefixes of the URLs from which files may come, besides the server.
+    pub(super) urls: Vec<String>,
     /// Seconds that a `SHELL` may run.
-    pub shell_seconds: u32,
-    /// Bytes of its output that are kept; more ends it.
-    pub shell_bytes: usize,
+    pub(super) shell_seconds: u32,
+    /// Most bytes of its output. A program that writes more is killed.
+    pub(super) shell_bytes: usize,
 }
 
 /// `[drivers]`
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
-pub struct Drivers {
-    /// Permissions of the socket, in octal.
+pub(crate) struct Drivers {
+    /// Permissions of the socket; octal in the file.
     #[serde(deserialize_with = "values::octal")]
-    pub mode: u32,
+    pub(super) mode: u32,
     /// Name or number of the group that the socket belongs to.
-    pub group: Option<String>,
+    pub(super) group: Option<String>,
     /// The directory in which drivers may leave large templates and photos.
-    pub shared: Option<PathBuf>,
+    pub(crate) shared: Option<PathBuf>,
 }
 
 /// `[upgrade]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Upgrade {
-    /// The program that installs an upgrade, and its arguments; the file is added to them.
-    pub command: Vec<String>,
+pub(super) struct Upgrade {
+    /// The program that installs an upgrade, and its arguments. The path of the file follows them.
+    pub(super) command: Vec<String>,
     /// Seconds that it may run.
-    pub seconds: u32,
+    pub(super) seconds: u32,
 }
 
-/// Whether something is let be.
+/// Whether the owner allows something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Permission {
-    /// It is: a command is carried out, a person may pass.
+pub(super) enum Permission {
+    /// A command is executed, a person may pass.
     Allow,
-    /// It is not: a command is answered with −1002, and the audit log says so.
+    /// A command is answered with −1002 and recorded in the audit log, a person may not pass.
     Deny,
 }
 
 impl Commands {
-    /// What is not obeyed.
-    pub fn denied(&self) -> Vec<Family> {
+    /// The families that are denied.
+    pub(super) fn denied(&self) -> Vec<Family> {
         let permission = |family| match family {
             Family::Data => self.data,
             Family::Query => self.query,
@@ -134,75 +134,75 @@ impl Commands {
 /// `[limits]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Most users on the terminal.
-    pub users: u64,
+    pub(crate) users: u64,
     /// Most bytes in the body of an upload.
-    pub post_bytes: usize,
-    /// Punches that are kept; the oldest that were uploaded go first.
-    pub punches: u64,
-    /// MiB of the store.
-    pub store_mib: u64,
-    /// MiB that stay free on the store's disk.
-    pub free_mib: u64,
-    /// MiB of the largest file that goes either way.
-    pub file_mib: u64,
-    /// Longest command of a server in bytes.
-    pub command_bytes: usize,
+    pub(super) post_bytes: usize,
+    /// Most punches. The oldest that were uploaded are deleted first.
+    pub(super) punches: u64,
+    /// Most MiB of the store.
+    pub(super) store_mib: u64,
+    /// MiB that the store must leave free on its disk.
+    pub(super) free_mib: u64,
+    /// Most MiB of a file that is fetched or sent.
+    pub(super) file_mib: u64,
+    /// Most bytes of a command of the server.
+    pub(super) command_bytes: usize,
     /// Seconds over which terminals that start together spread their first contact.
-    pub start_spread: u32,
+    pub(super) start_spread: u32,
 }
 
 /// `[timeouts]`, in seconds.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Timeouts {
-    /// Until a connection stands.
-    pub connect: u32,
-    /// Until the server takes or gives the next bytes.
-    pub answer: u32,
-    /// For the body of one response.
-    pub body: u32,
-    /// Until the next try after a failure, as long as the server has not named another time
-    /// (`ErrorDelay`). It doubles with each further failure.
-    pub retry: u32,
+pub(super) struct Timeouts {
+    /// Until the server accepts a connection.
+    pub(super) connect: u32,
+    /// Until the server receives or sends the next bytes.
+    pub(super) answer: u32,
+    /// Until the body of one response is complete.
+    pub(super) body: u32,
+    /// Until the next try after a failure, unless the server named a time (`ErrorDelay`). It
+    /// doubles with each further failure.
+    pub(super) retry: u32,
 }
 
 /// `[tls]`
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Tls {
-    /// Certificates to trust, in PEM; the system's if not set.
-    pub ca: Option<PathBuf>,
+pub(super) struct Tls {
+    /// A file with the certificates to trust, in PEM. Without one, the system's.
+    pub(super) ca: Option<PathBuf>,
 }
 
 /// `[encryption]`
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Encryption {
-    /// Key of the attendance rows, for a server that says `EncryptFlag=1`.
+pub(super) struct Encryption {
+    /// The RC4 key of attendance rows, for a server that sends `EncryptFlag=1`.
     #[serde(deserialize_with = "values::attlog_key")]
-    pub attlog_key: Option<String>,
+    pub(super) attlog_key: Option<String>,
 }
 
-/// `[verification]`: asking the server whether a person may pass, where it wants that.
+/// `[verification]`: the server decides whether a person may pass, if it asked for that.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Verification {
-    /// Seconds until the server must have answered.
-    pub seconds: u32,
-    /// What holds if it has not.
-    pub fallback: Permission,
+pub(super) struct Verification {
+    /// Seconds that the server has for its answer.
+    pub(super) seconds: u32,
+    /// What applies if it does not answer.
+    pub(super) fallback: Permission,
 }
 
-/// `[remote]`: remote attendance.
+/// `[remote]`: people whom the terminal does not know are fetched from the server.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Remote {
-    /// Seconds until the server must have answered.
-    pub seconds: u32,
-    /// Minutes for which a person stays.
-    pub keep_minutes: u32,
+pub(super) struct Remote {
+    /// Seconds that the server has for its answer.
+    pub(super) seconds: u32,
+    /// Minutes for which a fetched person stays on the terminal.
+    pub(super) keep_minutes: u32,
 }
 
 impl Default for Device {

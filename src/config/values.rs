@@ -1,4 +1,4 @@
-//! Values of the configuration that are checked as they are read, and what stands where none is given.
+//! Values of the configuration that are checked when they are read, and defaults.
 
 use std::path::PathBuf;
 
@@ -33,21 +33,21 @@ pub(super) fn server<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::E
     let text = String::deserialize(input)?;
     let url: Uri = text.parse().map_err(|error| {
         D::Error::custom(format!(
-            "server {text:?} is no URL ({error}); it looks like http://192.168.1.10:8081"
+            "server {text:?} is not a URL ({error}), such as http://192.168.1.10:8081"
         ))
     })?;
     if !matches!(url.scheme_str(), Some("http" | "https")) {
         return Err(D::Error::custom(format!(
-            "server {text:?} does not begin with http:// or https://"
+            "server {text:?} does not start with http:// or https://"
         )));
     }
     if url.host().is_none_or(str::is_empty) {
         return Err(D::Error::custom(format!("server {text:?} names no host")));
     }
     if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err(D::Error::custom("server holds a user name; the protocol knows none"));
+        return Err(D::Error::custom("server has a user name in it; the protocol has none"));
     }
-    // The URL parser passes over a port that is no port.
+    // The URL parser ignores a port that is not a number of a port.
     let after_host = url.authority().and_then(|all| all.as_str().strip_prefix(url.host()?));
     let port = after_host.and_then(|rest| rest.strip_prefix(':'));
     if port.is_some_and(|port| !matches!(port.parse(), Ok(1..=u16::MAX))) {
@@ -57,7 +57,7 @@ pub(super) fn server<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::E
     }
     if url.query().is_some() {
         return Err(D::Error::custom(format!(
-            "server {text:?} holds a query; /iclock/… is added to it"
+            "server {text:?} has a query; /iclock/… is added to the URL"
         )));
     }
     Ok(text.trim_end_matches('/').to_owned())
@@ -70,7 +70,9 @@ pub(super) fn serial<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::E
     if fits {
         Ok(text)
     } else {
-        Err(D::Error::custom(format!("serial {text:?} is not of 1 to 32 letters, digits, - and _")))
+        Err(D::Error::custom(format!(
+            "serial {text:?} does not have 1 to 32 letters, digits, - and _"
+        )))
     }
 }
 
@@ -80,7 +82,7 @@ pub(super) fn language<'de, D: Deserializer<'de>>(input: D) -> Result<Language, 
         Ok(language)
     } else {
         Err(D::Error::custom(format!(
-            "language {} is none of the protocol's (69 English, 83 Chinese, 97 Spanish, 70 French, …)",
+            "language {} is not one of the protocol's (69 English, 83 Chinese, 97 Spanish, 70 French, …)",
             language.0
         )))
     }
@@ -90,7 +92,7 @@ pub(super) fn octal<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error
     let text = String::deserialize(input)?;
     match u32::from_str_radix(&text, 8) {
         Ok(mode) if mode <= 0o777 => Ok(mode),
-        _ => Err(D::Error::custom(format!("mode {text:?} is not like \"0660\""))),
+        _ => Err(D::Error::custom(format!("mode {text:?} is not a mode such as \"0660\""))),
     }
 }
 

@@ -1,0 +1,162 @@
+//! Checks of the configuration beyond the form of a single value: ranges, and keys that cannot
+//! go together.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use ureq::http::Uri;
+
+use super::Config;
+
+impl Config {
+    /// The first reason why the configuration cannot be used, if there is one.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.check_ranges()?;
+        self.check_tls()?;
+        self.check_directories()?;
+        self.check_urls()?;
+        if self.limits.punches == 0 || self.limits.store_mib == 0 {
+            return Err("[limits] punches and store_mib leave no room for a single punch".into());
+        }
+        Ok(())
+    }
+
+    fn check_ranges(&self) -> Result<(), String> {
+        const A_DAY: u32 = 86_400;
+        const A_YEAR: u32 = 525_600;
+        let Self { timeouts, commands, upgrade, device, verification, remote, limits, .. } = self;
+        check("[timeouts] connect", timeouts.connect, 1..=A_DAY, "seconds")?;
+        check("[timeouts] answer", timeouts.answer, 1..=A_DAY, "seconds")?;
+        check("[timeouts] body", timeouts.body, 1..=A_DAY, "seconds")?;
+        check("[timeouts] retry", timeouts.retry, 1..=A_DAY, "seconds")?;
+        check("[commands] shell_seconds", commands.shell_seconds, 1..=3600, "seconds")?;
+        check("[commands] shell_bytes", commands.shell_bytes, 0..=1 << 20, "bytes")?;
+        check("[upgrade] seconds", upgrade.seconds, 1..=3600, "seconds")?;
+        check("[device] enroll_seconds", device.enroll_seconds, 1..=3600, "seconds")?;
+        check("[verification] seconds", verification.seconds, 1..=60, "seconds")?;
+        check("[remote] seconds", remote.seconds, 1..=60, "seconds")?;
+        check("[remote] keep_minutes", remote.keep_minutes, 1..=A_YEAR, "minutes")?;
+        check("[limits] command_bytes", limits.command_bytes, 1 << 10..=64 << 20, "bytes")?;
+        if limits.post_bytes < 1 << 10 {
+            return Err("[limits] post_bytes is less than 1024, too small for a row".into());
+        }
+        Ok(())
+    }
+
+    fn check_tls(&self) -> Result<(), String> {
+        let needs_tls = |url: &str| url.starts_with("https:") && cfg!(not(feature = "tls"));
+        const MISSING: &str = "https://, but this punchd was built without the feature `tls`";
+        if needs_tls(&self.server) {
+            return Err(format!("server is {MISSING}"));
+        }
+        match self.commands.urls.iter().find(|url| needs_tls(url)) {
+            Some(url) => Err(format!("[commands] urls: {url:?} is {MISSING}")),
+            None => Ok(()),
+        }
+    }
+
+    fn check_directories(&self) -> Result<(), String> {
+        let Self { commands, store, .. } = self;
+        for dir in commands.put_dirs.iter().chain(&commands.get_dirs) {
+            if !dir.is_absolute() {
+                return Err(format!("[commands] {} is not an absolute path", dir.display()));
+            }
+            if without_links(store).starts_with(without_links(dir)) {
+                return Err(format!(
+                    "[commands] {} holds the store, {}: the server could overwrite or fetch it; \
+                     name a directory beneath it",
+                    dir.display(),
+                    store.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_urls(&self) -> Result<(), String> {
+        for url in &self.commands.urls {
+            let has_scheme = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
+            if !has_scheme || url.parse::<Uri>().is_err() {
+                return Err(format!(
+                    "[commands] urls: {url:?} is not a URL of http:// or https://"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check<T>(key: &str, value: T, range: RangeInclusive<T>, unit: &str) -> Result<(), String>
+where
+    T: PartialOrd + std::fmt::Display,
+{
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let (from, to) = range.into_inner();
+    Err(format!("{key} = {value} is not within {from} to {to} {unit}"))
+}
+
+/// A path without symbolic links, as far as it exists.
+fn without_links(path: &Path) -> PathBuf {
+    let exists = path.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)));
+    match exists {
+        Some((part, real)) => real.join(path.strip_prefix(part).unwrap_or(Path::new(""))),
+        None => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<(), String> {
+        toml::from_str::<Config>(text).unwrap().check()
+    }
+
+    #[test]
+    fn directories_of_the_server_do_not_hold_the_store() {
+        let place = std::env::temp_dir().join(format!("punchd-config-{}", std::process::id()));
+        std::fs::create_dir_all(place.join("files")).unwrap();
+        std::os::unix::fs::symlink(&place, place.join("files/link")).unwrap();
+        let check_dir = |key: &str, dir: &str| {
+            let place = place.display();
+            let lines = [
+                "server = \"http://h\"".to_owned(),
+                "serial = \"S\"".to_owned(),
+                format!("store = \"{place}/punchd.db\""),
+                format!("[commands]\n{key} = [\"{place}{dir}\"]"),
+            ];
+            check(&lines.join("\n"))
+        };
+        for key in ["put_dirs", "get_dirs"] {
+            assert_eq!(check_dir(key, "/files"), Ok(()));
+            for dir in ["", "/", "/..", "/files/link", "/punchd.db"] {
+                assert!(check_dir(key, dir).unwrap_err().contains("holds the store"), "{dir:?}");
+            }
+        }
+        std::fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
+    fn values_have_ranges() {
+        for (more, message) in [
+            ("[verification]\nseconds = 0", "[verification] seconds = 0"),
+            ("[remote]\nseconds = 61", "[remote] seconds = 61"),
+            ("[remote]\nkeep_minutes = 0", "keep_minutes = 0"),
+            ("[remote]\nkeep_minutes = 525601", "keep_minutes = 525601"),
+            ("[timeouts]\nretry = 0", "retry = 0"),
+            ("[device]\nenroll_seconds = 0", "[device] enroll_seconds = 0"),
+            ("[commands]\nshell_bytes = 1048577", "shell_bytes = 1048577"),
+            ("[limits]\npost_bytes = 1023", "post_bytes is less"),
+            ("[limits]\ncommand_bytes = 1023", "command_bytes = 1023"),
+            ("[limits]\npunches = 0", "no room"),
+            ("[commands]\nurls = [\"ftp://h\"]", "is not a URL"),
+            ("[commands]\nput_dirs = [\"files\"]", "is not an absolute path"),
+        ] {
+            let refused =
+                check(&format!("server = \"http://h\"\nserial = \"S\"\n{more}")).unwrap_err();
+            assert!(refused.contains(message), "{more:?}: {refused}");
+        }
+    }
+}
