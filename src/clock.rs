@@ -1,7 +1,7 @@
-//! What time it is: UTC, the terminal's wall clock, and a clock that only goes forward.
+//! The time: UTC, the terminal's local time, and a monotonic clock.
 //!
-//! A trait, so that the loop runs in tests on a clock that the test moves. A clock that
-//! stands before [`BUILD_TIME`] was never set; its time never goes on the wire.
+//! [`Clock`] is a trait, so that tests run the loop with a clock of their own. A clock that shows
+//! less than [`BUILD_TIME`] was never set; its time is never sent.
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use tz::TimeZone;
 
 use crate::protocol::time::LocalTime;
 
-/// No true clock shows less: the day this version was made, 2026-11-01 in UTC.
+/// Seconds since 1970 at the build of this version, 2026-11-01 UTC. A clock that is set shows more.
 pub const BUILD_TIME: i64 = 1_793_491_200;
 
 /// Seconds by which a clock may be off before it is set.
@@ -22,15 +22,16 @@ pub const TOLERANCE: i64 = 10;
 pub trait Clock {
     /// Seconds since 1970 in UTC, right or not.
     fn utc(&self) -> i64;
-    /// Time since some fixed point of this boot; never jumps.
+    /// Time since a fixed moment of this boot. It never jumps.
     fn monotonic(&self) -> Duration;
-    /// Which boot the monotonic time belongs to.
+    /// The boot to which the monotonic time belongs.
     fn boot(&self) -> &str;
-    /// Offset of the terminal's zone from UTC at a moment, in seconds.
+    /// Offset of the terminal's time zone from UTC at a moment, in seconds.
     fn offset(&self, utc: i64) -> i32;
-    /// Sets the clock, if it is off by more than [`TOLERANCE`] and the owner lets us.
+    /// Sets the clock, if it is off by more than [`TOLERANCE`] and the owner lets the server do it.
     fn set(&self, utc: i64);
-    /// Moves the terminal to the zone that the server named, if the owner left that to it.
+    /// Sets the time zone to an offset that the server named, in seconds. It has an effect if the
+    /// owner lets the server do it.
     fn set_zone(&self, offset: i32);
 
     /// Seconds since 1970 in UTC, or `None` while the clock is not set.
@@ -38,12 +39,12 @@ pub trait Clock {
         Some(self.utc()).filter(|utc| *utc >= BUILD_TIME)
     }
 
-    /// The time for a row, or `None` while the clock is not set.
+    /// The local time, or `None` while the clock is not set.
     fn local(&self) -> Option<LocalTime> {
         self.utc_if_set().and_then(|utc| self.wall(utc))
     }
 
-    /// What the terminal's clock on the wall shows at a moment.
+    /// The local time at a moment.
     fn wall(&self, utc: i64) -> Option<LocalTime> {
         LocalTime::from_seconds(utc + i64::from(self.offset(utc)))
     }
@@ -54,26 +55,26 @@ pub trait Clock {
 pub enum Authority {
     /// The server sets the system's clock.
     Server,
-    /// The system's clock is right; punchd leaves it alone.
+    /// Not punchd: the system's clock is right.
     System,
-    /// The server sets punchd's own clock; the system's is left alone.
+    /// The server sets punchd's own clock and not the system's.
     Own,
 }
 
-/// Whose idea of the zone holds.
+/// Who decides about the time zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Zone {
-    /// The server's; the system's until it named one.
+    /// The server; until it named one, the system.
     Server,
-    /// The system's (`TZ`, `/etc/localtime`), with its summer time.
+    /// The system (`TZ`, `/etc/localtime`), with its summer time.
     System,
-    /// This offset from UTC in seconds.
+    /// The owner: this offset from UTC in seconds.
     Fixed(i32),
 }
 
-/// What punchd has to add to the time since boot, in seconds, if it has a time of its own; not to
-/// the system's clock, which somebody else may set. Its clones are one: TLS judges certificates
-/// by it.
+/// punchd's own clock, if it has one: what to add to the time since boot, in seconds. The system's
+/// clock is no base for it, since somebody else may set that. Clones share the offset: TLS checks
+/// the dates of certificates by it.
 #[derive(Clone, Debug, Default)]
 pub struct ClockOffset(Arc<Mutex<Option<i64>>>);
 
@@ -86,12 +87,12 @@ impl ClockOffset {
         }
     }
 
-    /// From now on it is `utc`, whatever the system's clock says.
+    /// Sets the own clock.
     fn set(&self, utc: i64) {
         *self.own() = Some(utc - clock_gettime(ClockId::Boottime).tv_sec);
     }
 
-    fn go_by_the_system(&self) {
+    fn clear(&self) {
         *self.own() = None;
     }
 
@@ -112,8 +113,8 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// The machine's clock under the owner's rules. `server_offset` is the zone that the
-    /// server last named, in seconds.
+    /// The machine's clock. `server_offset` is the offset from UTC that the server named last, in
+    /// seconds.
     pub fn new(
         authority: Authority,
         zone: Zone,
@@ -132,7 +133,7 @@ impl SystemClock {
         }
     }
 
-    /// By which it goes if it has a time of its own ([`Authority::Own`]).
+    /// Its own clock ([`Authority::Own`]).
     pub fn clock_offset(&self) -> ClockOffset {
         self.clock_offset.clone()
     }
@@ -144,7 +145,7 @@ impl Clock for SystemClock {
     }
 
     fn monotonic(&self) -> Duration {
-        // BOOTTIME goes on while the machine sleeps.
+        // BOOTTIME also counts while the machine sleeps.
         let now = clock_gettime(ClockId::Boottime);
         Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
     }
@@ -174,22 +175,22 @@ impl Clock for SystemClock {
             let now = Timespec { tv_sec: utc, tv_nsec: 0 };
             match clock_settime(ClockId::Realtime, now) {
                 Ok(()) => {
-                    self.clock_offset.go_by_the_system();
-                    log::info!("clock set to the server's, it was off by {off} s");
+                    self.clock_offset.clear();
+                    log::info!("clock set to the server's time; it was off by {off} s");
                     return;
                 }
                 Err(error) if !self.warned.replace(true) => {
                     log::warn!(
                         "the system clock is off by {off} s and cannot be set ({error}): \
-                         punchd goes by the server's time from now on; give it CAP_SYS_TIME, \
-                         or set clock = \"own\" to make this silent"
+                         punchd keeps the server's time on a clock of its own; give it \
+                         CAP_SYS_TIME, or set clock = \"own\" to end this warning"
                     );
                 }
                 Err(_) => {}
             }
         }
         self.clock_offset.set(utc);
-        log::info!("own clock set to the server's, it was off by {off} s");
+        log::info!("own clock set to the server's time; it was off by {off} s");
     }
 
     fn set_zone(&self, offset: i32) {

@@ -1,7 +1,7 @@
-//! Log lines for people, on stderr: time in UTC, how bad, what.
+//! Log lines for people, on stderr: time in UTC, level, message.
 //!
-//! Whoever takes them in may hang (a log on another machine, a full disk). The terminal does not
-//! wait for that: lines that find no room are counted, and left out.
+//! The reader of stderr may hang (a log on another machine, a full disk). The terminal does not
+//! wait for it: lines for which there is no room are dropped and counted.
 
 use std::io::{Write as _, stderr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,17 +12,17 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::protocol::time::LocalTime;
 
-/// Longest line in bytes: a pipe that has room at all has room for it.
+/// Most bytes of a line. A pipe that is ready to be written has room for as many.
 const LONGEST: usize = 4000;
 
 struct Stderr {
-    /// Lines that were left out since the last one that was not.
-    missing: AtomicUsize,
+    /// Lines that were dropped since the last one that was written.
+    dropped: AtomicUsize,
 }
 
-static STDERR: Stderr = Stderr { missing: AtomicUsize::new(0) };
+static STDERR: Stderr = Stderr { dropped: AtomicUsize::new(0) };
 
-/// Writes the log to stderr from now on; with `verbose`, also what only developers read.
+/// Writes the log to stderr from now on; with `verbose`, also the lines for developers.
 pub fn start(verbose: bool) {
     // A second call changes nothing but the level.
     let _ = log::set_logger(&STDERR);
@@ -31,7 +31,7 @@ pub fn start(verbose: bool) {
 
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // The libraries' own messages are no events of the terminal.
+        // Messages of libraries are of no use to the person who reads the log.
         metadata.target().starts_with("punchd")
     }
 
@@ -40,7 +40,7 @@ impl Log for Stderr {
             return;
         }
         if !has_room() {
-            self.missing.fetch_add(1, Ordering::Relaxed);
+            self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let seconds =
@@ -52,9 +52,9 @@ impl Log for Stderr {
             Level::Warn => "warning: ",
             _ => "",
         };
-        let mut line = match self.missing.swap(0, Ordering::Relaxed) {
+        let mut line = match self.dropped.swap(0, Ordering::Relaxed) {
             0 => String::new(),
-            missing => format!("{time} {missing} lines are missing here: nobody took them in\n"),
+            count => format!("{time} {count} lines are missing here: the log was not read\n"),
         };
         line.push_str(&format!("{time} {level}{}", record.args()));
         if line.len() >= LONGEST {
@@ -62,7 +62,7 @@ impl Log for Stderr {
             line.truncate(whole.unwrap_or_default());
         }
         line.push('\n');
-        // There is nowhere to say that stderr is gone.
+        // There is no other place to report that stderr failed.
         let _ = stderr().write_all(line.as_bytes());
     }
 
