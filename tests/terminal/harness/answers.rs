@@ -25,6 +25,14 @@ pub fn polls(server: &Emulator, more: usize) {
     assert!(came, "no {more} further polls");
 }
 
+/// Waits until the terminal is in an exchange that the server does not answer.
+#[track_caller]
+pub fn until_unanswered(server: &Emulator) {
+    let hangs =
+        |received: &Received| received.requests().last().is_some_and(|seen| seen.status == 0);
+    assert!(server.wait_until(TIMEOUT, hangs), "every request was answered");
+}
+
 /// The answer to a command: its `Return`, and its content.
 #[track_caller]
 pub fn answer(server: &Emulator, id: &str) -> (i64, Vec<u8>) {

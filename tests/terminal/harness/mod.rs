@@ -16,7 +16,7 @@ mod files;
 mod shipped;
 mod terminal;
 
-pub use answers::{answer, answer_text, polls, returns, returns_all, until};
+pub use answers::{answer, answer_text, polls, returns, returns_all, until, until_unanswered};
 pub use data::{JPEG, base64, jpeg, noise, second, tgz};
 pub use driver::Driver;
 pub use enrolment::{FP, asked_to_enroll, enroll_all, enrolling, finger, sensor};

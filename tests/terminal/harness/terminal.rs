@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -61,6 +61,14 @@ impl Terminal {
     pub fn run(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
         self.run_telling(log.into());
+    }
+
+    /// The same, with a variable in its environment.
+    pub fn run_with(&mut self, variable: &str, value: &Path) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
+        let mut command = self.command(&["run"]);
+        command.env(variable, value);
+        self.run_as(command, log.into());
     }
 
     /// The same, with the log elsewhere; the end of a pipe, if it is one.
