@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
-use crate::harness::{TIMEOUT, Terminal, server};
+use crate::harness::{TIMEOUT, Terminal, polls, server};
 
 /// A template of 1.5 KB.
 fn template() -> String {
@@ -44,12 +44,12 @@ fn mass(count: u32) {
     }
     let terminal = Terminal::start(&server, "");
     terminal.wait_until_online();
-    std::thread::sleep(Duration::from_millis(1500)); // A poll of an idle terminal.
+    polls(&server, 2); // A poll of an idle terminal.
     let idle = terminal.proc("status", "VmHWM");
     let megabytes = list.len() >> 20;
-    let polls = server.received(|received| received.count("poll"));
+    let before = server.received(|received| received.count("poll"));
     server.next_poll_body(list);
-    assert!(server.wait_until(TIMEOUT, |received| received.count("poll") > polls));
+    assert!(server.wait_until(TIMEOUT, |received| received.count("poll") > before));
     let begun = Instant::now();
     // The first reply of all comes when the list is at its end.
     let sent = |received: &iclock_emulator::Received| received.count("reply") > 0;

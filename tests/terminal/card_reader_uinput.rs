@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::ioctl::{IntegerSetter, NoArg, Opcode, Updater, ioctl, opcode};
 use serde_json::{Value, json};
 
-use crate::harness::{FakeDaemon, Shipped, nowhere};
+use crate::harness::{FakeDaemon, Shipped, nowhere, until};
 
 // Of linux/uinput.h and linux/input-event-codes.h.
 const SET_KIND: Opcode = opcode::write::<i32>(b'U', 100);
@@ -105,16 +105,14 @@ fn a_reader_that_types_is_grabbed_and_may_be_unplugged() {
     for digits in ["111111", "222222"] {
         drop(keyboard);
         reader.says("the reader is gone");
-        std::thread::sleep(Duration::from_millis(1500));
+        std::thread::sleep(Duration::from_millis(1500)); // It stays away for a while.
         keyboard = Keyboard::plug_in().unwrap();
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(&keyboard.event, &path).unwrap();
         // It is opened within some seconds; what is typed before that is lost with the device.
         let here = || reader.log().matches("is here").count();
         let before = if digits == "111111" { 1 } else { 2 };
-        while here() == before {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        until("here again", || here() > before, || reader.log());
         read(&mut keyboard, digits, true, digits);
     }
     assert_eq!(reader.log().matches("the reader is gone").count(), 2);

@@ -5,12 +5,11 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use iclock_emulator::{Act, Fault, Kind, On};
 
 use crate::harness::{
-    TIMEOUT, answer, noise, returns, second, server, targets, terminal_with_files,
+    TIMEOUT, answer, noise, polls, returns, second, server, targets, terminal_with_files,
 };
 
 #[test]
@@ -168,7 +167,7 @@ fn a_download_that_does_not_come_on_makes_pauses() {
     assert_eq!(answer(&server, &id).0, -1008);
     assert!(targets(&server, "file").len() < 5);
     terminal.wait_for("in trouble", |status| status["jobs"][0]["trouble"].as_u64() > Some(1));
-    std::thread::sleep(Duration::from_secs(3));
+    polls(&server, 4);
     let asked = asked.load(Ordering::Relaxed);
     assert!(asked < 20, "asked {asked} times");
 }

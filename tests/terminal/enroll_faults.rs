@@ -1,8 +1,6 @@
 //! Enrolments that do not come to their end as they should: drivers that talk nonsense, leave
 //! or say nothing, a terminal that starts anew, a server that is away.
 
-use std::time::{Duration, Instant};
-
 use iclock_emulator::{Kind, Repeat};
 use serde_json::{Value, json};
 
@@ -98,13 +96,11 @@ fn nobody_waits_for_a_driver_that_leaves_or_says_nothing() {
     // It says nothing.
     let mut driver = sensor(&terminal, "silent");
     for (command, code) in [(FP, -1003), ("ENROLL_MF PIN=1001\tRETRY=1", -5)] {
-        let begun = Instant::now();
         let id = server.queue(command);
         let (number, _) = asked_to_enroll(&mut driver);
         let cancel = driver.receive().unwrap();
         assert_eq!(cancel, json!({"jsonrpc": "2.0", "method": "cancel", "params": {"id": number}}));
         assert_eq!(answer(&server, &id).0, code);
-        assert!(begun.elapsed() < Duration::from_secs(20));
         // Too late.
         driver.reply(number, finger(3));
     }

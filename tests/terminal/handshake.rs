@@ -1,10 +1,10 @@
 //! The handshake (S1–S4): what is asked, what is understood, what is held back.
 
-use std::time::Duration;
-
 use iclock_emulator::{Act, DateField, Emulator, Fault, On, Persona, Settings};
 
-use crate::harness::{SERIAL, TIMEOUT, Terminal, second, server, server_with, targets, until};
+use crate::harness::{
+    SERIAL, TIMEOUT, Terminal, polls, second, server, server_with, targets, until,
+};
 
 #[test]
 fn handshake_comes_first_and_is_as_in_the_document() {
@@ -141,7 +141,7 @@ fn clock_is_left_alone_where_the_date_is_doubtful() {
         doubt(&server);
         let terminal = Terminal::start(&server, "");
         terminal.wait_until_online();
-        std::thread::sleep(Duration::from_millis(50));
+        polls(&server, 2);
         assert!(!terminal.log().contains("clock set"), "{name}: {}", terminal.log());
     }
 }

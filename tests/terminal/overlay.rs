@@ -1,13 +1,12 @@
 //! The scripts of `rootfs-overlay`, run by this machine's `sh`, in a directory in place of `/`.
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
-use std::{fs, thread};
 
-use crate::harness::TIMEOUT;
+use crate::harness::until;
 
 /// A root with the overlay on it, and a program in punchd's place.
 struct Root(PathBuf);
@@ -72,11 +71,7 @@ impl Root {
 
     /// Nothing of this root runs, but for what the log still has to take in.
     fn is_quiet(&self) {
-        let until = Instant::now() + Duration::from_secs(3);
-        while Instant::now() < until && !self.processes().is_empty() {
-            thread::sleep(Duration::from_millis(50));
-        }
-        assert_eq!(self.processes(), Vec::<String>::new());
+        until("quiet", || self.processes().is_empty(), || self.processes().join("\n"));
     }
 
     /// The processes that have something of this root on their command line.
@@ -99,11 +94,7 @@ impl Drop for Root {
 }
 
 fn wait_for(what: &str, condition: impl Fn() -> bool) {
-    let until = Instant::now() + TIMEOUT;
-    while !condition() {
-        assert!(Instant::now() < until, "waited for {what}");
-        thread::sleep(Duration::from_millis(50));
-    }
+    until(what, condition, String::new);
 }
 
 #[test]
@@ -156,8 +147,11 @@ fn a_store_is_begun_only_on_the_disk_where_it_belongs() {
     let store = root.path("var/lib/punchd");
     let tab = format!("# {0} is\n/dev/null  {0}\text4 noatime 0 2\n", store.display());
     fs::write(root.path("etc/fstab"), tab).unwrap();
+    // It tries to mount it each time, and waits.
+    root.script("usr/bin/mount", "#!/bin/sh\necho >>\"$0.ran\"\n");
     root.init("start");
-    thread::sleep(Duration::from_secs(2));
+    let tries = || fs::read(root.path("usr/bin/mount.ran")).map_or(0, |lines| lines.len());
+    wait_for("a second try", || tries() >= 2);
     assert!(!root.path("usr/bin/punchd.ran").exists());
     assert!(!store.exists());
     fs::write(root.path("proc/mounts"), format!("/dev/x {} ext4 rw 0 0\n", store.display()))
@@ -173,8 +167,11 @@ fn a_disk_that_is_named_must_be_there_wherever_it_is() {
     fs::create_dir_all(root.path("etc/default")).unwrap();
     let settings = format!("DISK={0}\nSTORE={0}/punchd\n", disk.display());
     fs::write(root.path("etc/default/punchd"), settings).unwrap();
+    // It tries to mount it each time, and waits.
+    root.script("usr/bin/mount", "#!/bin/sh\necho >>\"$0.ran\"\n");
     root.init("start");
-    thread::sleep(Duration::from_secs(2));
+    let tries = || fs::read(root.path("usr/bin/mount.ran")).map_or(0, |lines| lines.len());
+    wait_for("a second try", || tries() >= 2);
     assert!(!root.path("usr/bin/punchd.ran").exists());
     assert!(!disk.exists());
     let mounts = format!("/dev/x {} ext4 rw 0 0\n", disk.display());

@@ -1,8 +1,6 @@
 //! Retries: one broken exchange holds up no other, and its pauses grow.
 
-use std::time::Duration;
-
-use iclock_emulator::{Act, Emulator, Fault, On};
+use iclock_emulator::{Act, Fault, On};
 
 use crate::harness::{TIMEOUT, Terminal, second, server};
 
@@ -18,9 +16,15 @@ fn one_broken_way_holds_up_no_other() {
         terminal.driver().punch("1001", &second(nth));
         assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() as u32 == nth + 1));
     }
-    // Every further failure makes the pause longer.
-    let tries = |server: &Emulator| server.received(|received| received.count("reply"));
-    let before = tries(&server);
-    std::thread::sleep(Duration::from_secs(4));
-    assert!(tries(&server) - before <= 3, "{} tries in four seconds", tries(&server) - before);
+    // Every further failure makes the pause longer: more polls go between two tries.
+    assert!(server.wait_until(TIMEOUT, |received| received.count("reply") >= 4));
+    let order: Vec<String> = server.requests().into_iter().map(|seen| seen.exchange).collect();
+    let polls: Vec<usize> = order
+        .split(|exchange| exchange == "reply")
+        .map(|between| between.iter().filter(|exchange| *exchange == "poll").count())
+        .collect();
+    assert!(
+        polls[1] < polls[3] && polls[3] >= 3,
+        "polls before, between and after tries: {polls:?}"
+    );
 }

@@ -268,7 +268,7 @@ fn cuts(size: usize, each: u32) {
             terminal.kill();
             terminal.run();
             server.pause();
-            std::thread::sleep(Duration::from_millis(100));
+            terminal.wait_for("offline", |status| !status["trouble"].is_null());
             server.resume().unwrap();
         }
         let came =
