@@ -75,7 +75,7 @@ struct Daemon<'a> {
     driver_requests: Rc<DriverRequests>,
     spool: Rc<Spool>,
     programs: Rc<RefCell<Processes>>,
-    asked: Rc<machine::Asked>,
+    pending: Rc<machine::Pending>,
 }
 
 impl<'a> Daemon<'a> {
@@ -95,7 +95,7 @@ impl<'a> Daemon<'a> {
             programs: Rc::new(RefCell::new(programs)),
             server_queries: Rc::default(),
             driver_requests: Rc::default(),
-            asked: Rc::default(),
+            pending: Rc::default(),
             path,
             config,
             store,
@@ -127,7 +127,7 @@ impl<'a> Daemon<'a> {
         let mut client = self.client(server);
         loop {
             let next = client.step();
-            if self.asked.take_restart() {
+            if self.pending.take_restart() {
                 self.restart(&mut client);
             }
             let deadline = match next {
@@ -139,7 +139,7 @@ impl<'a> Daemon<'a> {
                 Err(error) if Stopping::is_in(&error) => return Ok(()),
                 Err(error) => return Err(Stop::System(format!("cannot wait: {error}"))),
             }
-            if reactor::take_reload() | self.asked.take_reload()
+            if reactor::take_reload() | self.pending.take_reload()
                 && let Some(server) = self.reload()
             {
                 client = self.client(server);
@@ -158,7 +158,7 @@ impl<'a> Daemon<'a> {
         let machine = Machine::new(
             config.machine_settings(),
             Box::new(move || Config::load(&path).map(drop).map_err(|error| error.to_string())),
-            Rc::clone(&self.asked),
+            Rc::clone(&self.pending),
             Rc::clone(&self.programs),
             Rc::clone(&self.driver_requests),
         );

@@ -31,12 +31,12 @@ pub struct Settings {
 
 /// What the daemon is to do as soon as the current exchange is over.
 #[derive(Debug, Default)]
-pub struct Asked {
+pub struct Pending {
     reload: Cell<bool>,
     restart: Cell<bool>,
 }
 
-impl Asked {
+impl Pending {
     /// Whether the configuration is to be read again. Told once.
     pub fn take_reload(&self) -> bool {
         self.reload.take()
@@ -52,29 +52,29 @@ impl Asked {
 pub struct Machine {
     settings: Settings,
     check_config: Box<dyn Fn() -> Result<(), String>>,
-    asked: Rc<Asked>,
+    pending: Rc<Pending>,
     programs: Rc<RefCell<Processes>>,
     driver_requests: Rc<DriverRequests>,
 }
 
 impl Machine {
     /// The machine. `check_config` says why the configuration file cannot be used, if so; what
-    /// is left to the daemon is noted in `asked`.
+    /// is left to the daemon is noted in `pending`.
     pub fn new(
         settings: Settings,
         check_config: Box<dyn Fn() -> Result<(), String>>,
-        asked: Rc<Asked>,
+        pending: Rc<Pending>,
         programs: Rc<RefCell<Processes>>,
         driver_requests: Rc<DriverRequests>,
     ) -> Self {
-        Self { settings, check_config, asked, programs, driver_requests }
+        Self { settings, check_config, pending, programs, driver_requests }
     }
 }
 
 impl Device for Machine {
     fn reload(&mut self) -> Result<(), String> {
         (self.check_config)()?;
-        self.asked.reload.set(true);
+        self.pending.reload.set(true);
         Ok(())
     }
 
@@ -137,7 +137,7 @@ impl Device for Machine {
     }
 
     fn restart(&mut self) {
-        self.asked.restart.set(true);
+        self.pending.restart.set(true);
     }
 
     /// Asks the system for its route; nothing is sent.

@@ -95,3 +95,21 @@ fn is_stopping(error: &io::Error) -> bool {
 fn inner_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref::<Error>()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor::Stopping;
+
+    #[test]
+    fn a_stop_is_no_broken_exchange_however_it_comes() {
+        let stopped = || io::Error::from(Stopping);
+        assert_eq!(failure(&Error::Io(stopped()), "http://h"), Failure::Stopping);
+        assert_eq!(Failure::in_body(stopped()), Failure::Stopping);
+        // As ureq's reader of a body passes it on.
+        assert_eq!(Failure::in_body(io::Error::other(Error::Io(stopped()))), Failure::Stopping);
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        let broken = "the server's answer broke off: the connection was reset";
+        assert_eq!(Failure::in_body(reset), Failure::new(broken));
+    }
+}
