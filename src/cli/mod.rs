@@ -1,7 +1,7 @@
 //! The command line of `punchd`: the arguments as one of several actions, each with types of its
 //! own, and one file for each command.
 //!
-//! The program ends with an exit code of [`exit::Exit`], and says on standard error what is wrong.
+//! The program ends with an exit code of `exit::Exit`, and says on standard error what is wrong.
 
 mod call;
 mod card_reader;
