@@ -147,7 +147,7 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    fn client(&self, server: Server) -> Client<Server> {
+    fn client(&self, server: Server) -> Client {
         let config = &self.config;
         self.status.update(|connection| {
             connection.server.clone_from(&config.server);
@@ -174,7 +174,7 @@ impl<'a> Daemon<'a> {
 
     /// Replaces this process by the new program, which has told its version. Returns only if
     /// that fails; then this program goes on.
-    fn restart(&self, client: &mut Client<Server>) {
+    fn restart(&self, client: &mut Client) {
         self.record_power(POWER_OFF);
         let message = machine::exec_new_program();
         self.record_power(POWER_ON);

@@ -1,58 +1,104 @@
 //! Pauses after failures: exponential, bounded, and different for every terminal, so that
 //! a fleet that lost its server does not come back together.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use md5::{Digest, Md5};
 
+use super::activity::Activity;
+
+/// Longest pause after a failure in seconds, unless the server asks for a longer one.
+const LONGEST_PAUSE: u32 = 900;
+
+/// The pauses of all activities.
+#[derive(Debug)]
+pub(super) struct Backoffs {
+    /// Without a failure: what each of them starts from.
+    none: Backoff,
+    by_activity: BTreeMap<Activity, Backoff>,
+}
+
+impl Backoffs {
+    /// No failures yet; jitter seeded by the serial.
+    pub(super) fn new(serial: &str) -> Self {
+        Self { none: Backoff::new(serial), by_activity: BTreeMap::new() }
+    }
+
+    /// Holds an activity back for this terminal's place in a spread of so many seconds, although
+    /// nothing has failed.
+    pub(super) fn spread(&mut self, activity: Activity, now: Duration, seconds: u32) {
+        let backoff = self.none.clone();
+        let until = now + backoff.place_in(seconds);
+        self.by_activity.insert(activity, Backoff { until, ..backoff });
+    }
+
+    /// When an activity may run again, on the monotonic clock; zero if it is not held back.
+    pub(super) fn until(&self, activity: Activity) -> Duration {
+        self.by_activity.get(&activity).map_or(Duration::ZERO, |backoff| backoff.until)
+    }
+
+    /// Failures of an activity since its last success.
+    pub(super) fn failures(&self, activity: Activity) -> u32 {
+        self.by_activity.get(&activity).map_or(0, |backoff| backoff.failures)
+    }
+
+    /// Whether any activity has failed since its last success.
+    pub(super) fn any_failed(&self) -> bool {
+        self.by_activity.values().any(|backoff| backoff.failures > 0)
+    }
+
+    /// Counts a failure: holds the activity back for `base` seconds, and longer after each further
+    /// failure. Returns how long.
+    pub(super) fn fail(&mut self, activity: Activity, now: Duration, base: u32) -> Duration {
+        self.entry(activity).fail(now, base, LONGEST_PAUSE.max(base))
+    }
+
+    /// Whether this message is not that of the activity's last failure.
+    pub(super) fn is_news(&mut self, activity: Activity, message: &str) -> bool {
+        let backoff = self.entry(activity);
+        let is_news = backoff.message != message;
+        if is_news {
+            message.clone_into(&mut backoff.message);
+        }
+        is_news
+    }
+
+    /// Holds an activity back no longer. Whether it had failed.
+    pub(super) fn clear(&mut self, activity: Activity) -> bool {
+        self.by_activity.remove(&activity).is_some_and(|backoff| backoff.failures > 0)
+    }
+
+    /// Holds no upload back any longer.
+    pub(super) fn clear_uploads(&mut self) {
+        self.by_activity.retain(|activity, _| !matches!(activity, Activity::Upload(_)));
+    }
+
+    fn entry(&mut self, activity: Activity) -> &mut Backoff {
+        self.by_activity.entry(activity).or_insert_with(|| self.none.clone())
+    }
+}
+
 /// The pauses of one activity.
 #[derive(Clone, Debug)]
-pub(super) struct Backoff {
+struct Backoff {
     seed: u64,
     failures: u32,
     until: Duration,
+    /// What was said about the last failure.
     message: String,
 }
 
 impl Backoff {
-    /// No failure yet; jitter seeded by the serial.
-    pub(super) fn new(serial: &str) -> Self {
+    fn new(serial: &str) -> Self {
         let digest: [u8; 16] = Md5::digest(serial.as_bytes()).into();
         let seed = digest.iter().fold(0u64, |seed, &byte| seed.rotate_left(8) ^ u64::from(byte));
         Self { seed, failures: 0, until: Duration::ZERO, message: String::new() }
     }
 
-    /// When the activity may be tried again, on the monotonic clock.
-    pub(super) fn until(&self) -> Duration {
-        self.until
-    }
-
-    /// Not before this moment, though nothing has failed.
-    pub(super) fn hold_until(&mut self, at: Duration) {
-        self.until = at;
-    }
-
-    pub(super) fn has_failed(&self) -> bool {
-        self.failures > 0
-    }
-
-    /// Failures since the last success.
-    pub(super) fn failures(&self) -> u32 {
-        self.failures
-    }
-
-    /// Whether the trouble is not the one of the last time.
-    pub(super) fn is_news(&mut self, message: &str) -> bool {
-        let news = self.message != message;
-        if news {
-            message.clone_into(&mut self.message);
-        }
-        news
-    }
-
-    /// Counts a failure: `base` seconds, doubled with each further one up to `longest`, and
-    /// up to a quarter more.
-    pub(super) fn fail(&mut self, now: Duration, base: u32, longest: u32) -> Duration {
+    /// `base` seconds, doubled with each further failure up to `longest`, and up to a quarter
+    /// more.
+    fn fail(&mut self, now: Duration, base: u32, longest: u32) -> Duration {
         let doubled = base.saturating_mul(1 << self.failures.min(10));
         self.failures = self.failures.saturating_add(1);
         let pause = Duration::from_secs(doubled.min(longest).into());
@@ -62,7 +108,7 @@ impl Backoff {
     }
 
     /// This terminal's place within a spread of so many seconds.
-    pub(super) fn spread(&self, seconds: u32) -> Duration {
+    fn place_in(&self, seconds: u32) -> Duration {
         Duration::from_secs(seconds.into()).mul_f64(self.jitter())
     }
 
@@ -96,8 +142,23 @@ mod tests {
     #[test]
     fn terminals_of_a_fleet_come_apart() {
         let places: std::collections::BTreeSet<u128> = (0..100)
-            .map(|nth| Backoff::new(&format!("MADE{nth:03}")).spread(60).as_millis() / 1000)
+            .map(|nth| Backoff::new(&format!("MADE{nth:03}")).place_in(60).as_millis() / 1000)
             .collect();
         assert!(places.len() > 40, "only {} different seconds", places.len());
+    }
+
+    #[test]
+    fn each_activity_has_pauses_of_its_own() {
+        let (now, mut backoffs) = (Duration::from_secs(100), Backoffs::new("MADE01"));
+        let pause = backoffs.fail(Activity::Poll, now, 30);
+        assert_eq!(backoffs.until(Activity::Poll), now + pause);
+        assert_eq!(backoffs.until(Activity::Query), Duration::ZERO);
+        // What the server asks for holds, also if it is longer than the longest pause.
+        assert!(backoffs.fail(Activity::Query, now, 3000) >= Duration::from_secs(3000));
+        assert!(backoffs.is_news(Activity::Poll, "refused"));
+        assert!(!backoffs.is_news(Activity::Poll, "refused"));
+        assert!(backoffs.clear(Activity::Query) && backoffs.any_failed());
+        assert!(backoffs.clear(Activity::Poll) && !backoffs.any_failed());
+        assert_eq!(backoffs.failures(Activity::Poll), 0);
     }
 }

@@ -1,5 +1,5 @@
-//! How much goes in one request: small at first, more while the server confirms the count of
-//! rows, less after trouble, half and half again to find a row that the server refuses.
+//! How much goes in one request: little at first, more while the server confirms the count of
+//! rows, less after a failure, and half as much each time to find a row that the server refuses.
 
 use crate::protocol::stream::Table;
 
@@ -11,7 +11,7 @@ const MOST_ROWS: usize = 4096;
 /// Smallest limit in bytes that a server may force on us.
 const LEAST_BYTES: usize = 1024;
 
-/// The batch_size of one table.
+/// How much goes in one request of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BatchSize {
     rows: usize,
@@ -84,7 +84,7 @@ impl BatchSize {
         self.sole_row = alone;
     }
 
-    /// The way was broken: smaller steps for a while.
+    /// The connection failed: smaller batches for a while.
     pub(super) fn broken(&mut self) {
         self.sole_row = false;
         self.rows = (self.rows.min(FIRST_ROWS) / 2).max(1);

@@ -1,110 +1,124 @@
 //! Sending the results of commands (§13).
 //!
-//! A batch that is refused is halved at once, until it goes or one reply is left: that one
-//! steps aside and is tried by itself from then on, so that it holds up no other.
+//! A batch that is refused is halved at once, until it goes or one reply is left: that one is
+//! deferred, and sent by itself from then on, so that it holds up no other.
 
-use super::{Client, MOST_REFUSALS, Trouble};
+use super::context::Context;
+use super::trouble::Trouble;
 use crate::protocol::ack::Ack;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::query::Target;
 use crate::protocol::reply::{MOST_IN_ONE_POST, Reply};
 use crate::store::Due;
-use crate::uplink::{Body, Failure, Request, Uplink};
+use crate::uplink::{Body, Failure, Request};
 
-impl<U: Uplink> Client<U> {
-    pub(super) fn send_replies(&mut self) -> Result<(), Trouble> {
-        let most = if self.settings.dialect.replies_alone { 1 } else { self.replies_at_once };
-        let due = self.store.command_log().replies_due(most)?;
+/// How often the server may refuse the file of a command.
+const MOST_REFUSALS: u32 = 5;
+
+/// Sends the results of commands.
+pub(super) struct Replies {
+    /// Most replies in the next POST.
+    batch: usize,
+}
+
+impl Replies {
+    pub(super) fn new() -> Self {
+        Self { batch: MOST_IN_ONE_POST }
+    }
+
+    /// Sends the oldest results, as many as go in one POST.
+    pub(super) fn send(&mut self, context: &mut Context) -> Result<(), Trouble> {
+        let most = if context.settings.dialect.replies_alone { 1 } else { self.batch };
+        let due = context.store.command_log().replies_due(most)?;
         let Some(first) = due.first() else { return Ok(()) };
         let together = match first.reply.goes_alone() {
             true => 1,
             false => due.iter().take_while(|due| !due.reply.goes_alone()).count(),
         };
-        match self.post_replies(&due[..together]).inspect_err(|_| self.step_aside(first))? {
-            Ok(()) => {
-                self.replies_at_once = (self.replies_at_once * 2).min(MOST_IN_ONE_POST);
+        match post(context, &due[..together]).inspect_err(|_| defer_file(context, first))? {
+            Ack::Taken(_) => {
+                self.batch = (self.batch * 2).min(MOST_IN_ONE_POST);
                 Ok(())
             }
-            Err(_) if together > 1 => {
-                self.replies_at_once = together / 2;
+            Ack::Refused(_) if together > 1 => {
+                self.batch = together / 2;
                 Ok(())
             }
-            Err(message) => {
-                self.store.command_log().reply_refused(first.row)?;
+            Ack::Refused(message) => {
+                context.store.command_log().reply_refused(first.row)?;
                 Err(Trouble::Refused(message))
             }
         }
     }
+}
 
-    pub(super) fn send_refused_reply(&mut self) -> Result<(), Trouble> {
-        let Some(due) = self.store.command_log().refused_reply()? else { return Ok(()) };
-        let row = due.row;
-        if due.reply.file.is_some() && due.refusals > MOST_REFUSALS {
-            log::warn!("the file of command {} does not get through and is given up", due.reply.id);
-            return Ok(self.store.command_log().finish(
-                row,
-                ReturnCode::STORAGE,
-                &due.reply.rest,
-            )?);
-        }
-        let done = self.post_replies(std::slice::from_ref(&due));
-        done.inspect_err(|_| self.step_aside(&due))?.or_else(|message| {
-            self.store.command_log().reply_refused(row)?;
+/// Sends a result that the server refused before.
+pub(super) fn send_refused(context: &mut Context) -> Result<(), Trouble> {
+    let Some(due) = context.store.command_log().refused_reply()? else { return Ok(()) };
+    let (row, reply) = (due.row, &due.reply);
+    if reply.file.is_some() && due.refusals > MOST_REFUSALS {
+        log::warn!("the file that command {} asked for cannot be sent and is given up", reply.id);
+        let log = context.store.command_log();
+        return Ok(log.finish(row, ReturnCode::STORAGE, &reply.rest)?);
+    }
+    let sent = post(context, std::slice::from_ref(&due));
+    match sent.inspect_err(|_| defer_file(context, &due))? {
+        Ack::Taken(_) => Ok(()),
+        Ack::Refused(message) => {
+            context.store.command_log().reply_refused(row)?;
             Err(Trouble::Refused(message))
-        })
-    }
-
-    /// A file that does not get through is not tried before everything else again.
-    fn step_aside(&self, due: &Due) {
-        if due.reply.file.is_some()
-            && let Err(error) = self.store.command_log().reply_refused(due.row)
-        {
-            log::warn!("{error}");
         }
     }
+}
 
-    /// Posts a reply with the content of a file, as it is now: read as it goes, never held.
-    fn post_file(
-        &mut self,
-        target: &Target,
-        reply: &Reply,
-        path: &str,
-    ) -> Result<(u16, Ack), Failure> {
-        let (mut reply, mut body) = (reply.clone(), Vec::new());
-        let opened = self.executor().open_file(path);
-        match &opened {
-            Ok((_, size)) => reply.code = ReturnCode(i64::try_from(*size).unwrap_or(i64::MAX)),
-            Err(refusal) => {
-                log::warn!("command {} failed with {}: {}", reply.id, refusal.code, refusal.why);
-                (reply.code, reply.file) = (refusal.code, None);
-            }
-        }
-        reply.write(&self.settings.profile.serial, &mut body);
-        let file = opened.as_ref().ok().map(|(file, size)| (file, *size));
-        let body = Body { bytes: &body, file };
-        self.post_request(&Request { body: Some(body), ..Request::get(target.as_str()) })
+/// A reply with a file during which the connection failed is not the first to be sent again.
+fn defer_file(context: &Context, due: &Due) {
+    if due.reply.file.is_some()
+        && let Err(error) = context.store.command_log().reply_refused(due.row)
+    {
+        log::warn!("{error}");
     }
+}
 
-    /// Posts replies. The inner error holds the server's message, if it refused them.
-    fn post_replies(&mut self, due: &[Due]) -> Result<Result<(), String>, Trouble> {
-        let target = self.target("/iclock/devicecmd");
-        let answer = match due.first().and_then(|due| Some((due, due.reply.file.as_ref()?))) {
-            Some((due, path)) => self.post_file(&target, &due.reply, path)?,
-            None => {
-                let mut body = Vec::new();
-                for due in due {
-                    due.reply.write(&self.settings.profile.serial, &mut body);
-                }
-                self.post(&target, &body)?
+/// Posts replies. What the server took is done.
+fn post(context: &mut Context, due: &[Due]) -> Result<Ack, Trouble> {
+    let target = context.target("/iclock/devicecmd");
+    let ack = match due.first().and_then(|due| Some((due, due.reply.file.as_ref()?))) {
+        Some((due, path)) => post_file(context, &target, &due.reply, path)?,
+        None => {
+            let mut body = Vec::new();
+            for due in due {
+                due.reply.write(&context.settings.profile.serial, &mut body);
             }
-        };
-        match answer.1 {
-            Ack::Taken(_) => {
-                let rows: Vec<i64> = due.iter().map(|due| due.row).collect();
-                self.store.command_log().replies_taken(&rows)?;
-                Ok(Ok(()))
-            }
-            Ack::Refused(message) => Ok(Err(message)),
+            context.post(&target, &body)?.1
+        }
+    };
+    if matches!(ack, Ack::Taken(_)) {
+        let rows: Vec<i64> = due.iter().map(|due| due.row).collect();
+        context.store.command_log().replies_taken(&rows)?;
+    }
+    Ok(ack)
+}
+
+/// Posts a reply with the content of a file, as it is now. The content is read while it is sent,
+/// and never held in memory.
+fn post_file(
+    context: &mut Context,
+    target: &Target,
+    reply: &Reply,
+    path: &str,
+) -> Result<Ack, Failure> {
+    let (mut reply, mut body) = (reply.clone(), Vec::new());
+    let opened = context.executor().open_file(path);
+    match &opened {
+        Ok((_, size)) => reply.code = ReturnCode(i64::try_from(*size).unwrap_or(i64::MAX)),
+        Err(refusal) => {
+            log::warn!("command {} failed with {}: {}", reply.id, refusal.code, refusal.why);
+            (reply.code, reply.file) = (refusal.code, None);
         }
     }
+    reply.write(&context.settings.profile.serial, &mut body);
+    let file = opened.as_ref().ok().map(|(file, size)| (file, *size));
+    let body = Body { bytes: &body, file };
+    Ok(context.send(&Request { body: Some(body), ..Request::get(target.as_str()) })?.1)
 }

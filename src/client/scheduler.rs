@@ -1,139 +1,351 @@
-//! What is due: the order of the loop, and who is held back.
+//! What the loop does next. Pure: the time and what has work go in, a decision comes out.
+//!
+//! Activities have levels, in the order of chapter 5. The first level that has something to run
+//! goes first, and within a level activities take turns. A level that has been chosen as often in
+//! a row as its burst allows, while a level after it had something to run, lets one of those pass.
+//! So an activity that has work and is not held back waits for a bounded number of decisions.
 
 use std::time::Duration;
 
-use super::backoff::Backoff;
-use super::{Activity, Client};
+use super::activity::Activity;
 use crate::protocol::stream::Table;
-use crate::server_queries::OFFLINE;
-use crate::store::options::REBOOT;
-use crate::store::{Room, StoreError};
-use crate::uplink::Uplink;
 
-/// How often the limits of the store are looked at, if anything else wakes.
-const HOUSEKEEPING: Duration = Duration::from_secs(20);
-
-/// What is due.
-pub(super) enum Decision {
-    Exchange(Activity),
-    Nothing(Duration),
+/// An activity that has work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    pub(super) activity: Activity,
+    /// Not before this moment of the monotonic clock.
+    pub(super) not_before: Duration,
 }
 
-impl<U: Uplink> Client<U> {
-    /// The first activity of the order that has something to do and may do it; otherwise how
-    /// long all of them rest.
-    pub(super) fn due(&mut self) -> Result<Decision, StoreError> {
+/// What the scheduler decides by.
+#[derive(Clone, Debug)]
+pub(super) struct Situation {
+    /// Whether there is a session. Without one only the handshake and what needs no server run.
+    pub(super) online: bool,
+    /// What has work. Of two jobs the first that may run goes first.
+    pub(super) due: Vec<Due>,
+    /// When to look again although nothing is due.
+    pub(super) wake_at: Duration,
+}
+
+/// What to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    Run(Activity),
+    /// Nothing until this moment of the monotonic clock.
+    RestUntil(Duration),
+}
+
+/// How often a level runs in a row while a level after it waits. Results and punches go in long
+/// rows: what comes after them is in no hurry. A driver's question goes every other time: a driver
+/// that asks without end stops nobody.
+const BURSTS: [u32; 5] = [4, 1, 16, 4, 1];
+
+/// Chooses what is due.
+#[derive(Debug, Default)]
+pub(super) struct Scheduler {
+    levels: [Level; BURSTS.len()],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    /// Whose turn it was last.
+    last: usize,
+    /// How often it ran in a row while a level after it waited.
+    in_a_row: u32,
+}
+
+impl Default for Level {
+    fn default() -> Self {
+        Self { last: TURNS - 1, in_a_row: 0 }
+    }
+}
+
+impl Scheduler {
+    /// Decides, and counts that as a turn of what it chooses.
+    pub(super) fn decide(&mut self, now: Duration, situation: &Situation) -> Decision {
+        let may_run = |due: &&Due| {
+            situation.online
+                || matches!(due.activity, Activity::Handshake | Activity::DriverRequest(_))
+        };
+        let due = || situation.due.iter().filter(may_run);
+        let mut ready = [const { Vec::new() }; BURSTS.len()];
+        for Due { activity, .. } in due().filter(|due| due.not_before <= now) {
+            ready[place(*activity).0].push(*activity);
+        }
+        let Some(level) = self.choose_level(&ready) else {
+            let moments = due().map(|due| due.not_before);
+            return Decision::RestUntil(moments.fold(situation.wake_at, Duration::min));
+        };
+        Decision::Run(self.levels[level].choose(&ready[level]))
+    }
+
+    /// The first level that has something to run and has not used up its burst.
+    fn choose_level(&mut self, ready: &[Vec<Activity>]) -> Option<usize> {
+        let waits = |level: &usize| !ready[*level].is_empty();
+        let last = (0..BURSTS.len()).rev().find(waits)?;
+        let may_go = |level: &usize| self.levels[*level].in_a_row < BURSTS[*level];
+        let chosen = (0..last).filter(waits).find(may_go).unwrap_or(last);
+        // The levels before it have let one pass: their bursts start again.
+        self.levels[..chosen].iter_mut().for_each(|level| level.in_a_row = 0);
+        let level = &mut self.levels[chosen];
+        level.in_a_row = if chosen == last { 0 } else { level.in_a_row + 1 };
+        Some(chosen)
+    }
+}
+
+impl Level {
+    /// The next in turn after the last one; of several jobs the first.
+    fn choose(&mut self, ready: &[Activity]) -> Activity {
+        let turn = |activity: &Activity| place(*activity).1;
+        let after = |activity: &&Activity| (turn(activity) + TURNS - self.last - 1) % TURNS;
+        let chosen = *ready.iter().min_by_key(after).expect("the level was chosen for what it has");
+        self.last = turn(&chosen);
+        chosen
+    }
+}
+
+/// More than there are turns in any level.
+const TURNS: usize = 8;
+
+/// The level of an activity, and its turn in it.
+fn place(activity: Activity) -> (usize, usize) {
+    match activity {
+        // Jobs of drivers need no exchange.
+        Activity::DriverRequest(_) => (0, 0),
+        // Somebody stands at the door.
+        Activity::ServerQuery => (1, 0),
+        // A long list has thousands of results: punches go between them.
+        Activity::Replies => (2, 0),
+        Activity::Reboot => (2, 1),
+        Activity::Upload(Table::Attlog) => (2, 2),
+        Activity::Handshake => (3, 0),
+        Activity::Options => (3, 1),
+        Activity::Query => (3, 2),
+        Activity::Poll => (3, 3),
+        Activity::Job(_) => (4, 0),
+        Activity::Upload(Table::Operlog) => (4, 1),
+        Activity::Upload(Table::Biodata) => (4, 2),
+        Activity::Upload(Table::Idcard) => (4, 3),
+        Activity::Upload(Table::Errorlog) => (4, 4),
+        Activity::Upload(Table::Attphoto) => (4, 5),
+        Activity::RefusedReplies => (4, 6),
+        Activity::Store => (4, 7),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn due(activity: Activity) -> Due {
+        Due { activity, not_before: Duration::ZERO }
+    }
+
+    fn situation(activities: &[Activity]) -> Situation {
+        let due = activities.iter().copied().map(due).collect();
+        Situation { online: true, due, wake_at: Duration::MAX }
+    }
+
+    /// What runs while all of these have work all the time.
+    fn runs(scheduler: &mut Scheduler, count: usize, activities: &[Activity]) -> Vec<Activity> {
+        let situation = situation(activities);
+        let run = |_| match scheduler.decide(NOW, &situation) {
+            Decision::Run(activity) => activity,
+            Decision::RestUntil(until) => panic!("nothing runs until {until:?}"),
+        };
+        (0..count).map(run).collect()
+    }
+
+    const PUNCHES: Activity = Activity::Upload(Table::Attlog);
+    const OPERATIONS: Activity = Activity::Upload(Table::Operlog);
+    const PHOTOS: Activity = Activity::Upload(Table::Attphoto);
+
+    #[test]
+    fn the_order_and_the_turns_are_as_in_this_table() {
         use Activity::{
-            Handshake, Options, Poll, Query, Reboot, RefusedReplies, Replies, ServerQuery, Upload,
+            DriverRequest, Handshake, Job, Options, Poll, Query, Reboot, RefusedReplies, Replies,
+            ServerQuery,
         };
-        let now = self.clock.monotonic();
-        let mut until = self.keep_house(now)?;
-        let mut ready = Vec::with_capacity(12);
-        ready.extend(self.requests_ready()?.into_iter().map(|activity| (activity, Duration::ZERO)));
-        if !self.online {
-            self.server_queries.fail_all(OFFLINE);
-            ready.push((Handshake, Duration::ZERO));
-            return Ok(self.first_of(&ready, &mut until).unwrap_or(Decision::Nothing(until)));
+        let cases: [(&str, &[Activity], &[Activity]); 10] = [
+            (
+                "the order of the levels",
+                &[PHOTOS, Poll, PUNCHES, ServerQuery, DriverRequest(1)],
+                &[DriverRequest(1); 4],
+            ),
+            (
+                "a driver that asks without end stops nobody",
+                &[ServerQuery, PUNCHES],
+                &[ServerQuery, PUNCHES, ServerQuery, PUNCHES],
+            ),
+            (
+                "punches go between results",
+                &[Replies, PUNCHES],
+                &[Replies, PUNCHES, Replies, PUNCHES],
+            ),
+            ("results go before a poll", &[Poll, Replies], &[Replies; 16]),
+            ("a reboot does not wait for punches", &[PUNCHES, Reboot], &[Reboot, PUNCHES]),
+            (
+                "a session's work takes turns",
+                &[Handshake, Options, Query, Poll],
+                &[Handshake, Options, Query, Poll, Handshake],
+            ),
+            (
+                "a poll goes before other streams, and does not stop them",
+                &[PHOTOS, Poll],
+                &[Poll, Poll, Poll, Poll, PHOTOS, Poll],
+            ),
+            (
+                "jobs and other streams take turns",
+                &[Job(1), OPERATIONS, PHOTOS],
+                &[Job(1), OPERATIONS, PHOTOS, Job(1), OPERATIONS],
+            ),
+            ("jobs go in the order in which they came", &[Job(7), Job(3)], &[Job(7), Job(7)]),
+            (
+                "a refused result waits for no end of the photos",
+                &[PHOTOS, RefusedReplies],
+                &[PHOTOS, RefusedReplies, PHOTOS],
+            ),
+        ];
+        for (what, has_work, expected) in cases {
+            let found = runs(&mut Scheduler::default(), expected.len(), has_work);
+            assert_eq!(found, expected, "{what}");
         }
-        let window_at = self.upload_window.opens_at(&self.options, &*self.clock);
-        let window_is_open = self.upload_window.is_open(&self.options, &*self.clock);
-        let jobs = self.jobs_ready()?;
-        let mut add = |has_work: bool, activity, at| {
-            if has_work {
-                ready.push((activity, at));
+    }
+
+    #[test]
+    fn photos_do_not_hold_up_a_punch() {
+        let mut scheduler = Scheduler::default();
+        for punches in 0..100 {
+            // Nothing but photos for a while, then a punch: it is the next.
+            runs(&mut scheduler, punches % 3 + 1, &[PHOTOS]);
+            assert_eq!(runs(&mut scheduler, 1, &[PHOTOS, PUNCHES]), [PUNCHES]);
+        }
+    }
+
+    #[test]
+    fn what_is_held_back_waits_and_lets_others_pass() {
+        let later = |activity, seconds| Due { activity, not_before: Duration::from_secs(seconds) };
+        let cases = [
+            ("nothing to do", true, vec![], Decision::RestUntil(Duration::from_secs(900))),
+            (
+                "all are held back: the first of them ends the rest",
+                true,
+                vec![later(PUNCHES, 130), later(Activity::Poll, 120)],
+                Decision::RestUntil(Duration::from_secs(120)),
+            ),
+            (
+                "punches are held back, photos are not",
+                true,
+                vec![later(PUNCHES, 130), due(PHOTOS)],
+                Decision::Run(PHOTOS),
+            ),
+            (
+                "the first job is in trouble: the second goes",
+                true,
+                vec![later(Activity::Job(1), 130), due(Activity::Job(2))],
+                Decision::Run(Activity::Job(2)),
+            ),
+            (
+                "its time has come",
+                true,
+                vec![later(Activity::Poll, 100)],
+                Decision::Run(Activity::Poll),
+            ),
+            (
+                "no session: the handshake, whatever else has work",
+                false,
+                vec![due(PUNCHES), due(Activity::Poll), due(Activity::Handshake)],
+                Decision::Run(Activity::Handshake),
+            ),
+            (
+                "no session and the handshake is held back: punches wait, too",
+                false,
+                vec![due(PUNCHES), later(Activity::Handshake, 130)],
+                Decision::RestUntil(Duration::from_secs(130)),
+            ),
+            (
+                "no session: drivers are asked all the same",
+                false,
+                vec![later(Activity::Handshake, 130), due(Activity::DriverRequest(5))],
+                Decision::Run(Activity::DriverRequest(5)),
+            ),
+        ];
+        for (what, online, due, expected) in cases {
+            let situation = Situation { online, due, wake_at: Duration::from_secs(900) };
+            assert_eq!(Scheduler::default().decide(NOW, &situation), expected, "{what}");
+        }
+    }
+
+    /// Every kind of activity, one of each.
+    fn all() -> Vec<Activity> {
+        let uploads = Table::ALL.map(Activity::Upload);
+        [
+            Activity::DriverRequest(1),
+            Activity::ServerQuery,
+            Activity::Replies,
+            Activity::Reboot,
+            Activity::Handshake,
+            Activity::Options,
+            Activity::Query,
+            Activity::Poll,
+            Activity::Job(2),
+            Activity::RefusedReplies,
+        ]
+        .into_iter()
+        .chain(uploads)
+        .collect()
+    }
+
+    /// The most decisions for which an activity that has work can wait.
+    fn longest_wait(activity: Activity) -> usize {
+        let level = place(activity).0;
+        let turns = all().iter().filter(|other| place(**other).0 == level).count();
+        let before: u32 = BURSTS[..level].iter().map(|burst| burst + 1).product();
+        let pass = if level + 1 < BURSTS.len() { 2 } else { 1 };
+        turns * before as usize * pass
+    }
+
+    /// Numbers that look random and are the same each time (xorshift).
+    struct Random(u64);
+
+    impl Random {
+        fn next(&mut self) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0
+        }
+    }
+
+    #[test]
+    fn what_has_work_waits_for_a_bounded_number_of_decisions() {
+        let all = all();
+        for seed in 1..=6 {
+            let (mut random, mut scheduler) = (Random(seed), Scheduler::default());
+            let mut waited = vec![0; all.len()];
+            // How likely it is that each has work: from sometimes to always.
+            let likely: Vec<u64> = all.iter().map(|_| random.next() % 4 + 1).collect();
+            for _ in 0..10_000 {
+                // What waits goes on having work until it runs; others come and go.
+                let has_work: Vec<Activity> = (0..all.len())
+                    .filter(|nth| waited[*nth] > 0 || random.next() % 4 < likely[*nth])
+                    .map(|nth| all[nth])
+                    .collect();
+                if has_work.is_empty() {
+                    continue;
+                }
+                let chosen = runs(&mut scheduler, 1, &has_work)[0];
+                for (nth, activity) in all.iter().enumerate() {
+                    let waits = has_work.contains(activity) && *activity != chosen;
+                    waited[nth] = if waits { waited[nth] + 1 } else { 0 };
+                    let most = longest_wait(*activity);
+                    assert!(waited[nth] <= most, "{activity:?} waited for {most} decisions");
+                }
             }
-        };
-        // Somebody stands at the door; but drivers that ask without end do not stop the rest.
-        let has_errand = self.server_queries.next(now).is_some();
-        add(has_errand && !self.server_query.was_last, ServerQuery, Duration::ZERO);
-        let has_replies = self.store.command_log().has_replies()?;
-        // Results first; but a long list has thousands, and punches go between them.
-        add(has_replies && !self.has_replied, Replies, Duration::ZERO);
-        // Its answer has gone: now the act.
-        let may_reboot = !has_replies && self.store.options().get(REBOOT)?.is_some();
-        add(may_reboot && !self.a_program_runs()?, Reboot, Duration::ZERO);
-        let tables = if window_is_open { self.tables_with_rows()? } else { Vec::new() };
-        add(tables.contains(&Table::Attlog), Upload(Table::Attlog), Duration::ZERO);
-        add(has_replies, Replies, Duration::ZERO);
-        if let Some(at) = self.handshake_at {
-            add(true, Handshake, at);
         }
-        add(self.options_to_push()?.is_some(), Options, Duration::ZERO);
-        add(self.store.queries().next()?.is_some(), Query, Duration::ZERO);
-        add(true, Poll, self.poll_at);
-        // Jobs and the other streams take turns: neither waits for the end of the other.
-        let streams = tables.iter().filter(|table| **table != Table::Attlog);
-        let (mut first, mut second) = (jobs, streams.map(|table| Upload(*table)).collect());
-        if self.others_first {
-            std::mem::swap(&mut first, &mut second);
-        }
-        for activity in first.into_iter().chain(second) {
-            add(true, activity, Duration::ZERO);
-        }
-        add(self.store.command_log().has_refused_replies()?, RefusedReplies, Duration::ZERO);
-        add(has_errand, ServerQuery, Duration::ZERO);
-        let is_held = |table: &Table| self.held_until(Upload(*table)) > now;
-        // A table in trouble does not keep the upload_window open for the others.
-        if tables.iter().all(is_held) && window_is_open && !self.options.realtime {
-            self.upload_window.close(&*self.clock);
-        }
-        if !window_is_open {
-            until = until.min(window_at.max(now));
-        }
-        Ok(self.first_of(&ready, &mut until).unwrap_or(Decision::Nothing(until)))
-    }
-
-    /// Whether a punch waits that could go at once.
-    pub(super) fn punches_can_go(&mut self) -> Result<bool, StoreError> {
-        let is_held = self.held_until(Activity::Upload(Table::Attlog)) > self.clock.monotonic();
-        let is_open = self.upload_window.is_open(&self.options, &*self.clock);
-        Ok(is_open && !is_held && self.has_rows(Table::Attlog)?)
-    }
-
-    /// Drops what may be dropped when a limit is reached; when to look again.
-    fn keep_house(&mut self, now: Duration) -> Result<Duration, StoreError> {
-        if now >= self.house_at || self.store.retention().is_full_and_unreported() {
-            self.see_guests_off()?;
-            self.house_at = now
-                + match self.store.retention().make_room()? {
-                    Room::Making => Duration::from_millis(100),
-                    Room::Enough | Room::None(_) => HOUSEKEEPING,
-                };
-        }
-        // Not a reason to wake: what wakes for something else looks then.
-        Ok(if self.house_at < now + HOUSEKEEPING / 2 { self.house_at } else { Duration::MAX })
-    }
-
-    /// When an activity may be tried again.
-    fn held_until(&self, activity: Activity) -> Duration {
-        self.backoffs.get(&activity).map_or(Duration::ZERO, Backoff::until)
-    }
-
-    /// The first that is not held back; `until` becomes the moment at which one is next.
-    fn first_of(&self, ready: &[(Activity, Duration)], until: &mut Duration) -> Option<Decision> {
-        let now = self.clock.monotonic();
-        for (activity, not_before) in ready {
-            let at = self.held_until(*activity).max(*not_before);
-            if at <= now {
-                return Some(Decision::Exchange(*activity));
-            }
-            *until = at.min(*until);
-        }
-        None
-    }
-
-    /// The tables of which rows wait that may go up, punches first. A table whose only row
-    /// was refused is not held back any more once another row can show what that meant.
-    fn tables_with_rows(&mut self) -> Result<Vec<Table>, StoreError> {
-        let mut found = Vec::new();
-        for table in Table::ALL {
-            if self.has_comparison_row(table)? {
-                self.backoffs.remove(&Activity::Upload(table));
-            }
-            if self.has_rows(table)? {
-                found.push(table);
-            }
-        }
-        Ok(found)
     }
 }

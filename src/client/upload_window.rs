@@ -1,6 +1,6 @@
 //! When new data goes up (§11.1): at once, at intervals, or at times of the day.
 //!
-//! Real time overrides the others. Otherwise a upload_window opens when the interval has passed or a
+//! Real time overrides the others. Otherwise a window opens when the interval has passed or a
 //! time of the day has come, stays open until nothing is left to send, and closes.
 //! `LOG` and `CHECK` open it too. It is open at start: what waited while the terminal was off
 //! may have missed its time.
@@ -12,7 +12,7 @@ use crate::protocol::options::ServerOptions;
 
 const A_DAY: i64 = 86_400;
 
-/// The upload_window for uploads.
+/// When new data goes up.
 #[derive(Debug)]
 pub(super) struct UploadWindow {
     open: bool,
@@ -136,7 +136,7 @@ mod tests {
         }
     }
 
-    /// The wall-clock seconds of the day at which the upload_window opens in the next days.
+    /// The wall-clock seconds of the day at which the window opens in the next days.
     fn openings(clock: &Wall, options: &ServerOptions, days: i64) -> Vec<(i64, i64)> {
         let mut upload_window = UploadWindow::default();
         upload_window.close(clock);

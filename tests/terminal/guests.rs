@@ -212,7 +212,7 @@ fn a_guest_leaves_when_the_time_is_over_and_the_punches_stay() {
     // The server's clock goes on by two minutes; nothing but polls wakes the terminal.
     server.set_clock_offset(120);
     terminal.wait_for("gone", |status| status["users"] == 0);
-    assert!(terminal.log().contains("1 guests have left"), "{}", terminal.log());
+    assert!(terminal.log().contains("1 guests were removed"), "{}", terminal.log());
     let mut driver = terminal.driver();
     assert_eq!(driver.call("user.get", json!({"pin": "1001"})), Ok(Value::Null));
     assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));

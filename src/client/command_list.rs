@@ -1,0 +1,214 @@
+//! Command lists (§12): a body is read as a stream of lines, and its commands are carried out as
+//! they come, however many there are.
+
+use std::time::Duration;
+
+use super::context::Context;
+use super::session::Session;
+use super::trouble::Trouble;
+use crate::protocol::lines::{Line, Lines};
+use crate::reactor;
+use crate::store::options::LIST;
+use crate::uplink::{Failure, Response};
+
+/// Bytes of a body that are read together.
+const CHUNK: usize = 16 << 10;
+/// Bytes of commands that are carried out together: a list of more is a long one.
+const BATCH: usize = 64 << 10;
+/// How long commands may wait for those that come after them.
+const BATCH_TIME: Duration = Duration::from_millis(200);
+/// Most results that wait for the server before no more commands are taken.
+const MOST_WAITING: u64 = 200_000;
+
+/// Reads command lists and carries them out.
+#[derive(Default)]
+pub(super) struct CommandReader {
+    /// What stood after the last line end of a body without a known end.
+    fragment: Option<Vec<u8>>,
+}
+
+impl CommandReader {
+    /// Whether the end of the last list may have been cut off.
+    pub(super) fn has_fragment(&self) -> bool {
+        self.fragment.is_some()
+    }
+
+    /// Reads a body and carries out its commands. Of a body that does not start like the protocol
+    /// none is carried out.
+    pub(super) fn read(
+        &mut self,
+        context: &mut Context,
+        session: &mut Session,
+        response: &mut Response,
+        origin: Origin,
+    ) -> Result<List, Trouble> {
+        let was_cut_off = context.store.options().get(LIST)?.is_some();
+        let room = MOST_WAITING.saturating_sub(context.store.command_log().count_replies()?);
+        let mode = if was_cut_off { Mode::AfterCutOff } else { Mode::Short };
+        let mut list = List { room, mode, ..List::default() };
+        let done = self.read_lines(context, session, response, &mut list, origin);
+        // The list that was cut off is finished only when it was read to its end.
+        let is_over = match list.mode {
+            Mode::Short => false,
+            Mode::Long => true,
+            Mode::AfterCutOff => origin == Origin::Poll && list.commands > 0 && done.is_ok(),
+        };
+        if is_over {
+            context.store.options().clear(LIST)?;
+        }
+        done.map(|()| list)
+    }
+
+    fn read_lines(
+        &mut self,
+        context: &mut Context,
+        session: &mut Session,
+        response: &mut Response,
+        list: &mut List,
+        origin: Origin,
+    ) -> Result<(), Trouble> {
+        let mut lines = Lines::new(context.settings.command_bytes);
+        let mut chunk = vec![0; CHUNK];
+        let earlier = self.fragment.take();
+        let (mut batch, mut bytes, mut begun) = (Vec::new(), 0, context.clock.monotonic());
+        loop {
+            let amount = response.body.read(&mut chunk).map_err(Failure::in_body)?;
+            bytes += amount;
+            if amount > 0 {
+                lines.push(&chunk[..amount], |line| batch.push(line));
+            } else {
+                batch.extend(self.last_line(&mut lines, response.framed, earlier.as_deref()));
+            }
+            // A list that comes slowly is not held back either.
+            let is_slow = context.clock.monotonic().saturating_sub(begun) > BATCH_TIME;
+            if amount == 0 || bytes >= BATCH || is_slow {
+                if bytes >= BATCH && list.mode == Mode::Short {
+                    context.store.options().set(LIST, "1")?;
+                    list.mode = Mode::Long;
+                }
+                let commands = list.commands_among(std::mem::take(&mut batch));
+                list.execute(context, session, &commands)?;
+                (bytes, begun) = (0, context.clock.monotonic());
+            }
+            if amount == 0 {
+                return Ok(());
+            }
+            // The options of a handshake are wanted all the same.
+            if list.is_full && origin == Origin::Poll {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What stands after the last line end. It is a whole line if the end of the body is
+    /// known; otherwise only if the next body ends with the same bytes.
+    fn last_line(
+        &mut self,
+        lines: &mut Lines,
+        framed: bool,
+        earlier: Option<&[u8]>,
+    ) -> Option<Line> {
+        let line = lines.rest()?;
+        match &line {
+            Line::Whole(bytes) if !framed && bytes.starts_with(b"C:") && earlier != Some(bytes) => {
+                log::debug!("the end of the command list may be cut off: asking again");
+                self.fragment = Some(bytes.clone());
+                None
+            }
+            _ => Some(line),
+        }
+    }
+}
+
+/// In which answer a list comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Handshake,
+    Poll,
+}
+
+/// How the commands of a list are carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mode {
+    /// Together. For each it is written down that it was tried.
+    #[default]
+    Short,
+    /// In large transactions. For all of them together it is written down that they were tried.
+    Long,
+    /// As a short list, since the last list was cut off.
+    AfterCutOff,
+}
+
+/// What a body held that may hold commands.
+#[derive(Default)]
+pub(super) struct List {
+    /// How many commands.
+    pub(super) commands: usize,
+    /// How many of them were not known before.
+    pub(super) fresh: usize,
+    /// The lines that are no commands, at most [`MOST_OTHERS`] of them.
+    pub(super) others: Vec<String>,
+    mode: Mode,
+    /// How many commands can be taken.
+    room: u64,
+    /// There were more.
+    is_full: bool,
+}
+
+/// Most lines that are kept although they are no commands, and most bytes of each.
+const MOST_OTHERS: usize = 300;
+const LONGEST_OTHER: usize = 8 << 10;
+
+impl List {
+    /// Keeps the lines that are no commands; returns the others, as far as they can be taken.
+    fn commands_among(&mut self, lines: Vec<Line>) -> Vec<Line> {
+        let mut commands = Vec::new();
+        for line in lines {
+            let (Line::Whole(bytes) | Line::Overlong(bytes)) = &line;
+            let is_command = bytes.starts_with(b"C:") && self.is_of_the_protocol();
+            if is_command && self.commands as u64 >= self.room {
+                if !std::mem::replace(&mut self.is_full, true) {
+                    log::warn!(
+                        "{MOST_WAITING} results wait for the server: no more commands are taken \
+                         until it has taken some; it has to send the rest again"
+                    );
+                }
+            } else if is_command {
+                self.commands += 1;
+                commands.push(line);
+            } else if self.others.len() < MOST_OTHERS {
+                let shown = &bytes[..bytes.len().min(LONGEST_OTHER)];
+                self.others.push(String::from_utf8_lossy(shown).into_owned());
+            }
+        }
+        commands
+    }
+
+    fn execute(
+        &mut self,
+        context: &mut Context,
+        session: &mut Session,
+        commands: &[Line],
+    ) -> Result<(), Trouble> {
+        let mut rest = commands;
+        while !rest.is_empty() {
+            let (effects, done) = match self.mode {
+                Mode::Long => context.executor().run_swiftly(rest)?,
+                Mode::Short | Mode::AfterCutOff => context.executor().run(rest)?,
+            };
+            session.apply_effects(context, &effects)?;
+            self.fresh += effects.fresh;
+            rest = &rest[done..];
+            if !rest.is_empty() {
+                reactor::yield_now()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the body so far may be of the protocol: a web page that holds a line `C:1:…`
+    /// is no command list.
+    fn is_of_the_protocol(&self) -> bool {
+        self.others.first().is_none_or(|first| !first.trim_start().starts_with('<'))
+    }
+}

@@ -1,0 +1,100 @@
+//! What every part of the client works with, and one request to the server with its answer.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::settings::{Settings, Shared};
+use super::trouble::Trouble;
+use crate::clock::Clock;
+use crate::commands::Executor;
+use crate::device::Device;
+use crate::files::Spool;
+use crate::protocol::ack::{self, Ack};
+use crate::protocol::query::Target;
+use crate::server_queries::ServerQueries;
+use crate::status::Status;
+use crate::store::{Moment, Store};
+use crate::uplink::{Failure, Request, Response, Uplink};
+
+/// The server, the device, and what the client shares with the rest of the daemon.
+pub(super) struct Context {
+    pub(super) uplink: Box<dyn Uplink>,
+    pub(super) device: Box<dyn Device>,
+    pub(super) settings: Settings,
+    pub(super) clock: Rc<dyn Clock>,
+    pub(super) store: Rc<Store>,
+    pub(super) status: Rc<Status>,
+    pub(super) spool: Rc<Spool>,
+    pub(super) server_queries: Rc<ServerQueries>,
+}
+
+impl Context {
+    pub(super) fn new(
+        uplink: Box<dyn Uplink>,
+        device: Box<dyn Device>,
+        shared: Shared,
+        settings: Settings,
+    ) -> Self {
+        let Shared { clock, store, status, spool, server_queries } = shared;
+        Self { uplink, device, settings, clock, store, status, spool, server_queries }
+    }
+
+    /// A path of the protocol, in the owner's dialect, with the serial.
+    pub(super) fn target(&self, path: &str) -> Target {
+        Target::new(&self.settings.dialect.path(path), &self.settings.profile.serial)
+    }
+
+    /// Sends a GET. Any status but 200 is a refusal.
+    pub(super) fn get(&mut self, target: &Target) -> Result<Response, Trouble> {
+        let mut response = self.uplink.exchange(&Request::get(target.as_str()))?;
+        if response.status == 200 {
+            return Ok(response);
+        }
+        let body = response.read_up_to(ack::ANSWER_BYTES)?;
+        Err(Trouble::Refused(ack::refusal(response.status, &body)))
+    }
+
+    /// Sends a POST; the status, and whether the server took the body.
+    pub(super) fn post(&mut self, target: &Target, body: &[u8]) -> Result<(u16, Ack), Failure> {
+        self.send(&Request::post(target.as_str(), body))
+    }
+
+    /// Sends a request; the status, and whether the server took its body.
+    pub(super) fn send(&mut self, request: &Request<'_>) -> Result<(u16, Ack), Failure> {
+        let mut response = self.uplink.exchange(request)?;
+        let answer = response.read_up_to(ack::ANSWER_BYTES)?;
+        Ok((response.status, ack::read(response.status, &answer)))
+    }
+
+    /// Sends a GET, or a POST if there is a body, that ends at this moment of the monotonic clock.
+    pub(super) fn exchange_until(
+        &mut self,
+        until: Duration,
+        target: &Target,
+        body: Option<&[u8]>,
+    ) -> Result<Response, Failure> {
+        let left = until.saturating_sub(self.clock.monotonic());
+        if left.is_zero() {
+            return Err(Failure::new("there is no time left to ask the server"));
+        }
+        let target = target.as_str();
+        let request = body.map_or(Request::get(target), |body| Request::post(target, body));
+        self.uplink.exchange(&Request { within: Some(left), ..request })
+    }
+
+    /// What carries out commands.
+    pub(super) fn executor(&mut self) -> Executor<'_> {
+        Executor {
+            store: &self.store,
+            device: self.device.as_mut(),
+            profile: &self.settings.profile,
+            language: self.settings.language,
+            attlog_count: self.settings.dialect.attlog_count,
+            policy: &self.settings.policy,
+            server: &self.settings.server,
+            now: self.clock.utc_if_set(),
+            moment: Moment::of(self.clock.local(), self.clock.boot(), self.clock.monotonic()),
+            command_bytes: self.settings.command_bytes,
+        }
+    }
+}

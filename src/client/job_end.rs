@@ -1,0 +1,44 @@
+//! The end of a job: its answer, and what it leaves behind.
+
+use super::context::Context;
+use crate::protocol::codes::ReturnCode;
+use crate::protocol::fields::Refusal;
+use crate::store::{Job, StoreError};
+
+/// What a step of a job led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    GoesOn,
+    /// The job is over.
+    Ended,
+}
+
+/// Ends a job with its answer; what it had on disk is removed after that.
+pub(super) fn end(
+    context: &mut Context,
+    job: &Job,
+    code: ReturnCode,
+    rest: &[u8],
+) -> Result<Progress, StoreError> {
+    context.store.atomically(|| context.store.jobs().finish(job.row, code, rest))?;
+    if let Err(error) = context.spool.remove(job.row) {
+        log::warn!("{error}");
+    }
+    Ok(forget(context, job))
+}
+
+/// Ends a job that cannot be carried out.
+pub(super) fn refuse(
+    context: &mut Context,
+    job: &Job,
+    refusal: &Refusal,
+) -> Result<Progress, StoreError> {
+    log::warn!("command {} failed with {}: {}", job.id, refusal.code, refusal.why);
+    end(context, job, refusal.code, &[])
+}
+
+/// The answer of a job is stored: the device need not remember it.
+pub(super) fn forget(context: &mut Context, job: &Job) -> Progress {
+    context.device.forget(job.row);
+    Progress::Ended
+}

@@ -1,0 +1,249 @@
+//! Commands that go on beyond their command list, one step at a time: a chunk of a download,
+//! a program that is started or has ended.
+
+use std::io;
+use std::rc::Rc;
+
+use super::activity::Activity;
+use super::context::Context;
+use super::downloads::Downloads;
+use super::job_end::{Progress, end, forget, refuse};
+use super::receive::{Fetched, Source};
+use super::trouble::Trouble;
+use crate::commands::Step;
+use crate::policy::Family;
+use crate::protocol::codes::ReturnCode;
+use crate::protocol::command::Command;
+use crate::protocol::fields::Refusal;
+use crate::protocol::file::{Action, PutFile, Upgrade};
+use crate::protocol::record::{BioPhotoUpdate, LONGEST_PHOTO};
+use crate::reactor;
+use crate::store::{Download, Job, Lane, Stage, StoreError};
+use crate::uplink::Failure;
+
+/// Jobs that are looked at together: one in trouble does not hold up the others.
+const LOOKED_AT: usize = 8;
+/// How often a download may fail. Each chunk that comes makes up for one failure.
+const MOST_FAILURES: u32 = 20;
+/// Failures for which it counts that a file was fetched and is not what it should be.
+const WRONG_FILE: u32 = 7;
+
+/// Takes jobs on, step by step.
+#[derive(Default)]
+pub(super) struct Jobs {
+    downloads: Downloads,
+}
+
+/// The jobs that can take a step, in their order. A program that runs is waited for: what came
+/// after it may need what it does.
+pub(super) fn ready(context: &Context) -> Result<Vec<Activity>, StoreError> {
+    let jobs = context.store.jobs().in_lane(Lane::Work, LOOKED_AT)?;
+    let ready = jobs.iter().take_while(|job| !context.device.is_running(job.row));
+    Ok(ready.map(|job| Activity::Job(job.row)).collect())
+}
+
+/// Whether a program runs that a reboot would cut off.
+pub(super) fn a_program_runs(context: &Context) -> Result<bool, StoreError> {
+    let jobs = context.store.jobs().in_lane(Lane::Work, LOOKED_AT)?;
+    Ok(jobs.iter().any(|job| job.stage == Stage::HandedOver))
+}
+
+/// Ends the upgrades whose new program could not be started. Returns their rows.
+pub(super) fn fail_upgrades(context: &mut Context, message: &str) -> Result<Vec<i64>, StoreError> {
+    let mut rows = Vec::new();
+    for job in context.store.jobs().in_lane(Lane::Work, LOOKED_AT)? {
+        if job.stage == Stage::Running {
+            log::error!("upgrade {} failed: {message}", job.id);
+            end(context, &job, ReturnCode::STORAGE, &[])?;
+            rows.push(job.row);
+        }
+    }
+    Ok(rows)
+}
+
+impl Jobs {
+    /// Takes a job one step on.
+    pub(super) fn step(&mut self, context: &mut Context, row: i64) -> Result<Progress, Trouble> {
+        let Some(job) = context.store.jobs().get(row)? else { return Ok(Progress::Ended) };
+        if job.stage == Stage::Fetching && job.attempts >= MOST_FAILURES {
+            log::warn!("command {} is given up: its download failed too often", job.id);
+            return Ok(end(context, &job, ReturnCode::NOT_FETCHED, &[])?);
+        }
+        let done = self.carry_out(context, &job);
+        match &done {
+            Err(Trouble::Link(Failure::Stopping)) => {}
+            // What was written down meanwhile stays: only the failure is counted.
+            Err(Trouble::Refused(_) | Trouble::Link(_)) => {
+                context.store.jobs().add_failures(row, 1)?
+            }
+            Err(Trouble::Store(_)) | Ok(_) => {}
+        }
+        done
+    }
+
+    fn carry_out(&mut self, context: &mut Context, job: &Job) -> Result<Progress, Trouble> {
+        let command = match Command::parse(&job.text) {
+            Ok(command) => command,
+            Err(refusal) => return Ok(refuse(context, job, &refusal)?),
+        };
+        let policy = &context.settings.policy;
+        let by_url = matches!(command, Command::Update(..)) && !policy.allows(Family::PutFile);
+        if by_url || policy.denies(&command).is_some() {
+            let refusal = Refusal::new(ReturnCode::UNSUPPORTED, "the owner allows it no more");
+            return Ok(refuse(context, job, &refusal)?);
+        }
+        match command {
+            Command::Shell(line) => {
+                let step = context.executor().shell(job, line)?;
+                apply_step(context, job, step)
+            }
+            Command::Upgrade(upgrade) => self.upgrade(context, job, &upgrade),
+            Command::PutFile(put) => {
+                let most = context.settings.policy.file_bytes;
+                match self.fetch(context, job, |context| source(context, put.url, most))? {
+                    Some(progress) => Ok(progress),
+                    None => Ok(put_file(context, job, &put)?),
+                }
+            }
+            Command::Update(_, record) => self.picture(context, job, record),
+            _ => Ok(end(context, job, ReturnCode::UNSUPPORTED, &[])?),
+        }
+    }
+
+    fn upgrade(
+        &mut self,
+        context: &mut Context,
+        job: &Job,
+        upgrade: &Upgrade<'_>,
+    ) -> Result<Progress, Trouble> {
+        let fetched = self.fetch(context, job, |context| {
+            let target = context.target("/iclock/file").with("url", upgrade.url);
+            let target = target.as_str().to_owned();
+            Ok(Source { target, base64: upgrade.base64, most: upgrade.size })
+        })?;
+        if let Some(progress) = fetched {
+            return Ok(progress);
+        }
+        // What was just fetched is known to the store only.
+        let Some(job) = context.store.jobs().get(job.row)? else { return Ok(Progress::Ended) };
+        let spool = Rc::clone(&context.spool);
+        let step = context.executor().upgrade(&job, upgrade, &spool, &mut yield_now)?;
+        if matches!(step, Step::Corrupt(_)) {
+            // What was given up because the program stops is not corrupt.
+            reactor::yield_now()?;
+        }
+        apply_step(context, &job, step)
+    }
+
+    /// A picture of a person that the server named by a URL.
+    fn picture(
+        &mut self,
+        context: &mut Context,
+        job: &Job,
+        record: &[u8],
+    ) -> Result<Progress, Trouble> {
+        let language = context.settings.language;
+        let Ok(BioPhotoUpdate::At { pin, bio_type, url }) = BioPhotoUpdate::parse(record, language)
+        else {
+            let refusal = Refusal::parameter("it names no picture to fetch");
+            return Ok(refuse(context, job, &refusal)?);
+        };
+        let most = LONGEST_PHOTO as u64;
+        if let Some(progress) = self.fetch(context, job, |context| source(context, &url, most))? {
+            return Ok(progress);
+        }
+        let picture = std::fs::read(context.spool.part(job.row)).map_err(unreadable)?;
+        Ok(match context.executor().take_picture(&pin, bio_type, picture)? {
+            Ok(()) => end(context, job, ReturnCode::DONE, &[])?,
+            Err(refusal) => refuse(context, job, &refusal)?,
+        })
+    }
+
+    /// Fetches the next chunk of a job's file; `None` if all of it is there.
+    fn fetch(
+        &mut self,
+        context: &mut Context,
+        job: &Job,
+        source: impl FnOnce(&mut Context) -> Result<Source, Refusal>,
+    ) -> Result<Option<Progress>, Trouble> {
+        if job.stage != Stage::Fetching || job.download.is_whole() {
+            return Ok(None);
+        }
+        let fetched = match source(context) {
+            Ok(source) => self.downloads.fetch(context, job, &source)?,
+            Err(refusal) => Fetched::Refused(refusal),
+        };
+        Ok(match fetched {
+            Fetched::Whole => None,
+            Fetched::More => Some(Progress::GoesOn),
+            Fetched::Refused(refusal) => Some(refuse(context, job, &refusal)?),
+        })
+    }
+}
+
+/// Where a file comes from that the server named by a URL.
+fn source(context: &mut Context, url: &str, most: u64) -> Result<Source, Refusal> {
+    Ok(Source { target: context.executor().locate(url)?, base64: false, most })
+}
+
+/// Does with a fetched file what the command says.
+fn put_file(context: &mut Context, job: &Job, put: &PutFile<'_>) -> Result<Progress, StoreError> {
+    let store = Rc::clone(&context.store);
+    let Some(job) = store.jobs().get(job.row)? else { return Ok(Progress::Ended) };
+    let part = context.spool.part(job.row);
+    if std::fs::metadata(&part).map_or(0, |part| part.len()) != job.download.kept {
+        // Put in its place already, or lost: it is fetched again.
+        start_over(context, &job)?;
+        return Ok(Progress::GoesOn);
+    }
+    let size = job.download.kept;
+    // Written down first: a file that makes the program fall over does so three times.
+    store.jobs().add_failures(job.row, WRONG_FILE)?;
+    let executor = context.executor();
+    let done = match put.action {
+        Action::Keep => executor.keep(put, &part, &mut yield_now).map(|()| size),
+        Action::Sync { table, records } => {
+            executor.sync(&job, table, records, &part, &mut yield_now)?
+        }
+        Action::Append => executor.append(&part, &mut yield_now)?.map(|()| size),
+    };
+    if done.is_err() && reactor::yield_now().is_err() {
+        // The program stops, nothing was wrong: it is done at the next start, from the beginning.
+        store.jobs().set_download(job.row, &job.download, job.attempts)?;
+        return Ok(Progress::GoesOn);
+    }
+    match done {
+        Ok(answer) => {
+            let answer = i64::try_from(answer).unwrap_or(i64::MAX);
+            end(context, &job, ReturnCode(answer), &[])
+        }
+        Err(refusal) => refuse(context, &job, &refusal),
+    }
+}
+
+fn apply_step(context: &mut Context, job: &Job, step: Step) -> Result<Progress, Trouble> {
+    match step {
+        Step::GoesOn => Ok(Progress::GoesOn),
+        Step::Ended(code, rest) => Ok(end(context, job, code, &rest)?),
+        Step::Stored => Ok(forget(context, job)),
+        Step::Corrupt(why) => {
+            start_over(context, job)?;
+            Err(Trouble::Refused(format!("the file of command {} is wrong: {why}", job.id)))
+        }
+    }
+}
+
+/// The file is fetched again from its start.
+fn start_over(context: &Context, job: &Job) -> Result<(), StoreError> {
+    let attempts = job.attempts + WRONG_FILE;
+    context.store.jobs().set_download(job.row, &Download::default(), attempts)
+}
+
+/// Serves drivers during long work, and ends it when the program is asked to stop.
+fn yield_now() -> io::Result<()> {
+    Ok(reactor::yield_now()?)
+}
+
+fn unreadable(error: io::Error) -> Trouble {
+    Trouble::Refused(format!("a download cannot be read: {error}"))
+}

@@ -1,0 +1,164 @@
+//! Remote attendance (§14): a person whom the terminal does not know is fetched from the server,
+//! and is a guest for a while.
+
+use std::rc::Rc;
+
+use super::context::Context;
+use super::trouble::Trouble;
+use crate::protocol::ack;
+use crate::protocol::codes::Language;
+use crate::protocol::command::Command;
+use crate::protocol::data_table::DataTable;
+use crate::protocol::fields::{Fields, Refusal};
+use crate::protocol::lines::{Line, Lines};
+use crate::protocol::record::Pin;
+use crate::server_queries::{Outcome, ServerQuery};
+use crate::store::StoreError;
+use crate::uplink::Failure;
+
+/// Most lines of an answer about a person.
+const MOST_LINES: usize = 200;
+/// Most bytes of it: every template of a person, and more.
+const MOST_BYTES: usize = 4 << 20;
+
+/// Why what came about a person was not stored.
+enum NotStored {
+    Refused(String),
+    Store(StoreError),
+}
+
+impl From<StoreError> for NotStored {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Fetches a person whom the terminal does not know.
+pub(super) fn fetch(
+    context: &mut Context,
+    query: &ServerQuery,
+    pin: &Pin,
+) -> Result<Outcome, Trouble> {
+    let (mut lines, is_whole) = fetch_lines(context, query, pin)?;
+    if !is_whole && !lines.is_empty() && fetch_lines(context, query, pin)?.0 != lines {
+        let message = "the server's answer is cut off; it names no Content-Length";
+        return Err(Trouble::Refused(message.into()));
+    }
+    if lines.first().is_some_and(|line| line.trim_ascii_start().starts_with(b"<")) {
+        return Err(Trouble::Refused(ack::refusal(200, &lines[0])));
+    }
+    let mut refusal = None;
+    lines.retain(|line| match is_of(context.settings.language, pin, line) {
+        Ok(is_of) => is_of,
+        Err(refused) => {
+            refusal.get_or_insert(refused);
+            false
+        }
+    });
+    if let Some(refusal) = refusal {
+        return Err(not_usable(pin, &refusal.why));
+    }
+    if lines.is_empty() {
+        return Ok(Outcome::Nobody);
+    }
+    // Drivers were served meanwhile; the one who asked may have gone.
+    if context.server_queries.is_open(query.number, context.clock.monotonic()) {
+        store_guest(context, pin, &lines)?;
+    }
+    Ok(Outcome::Here)
+}
+
+/// The lines that the server has about a person, and whether the last of them is whole.
+fn fetch_lines(
+    context: &mut Context,
+    query: &ServerQuery,
+    pin: &Pin,
+) -> Result<(Vec<Vec<u8>>, bool), Trouble> {
+    let target = context.target("/iclock/cdata").with("table", "RemoteAtt").with("PIN", pin);
+    let mut response = context.exchange_until(query.until, &target, None)?;
+    if response.status != 200 {
+        let body = response.read_up_to(ack::ANSWER_BYTES)?;
+        return Err(Trouble::Refused(ack::refusal(response.status, &body)));
+    }
+    let mut lines = Lines::new(context.settings.command_bytes.min(MOST_BYTES));
+    let mut found = Vec::new();
+    let (mut chunk, mut bytes) = (vec![0; 16 << 10], 0);
+    loop {
+        let amount = response.body.read(&mut chunk).map_err(Failure::in_body)?;
+        bytes += amount;
+        let mut is_whole = true;
+        if amount == 0 {
+            let rest = lines.rest();
+            is_whole = response.framed || rest.is_none();
+            found.extend(rest);
+        } else {
+            lines.push(&chunk[..amount], |line| found.push(line));
+        }
+        if found.len() > MOST_LINES || bytes > MOST_BYTES {
+            let message = format!(
+                "the server's answer about {pin} has more than {MOST_LINES} lines or {MOST_BYTES} bytes"
+            );
+            return Err(Trouble::Refused(message));
+        }
+        if amount == 0 {
+            return Ok((whole(found)?, is_whole));
+        }
+    }
+}
+
+/// Makes a guest of what came about a person, all of it or nothing.
+fn store_guest(context: &mut Context, pin: &Pin, lines: &[Vec<u8>]) -> Result<(), Trouble> {
+    let (store, stay) = (Rc::clone(&context.store), context.server_queries.rules().stay);
+    let now = context.clock.utc_if_set();
+    let executor = context.executor();
+    let done = store.atomically(|| {
+        match store.guests().get(pin)? {
+            // What the server names no longer is deleted.
+            Some(_) => drop(store.people().delete(pin)?),
+            // Somebody has made the person a user meanwhile.
+            None if store.people().get(pin)?.is_some() => return Ok(()),
+            None => {}
+        }
+        for line in lines {
+            executor.apply(line)?.map_err(|refusal| NotStored::Refused(refusal.why))?;
+        }
+        Ok(store.guests().put(pin, now, stay)?)
+    });
+    match done {
+        Ok(()) => {
+            log::info!("{pin} is a guest for {} minutes", stay.as_secs() / 60);
+            Ok(())
+        }
+        Err(NotStored::Refused(why)) => Err(not_usable(pin, &why)),
+        Err(NotStored::Store(error)) => Err(error.into()),
+    }
+}
+
+/// Whether a line is to be taken: part of a person, and of this one. Everything else is
+/// skipped: `NONE`, options, commands, others. A line whose PIN makes no sense is not.
+fn is_of(language: Language, pin: &Pin, line: &[u8]) -> Result<bool, Refusal> {
+    let Ok(Command::Update(table, record)) = Command::parse(line) else { return Ok(false) };
+    if !matches!(table, DataTable::Users | DataTable::Templates(_)) {
+        return Ok(false);
+    }
+    let fields = Fields::parse(record, &["PIN"], language)?;
+    let whose = Pin::from_fields(&fields)?;
+    if whose != *pin {
+        log::warn!("asked about {pin}, the server sent a line about {whose}, which was skipped");
+    }
+    Ok(whose == *pin)
+}
+
+fn whole(lines: Vec<Line>) -> Result<Vec<Vec<u8>>, Trouble> {
+    let whole = |line| match line {
+        Line::Whole(bytes) => Ok(bytes),
+        Line::Overlong(_) => {
+            Err(Trouble::Refused("the server's answer has a line that is too long".into()))
+        }
+    };
+    lines.into_iter().map(whole).collect()
+}
+
+fn not_usable(pin: &Pin, why: &str) -> Trouble {
+    Trouble::Refused(format!("what the server has about {pin} cannot be used: {why}"))
+}

@@ -1,0 +1,54 @@
+//! Answering queries (§12.4): the rows first, by the upload path, then the result.
+
+use super::context::Context;
+use super::session::Session;
+use super::trouble::Trouble;
+use super::upload_body;
+use crate::commands::query::rows_a_pack;
+use crate::protocol::ack::Ack;
+use crate::protocol::codes::ReturnCode;
+use crate::store::{Query, StoreError};
+
+/// How often the server may refuse the rows of a query.
+const MOST_REFUSALS: u32 = 5;
+
+/// Sends the next pack of an answer. `failures`: how often that has failed in a row.
+pub(super) fn answer(
+    context: &mut Context,
+    session: &Session,
+    failures: u32,
+) -> Result<(), Trouble> {
+    let Some(query) = context.store.queries().next()? else { return Ok(()) };
+    let rows = context.store.queries().rows(&query, rows_a_pack(query.asked.stream))?;
+    let Some(last) = rows.last().map(|row| row.seq) else {
+        return Ok(end(context, &query, ReturnCode::DONE)?);
+    };
+    let table = query.asked.stream.table();
+    let body = upload_body::write(context, session, &rows, usize::MAX).bytes;
+    let body = upload_body::encrypted(context, session, table, &body).unwrap_or(body);
+    let acknowledged = context.store.outbox().acknowledged(table)?;
+    let (name, stamp) = context.settings.dialect.stamp(table, acknowledged);
+    let target = context
+        .target("/iclock/cdata")
+        .with("table", table.name())
+        .with(name, stamp)
+        .with("CmdId", &query.id)
+        .with("Count", query.count)
+        .with("PackCnt", query.packs)
+        .with("PackIdx", query.pack + 1);
+    match context.post(&target, &body)?.1 {
+        Ack::Taken(_) => Ok(context.store.queries().advance(query.command, last)?),
+        Ack::Refused(message) if failures >= MOST_REFUSALS => {
+            log::warn!("query {} is given up: the server refuses its rows: {message}", query.id);
+            Ok(end(context, &query, ReturnCode::TIMED_OUT)?)
+        }
+        Ack::Refused(message) => Err(Trouble::Refused(message)),
+    }
+}
+
+fn end(context: &Context, query: &Query, code: ReturnCode) -> Result<(), StoreError> {
+    context.store.atomically(|| {
+        context.store.queries().end(query.command)?;
+        context.store.command_log().finish(query.command, code, &[])
+    })
+}

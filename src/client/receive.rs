@@ -1,0 +1,208 @@
+//! The bytes of a download: written to its part on disk, and safe there before it is written down
+//! how far it is.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+
+use super::base64_stream::Base64Stream;
+use super::context::Context;
+use super::trouble::Trouble;
+use crate::protocol::codes::ReturnCode;
+use crate::protocol::fields::Refusal;
+use crate::store::{Download, Job};
+use crate::uplink::{Failure, Response};
+
+/// A chunk of so many bytes makes up for one failure, and is the smallest that is asked for.
+pub(super) const SMALLEST_CHUNK: u64 = 16 << 10;
+/// Bytes after which it is written down how far a download is.
+const SAVED_AFTER: u64 = 256 << 10;
+/// Failures for which it counts that a download has to start again.
+pub(super) const START_OVER: u32 = 6;
+
+/// Where a file comes from.
+pub(super) struct Source {
+    /// A path at the server, or a whole URL.
+    pub(super) target: String,
+    /// It comes as base64 text.
+    pub(super) base64: bool,
+    /// Most bytes that it may have on disk.
+    pub(super) most: u64,
+}
+
+impl Source {
+    /// A failure while it is fetched. That of another place says nothing of the connection to
+    /// the server.
+    pub(super) fn trouble(&self, failure: Failure) -> Trouble {
+        match failure == Failure::Stopping || self.target.starts_with('/') {
+            true => Trouble::Link(failure),
+            false => Trouble::Refused(failure.to_string()),
+        }
+    }
+}
+
+/// What a chunk led to.
+pub(super) enum Fetched {
+    /// All is there.
+    Whole,
+    /// There is more to fetch.
+    More,
+    /// The file cannot be had.
+    Refused(Refusal),
+}
+
+/// Takes the bytes of a response from where `download` stands, up to the number `until` of the
+/// file, or to its end.
+pub(super) fn receive(
+    context: &Context,
+    job: &Job,
+    source: &Source,
+    download: Download,
+    response: &mut Response,
+    until: Option<u64>,
+) -> Result<Fetched, Trouble> {
+    let file = match context.spool.open_part(job.row, download.kept) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            let attempts = job.attempts + START_OVER;
+            context.store.jobs().set_download(job.row, &Download::default(), attempts)?;
+            return Err(Trouble::Refused(format!("{error}: it is fetched again from its start")));
+        }
+        file => file.map_err(disk_trouble)?,
+    };
+    let base64 = source.base64.then(Base64Stream::default);
+    let came = download.fetched;
+    let mut receiver =
+        Receiver { context, job, source, file, base64, download, came, unsaved: 0, until };
+    let mut chunk = vec![0; 16 << 10];
+    loop {
+        let read = match response.status {
+            416 => Ok(0),
+            _ => response.body.read(&mut chunk),
+        };
+        let amount = *read.as_ref().unwrap_or(&0);
+        let is_end = amount == 0;
+        if let Some(refusal) = receiver.write(&chunk[..amount])? {
+            return Ok(Fetched::Refused(refusal));
+        }
+        if is_end && read.is_ok() && until.is_none() {
+            receiver.download.total = Some(receiver.came);
+        }
+        if receiver.is_to_be_saved(is_end)
+            && let Some(refusal) = receiver.save(is_end)?
+        {
+            return Ok(Fetched::Refused(refusal));
+        }
+        if let Err(error) = read {
+            return Err(source.trouble(Failure::in_body(error)));
+        }
+        if is_end {
+            return receiver.finish();
+        }
+    }
+}
+
+/// Refuses what the disk has no room for.
+pub(super) fn refuse_if_no_room(context: &Context, bytes: u64) -> Result<Option<Refusal>, Trouble> {
+    let free = context.spool.free().map_err(|error| Trouble::Refused(error.to_string()))?;
+    // As many bytes are left above the owner's limit as it takes: punches need room, too.
+    if bytes.saturating_mul(2).saturating_add(context.settings.policy.free_bytes) <= free {
+        return Ok(None);
+    }
+    let why = format!("the disk has no room for {bytes} bytes, {free} are free");
+    Ok(Some(Refusal::new(ReturnCode::CAPACITY, why)))
+}
+
+struct Receiver<'a> {
+    context: &'a Context,
+    job: &'a Job,
+    source: &'a Source,
+    file: File,
+    base64: Option<Base64Stream>,
+    download: Download,
+    /// Bytes of the file that came, also those that are not decoded yet.
+    came: u64,
+    /// How many of them came since it was last written down how far it is.
+    unsaved: u64,
+    until: Option<u64>,
+}
+
+impl Receiver<'_> {
+    /// Writes bytes that came. A refusal if they are not acceptable.
+    fn write(&mut self, came: &[u8]) -> Result<Option<Refusal>, Trouble> {
+        self.came += came.len() as u64;
+        self.unsaved += came.len() as u64;
+        if self.until.is_some_and(|until| self.came > until) {
+            return Err(Trouble::Refused("a part is longer than was asked for".into()));
+        }
+        self.download.fetched = self.came;
+        let bytes = match &mut self.base64 {
+            None => came,
+            Some(base64) => {
+                if let Err(why) = base64.push(came) {
+                    return Ok(Some(no_base64(&why)));
+                }
+                self.download.fetched -= base64.held();
+                base64.bytes()
+            }
+        };
+        self.download.kept += bytes.len() as u64;
+        if self.download.kept > self.source.most {
+            let why = format!("the file has more than {} bytes", self.source.most);
+            return Ok(Some(Refusal::new(ReturnCode::TOO_LONG, why)));
+        }
+        match self.file.write_all(bytes) {
+            Err(error) if error.kind() == ErrorKind::StorageFull => {
+                let why = format!("the disk is full: {error}");
+                Ok(Some(Refusal::new(ReturnCode::CAPACITY, why)))
+            }
+            done => done.map(|()| None).map_err(disk_trouble),
+        }
+    }
+
+    fn is_to_be_saved(&self, is_end: bool) -> bool {
+        self.unsaved >= SAVED_AFTER || (is_end && (self.unsaved > 0 || self.download.is_whole()))
+    }
+
+    /// Makes safe what came, and writes down how far it is. A refusal if there is no room for
+    /// more.
+    fn save(&mut self, is_end: bool) -> Result<Option<Refusal>, Trouble> {
+        self.file.sync_data().map_err(disk_trouble)?;
+        // A chunk that came makes up for one failure.
+        let is_chunk = is_end && self.more() >= SMALLEST_CHUNK;
+        let attempts = self.job.attempts.saturating_sub(u32::from(is_chunk));
+        self.context.store.jobs().set_download(self.job.row, &self.download, attempts)?;
+        self.unsaved = 0;
+        let unknown = if self.download.total.is_none() { self.download.kept } else { 0 };
+        refuse_if_no_room(self.context, unknown / 2)
+    }
+
+    /// Bytes that this response brought.
+    fn more(&self) -> u64 {
+        self.download.fetched.saturating_sub(self.job.download.fetched)
+    }
+
+    /// The response is over.
+    fn finish(self) -> Result<Fetched, Trouble> {
+        if self.came < self.until.unwrap_or(self.came) {
+            return Err(Trouble::Refused("a part is shorter than it says".into()));
+        }
+        let is_whole = self.download.is_whole();
+        if !is_whole && self.until.is_some() && self.more() < SMALLEST_CHUNK / 2 {
+            return Err(Trouble::Refused("the server sends too little at once".into()));
+        }
+        Ok(match is_whole {
+            true => Fetched::Whole,
+            false if self.download.total == Some(self.came) => {
+                Fetched::Refused(no_base64("it ends within a group of four"))
+            }
+            false => Fetched::More,
+        })
+    }
+}
+
+fn no_base64(why: &str) -> Refusal {
+    Refusal::new(ReturnCode::NOT_FETCHED, format!("the file is not base64: {why}"))
+}
+
+fn disk_trouble(error: io::Error) -> Trouble {
+    Trouble::Refused(error.to_string())
+}

@@ -1,0 +1,177 @@
+//! The session with the server: its options, and what follows from them.
+
+use std::time::Duration;
+
+use super::context::Context;
+use super::upload_window::UploadWindow;
+use crate::commands::Effects;
+use crate::protocol::PUSH_VERSION;
+use crate::protocol::options::ServerOptions;
+use crate::protocol::stream::{Stream, Table};
+use crate::protocol::version::Version;
+use crate::reactor;
+use crate::store::options::VERIFICATION;
+use crate::store::{Store, StoreError};
+
+/// How many bare `OK`s in a row are answered with another handshake, for want of options.
+const BARE_OK_RETRIES: u8 = 3;
+/// The first version with `EncryptFlag`.
+const ENCRYPT_FLAG_SINCE: Version = Version(2, 3, 0);
+
+/// The session with the server.
+pub(super) struct Session {
+    /// What the server said in the handshake and by `SET OPTION`.
+    pub(super) options: ServerOptions,
+    /// When new data may go up.
+    pub(super) window: UploadWindow,
+    /// What commands asked for that does not concern the session.
+    pub(super) asked: Asked,
+    /// Whether the handshake succeeded and no exchange failed since.
+    online: bool,
+    /// Bare `OK`s in a row in place of options.
+    bare_oks: u8,
+    /// When another handshake is due in this session.
+    handshake_at: Option<Duration>,
+}
+
+/// What commands asked for that does not concern the session.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// `LOG`: what waits is to go up now, also what is held back after a failure.
+    pub(super) upload: bool,
+    /// `SET OPTION`: the options may have to be pushed again.
+    pub(super) option_set: bool,
+}
+
+impl Session {
+    /// No session yet; `error_delay` is the owner's.
+    pub(super) fn new(error_delay: u32) -> Self {
+        Self {
+            options: ServerOptions { error_delay, ..ServerOptions::default() },
+            window: UploadWindow::default(),
+            asked: Asked::default(),
+            online: false,
+            bare_oks: 0,
+            handshake_at: None,
+        }
+    }
+
+    pub(super) fn is_online(&self) -> bool {
+        self.online
+    }
+
+    pub(super) fn handshake_at(&self) -> Option<Duration> {
+        self.handshake_at
+    }
+
+    /// The connection failed: a handshake comes before everything else.
+    pub(super) fn disconnect(&mut self) {
+        self.online = false;
+    }
+
+    /// The handshake brought options.
+    pub(super) fn take_options(&mut self, options: ServerOptions) {
+        self.options = options;
+        self.bare_oks = 0;
+    }
+
+    /// The handshake brought a bare `OK`: the options are `base`. Returns when another handshake
+    /// may bring others, as long as that is tried.
+    pub(super) fn take_bare_ok(&mut self, base: ServerOptions, now: Duration) -> Option<Duration> {
+        let retry_at = now + Duration::from_secs(base.error_delay.into());
+        self.options = base;
+        self.bare_oks = self.bare_oks.saturating_add(1);
+        (self.bare_oks < BARE_OK_RETRIES).then_some(retry_at)
+    }
+
+    /// The handshake succeeded; when the next one is due, if it is.
+    pub(super) fn connect(&mut self, handshake_at: Option<Duration>) {
+        self.online = true;
+        self.handshake_at = handshake_at;
+    }
+
+    /// The protocol version of this session: the lower of both (App. 6).
+    pub(super) fn version(&self) -> Version {
+        self.options.push_version.min(PUSH_VERSION)
+    }
+
+    /// The streams of a table that the server wants, and that the version of this session has.
+    pub(super) fn allowed(&self, table: Table) -> Vec<Stream> {
+        let flag = self.options.trans_flag;
+        let version = self.version();
+        let wanted = |stream: &Stream| {
+            let kinds = stream.kinds();
+            let is_on = kinds.is_empty() || kinds.iter().any(|kind| flag.allows(*kind));
+            is_on && stream.since() <= version
+        };
+        table.streams().filter(wanted).collect()
+    }
+
+    /// Most bytes in the body of a POST, as the server has it.
+    pub(super) fn largest_post(&self) -> usize {
+        self.options.max_post_size.map_or(usize::MAX, |bytes| bytes as usize)
+    }
+
+    /// Whether the server wants punches encrypted (§6). The first digit of `EncryptFlag` stands
+    /// for punches; the others have no meaning yet.
+    pub(super) fn wants_encrypted_punches(&self) -> bool {
+        self.options.encrypt_flag.starts_with('1') && self.version() >= ENCRYPT_FLAG_SINCE
+    }
+
+    /// Does what commands asked of the session.
+    pub(super) fn apply_effects(
+        &mut self,
+        context: &Context,
+        effects: &Effects,
+    ) -> Result<(), StoreError> {
+        if effects.asked {
+            // Somebody stands at the door: the driver is asked now, not in the next wait. If the
+            // program is to stop, the next wait says so.
+            let _ = reactor::yield_now();
+        }
+        if effects.handshake {
+            self.window.open();
+            self.handshake_at = Some(Duration::ZERO);
+        }
+        if effects.upload {
+            self.window.open();
+            self.asked.upload = true;
+        }
+        if effects.option_set {
+            self.asked.option_set = true;
+            self.options = with_set_options(&context.store, self.options.clone())?;
+            self.apply_verification(&context.store)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps whether the server wants to be asked about everybody (§12.11.3).
+    pub(super) fn apply_verification(&self, store: &Store) -> Result<(), StoreError> {
+        let option = self.options.others.get("postselfdefinedatatype");
+        let is_wanted = option.is_some_and(|kind| kind.eq_ignore_ascii_case("PostVerifyData"));
+        if store.options().get(VERIFICATION)?.is_some() == is_wanted {
+            return Ok(());
+        }
+        if is_wanted {
+            log::info!("from now on the server decides who may pass (PostVerifyData)");
+            store.options().set(VERIFICATION, "1")
+        } else {
+            log::info!("from now on the terminal decides who may pass");
+            store.options().clear(VERIFICATION)
+        }
+    }
+}
+
+/// Options that the server set by command hold until a handshake says otherwise.
+pub(super) fn with_set_options(
+    store: &Store,
+    mut options: ServerOptions,
+) -> Result<ServerOptions, StoreError> {
+    for (key, value) in store.options().all()? {
+        let key = key.to_ascii_lowercase();
+        if ServerOptions::is_settable(&key) {
+            options.set(&key, &value);
+        }
+    }
+    Ok(options)
+}

@@ -1,0 +1,55 @@
+//! What the client is made with.
+
+use std::rc::Rc;
+
+use crate::clock::Clock;
+use crate::commands::DeviceProfile;
+use crate::files::Spool;
+use crate::policy::Policy;
+use crate::protocol::codes::Language;
+use crate::protocol::dialect::Dialect;
+use crate::server_queries::ServerQueries;
+use crate::status::Status;
+use crate::store::Store;
+
+/// What the owner decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What is told about the device, its serial included.
+    pub profile: DeviceProfile,
+    /// The terminal's language.
+    pub language: Language,
+    /// `pushcommkey`, empty for none.
+    pub comm_key: String,
+    /// How requests are written.
+    pub dialect: Dialect,
+    /// Key of the attendance rows, for a server that wants them encrypted.
+    pub attlog_key: Option<String>,
+    /// What the owner allows the server.
+    pub policy: Policy,
+    /// The server's URL.
+    pub server: String,
+    /// Most bytes in the body of an upload.
+    pub post_bytes: usize,
+    /// Longest command in bytes.
+    pub command_bytes: usize,
+    /// Seconds until the next try after a failure, until the server names its own.
+    pub error_delay: u32,
+    /// Seconds over which terminals that start together spread their first contact.
+    pub start_spread: u32,
+}
+
+/// What the loop shares with the other parts of the daemon.
+#[derive(Clone)]
+pub struct Shared {
+    /// What time it is.
+    pub clock: Rc<dyn Clock>,
+    /// Where everything is kept.
+    pub store: Rc<Store>,
+    /// What the outside may see.
+    pub status: Rc<Status>,
+    /// Where downloads are while they are under way.
+    pub spool: Rc<Spool>,
+    /// What drivers want to know from the server.
+    pub server_queries: Rc<ServerQueries>,
+}

@@ -1,0 +1,61 @@
+//! The server's stamps (§6, and the clarifications' "Stamps"): they ask for nothing, for an upload
+//! from the start, or for one from the place to which the server was set back.
+
+use super::context::Context;
+use super::session::Session;
+use crate::protocol::stream::Table;
+use crate::store::options::{CHECK, SERVER};
+use crate::store::{Stamp, StoreError};
+
+/// Does what the stamps of a handshake ask for, and keeps what they show.
+pub(super) fn apply(context: &Context, session: &Session) -> Result<(), StoreError> {
+    let (store, server) = (&context.store, context.status.connection().server);
+    store.atomically(|| {
+        let same_server = store.options().get(SERVER)?.is_none_or(|known| known == server);
+        let check = store.options().get(CHECK)?.is_some();
+        for table in Table::ALL {
+            let known = if same_server { store.stamps().get(table)? } else { Stamp::default() };
+            let sent = session.options.stamp(table.stamp_names());
+            let known = match sent.and_then(|text| text.parse().ok()) {
+                Some(stamp) => apply_stamp(context, session, table, stamp, check, known)?,
+                None => known,
+            };
+            store.stamps().set(table, known)?;
+        }
+        store.options().set(SERVER, &server)?;
+        store.options().clear(CHECK)
+    })
+}
+
+/// Does what the stamp of one table asks for. `check`: by the command `CHECK`.
+fn apply_stamp(
+    context: &Context,
+    session: &Session,
+    table: Table,
+    stamp: i64,
+    check: bool,
+    known: Stamp,
+) -> Result<Stamp, StoreError> {
+    let outbox = context.store.outbox();
+    let acknowledged = outbox.acknowledged(table)?;
+    let resend = |from| -> Result<(), StoreError> {
+        log::info!("the server asks for {} again: rows after {from} go up again", table.name());
+        session.allowed(table).into_iter().try_for_each(|stream| outbox.resend(stream, from))
+    };
+    if stamp == 0 {
+        if check || known.nonzero {
+            resend(0)?;
+        }
+        return Ok(Stamp { resent: known.resent, ..Stamp::default() });
+    }
+    let mut known = Stamp { nonzero: true, ..known };
+    if stamp == acknowledged {
+        known.proven |= known.proof != 0 && known.proof != stamp;
+        known.proof = stamp;
+    } else if known.proven && (1..acknowledged).contains(&stamp) && !outbox.is_resending(table)? {
+        resend(stamp)?;
+        // To be believed once more, it has to prove itself once more.
+        (known.proof, known.proven) = (0, false);
+    }
+    Ok(known)
+}

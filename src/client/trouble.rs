@@ -1,0 +1,46 @@
+//! Why an activity failed.
+
+use std::fmt;
+
+use crate::reactor::Stopping;
+use crate::store::StoreError;
+use crate::uplink::Failure;
+
+/// Why an activity failed, by what follows from it.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The connection to the server failed: the session starts again with a handshake.
+    Link(Failure),
+    /// The server's answer, or what it sent, was not accepted; the message says why.
+    Refused(String),
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(failure) => failure.fmt(f),
+            Self::Refused(message) => f.write_str(message),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Link(failure)
+    }
+}
+
+impl From<Stopping> for Trouble {
+    fn from(stopping: Stopping) -> Self {
+        Self::Link(stopping.into())
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}

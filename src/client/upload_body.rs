@@ -1,0 +1,112 @@
+//! Rows as the body of a request (§11), packed or encrypted where that is wanted.
+
+use super::context::Context;
+use super::encrypt::encrypt;
+use super::session::Session;
+use crate::protocol::record::Record;
+use crate::protocol::stream::Table;
+use crate::store::{Content, PendingRow};
+
+/// A body shorter than this is not packed: the archive alone takes 1.5 KB before it shrinks.
+const WORTH_PACKING: usize = 1024;
+
+/// The body of an upload.
+pub(super) struct Body {
+    pub(super) bytes: Vec<u8>,
+    /// How many rows it holds.
+    pub(super) rows: u64,
+    /// How many of a batch are done with it: also those that could not be read.
+    pub(super) used: usize,
+}
+
+/// How a body goes on the wire.
+pub(super) enum Encoded {
+    Plain,
+    /// As a tgz archive (§11.14).
+    Packed(Vec<u8>),
+    Encrypted(Vec<u8>),
+}
+
+/// Writes as many rows as fit into `most` bytes, one at least.
+pub(super) fn write(
+    context: &Context,
+    session: &Session,
+    rows: &[PendingRow],
+    most: usize,
+) -> Body {
+    let mut body = Body { bytes: Vec::new(), rows: 0, used: 0 };
+    for row in rows {
+        let before = body.bytes.len();
+        write_row(context, session, row, &mut body.bytes);
+        if body.bytes.len() > most && body.rows > 0 {
+            body.bytes.truncate(before);
+            break;
+        }
+        body.rows += u64::from(row.content.is_some());
+        body.used += 1;
+    }
+    body
+}
+
+fn write_row(context: &Context, session: &Session, row: &PendingRow, out: &mut Vec<u8>) {
+    let settings = &context.settings;
+    match &row.content {
+        Some(Content::Record(Record::Punch(punch))) => {
+            settings.dialect.write_punch(punch, row.seq, out);
+            out.push(b'\n');
+        }
+        Some(Content::Record(record)) => record.write(out, settings.language),
+        Some(Content::Photo(photo)) => {
+            photo.write(out, &settings.profile.serial, session.options.photos_base64);
+        }
+        None => log::error!(
+            "row {} of the {} cannot be read from the store and was skipped",
+            row.seq,
+            row.stream.name()
+        ),
+    }
+}
+
+/// Packs or encrypts the body of an upload, if the owner or the server wants that.
+pub(super) fn encode(context: &Context, session: &Session, table: Table, bytes: &[u8]) -> Encoded {
+    if let Some(packed) = packed(context, table, bytes) {
+        return Encoded::Packed(packed);
+    }
+    encrypted(context, session, table, bytes).map_or(Encoded::Plain, Encoded::Encrypted)
+}
+
+/// The body encrypted, if the server wants that of the table and there is a key.
+pub(super) fn encrypted(
+    context: &Context,
+    session: &Session,
+    table: Table,
+    bytes: &[u8],
+) -> Option<Vec<u8>> {
+    let key = context.settings.attlog_key.as_ref()?;
+    let is_wanted = table == Table::Attlog && session.wants_encrypted_punches();
+    is_wanted.then(|| encrypt(key.as_bytes(), bytes))
+}
+
+/// The body as tgz, if the owner wants that and it gets smaller (§11.14).
+fn packed(context: &Context, table: Table, bytes: &[u8]) -> Option<Vec<u8>> {
+    let is_wanted = context.settings.dialect.packed && table == Table::Operlog;
+    if !is_wanted || bytes.len() < WORTH_PACKING {
+        return None;
+    }
+    pack(bytes).ok().filter(|packed| packed.len() < bytes.len())
+}
+
+/// An archive with one file. The same bytes give the same archive, so that a request that is
+/// sent again is the same.
+fn pack(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(
+        Vec::new(),
+        flate2::Compression::default(),
+    ));
+    let mut header = tar::Header::new_ustar();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    archive.append_data(&mut header, "operlog.txt", bytes)?;
+    archive.into_inner()?.finish()
+}
