@@ -1,8 +1,8 @@
-//! A path from the server, found without leaving the directories that the owner lists.
+//! A path from the server, confined to the directories that the owner lists.
 //!
-//! Each directory on the way is opened from the one before and may not be a link, so that
-//! neither `..` nor a link, an old one or one that appears meanwhile, leads anywhere else.
-//! openat2(2) would do it in one call, but kernels before 5.6 do not have it.
+//! Each directory of the path is opened relative to the one before and may not be a symbolic
+//! link. So neither `..` nor a link, old or created meanwhile, leads out of the listed
+//! directories. openat2(2) would do it in one call, but kernels before 5.6 do not have it.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,25 +14,25 @@ use rustix::io::Errno;
 use super::cooperative_reader::CooperativeReader;
 use super::{FileError, YieldNow, name, tree};
 
-/// A place beneath a listed directory: a directory, or a name in one. Whatever is done
-/// there goes by the open directory, not by the path once more.
+/// A directory beneath a listed one, or a name in such a directory. Operations use the open
+/// directory and never resolve the path again.
 #[derive(Debug)]
 pub struct ConfinedPath {
     dir: OwnedFd,
-    /// None for the directory itself.
+    /// `None` for the directory itself.
     name: Option<String>,
     path: PathBuf,
 }
 
 impl ConfinedPath {
-    /// Finds an absolute path beneath one of `dirs`. The last name may be missing; the
-    /// directories before it may not. A path that ends with `/` is that of a directory.
+    /// Resolves an absolute path beneath one of `dirs`. All directories must exist, the last name
+    /// need not. A path that ends with `/` is that of a directory.
     pub fn find(dirs: &[PathBuf], path: &str) -> Result<Self, FileError> {
         Self::walk(dirs, path, |at, name| tree::open_dir(at, name))
     }
 
-    /// Finds a place to write to: missing directories beneath the listed one are made. The
-    /// listed one is not: where a disk is not mounted, its files are not to land elsewhere.
+    /// Resolves a path to write to, and creates missing directories beneath the listed one. The
+    /// listed one must exist: if a disk is not mounted, nothing may be written in its place.
     pub fn find_or_make(dirs: &[PathBuf], path: &str) -> Result<Self, FileError> {
         Self::walk(dirs, path, |at, name| {
             let is_new = tree::kind(at, name)?.is_none();
@@ -55,7 +55,11 @@ impl ConfinedPath {
             .iter()
             .filter(|dir| dir.is_absolute() && Path::new(path).starts_with(dir))
             .max_by_key(|dir| dir.components().count())
-            .ok_or_else(|| outside("it lies in none of the directories opened to it".into()))?;
+            .ok_or_else(|| {
+                outside(
+                    "it is not beneath one of the directories that the configuration lists".into(),
+                )
+            })?;
         let mut below = &names[(listed.components().count() - 1).min(names.len())..];
         let mut last = None;
         if let (false, Some((name, before))) = (path.ends_with('/'), below.split_last()) {
@@ -88,16 +92,16 @@ impl ConfinedPath {
         }
     }
 
-    /// Its path.
+    /// The path as text, for messages.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens the file there for reading, and says how long it is.
+    /// Opens the file for reading. Returns its length, too.
     pub fn open(&self) -> Result<(File, u64), FileError> {
         let failed = |error| FileError::io("open", &self.path, error);
         let name = self.name()?;
-        // Looked at before it is opened: to open a device can be to set it going.
+        // Checked before it is opened: opening a device can have an effect.
         match tree::kind(self.dir.as_fd(), name).map_err(failed)? {
             None => return Err(FileError::Missing(self.message())),
             Some(FileType::RegularFile) => {}
@@ -112,8 +116,8 @@ impl ConfinedPath {
         }
     }
 
-    /// Puts a finished download there for good, in place of the file that was there, and
-    /// says how long it is. `part` is gone then; if this fails, it is still there.
+    /// Moves a finished download to this path, durably, and replaces the file that was there.
+    /// Returns its length. If this fails, `part` still exists.
     pub fn put(&self, part: &Path, yield_now: &mut YieldNow<'_>) -> Result<u64, FileError> {
         let failed = |error| FileError::io("write", &self.path, error);
         let (name, dir) = (self.name()?, self.dir.as_fd());
@@ -126,16 +130,16 @@ impl ConfinedPath {
         rustix::fs::fchmod(file.file(), Mode::from_raw_mode(0o644)).map_err(part_failed)?;
         rustix::fs::fsync(file.file()).map_err(part_failed)?;
         tree::sweep(dir).map_err(failed)?;
-        tree::place((CWD, part), (dir, name), (part, &self.path), yield_now)?;
+        tree::move_into_place((CWD, part), (dir, name), (part, &self.path), yield_now)?;
         tree::sync(dir).map_err(failed)?;
         Ok(size)
     }
 
-    /// The directory that it is.
+    /// The directory, if the path is that of one.
     pub(super) fn dir(&self) -> Result<BorrowedFd<'_>, FileError> {
         match self.name {
             None => Ok(self.dir.as_fd()),
-            Some(_) => Err(FileError::NotAFile { path: self.message(), why: "no directory" }),
+            Some(_) => Err(FileError::NotAFile { path: self.message(), why: "not a directory" }),
         }
     }
 
@@ -145,7 +149,7 @@ impl ConfinedPath {
     }
 
     fn not_a_file(&self) -> FileError {
-        FileError::NotAFile { path: self.message(), why: "no regular file" }
+        FileError::NotAFile { path: self.message(), why: "not a regular file" }
     }
 
     fn message(&self) -> String {
@@ -153,7 +157,7 @@ impl ConfinedPath {
     }
 }
 
-/// Why a directory could not be opened, where `found` stands.
+/// The error if a directory could not be opened; `found` is what was found instead.
 fn failed(at: &Path, error: Errno, found: Option<FileType>) -> FileError {
     let path = at.display().to_string();
     match (error, found) {
@@ -161,7 +165,7 @@ fn failed(at: &Path, error: Errno, found: Option<FileType>) -> FileError {
             FileError::Outside { path, why: "it is a symbolic link".into() }
         }
         (Errno::NOENT, _) => FileError::Missing(path),
-        (Errno::NOTDIR, _) => FileError::NotAFile { path, why: "no directory" },
+        (Errno::NOTDIR, _) => FileError::NotAFile { path, why: "not a directory" },
         (error, _) => FileError::io("open", at, error),
     }
 }
@@ -173,28 +177,28 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
     use std::path::Path;
 
-    use crate::files::test_fixtures::Scratch;
+    use crate::files::test_fixtures::TestDir;
     use crate::files::{ConfinedPath, FileError};
 
-    fn scratch() -> Scratch {
-        let scratch = Scratch::new();
-        symlink("../out", scratch.path("in/link")).unwrap();
-        symlink("old", scratch.path("in/inner")).unwrap();
-        symlink("../out/secret", scratch.path("in/filelink")).unwrap();
+    fn test_dir() -> TestDir {
+        let test_dir = TestDir::new();
+        symlink("../out", test_dir.path("in/link")).unwrap();
+        symlink("old", test_dir.path("in/inner")).unwrap();
+        symlink("../out/secret", test_dir.path("in/filelink")).unwrap();
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         let fifo = rustix::fs::FileType::Fifo;
-        rustix::fs::mknodat(rustix::fs::CWD, scratch.path("in/pipe"), fifo, mode, 0).unwrap();
-        scratch
+        rustix::fs::mknodat(rustix::fs::CWD, test_dir.path("in/pipe"), fifo, mode, 0).unwrap();
+        test_dir
     }
 
     #[test]
-    fn a_path_leads_only_beneath_the_listed_directories() {
-        let scratch = scratch();
-        let before = scratch.listing();
+    fn a_path_is_confined_to_the_listed_directories() {
+        let test_dir = test_dir();
+        let before = test_dir.listing();
         for (name, message) in [
-            ("", "none of the directories"),
-            ("out/secret", "none of the directories"),
-            ("inside", "none of the directories"),
+            ("", "not beneath one of the directories"),
+            ("out/secret", "not beneath one of the directories"),
+            ("inside", "not beneath one of the directories"),
             ("in/../out/secret", ". or .."),
             ("in//old", "empty"),
             ("in/old\0", "control"),
@@ -204,18 +208,18 @@ mod tests {
             ("in/filelink", "symbolic link"),
             ("in/none/file", "in/none does not exist"),
             ("in/none/", "does not exist"),
-            ("in/old/file/x", "no directory"),
-            ("in/old/file/", "no directory"),
-            ("in/pipe/", "no directory"),
+            ("in/old/file/x", "not a directory"),
+            ("in/old/file/", "not a directory"),
+            ("in/pipe/", "not a directory"),
         ] {
-            let error = scratch.find(name).unwrap_err().to_string();
+            let error = test_dir.find(name).unwrap_err().to_string();
             assert!(error.contains(message), "{name}: {error}");
             if message != "in/none does not exist" && message != "does not exist" {
-                let made = ConfinedPath::find_or_make(&[scratch.path("in")], &scratch.text(name));
+                let made = ConfinedPath::find_or_make(&[test_dir.path("in")], &test_dir.text(name));
                 assert!(made.is_err(), "{name}");
             }
         }
-        assert_eq!(scratch.listing(), before);
+        assert_eq!(test_dir.listing(), before);
         assert!(matches!(
             ConfinedPath::find(&["in".into()], "in/x"),
             Err(FileError::Outside { .. })
@@ -224,9 +228,9 @@ mod tests {
     }
 
     #[test]
-    fn files_are_read_and_nothing_else() {
-        let scratch = scratch();
-        let (mut file, size) = scratch.find("in/old/file").unwrap().open().unwrap();
+    fn only_regular_files_are_read() {
+        let test_dir = test_dir();
+        let (mut file, size) = test_dir.find("in/old/file").unwrap().open().unwrap();
         let mut text = String::new();
         file.read_to_string(&mut text).unwrap();
         assert_eq!((text.as_str(), size), ("old", 3));
@@ -234,76 +238,79 @@ mod tests {
             ("in", "is a directory"),
             ("in/old", "is a directory"),
             ("in/old/", "is a directory"),
-            ("in/pipe", "no regular file"),
+            ("in/pipe", "not a regular file"),
             ("in/old/none", "in/old/none does not exist"),
         ] {
-            let error = scratch.find(name).unwrap().open().unwrap_err().to_string();
+            let error = test_dir.find(name).unwrap().open().unwrap_err().to_string();
             assert!(error.contains(message), "{name}: {error}");
         }
         let null = ConfinedPath::find(&["/dev".into()], "/dev/null").unwrap();
         assert!(matches!(null.open(), Err(FileError::NotAFile { .. })));
-        // What the owner lists may be a link, and of two directories the inner one counts.
-        let dirs = ["/".into(), scratch.path("in/link")];
-        let place = ConfinedPath::find(&dirs, &scratch.text("in/link/secret")).unwrap();
-        assert_eq!(place.open().unwrap().1, 6);
+        // A listed directory may be a link. Of two listed directories the inner one counts.
+        let dirs = ["/".into(), test_dir.path("in/link")];
+        let path = ConfinedPath::find(&dirs, &test_dir.text("in/link/secret")).unwrap();
+        assert_eq!(path.open().unwrap().1, 6);
     }
 
     #[test]
-    fn a_download_is_put_in_place_whole() {
-        let scratch = scratch();
-        let dirs = [scratch.path("in")];
+    fn a_download_replaces_a_file_as_a_whole() {
+        let test_dir = test_dir();
+        let dirs = [test_dir.path("in")];
         for name in ["in/old/file", "in/new", "in/a/b/c"] {
-            let part = scratch.part(b"download");
-            let place = ConfinedPath::find_or_make(&dirs, &scratch.text(name)).unwrap();
-            assert_eq!(place.put(&part, &mut || Ok(())).unwrap(), 8, "{name}");
-            assert_eq!(fs::read_to_string(scratch.path(name)).unwrap(), "download");
-            assert_eq!(fs::metadata(scratch.path(name)).unwrap().mode() & 0o7777, 0o644);
+            let part = test_dir.part(b"download");
+            let path = ConfinedPath::find_or_make(&dirs, &test_dir.text(name)).unwrap();
+            assert_eq!(path.put(&part, &mut || Ok(())).unwrap(), 8, "{name}");
+            assert_eq!(fs::read_to_string(test_dir.path(name)).unwrap(), "download");
+            assert_eq!(fs::metadata(test_dir.path(name)).unwrap().mode() & 0o7777, 0o644);
             assert!(!part.exists());
         }
-        assert_eq!(fs::metadata(scratch.path("in/a/b")).unwrap().mode() & 0o7777, 0o755);
-        assert!(ConfinedPath::find_or_make(&dirs, &scratch.text("in/d/e/")).unwrap().dir().is_ok());
-        let missing = ConfinedPath::find_or_make(&[scratch.path("none")], &scratch.text("none/a"));
+        assert_eq!(fs::metadata(test_dir.path("in/a/b")).unwrap().mode() & 0o7777, 0o755);
+        assert!(
+            ConfinedPath::find_or_make(&dirs, &test_dir.text("in/d/e/")).unwrap().dir().is_ok()
+        );
+        let missing =
+            ConfinedPath::find_or_make(&[test_dir.path("none")], &test_dir.text("none/a"));
         assert!(matches!(missing, Err(FileError::Missing(_))));
 
-        let part = scratch.part(b"download");
-        let before = scratch.listing();
+        let part = test_dir.part(b"download");
+        let before = test_dir.listing();
         for name in ["in/old", "in/pipe"] {
-            let error = scratch.find(name).unwrap().put(&part, &mut || Ok(())).unwrap_err();
+            let error = test_dir.find(name).unwrap().put(&part, &mut || Ok(())).unwrap_err();
             assert!(matches!(error, FileError::NotAFile { .. }), "{name}: {error}");
         }
-        let place = scratch.find("in/later").unwrap();
-        symlink("../out/secret", scratch.path("in/later")).unwrap();
-        place.put(&part, &mut || Ok(())).unwrap_err();
-        fs::remove_file(scratch.path("in/later")).unwrap();
-        assert_eq!(scratch.listing(), before);
+        let path = test_dir.find("in/later").unwrap();
+        symlink("../out/secret", test_dir.path("in/later")).unwrap();
+        path.put(&part, &mut || Ok(())).unwrap_err();
+        fs::remove_file(test_dir.path("in/later")).unwrap();
+        assert_eq!(test_dir.listing(), before);
         assert!(part.exists());
     }
 
     #[test]
-    fn a_download_on_another_disk_is_copied_and_leaves_nothing_half() {
+    fn a_download_on_another_disk_is_copied_and_leaves_no_partial_file() {
         let shm = Path::new("/dev/shm");
-        let scratch = scratch();
+        let test_dir = test_dir();
         let device = |path: &Path| fs::metadata(path).ok().map(|about| about.dev());
-        if device(shm).is_none() || device(shm) == device(&scratch.path("in")) {
+        if device(shm).is_none() || device(shm) == device(&test_dir.path("in")) {
             return;
         }
-        let other = Scratch::at(shm);
+        let other = TestDir::at(shm);
         let part = other.part(&vec![7; 3_000_000]);
-        fs::write(scratch.path("in/old/.punchd-put"), "of a crash").unwrap();
-        let place = scratch.find("in/old/file").unwrap();
+        fs::write(test_dir.path("in/old/.punchd-put"), "of a crash").unwrap();
+        let path = test_dir.find("in/old/file").unwrap();
         let stop = &mut || Err(io::ErrorKind::Interrupted.into());
-        assert!(matches!(place.put(&part, stop), Err(FileError::Stopped)));
-        assert_eq!(fs::read_to_string(scratch.path("in/old/file")).unwrap(), "old");
-        assert_eq!(fs::read_dir(scratch.path("in/old")).unwrap().count(), 1);
-        let mut breaths = 0;
+        assert!(matches!(path.put(&part, stop), Err(FileError::Stopped)));
+        assert_eq!(fs::read_to_string(test_dir.path("in/old/file")).unwrap(), "old");
+        assert_eq!(fs::read_dir(test_dir.path("in/old")).unwrap().count(), 1);
+        let mut yields = 0;
         let yield_now = &mut || {
-            breaths += 1;
+            yields += 1;
             Ok(())
         };
-        assert_eq!(place.put(&part, yield_now).unwrap(), 3_000_000);
-        assert!(breaths >= 11 && !part.exists());
-        let about = fs::metadata(scratch.path("in/old/file")).unwrap();
+        assert_eq!(path.put(&part, yield_now).unwrap(), 3_000_000);
+        assert!(yields >= 11 && !part.exists());
+        let about = fs::metadata(test_dir.path("in/old/file")).unwrap();
         assert_eq!((about.len(), about.permissions().mode() & 0o777), (3_000_000, 0o644));
-        assert_eq!(fs::read_dir(scratch.path("in/old")).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(test_dir.path("in/old")).unwrap().count(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! A file that is read with pauses for others.
+//! A reader that calls `yield_now` after each chunk.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,59 +9,58 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 
 use super::FileError;
 
-/// How many bytes are processed in one breath.
-const BREATH: usize = 256 * 1024;
+/// Bytes that are processed between two calls of `yield_now`.
+const CHUNK: usize = 256 * 1024;
 
-/// A file of ours, read with pauses. Its errors are [`FileError`]s within the io::Error.
-pub(super) struct CooperativeReader<B> {
+/// Reads one of punchd's own files. Its errors are [`FileError`]s within the `io::Error`.
+pub(super) struct CooperativeReader<Y> {
     file: File,
     path: PathBuf,
-    since: usize,
-    yield_now: B,
+    since_yield: usize,
+    yield_now: Y,
 }
 
-impl<B: FnMut() -> io::Result<()>> CooperativeReader<B> {
-    /// Opens a regular file and says how long it is.
-    pub(super) fn open(path: &Path, yield_now: B) -> Result<(Self, u64), FileError> {
+impl<Y: FnMut() -> io::Result<()>> CooperativeReader<Y> {
+    /// Opens a regular file. Returns its length, too.
+    pub(super) fn open(path: &Path, yield_now: Y) -> Result<(Self, u64), FileError> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(CWD, path, flags, Mode::empty())
             .map_err(|error| FileError::io("open", path, error))?;
-        let stat =
-            rustix::fs::fstat(&file).map_err(|error| FileError::io("look at", path, error))?;
+        let stat = rustix::fs::fstat(&file)
+            .map_err(|error| FileError::io("get the size of", path, error))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(FileError::NotAFile {
                 path: path.display().to_string(),
-                why: "no regular file",
+                why: "not a regular file",
             });
         }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         Ok((Self::new(file, path, yield_now), size))
     }
 
-    /// A file that is open already.
-    pub(super) fn new(file: OwnedFd, path: &Path, yield_now: B) -> Self {
-        Self { file: file.into(), path: path.to_owned(), since: 0, yield_now }
+    /// Reads a file that is open already; `path` is for messages.
+    pub(super) fn new(file: OwnedFd, path: &Path, yield_now: Y) -> Self {
+        Self { file: file.into(), path: path.to_owned(), since_yield: 0, yield_now }
     }
 
-    /// The file itself.
     pub(super) fn file(&self) -> &File {
         &self.file
     }
 
-    /// Counts bytes that were processed, and pauses when it is time.
+    /// Counts bytes that were processed, and calls `yield_now` after each chunk.
     pub(super) fn processed(&mut self, bytes: usize) -> io::Result<()> {
-        self.since = self.since.saturating_add(bytes);
-        if self.since < BREATH {
+        self.since_yield = self.since_yield.saturating_add(bytes);
+        if self.since_yield < CHUNK {
             return Ok(());
         }
-        self.since = 0;
+        self.since_yield = 0;
         (self.yield_now)().map_err(|_| io::Error::other(FileError::Stopped))
     }
 }
 
-impl<B: FnMut() -> io::Result<()>> Read for CooperativeReader<B> {
+impl<Y: FnMut() -> io::Result<()>> Read for CooperativeReader<Y> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let wanted = into.len().min(BREATH);
+        let wanted = into.len().min(CHUNK);
         let count = loop {
             match self.file.read(&mut into[..wanted]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -1,46 +1,46 @@
-//! What can go wrong with files, in the language of somebody who can mend it.
+//! Errors about files, with messages for the owner of the terminal.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// A failure of this room. Each kind asks for a return code of its own.
+/// An error of this room. Each variant has its own return code.
 #[derive(Debug)]
 pub enum FileError {
-    /// There is no such file or directory.
+    /// The file or directory does not exist.
     Missing(String),
     /// The server may not use this path.
     Outside {
-        /// The path, as the server gave it.
+        /// The path from the server.
         path: String,
         /// Which rule it breaks.
         why: String,
     },
-    /// Something else than a file (or a directory, where one is meant) stands there.
+    /// It is not a file, or not a directory where a directory is needed.
     NotAFile {
         /// The path.
         path: String,
-        /// What stands there.
+        /// What it is instead.
         why: &'static str,
     },
-    /// A limit of size or number is passed.
+    /// A limit of size or number is exceeded.
     TooLarge(String),
-    /// The disk has no room for it.
+    /// The disk has too little room.
     NoRoom(String),
-    /// The archive is damaged, or holds what is not unpacked.
+    /// The archive is damaged, or has a member that is not allowed.
     Archive {
-        /// The member that is refused; none, if it is the archive as a whole.
+        /// The member that is refused; `None` for the archive as a whole.
         member: Option<String>,
         /// The reason.
         why: String,
     },
-    /// The system refused.
+    /// The operating system reported an error.
     Io {
-        /// What was tried.
+        /// The action, as a verb.
         what: &'static str,
-        /// On which file.
+        /// The file.
         path: String,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// The work was given up because the program stops.
@@ -67,7 +67,7 @@ impl FileError {
     }
 }
 
-/// An error of a reader of this room (such as [`super::open_list`] gives) as what it is.
+/// Unwraps the error of a reader of this room, such as that of [`super::open_list`].
 impl From<io::Error> for FileError {
     fn from(error: io::Error) -> Self {
         match error.downcast::<Self>() {
@@ -94,7 +94,7 @@ impl fmt::Display for FileError {
                 write!(f, "the archive is refused: its member {} {why}", plain(name))
             }
             Self::Io { what, path, source } => write!(f, "cannot {what} {}: {source}", plain(path)),
-            Self::Stopped => f.write_str("given up, because punchd stops"),
+            Self::Stopped => f.write_str("given up because punchd stops"),
         }
     }
 }
@@ -108,7 +108,7 @@ impl std::error::Error for FileError {
     }
 }
 
-/// A name from the network as one short chunk of a log line.
+/// A name from the network, short and on one line.
 fn plain(text: &str) -> String {
     let mut message = String::new();
     for letter in text.chars() {
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_comes_through_a_reader_as_it_was() {
+    fn an_error_is_the_same_behind_a_reader() {
         let through = |error: FileError| FileError::from(io::Error::other(error));
         assert!(matches!(through(FileError::Stopped), FileError::Stopped));
         assert!(matches!(through(FileError::TooLarge("x".into())), FileError::TooLarge(_)));

@@ -1,4 +1,4 @@
-//! A gzip file as the bytes in it, with an end to how many they may be.
+//! A gzip file, unpacked within limits.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -8,34 +8,35 @@ use flate2::bufread::GzDecoder;
 use super::cooperative_reader::CooperativeReader;
 use super::{ArchiveLimits, FileError};
 
-/// Below this much unpacked, the ratio says nothing: a small file of zeros is no bomb.
-const JUDGED: u64 = 1024 * 1024;
-/// How many parts of a gzip file may be empty in a row: each costs more work than bytes.
-const EMPTY: u32 = 16;
-/// To begin a part is as much work as this many bytes.
-const PART: usize = 32 * 1024;
+/// The ratio is not checked before this many bytes are unpacked: a small file of zeros is no
+/// attack.
+const RATIO_FREE: u64 = 1024 * 1024;
+/// Most empty parts of a gzip file in a row: an empty part costs more work than its bytes.
+const MOST_EMPTY: u32 = 16;
+/// Starting a part costs as much work as this many bytes.
+const PART_COST: usize = 32 * 1024;
 
-/// The bytes of all parts (gzip files may stand behind one another; zeros may follow).
-pub(super) struct Gunzip<B> {
-    part: Option<GzDecoder<BufReader<CooperativeReader<B>>>>,
+/// The bytes of all parts: gzip files may be concatenated, and zeros may follow.
+pub(super) struct Gunzip<Y> {
+    part: Option<GzDecoder<BufReader<CooperativeReader<Y>>>>,
     packed: u64,
     unpacked: u64,
     empty: u32,
     limits: ArchiveLimits,
 }
 
-impl<B: FnMut() -> io::Result<()>> Gunzip<B> {
+impl<Y: FnMut() -> io::Result<()>> Gunzip<Y> {
     pub(super) fn open(
         path: &Path,
         limits: &ArchiveLimits,
-        yield_now: B,
+        yield_now: Y,
     ) -> Result<Self, FileError> {
         let (file, packed) = CooperativeReader::open(path, yield_now)?;
         let part = Some(GzDecoder::new(BufReader::with_capacity(32 * 1024, file)));
         Ok(Self { part, packed, unpacked: 0, empty: 0, limits: *limits })
     }
 
-    /// Goes on to the next part, if there is one.
+    /// Starts the next part, if there is one.
     fn next_part(&mut self) -> io::Result<()> {
         let Some(part) = self.part.take() else { return Ok(()) };
         let mut packed = part.into_inner();
@@ -45,12 +46,12 @@ impl<B: FnMut() -> io::Result<()>> Gunzip<B> {
                 io::ErrorKind::InvalidData => garbage(),
                 _ => error,
             }),
-            Some(0x1f) if self.empty == EMPTY => {
-                Err(io::Error::other(FileError::archive("it has many parts without a byte")))
+            Some(0x1f) if self.empty == MOST_EMPTY => {
+                Err(io::Error::other(FileError::archive("it has too many parts without a byte")))
             }
             Some(0x1f) => {
                 self.empty += 1;
-                packed.get_mut().processed(PART)?;
+                packed.get_mut().processed(PART_COST)?;
                 self.part = Some(GzDecoder::new(packed));
                 Ok(())
             }
@@ -66,7 +67,7 @@ impl<B: FnMut() -> io::Result<()>> Gunzip<B> {
         if self.unpacked > most {
             return too_large(format!("the archive unpacks to more than {most} bytes"));
         }
-        if self.unpacked > JUDGED && self.unpacked > self.packed.saturating_mul(ratio) {
+        if self.unpacked > RATIO_FREE && self.unpacked > self.packed.saturating_mul(ratio) {
             return too_large(format!("the archive unpacks to more than {ratio} times its size"));
         }
         match &mut self.part {
@@ -76,7 +77,7 @@ impl<B: FnMut() -> io::Result<()>> Gunzip<B> {
     }
 }
 
-impl<B: FnMut() -> io::Result<()>> Read for Gunzip<B> {
+impl<Y: FnMut() -> io::Result<()>> Read for Gunzip<Y> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if into.is_empty() {
             return Ok(0);
@@ -95,7 +96,7 @@ impl<B: FnMut() -> io::Result<()>> Read for Gunzip<B> {
     }
 }
 
-/// Reads to the end. InvalidData, if something else than zeros comes.
+/// Reads to the end. The error is `InvalidData` if there are other bytes than zeros.
 pub(super) fn only_zeros(stream: &mut impl Read) -> io::Result<()> {
     let mut chunk = [0; 4096];
     loop {
@@ -110,5 +111,5 @@ pub(super) fn only_zeros(stream: &mut impl Read) -> io::Result<()> {
 }
 
 fn garbage() -> io::Error {
-    io::Error::other(FileError::archive("something else follows behind its end"))
+    io::Error::other(FileError::archive("there is other data behind its end"))
 }

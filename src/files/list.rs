@@ -1,4 +1,4 @@
-//! A file of command lines (`PutFile … Action=…`, §12.8.2), however it is packed.
+//! A file of command lines (`PutFile … Action=…`, §12.8.2): plain, gzip, tar or tgz.
 
 use std::io::{self, Cursor, Read};
 use std::path::Path;
@@ -12,11 +12,11 @@ use super::{ArchiveLimits, FileError};
 
 const BLOCK: usize = 512;
 
-/// Opens a download as lines: plain, gzip, tar or tgz, told by what it begins with. Of a tar
-/// come the files in it, one after another, each on a new line. An error while reading is a
-/// [`FileError`] again, by `FileError::from`.
+/// Opens a download as lines. Its first bytes tell how it is packed. The files of a tar are
+/// joined, each begins on a new line. `FileError::from` turns an error of the reader into the
+/// [`FileError`] that it was.
 pub fn open_list(part: &Path, limits: &ArchiveLimits) -> Result<Box<dyn Read>, FileError> {
-    // Who reads the list breathes by himself.
+    // The caller yields between the lines.
     let yield_now = || Ok(());
     let (mut file, size) = CooperativeReader::open(part, yield_now)?;
     match begin(&mut file, 2)?.as_slice() {
@@ -44,7 +44,7 @@ fn lines(
     })
 }
 
-/// Up to `most` bytes, fewer only at the end.
+/// The first `most` bytes; fewer if the stream is shorter.
 fn begin(stream: &mut impl Read, most: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(most);
     stream.take(most as u64).read_to_end(&mut bytes)?;
@@ -59,7 +59,7 @@ fn is_tar(first: &[u8]) -> bool {
     }
 }
 
-/// The files of a tar stream as one.
+/// The files of a tar stream, joined.
 struct Lines<R> {
     members: Members<R>,
     state: State,
@@ -101,10 +101,10 @@ impl<R: Read> Read for Lines<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::test_fixtures::{LIMITS, Scratch, file, gzip, member, tar, tgz};
+    use crate::files::test_fixtures::{LIMITS, TestDir, file, gzip, member, tar, tgz};
 
     #[test]
-    fn a_list_is_read_however_it_is_packed() {
+    fn a_list_is_read_in_each_packing() {
         let lines = "DATA UPDATE USERINFO PIN=1\nDATA UPDATE USERINFO PIN=2";
         let files = [
             member(b"dir/", EntryType::Directory, 0, b""),
@@ -113,7 +113,7 @@ mod tests {
             file("empty", ""),
             file("two", "DATA UPDATE USERINFO PIN=2"),
         ];
-        let scratch = Scratch::new();
+        let test_dir = TestDir::new();
         for (what, bytes, wanted) in [
             ("plain", lines.as_bytes().to_vec(), lines),
             ("empty", vec![], ""),
@@ -124,14 +124,14 @@ mod tests {
             ("long", "x\n".repeat(50_000).into_bytes(), &"x\n".repeat(50_000)),
         ] {
             let mut text = String::new();
-            open_list(&scratch.part(&bytes), &LIMITS).unwrap().read_to_string(&mut text).unwrap();
+            open_list(&test_dir.part(&bytes), &LIMITS).unwrap().read_to_string(&mut text).unwrap();
             assert!(text == wanted, "{what}: {text:.100}");
         }
     }
 
     #[test]
-    fn a_list_that_is_damaged_or_too_large_says_so() {
-        let scratch = Scratch::new();
+    fn a_list_that_is_damaged_or_too_large_is_refused() {
+        let test_dir = TestDir::new();
         let limits = ArchiveLimits { bytes: 2_000_000, ..LIMITS };
         let good = gzip(b"DATA UPDATE USERINFO PIN=1");
         let tar = tar(&[file("a", &"a".repeat(2_000))]);
@@ -143,12 +143,12 @@ mod tests {
             ("tar, cut short", gzip(&tar[..1_000]), "cut short"),
             ("tar, bad header", gzip(&tar.repeat(2)), "behind its end"),
         ] {
-            let read = open_list(&scratch.part(&bytes), &limits)
+            let read = open_list(&test_dir.part(&bytes), &limits)
                 .and_then(|mut lines| Ok(io::copy(&mut lines, &mut io::sink())?));
             let error = read.unwrap_err();
             assert!(error.to_string().contains(message), "{what}: {error}");
         }
-        assert!(open_list(&scratch.path("none"), &limits).is_err());
-        assert!(open_list(&scratch.path("in"), &limits).is_err());
+        assert!(open_list(&test_dir.path("none"), &limits).is_err());
+        assert!(open_list(&test_dir.path("in"), &limits).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Archives that mean harm: each is refused with its reason, and changes nothing.
+//! Malicious archives: each is refused with its reason, and no file is changed.
 
 use std::fs;
 use std::io::{self, Read};
@@ -7,15 +7,15 @@ use std::os::unix::fs::symlink;
 use proptest::prelude::*;
 use tar::EntryType;
 
-use super::test_fixtures::{LIMITS, Scratch, file, gzip, gzip_of, member, tar, tgz};
+use super::test_fixtures::{LIMITS, TestDir, file, gzip, gzip_of, member, tar, tgz};
 use super::{ArchiveLimits, FileError, open_list, unpack};
 
-/// Unpacks and wants a refusal with this message, after which all is as before.
-fn refused(what: &str, scratch: &Scratch, tgz: &[u8], message: &str) -> FileError {
-    let before = scratch.listing();
-    let error = scratch.unpack(tgz, &LIMITS).unwrap_err();
+/// Unpacks, and expects a refusal with this message and no changed file.
+fn refused(what: &str, test_dir: &TestDir, tgz: &[u8], message: &str) -> FileError {
+    let before = test_dir.listing();
+    let error = test_dir.unpack(tgz, &LIMITS).unwrap_err();
     assert!(error.to_string().contains(message), "{what}: {error}");
-    assert_eq!(scratch.listing(), before, "{what}");
+    assert_eq!(test_dir.listing(), before, "{what}");
     error
 }
 
@@ -83,27 +83,27 @@ fn members_that_break_a_rule_are_refused_and_nothing_is_changed() {
         ("below a file", vec![file("old/file/x", "1")], "by a directory"),
         ("file for a directory", vec![file("old", "1")], "by a file"),
         ("good, then bad", vec![file("new", "1"), file("../x", "1")], ". or .."),
-        ("nothing", vec![], "nothing in it"),
+        ("nothing", vec![], "it is empty"),
     ];
-    let scratch = Scratch::new();
+    let test_dir = TestDir::new();
     for (what, members, message) in cases {
-        refused(what, &scratch, &tgz(&members), message);
+        refused(what, &test_dir, &tgz(&members), message);
     }
 }
 
 #[test]
 fn archives_that_are_damaged_are_refused_and_nothing_is_changed() {
-    let scratch = Scratch::new();
+    let test_dir = TestDir::new();
     let good = tar(&[file("a", "one"), file("b/c", &"two".repeat(1_000))]);
     let whole = gzip(&good);
     for length in [0, 1, 5, 10, 30, whole.len() - 9, whole.len() - 8, whole.len() - 1] {
-        refused(&format!("gzip of {length} bytes"), &scratch, &whole[..length], "cut short");
+        refused(&format!("gzip of {length} bytes"), &test_dir, &whole[..length], "cut short");
     }
     for length in [100, 512, 514, 1_024, 1_100, 1_600, 3_000, 4_300] {
-        // A tar may end behind any member without a word.
+        // A tar without its end marker is allowed to end behind any member.
         if length != 1_024 {
             let what = format!("tar of {length} bytes");
-            refused(&what, &scratch, &gzip(&good[..length]), "cut short");
+            refused(&what, &test_dir, &gzip(&good[..length]), "cut short");
         }
     }
     let mut bad_sum = whole.clone();
@@ -121,17 +121,17 @@ fn archives_that_are_damaged_are_refused_and_nothing_is_changed() {
         ("garbage behind the tar", behind(&gzip(b"x")), "behind its end"),
         ("empty parts", gzip(b"").repeat(1_000), "without a byte"),
     ] {
-        refused(what, &scratch, &tgz, message);
+        refused(what, &test_dir, &tgz, message);
     }
-    assert_eq!(scratch.unpack(&behind(&[0; 9_000]), &LIMITS).unwrap(), 3_003);
+    assert_eq!(test_dir.unpack(&behind(&[0; 9_000]), &LIMITS).unwrap(), 3_003);
     let (one, two) = good.split_at(700);
     let parts = [gzip(one), gzip(b""), gzip(two)].concat();
-    assert_eq!(scratch.unpack(&parts, &LIMITS).unwrap(), 3_003);
-    assert_eq!(fs::read_to_string(scratch.path("in/a")).unwrap(), "one");
+    assert_eq!(test_dir.unpack(&parts, &LIMITS).unwrap(), 3_003);
+    assert_eq!(fs::read_to_string(test_dir.path("in/a")).unwrap(), "one");
 }
 
 #[test]
-fn archives_that_are_too_large_are_given_up_early() {
+fn archives_that_are_too_large_are_refused_early() {
     const SIZE: usize = 200 * 1024 * 1024;
     let zeros = gzip_of(|gzip| {
         gzip.write_all(&member(b"zeros", EntryType::Regular, SIZE as u64, b""))?;
@@ -150,9 +150,9 @@ fn archives_that_are_too_large_are_given_up_early() {
     let any_size = ArchiveLimits { bytes: u64::MAX, ..LIMITS };
     let any_ratio = ArchiveLimits { ratio: u64::MAX, ..LIMITS };
     let full = ArchiveLimits { free: u64::MAX, ..LIMITS };
-    let scratch = Scratch::new();
-    let before = scratch.listing();
-    for (what, tgz, limits, breaths, message) in [
+    let test_dir = TestDir::new();
+    let before = test_dir.listing();
+    for (what, tgz, limits, most_yields, message) in [
         ("size claimed", &zeros, LIMITS, 5, "holds more than 67108864 bytes"),
         ("ratio", &zeros, any_size, 400, "times its size"),
         ("both", &many, LIMITS, 20, "more than 1000 members"),
@@ -160,18 +160,18 @@ fn archives_that_are_too_large_are_given_up_early() {
         ("global headers", &headers, any_ratio, 20, "more than 1000 members"),
         ("no room", &tgz(&[file("a", "1")]), full, 5, "must stay free"),
     ] {
-        let part = scratch.part(tgz);
+        let part = test_dir.part(tgz);
         let mut count = 0;
         let mut yield_now = || {
             count += 1;
             Ok(())
         };
         let error =
-            unpack(&part, &scratch.find("in/").unwrap(), &limits, &mut yield_now).unwrap_err();
+            unpack(&part, &test_dir.find("in/").unwrap(), &limits, &mut yield_now).unwrap_err();
         assert!(error.to_string().contains(message), "{what}: {error}");
         assert!(matches!(error, FileError::TooLarge(_) | FileError::NoRoom(_)), "{what}");
-        assert!(count <= breaths, "{what}: {count} breaths");
-        assert_eq!(scratch.listing(), before, "{what}");
+        assert!(count <= most_yields, "{what}: {count} yields");
+        assert_eq!(test_dir.listing(), before, "{what}");
 
         let mut list = io::sink();
         let read = open_list(&part, &ArchiveLimits { bytes: 1 << 20, ..limits })
@@ -181,58 +181,58 @@ fn archives_that_are_too_large_are_given_up_early() {
 }
 
 #[test]
-fn links_that_stand_in_the_directory_are_never_followed() {
-    let scratch = Scratch::new();
-    symlink("../out", scratch.path("in/dir")).unwrap();
-    symlink("../out/secret", scratch.path("in/file")).unwrap();
-    symlink("../out/none", scratch.path("in/dangling")).unwrap();
+fn links_in_the_directory_are_never_followed() {
+    let test_dir = TestDir::new();
+    symlink("../out", test_dir.path("in/dir")).unwrap();
+    symlink("../out/secret", test_dir.path("in/file")).unwrap();
+    symlink("../out/none", test_dir.path("in/dangling")).unwrap();
     rustix::fs::mknodat(
         rustix::fs::CWD,
-        scratch.path("in/pipe"),
+        test_dir.path("in/pipe"),
         rustix::fs::FileType::Fifo,
         rustix::fs::Mode::from_raw_mode(0o600),
         0,
     )
     .unwrap();
     for name in ["dir/secret", "dir/new", "dir/a/b", "file", "dangling"] {
-        refused(name, &scratch, &tgz(&[file("a", "1"), file(name, "1")]), "symbolic link");
+        refused(name, &test_dir, &tgz(&[file("a", "1"), file(name, "1")]), "symbolic link");
     }
     refused(
         "dir",
-        &scratch,
+        &test_dir,
         &tgz(&[member(b"dir", EntryType::Directory, 0, b"")]),
         "symbolic link",
     );
-    refused("pipe", &scratch, &tgz(&[file("pipe", "1")]), "FIFO");
+    refused("pipe", &test_dir, &tgz(&[file("pipe", "1")]), "FIFO");
 }
 
 #[test]
-fn a_link_that_is_swapped_in_meanwhile_is_not_followed() {
-    let scratch = Scratch::new();
-    // Large enough for a breath in the second pass, in which the directory is swapped.
+fn a_link_that_appears_meanwhile_is_not_followed() {
+    let test_dir = TestDir::new();
+    // Large enough for a call of `yield_now` in the second pass, which swaps the directory.
     let contents: String = (0..100_000).map(|nth| format!("{}", nth * 7_919)).collect();
-    let part = scratch.part(&tgz(&[file("old/secret", "new"), file("large", &contents)]));
-    let staged = scratch.path("in/.punchd-unpack/large");
+    let part = test_dir.part(&tgz(&[file("old/secret", "new"), file("large", &contents)]));
+    let staged = test_dir.path("in/.punchd-unpack/large");
     let mut swap = || {
-        if staged.exists() && scratch.path("in/old").is_dir() {
-            let _ = fs::remove_dir_all(scratch.path("in/old"));
-            let _ = symlink(scratch.path("out"), scratch.path("in/old"));
+        if staged.exists() && test_dir.path("in/old").is_dir() {
+            let _ = fs::remove_dir_all(test_dir.path("in/old"));
+            let _ = symlink(test_dir.path("out"), test_dir.path("in/old"));
         }
         Ok(())
     };
-    unpack(&part, &scratch.find("in/").unwrap(), &LIMITS, &mut swap).unwrap_err();
-    assert!(scratch.path("in/old").is_symlink());
-    assert_eq!(fs::read_to_string(scratch.path("out/secret")).unwrap(), "secret");
-    assert!(!scratch.path("in/.punchd-unpack").exists());
+    unpack(&part, &test_dir.find("in/").unwrap(), &LIMITS, &mut swap).unwrap_err();
+    assert!(test_dir.path("in/old").is_symlink());
+    assert_eq!(fs::read_to_string(test_dir.path("out/secret")).unwrap(), "secret");
+    assert!(!test_dir.path("in/.punchd-unpack").exists());
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever comes, plain, as the tar within a gzip, or as a good archive with some
-    /// bytes changed: no panic, and nothing outside is touched.
+    /// Random bytes, plain, in a gzip, or as changes of a valid archive: no panic, and no file
+    /// outside is changed.
     #[test]
-    fn no_bytes_do_harm(
+    fn random_bytes_change_nothing_outside(
         bytes in proptest::collection::vec(any::<u8>(), 0..2_000),
         changes in proptest::collection::vec((0..4_096usize, any::<u8>()), 0..4),
         form in 0..4,
@@ -247,7 +247,7 @@ proptest! {
         for (at, value) in changes {
             let at = at % good.len();
             good[at] = value;
-            // The checksum is made good, so that more than that is tried.
+            // The checksum is corrected, so that the code behind its check is tested, too.
             let mut header = tar::Header::new_old();
             let start = at / 512 * 512;
             header.as_mut_bytes().copy_from_slice(&good[start..start + 512]);
@@ -262,15 +262,15 @@ proptest! {
             2 => [&[0x1f, 0x8b, 8, 0][..], &bytes].concat(),
             _ => gzip(&good),
         };
-        let scratch = Scratch::new();
-        let before = scratch.listing();
-        let done = scratch.unpack(&tgz, &LIMITS);
-        let mut after = scratch.listing();
+        let test_dir = TestDir::new();
+        let before = test_dir.listing();
+        let done = test_dir.unpack(&tgz, &LIMITS);
+        let mut after = test_dir.listing();
         if done.is_ok() {
-            after.retain(|path, _| !path.starts_with(scratch.path("in")) || before.contains_key(path));
+            after.retain(|path, _| !path.starts_with(test_dir.path("in")) || before.contains_key(path));
         }
         prop_assert_eq!(after, before);
-        if let Ok(mut lines) = open_list(&scratch.part(&tgz), &LIMITS) {
+        if let Ok(mut lines) = open_list(&test_dir.part(&tgz), &LIMITS) {
             let mut all = Vec::new();
             let _ = lines.read_to_end(&mut all);
         }

@@ -1,7 +1,7 @@
 //! The members of a tar stream, one after another.
 //!
-//! Headers are read by the crate `tar`, but not the stream: that crate takes a long name of
-//! any length into memory, and takes a member that is cut short for a shorter one.
+//! The crate `tar` reads the headers, but not the stream: it reads long names of any length into
+//! memory, and accepts a member that is cut short.
 
 use std::io::{self, Read};
 
@@ -11,10 +11,10 @@ use super::FileError;
 use super::gunzip::only_zeros;
 
 const BLOCK: usize = 512;
-/// The most bytes of an extension (a long name, for instance).
-const EXTENSION: u64 = 64 * 1024;
+/// Most bytes of an extension header, such as a long name.
+const LONGEST_EXTENSION: u64 = 64 * 1024;
 
-/// A tar stream. Reading it gives the contents of the member that came last.
+/// A tar stream. Reading it gives the contents of the current member.
 pub(super) struct Members<R> {
     stream: R,
     left: u64,
@@ -24,7 +24,7 @@ pub(super) struct Members<R> {
     ended: bool,
 }
 
-/// What the headers say of a member. Nothing in it was checked.
+/// The headers of a member, not checked.
 pub(super) struct Member {
     pub(super) name: Vec<u8>,
     pub(super) kind: EntryType,
@@ -32,27 +32,27 @@ pub(super) struct Member {
     pub(super) is_executable: bool,
 }
 
-/// What extension headers say of the next member.
+/// What the extension headers say about the next member.
 #[derive(Default)]
-struct Said {
+struct Extensions {
     name: Option<Vec<u8>>,
     size: Option<u64>,
     is_sparse: bool,
 }
 
 impl<R: Read> Members<R> {
-    /// At most `most` members are given.
+    /// More than `most` members are an error.
     pub(super) fn new(stream: R, most: u64) -> Self {
         Self { stream, left: 0, padding: 0, seen: 0, most, ended: false }
     }
 
-    /// The next member; what was not read of the last one is passed over. At the end, the
-    /// whole stream was read, and found whole.
+    /// The next member. The rest of the current one is skipped. `None` means that the stream was
+    /// read to its end and is complete.
     pub(super) fn next(&mut self) -> Result<Option<Member>, FileError> {
-        let mut said = Said::default();
+        let mut extensions = Extensions::default();
         let (mut has_long, mut has_pax) = (false, false);
         loop {
-            self.pass_over()?;
+            self.skip_rest()?;
             let Some(header) = self.header()? else {
                 return match has_long || has_pax {
                     true => Err(FileError::archive("a member is cut off at its end")),
@@ -69,26 +69,26 @@ impl<R: Read> Members<R> {
                     if name.last() == Some(&0) {
                         name.pop();
                     }
-                    said.set_name(name)?;
+                    extensions.set_name(name)?;
                 }
                 EntryType::XHeader if !has_pax => {
                     has_pax = true;
-                    said.take(&self.extension()?)?;
+                    extensions.add_pax(&self.extension()?)?;
                 }
                 EntryType::GNULongName | EntryType::XHeader => {
                     return Err(FileError::archive("a member has two headers of one kind"));
                 }
                 EntryType::XGlobalHeader => {
                     self.count()?;
-                    let mut of_all = Said::default();
-                    of_all.take(&self.extension()?)?;
+                    let mut of_all = Extensions::default();
+                    of_all.add_pax(&self.extension()?)?;
                     if of_all.name.is_some() || of_all.size.is_some() || of_all.is_sparse {
                         return Err(FileError::archive("a global header names a file"));
                     }
                 }
                 _ => {
                     self.count()?;
-                    return member(&header, size, said).map(Some);
+                    return member(&header, size, extensions).map(Some);
                 }
             }
         }
@@ -103,7 +103,7 @@ impl<R: Read> Members<R> {
         Ok(())
     }
 
-    fn pass_over(&mut self) -> Result<(), FileError> {
+    fn skip_rest(&mut self) -> Result<(), FileError> {
         let mut chunk = [0; 4096];
         while self.read(&mut chunk)? > 0 {}
         let padding = usize::try_from(self.padding).unwrap_or(0);
@@ -125,19 +125,19 @@ impl<R: Read> Members<R> {
             self.ended = true;
             return match only_zeros(&mut self.stream) {
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    Err(FileError::archive("something else follows behind its end"))
+                    Err(FileError::archive("there is other data behind its end"))
                 }
                 other => Ok(other.map(|()| None)?),
             };
         }
         match is_header(&header) {
             true => Ok(Some(header)),
-            false => Err(FileError::archive("a header in it is damaged, or it is no tar archive")),
+            false => Err(FileError::archive("a header is damaged, or it is not a tar archive")),
         }
     }
 
     fn extension(&mut self) -> Result<Vec<u8>, FileError> {
-        if self.left > EXTENSION {
+        if self.left > LONGEST_EXTENSION {
             return Err(FileError::archive("a long name in it has more than 64 KiB"));
         }
         let mut bytes = Vec::new();
@@ -162,7 +162,7 @@ impl<R: Read> Read for Members<R> {
     }
 }
 
-impl Said {
+impl Extensions {
     fn set_name(&mut self, name: Vec<u8>) -> Result<(), FileError> {
         match self.name.replace(name) {
             None => Ok(()),
@@ -170,7 +170,7 @@ impl Said {
         }
     }
 
-    fn take(&mut self, pax: &[u8]) -> Result<(), FileError> {
+    fn add_pax(&mut self, pax: &[u8]) -> Result<(), FileError> {
         for pair in PaxExtensions::new(pax) {
             let pair = pair?;
             match pair.key_bytes() {
@@ -187,14 +187,14 @@ impl Said {
     }
 }
 
-fn member(header: &Header, size: u64, said: Said) -> Result<Member, FileError> {
-    let name = said.name.unwrap_or_else(|| header.path_bytes().into_owned());
-    // Readers that believe one or the other see different archives.
-    if said.size.is_some_and(|other| other != size) {
+fn member(header: &Header, size: u64, extensions: Extensions) -> Result<Member, FileError> {
+    let name = extensions.name.unwrap_or_else(|| header.path_bytes().into_owned());
+    // Some programs use one size, some the other: they would see different archives.
+    if extensions.size.is_some_and(|other| other != size) {
         let name = String::from_utf8_lossy(&name);
         return Err(FileError::member(&name, "has two different sizes"));
     }
-    let kind = if said.is_sparse { EntryType::GNUSparse } else { header.entry_type() };
+    let kind = if extensions.is_sparse { EntryType::GNUSparse } else { header.entry_type() };
     let is_executable = header.mode().unwrap_or(0) & 0o111 != 0;
     Ok(Member { name, kind, size, is_executable })
 }
@@ -203,5 +203,5 @@ fn member(header: &Header, size: u64, said: Said) -> Result<Member, FileError> {
 pub(super) fn is_header(header: &Header) -> bool {
     let bytes = header.as_bytes();
     let sum: u32 = bytes[..148].iter().chain(&bytes[156..]).map(|byte| u32::from(*byte)).sum();
-    header.cksum().is_ok_and(|said| said == sum + 8 * u32::from(b' '))
+    header.cksum().is_ok_and(|stored| stored == sum + 8 * u32::from(b' '))
 }

@@ -1,12 +1,12 @@
 //! What the server's file commands may touch (§12.8), and nothing else.
 //!
-//! Paths and archives come from the network and are believed in nothing. A path leads only
-//! beneath the directories that the owner lists, and never over a symbolic link ([`ConfinedPath`]).
-//! An archive is read once to the end and judged before a byte of it is written
-//! ([`unpack`]). What is put in place is there whole or not at all, also after a power cut.
+//! Paths and archives come from the network, so that nothing in them is trusted. A path is used
+//! only beneath the directories that the owner lists, and never over a symbolic link
+//! ([`ConfinedPath`]). An archive is read once to the end and checked before a byte of it is
+//! written ([`unpack`]). A file is put in place whole or not at all, also after a power cut.
 //!
-//! All work is done in chunks; between them `yield_now` is called, so that others on the
-//! thread are served. If `yield_now` fails, the work is given up ([`FileError::Stopped`]).
+//! All work is done in chunks; between them `yield_now` is called, so that drivers are served.
+//! If `yield_now` fails, the work is given up ([`FileError::Stopped`]).
 
 mod confined_path;
 mod cooperative_reader;
@@ -32,17 +32,17 @@ pub use list::open_list;
 pub use spool::Spool;
 pub use unpack::unpack;
 
-/// What is called between the chunks of long work; its error ends the work.
+/// Called between the chunks of long work; its error ends the work.
 pub type YieldNow<'a> = dyn FnMut() -> io::Result<()> + 'a;
 
-/// How large an archive may be.
+/// Limits for an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArchiveLimits {
-    /// Files and directories, together with the directories that only stand in names.
+    /// Files and directories, including directories that are only part of a name.
     pub members: u64,
-    /// Bytes unpacked, headers and padding counted.
+    /// Bytes unpacked, including headers and padding.
     pub bytes: u64,
-    /// Bytes unpacked for each byte packed, once more than 1 MiB is unpacked.
+    /// Bytes unpacked for each byte packed; checked after the first 1 MiB.
     pub ratio: u64,
     /// Bytes that stay free on the disk.
     pub free: u64,

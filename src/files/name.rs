@@ -1,12 +1,31 @@
-//! Which names are taken from the network at all.
+//! The rules for paths and names from the network.
 
-/// Names that begin so are this program's own, and swept.
+/// Names with this beginning are punchd's own temporary files.
 const OURS: &str = ".punchd-";
 
-/// The most bytes of a path.
+/// Most bytes of a path.
 const LONGEST: usize = 4096;
-/// The most directories in one another.
+/// Most nested directories.
 const DEEPEST: usize = 32;
+
+/// The names in the path of an archive member; `./a//b/` is `a`, `b`.
+pub(super) fn of_member(path: &str) -> Result<Vec<&str>, &'static str> {
+    if path.starts_with('/') {
+        return Err("has an absolute path");
+    }
+    check(path, path.split('/').filter(|name| !matches!(*name, "" | ".")))
+}
+
+/// The names of an absolute path, which may end with one `/`.
+pub(super) fn of_path(path: &str) -> Result<Vec<&str>, &'static str> {
+    let Some(rest) = path.strip_prefix('/') else {
+        return Err("is not absolute");
+    };
+    if rest.is_empty() {
+        return Ok(Vec::new());
+    }
+    check(path, rest.strip_suffix('/').unwrap_or(rest).split('/'))
+}
 
 fn check<'a>(
     path: &str,
@@ -17,7 +36,7 @@ fn check<'a>(
     }
     let names: Vec<&str> = names.collect();
     if names.len() > DEEPEST {
-        return Err("has more than 32 directories in one another");
+        return Err("has more than 32 nested directories");
     }
     names.iter().try_for_each(|name| check_one(name))?;
     Ok(names)
@@ -34,31 +53,12 @@ fn check_one(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// The names of a path that a member of an archive has; `./a//b/` is `a`, `b`.
-pub(super) fn of_member(path: &str) -> Result<Vec<&str>, &'static str> {
-    if path.starts_with('/') {
-        return Err("has an absolute path");
-    }
-    check(path, path.split('/').filter(|name| !matches!(*name, "" | ".")))
-}
-
-/// The names of an absolute path; one `/` may stand at its end.
-pub(super) fn of_path(path: &str) -> Result<Vec<&str>, &'static str> {
-    let Some(rest) = path.strip_prefix('/') else {
-        return Err("is not absolute");
-    };
-    if rest.is_empty() {
-        return Ok(Vec::new());
-    }
-    check(path, rest.strip_suffix('/').unwrap_or(rest).split('/'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_that_could_lead_astray_are_refused() {
+    fn paths_that_break_a_rule_are_refused() {
         let long = format!("/{}", "n".repeat(256));
         let deep = "/d".repeat(33);
         let longest = format!("/{}", "n/".repeat(2_048));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_may_be_written_loosely_but_not_lead_out() {
+    fn a_member_may_have_empty_names_and_dots_but_not_lead_out() {
         assert_eq!(of_member("./a//b/").unwrap(), ["a", "b"]);
         assert_eq!(of_member("./").unwrap(), [""; 0]);
         for path in ["/etc/passwd", "../x", "a/../b", "a/..", "..", "a\0", ".punchd-put"] {

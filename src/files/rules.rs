@@ -1,4 +1,5 @@
-//! What an archive may hold: files and directories, each once, and none in another's way.
+//! What an archive may contain: files and directories, each once, and no file where another
+//! member needs a directory.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,36 +13,36 @@ use super::gunzip::Gunzip;
 use super::members::{Member, Members};
 use super::{ArchiveLimits, FileError, YieldNow, name};
 
-/// A member that keeps all rules.
-pub(super) struct Good<'a> {
-    /// Its path, as the archive has it.
+/// A member that follows all rules.
+pub(super) struct CheckedMember<'a> {
+    /// The path in the archive.
     pub(super) path: &'a str,
-    /// The names of that path, at least one.
+    /// The names of the path, at least one.
     pub(super) names: &'a [&'a str],
     pub(super) is_directory: bool,
     pub(super) is_executable: bool,
 }
 
-/// What an archive comes to.
+/// The size of an archive.
 #[derive(Default)]
 pub(super) struct Totals {
-    /// Bytes in files.
+    /// Bytes of all files.
     pub(super) bytes: u64,
     /// Files and directories.
     pub(super) names: u64,
 }
 
-/// Reads an archive to its end. Each member is judged, then shown to `visit` with its
-/// contents, which it may read or leave.
-pub(super) fn each(
+/// Reads an archive to its end. Each member is checked, then passed to `visit` with its contents,
+/// which `visit` need not read.
+pub(super) fn each_member(
     archive: &Path,
     limits: &ArchiveLimits,
     yield_now: &mut YieldNow<'_>,
-    visit: &mut dyn FnMut(&Good<'_>, &mut dyn Read) -> Result<(), FileError>,
+    visit: &mut dyn FnMut(&CheckedMember<'_>, &mut dyn Read) -> Result<(), FileError>,
 ) -> Result<Totals, FileError> {
     let stream = Gunzip::open(archive, limits, || -> io::Result<()> { yield_now() })?;
     let mut members = Members::new(stream, limits.members);
-    let mut known = Known::default();
+    let mut seen = SeenNames::default();
     let mut totals = Totals::default();
     let mut is_empty = true;
     while let Some(member) = members.next()? {
@@ -60,19 +61,19 @@ pub(super) fn each(
             true => return Err(FileError::member(path, "has no name")),
             false => {}
         }
-        known.add(&names, is_directory).map_err(|why| FileError::member(path, why))?;
-        if known.0.len() as u64 > limits.members {
+        seen.add(&names, is_directory).map_err(|why| FileError::member(path, why))?;
+        if seen.0.len() as u64 > limits.members {
             let most = limits.members;
             return Err(FileError::TooLarge(format!("the archive has more than {most} members")));
         }
         let is_executable = member.is_executable;
-        let good = Good { path, names: &names, is_directory, is_executable };
-        visit(&good, &mut members)?;
+        let checked = CheckedMember { path, names: &names, is_directory, is_executable };
+        visit(&checked, &mut members)?;
     }
     if is_empty {
-        return Err(FileError::archive("there is nothing in it"));
+        return Err(FileError::archive("it is empty"));
     }
-    totals.names = known.0.len() as u64;
+    totals.names = seen.0.len() as u64;
     Ok(totals)
 }
 
@@ -105,16 +106,16 @@ fn is_directory(member: &Member, path: &str) -> Result<bool, FileError> {
 enum Kind {
     File,
     Directory,
-    /// A directory that stands only in the names of others.
+    /// A directory that is only part of other names.
     Implied,
 }
 
-/// The names so far, by digest, so that long names cost no memory. Two names with one
-/// digest would be refused as a double, which harms only who made them.
+/// The names so far, as digests, so that long names need no memory. Two names with one digest
+/// would be refused as the same name, which harms only whoever made the archive.
 #[derive(Default)]
-struct Known(HashMap<[u8; 16], Kind>);
+struct SeenNames(HashMap<[u8; 16], Kind>);
 
-impl Known {
+impl SeenNames {
     fn add(&mut self, names: &[&str], is_directory: bool) -> Result<(), &'static str> {
         let mut path = Md5::new();
         for (nth, name) in names.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Downloads under way, each a file in a directory that only punchd uses.
+//! Downloads, each a file in a directory that only punchd uses.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -11,14 +11,14 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use super::cooperative_reader::CooperativeReader;
 use super::{FileError, YieldNow};
 
-/// The directory of downloads. The key of one is the caller's.
+/// The directory of downloads. The caller gives each download a key.
 #[derive(Debug)]
 pub struct Spool {
     dir: PathBuf,
 }
 
 impl Spool {
-    /// The directory `dir`, made if it is missing; for nobody else to look into.
+    /// Opens the directory, or creates it. Other users cannot read it.
     pub fn open(dir: PathBuf) -> io::Result<Self> {
         let named = |error| named("make the directory", &dir, error);
         DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(named)?;
@@ -26,14 +26,14 @@ impl Spool {
         Ok(Self { dir })
     }
 
-    /// Where a download stands, for what works by path.
+    /// The path of a download.
     pub fn part(&self, key: i64) -> PathBuf {
         self.dir.join(file_name(key))
     }
 
-    /// Opens a download to go on behind its first `offset` bytes; what stands behind them is
-    /// cut off. With 0, it begins anew. If there are fewer, the error's kind is UnexpectedEof,
-    /// and the caller starts over.
+    /// Opens a download to continue behind its first `offset` bytes; bytes behind them are
+    /// removed. With 0 it starts from the beginning. If the file is shorter, the error is
+    /// `UnexpectedEof`, and the caller must start from the beginning.
     pub fn open_part(&self, key: i64, offset: u64) -> io::Result<File> {
         let path = self.part(key);
         let mut flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -44,7 +44,10 @@ impl Spool {
             let file = rustix::fs::openat(CWD, &path, flags, Mode::from_raw_mode(0o600))?;
             let stat = rustix::fs::fstat(&file)?;
             if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "it is not a regular file",
+                ));
             }
             if u64::try_from(stat.st_size).unwrap_or(0) < offset {
                 return Err(io::ErrorKind::NotFound.into());
@@ -63,34 +66,30 @@ impl Spool {
         })
     }
 
-    /// Where a finished download stands that was given a name.
+    /// The path of a finished download that got a name by [`Spool::name`].
     pub fn named(&self, key: i64, name: &str) -> PathBuf {
-        self.room_of(key).join(name)
+        self.dir_of(key).join(name)
     }
 
-    /// Gives a finished download a name, durably. One that has it already keeps it.
+    /// Gives a finished download a name, durably. It may have the name already.
     pub fn name(&self, key: i64, name: &str) -> io::Result<()> {
         let (path, place) = (self.part(key), self.named(key, name));
         let failed = |error| named("rename", &path, error);
-        DirBuilder::new().recursive(true).mode(0o700).create(self.room_of(key)).map_err(failed)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(self.dir_of(key)).map_err(failed)?;
         match fs::rename(&path, &place) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && place.exists() => {}
             done => done.map_err(failed)?,
         }
-        for dir in [self.room_of(key), self.dir.clone()] {
+        for dir in [self.dir_of(key), self.dir.clone()] {
             File::open(dir)?.sync_all()?;
         }
         Ok(())
     }
 
-    fn room_of(&self, key: i64) -> PathBuf {
-        self.dir.join(format!("{key}.d"))
-    }
-
-    /// Removes a download, under whichever name; it may be gone already.
+    /// Removes a download and its named copy. It need not exist.
     pub fn remove(&self, key: i64) -> io::Result<()> {
-        let (part, room) = (self.part(key), self.room_of(key));
-        for (path, done) in [(&part, fs::remove_file(&part)), (&room, fs::remove_dir_all(&room))] {
+        let (part, dir) = (self.part(key), self.dir_of(key));
+        for (path, done) in [(&part, fs::remove_file(&part)), (&dir, fs::remove_dir_all(&dir))] {
             match done {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(named("remove", path, error));
@@ -101,7 +100,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Removes all downloads but those of `keep`.
+    /// Removes all downloads except those with a key in `keep`.
     pub fn sweep(&self, keep: &[i64]) -> io::Result<()> {
         let read = |error| named("read", &self.dir, error);
         for entry in fs::read_dir(&self.dir).map_err(read)? {
@@ -114,14 +113,14 @@ impl Spool {
         Ok(())
     }
 
-    /// How many bytes are free for us on the disk.
+    /// The bytes that punchd can still write to the disk.
     pub fn free(&self) -> io::Result<u64> {
         let disk = rustix::fs::statvfs(&self.dir)
-            .map_err(|error| named("look at the disk of", &self.dir, error.into()))?;
+            .map_err(|error| named("get the free space of", &self.dir, error.into()))?;
         Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
-    /// The MD5 of a download.
+    /// The MD5 digest of a download.
     pub fn digest_md5(&self, key: i64, yield_now: &mut YieldNow<'_>) -> io::Result<[u8; 16]> {
         let (mut file, _) =
             CooperativeReader::open(&self.part(key), yield_now).map_err(io::Error::other)?;
@@ -135,19 +134,23 @@ impl Spool {
             digest.update(&chunk[..count]);
         }
     }
+
+    fn dir_of(&self, key: i64) -> PathBuf {
+        self.dir.join(format!("{key}.d"))
+    }
 }
 
 fn file_name(key: i64) -> String {
     format!("{key}.part")
 }
 
-/// The key of a name that is ours.
+/// The key in a file name; `None` if the file is not a download.
 fn key_of(name: &str) -> Option<i64> {
     let key = name.strip_suffix(".part").or_else(|| name.strip_suffix(".d"))?;
     key.parse().ok().filter(|number: &i64| number.to_string() == key)
 }
 
-/// An error of the kind it was, with what was tried and the path in its message.
+/// An error of the same kind whose message has the action and the path.
 fn named(what: &'static str, path: &Path, error: io::Error) -> io::Error {
     let kind = error.kind();
     io::Error::new(kind, FileError::io(what, path, error))
@@ -159,13 +162,13 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::files::test_fixtures::Scratch;
+    use crate::files::test_fixtures::TestDir;
 
     #[test]
-    fn a_download_goes_on_where_it_was() {
-        let scratch = Scratch::new();
-        let spool = Spool::open(scratch.path("spool/inner")).unwrap();
-        let mode = fs::metadata(scratch.path("spool/inner")).unwrap().permissions().mode();
+    fn a_download_continues_at_its_offset() {
+        let test_dir = TestDir::new();
+        let spool = Spool::open(test_dir.path("spool/inner")).unwrap();
+        let mode = fs::metadata(test_dir.path("spool/inner")).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o700);
         for (offset, more, whole) in
             [(0, "abcdef", "abcdef"), (6, "ghi", "abcdefghi"), (2, "X", "abX"), (0, "new", "new")]
@@ -188,10 +191,10 @@ mod tests {
     }
 
     #[test]
-    fn only_regular_files_are_opened_and_only_ours_are_swept() {
-        let scratch = Scratch::new();
-        let spool = Spool::open(scratch.path("in")).unwrap();
-        symlink(scratch.path("out/secret"), spool.part(1)).unwrap();
+    fn only_regular_files_are_opened_and_only_downloads_are_removed() {
+        let test_dir = TestDir::new();
+        let spool = Spool::open(test_dir.path("in")).unwrap();
+        symlink(test_dir.path("out/secret"), spool.part(1)).unwrap();
         fs::create_dir(spool.part(2)).unwrap();
         for key in [1, 2] {
             let error = spool.open_part(key, 0).unwrap_err().to_string();
@@ -201,30 +204,30 @@ mod tests {
         for key in [3, -4, 5] {
             spool.open_part(key, 0).unwrap();
         }
-        fs::write(scratch.path("in/05.part"), "not ours").unwrap();
-        fs::write(scratch.path("in/x.part"), "not ours").unwrap();
+        fs::write(test_dir.path("in/05.part"), "not ours").unwrap();
+        fs::write(test_dir.path("in/x.part"), "not ours").unwrap();
         spool.sweep(&[3, 9]).unwrap();
-        let mut names: Vec<_> = fs::read_dir(scratch.path("in"))
+        let mut names: Vec<_> = fs::read_dir(test_dir.path("in"))
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         names.sort();
         assert_eq!(names, ["05.part", "3.part", "old", "x.part"]);
-        assert_eq!(fs::read_to_string(scratch.path("out/secret")).unwrap(), "secret");
+        assert_eq!(fs::read_to_string(test_dir.path("out/secret")).unwrap(), "secret");
     }
 
     #[test]
-    fn a_digest_breathes_and_stops() {
-        let scratch = Scratch::new();
-        let spool = Spool::open(scratch.path("spool")).unwrap();
+    fn a_digest_yields_and_can_be_stopped() {
+        let test_dir = TestDir::new();
+        let spool = Spool::open(test_dir.path("spool")).unwrap();
         spool.open_part(1, 0).unwrap().write_all(&vec![0; 1_000_000]).unwrap();
-        let mut breaths = 0;
+        let mut yields = 0;
         let mut yield_now = || {
-            breaths += 1;
+            yields += 1;
             Ok(())
         };
         spool.digest_md5(1, &mut yield_now).unwrap();
-        assert_eq!(breaths, 3);
+        assert_eq!(yields, 3);
         let stop = spool.digest_md5(1, &mut || Err(io::ErrorKind::Interrupted.into()));
         assert!(matches!(FileError::from(stop.unwrap_err()), FileError::Stopped));
     }

@@ -1,4 +1,4 @@
-//! For the tests of this room: a directory for one test, and archives made by hand.
+//! Test fixtures: a directory for one test, and archives made byte by byte.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,10 +17,10 @@ use super::{ArchiveLimits, ConfinedPath, FileError, unpack};
 pub(super) const LIMITS: ArchiveLimits =
     ArchiveLimits { members: 1_000, bytes: 64 * 1024 * 1024, ratio: 100, free: 0 };
 
-/// A directory with `in/` (listed), `out/secret` and room for more; gone with the test.
-pub(super) struct Scratch(PathBuf);
+/// A directory with `in/` (listed) and `out/secret`. It is removed after the test.
+pub(super) struct TestDir(PathBuf);
 
-impl Scratch {
+impl TestDir {
     pub(super) fn new() -> Self {
         Self::at(&std::env::temp_dir())
     }
@@ -49,7 +49,7 @@ impl Scratch {
         ConfinedPath::find(&[self.path("in")], &self.text(name))
     }
 
-    /// Writes a download and gives its path.
+    /// Writes a download. Returns its path.
     pub(super) fn part(&self, bytes: &[u8]) -> PathBuf {
         let path = self.path("1.part");
         fs::write(&path, bytes).unwrap();
@@ -61,7 +61,7 @@ impl Scratch {
         unpack(&self.part(tgz), &self.find("in/")?, limits, &mut || Ok(()))
     }
 
-    /// All that is there, but for the download: kind, mode and contents by path.
+    /// Kind, mode and contents of all files except the download, by path.
     pub(super) fn listing(&self) -> BTreeMap<PathBuf, String> {
         let mut found = BTreeMap::new();
         let mut dirs = vec![self.0.clone()];
@@ -89,13 +89,13 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for TestDir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// A member, with the name and the size exactly as given.
+/// A member with exactly this name and size, whether they are allowed or not.
 pub(super) fn member(name: &[u8], kind: EntryType, size: u64, contents: &[u8]) -> Vec<u8> {
     let mut header = Header::new_ustar();
     header.as_old_mut().name[..name.len()].copy_from_slice(name);
@@ -114,7 +114,7 @@ pub(super) fn file(name: &str, contents: &str) -> Vec<u8> {
     member(name.as_bytes(), EntryType::Regular, size, contents.as_bytes())
 }
 
-/// The members with the end of an archive behind them.
+/// An archive of these members, with its end marker.
 pub(super) fn tar(members: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = members.concat();
     bytes.resize(bytes.len() + 1024, 0);

@@ -1,5 +1,5 @@
-//! What is done in directories, each found by a descriptor and a name: no path is walked
-//! that somebody could bend meanwhile.
+//! Operations on files by the descriptor of their directory and a name. No path is resolved that
+//! somebody could change meanwhile.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -14,24 +14,24 @@ use rustix::path::Arg;
 use super::cooperative_reader::CooperativeReader;
 use super::{FileError, YieldNow};
 
-/// A copy on its way to its place.
+/// The temporary name of a file that is being copied.
 const COPY: &str = ".punchd-put";
-/// An archive on its way to its place.
+/// The temporary directory into which an archive is unpacked.
 pub(super) const STAGING: &str = ".punchd-unpack";
 
 const CHUNK: usize = 64 * 1024;
-/// How much is written before the disk is waited for: one fsync of much would be one long wait.
-const SYNCED: u64 = 1024 * 1024;
-/// How many names are read from a directory at once.
+/// Bytes between two `fdatasync`: a single one at the end would block for long.
+const SYNC_EVERY: u64 = 1024 * 1024;
+/// Names that are read from a directory at once.
 const BATCH: usize = 64;
 
-/// The directory `name`, if it is one itself.
+/// Opens the directory `name`. A symbolic link is refused.
 pub(super) fn open_dir(at: BorrowedFd<'_>, name: impl Arg) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(at, name, flags, Mode::empty())
 }
 
-/// The directory `name`, made if there is nothing.
+/// Opens the directory `name`, or creates it.
 pub(super) fn make_dir(at: BorrowedFd<'_>, name: impl Arg + Copy) -> Result<OwnedFd> {
     match open_dir(at, name) {
         Err(Errno::NOENT) => {
@@ -44,7 +44,7 @@ pub(super) fn make_dir(at: BorrowedFd<'_>, name: impl Arg + Copy) -> Result<Owne
     }
 }
 
-/// What stands at `name`; a link counts as itself.
+/// The type of the file `name`, which may be a symbolic link; `None` if there is no file.
 pub(super) fn kind(at: BorrowedFd<'_>, name: impl Arg) -> Result<Option<FileType>> {
     match rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
@@ -53,13 +53,13 @@ pub(super) fn kind(at: BorrowedFd<'_>, name: impl Arg) -> Result<Option<FileType
     }
 }
 
-/// A new file, which nobody else may see until it is done.
+/// Creates a file that other users cannot read yet.
 pub(super) fn make_file(at: BorrowedFd<'_>, name: &str) -> Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(at, name, flags, Mode::from_raw_mode(0o600)).map(File::from)
 }
 
-/// Copies to the end, onto the disk.
+/// Copies all bytes and syncs them. Returns how many.
 pub(super) fn copy(
     from: &mut dyn Read,
     mut to: &File,
@@ -76,7 +76,7 @@ pub(super) fn copy(
         }
         to.write_all(&chunk[..count]).map_err(write)?;
         total += count as u64;
-        if total - synced >= SYNCED {
+        if total - synced >= SYNC_EVERY {
             to.sync_data().map_err(write)?;
             synced = total;
         }
@@ -86,7 +86,7 @@ pub(super) fn copy(
     Ok(total)
 }
 
-/// Waits until a directory is on the disk, where the file system can do that.
+/// Syncs a directory, if the file system supports that.
 pub(super) fn sync(dir: BorrowedFd<'_>) -> Result<()> {
     match rustix::fs::fsync(dir) {
         Err(Errno::INVAL) => Ok(()),
@@ -94,9 +94,9 @@ pub(super) fn sync(dir: BorrowedFd<'_>) -> Result<()> {
     }
 }
 
-/// Moves a file that is on the disk to its place, also to another file system. `path` is
-/// where it comes from, `target` where it goes, for who reads of a failure.
-pub(super) fn place(
+/// Moves a file that is synced, also to another file system. `path` (from) and `target` (to) are
+/// for messages.
+pub(super) fn move_into_place(
     (from, name): (BorrowedFd<'_>, impl Arg + Copy),
     (to, new): (BorrowedFd<'_>, impl Arg + Copy),
     (path, target): (&Path, &Path),
@@ -114,7 +114,8 @@ pub(super) fn place(
     let copy = make_file(to, COPY).map_err(failed)?;
     let done = self::copy(&mut file, &copy, mode, target)
         .and_then(|_| rustix::fs::renameat(to, COPY, to, new).map_err(failed));
-    // Behind a copy, what it was copied from; a failure leaves it to the next sweep.
+    // After a copy the original is removed, after a failure the copy. If that fails, the next
+    // sweep does it.
     let _ = match done {
         Ok(()) => rustix::fs::unlinkat(from, name, AtFlags::empty()),
         Err(_) => rustix::fs::unlinkat(to, COPY, AtFlags::empty()),
@@ -122,10 +123,10 @@ pub(super) fn place(
     done
 }
 
-/// Moves all that stands in `from` into `to`, and onto the disk; `from` is empty then.
-/// `path` is that of `to`. Others are served meanwhile, but the work is not given up:
-/// it is short, and half of an archive would be the worst of all.
-pub(super) fn settle(
+/// Moves all files of `from` into `to` and syncs `to`; `path` is that of `to`. `yield_now` is
+/// called, but its error does not end the work: it is short, and half an archive in place would
+/// be worse than any delay.
+pub(super) fn move_all(
     from: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
     path: &Path,
@@ -143,10 +144,10 @@ pub(super) fn settle(
             if kind(from, name).map_err(failed)? == Some(FileType::Directory) {
                 let inner = open_dir(from, name).map_err(failed)?;
                 let outer = make_dir(to, name).map_err(failed)?;
-                settle(inner.as_fd(), outer.as_fd(), &path, yield_now)?;
+                move_all(inner.as_fd(), outer.as_fd(), &path, yield_now)?;
                 rustix::fs::unlinkat(from, name, AtFlags::REMOVEDIR).map_err(failed)?;
             } else {
-                place((from, name), (to, name), (&path, &path), &mut || {
+                move_into_place((from, name), (to, name), (&path, &path), &mut || {
                     let _ = yield_now();
                     Ok(())
                 })?;
@@ -156,19 +157,19 @@ pub(super) fn settle(
     }
 }
 
-/// Removes what an interrupted work of ours left in a directory.
+/// Removes the temporary files that an interrupted operation left in a directory.
 pub(super) fn sweep(dir: BorrowedFd<'_>) -> Result<()> {
     [COPY, STAGING].into_iter().try_for_each(|name| remove(dir, name, 0))
 }
 
-/// Removes `name`, with all that stands in it. A link is removed, not followed.
+/// Removes `name` with its contents. A symbolic link is removed, not followed.
 fn remove(at: BorrowedFd<'_>, name: impl Arg + Copy, depth: u32) -> Result<()> {
     match kind(at, name)? {
         None => return Ok(()),
         Some(FileType::Directory) => {}
         Some(_) => return rustix::fs::unlinkat(at, name, AtFlags::empty()),
     }
-    // Deeper than any archive that was let in.
+    // No accepted archive is as deep.
     if depth > 64 {
         return Err(Errno::NAMETOOLONG);
     }
@@ -182,7 +183,7 @@ fn remove(at: BorrowedFd<'_>, name: impl Arg + Copy, depth: u32) -> Result<()> {
     }
 }
 
-/// The first names in a directory; as they are taken away, the next come.
+/// The first names in a directory. The caller removes them and asks again.
 fn names(dir: BorrowedFd<'_>) -> Result<Vec<CString>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(dir)? {

@@ -1,10 +1,10 @@
-//! A tgz, unpacked into a directory: all of it or nothing.
+//! Unpacks a tgz into a directory: all of it or nothing.
 //!
-//! The first pass judges the whole archive and writes nothing. The second writes all files
-//! into a directory of our own beside their places, onto the disk. Only then each is moved
-//! to its place. A power cut before that leaves what was there before, and the directory,
-//! which goes with the next call; one during the moves leaves some files new and some old,
-//! each of them whole.
+//! The first pass checks the whole archive and writes nothing. The second pass writes all files
+//! into a temporary directory inside the target and syncs them. Then each file is moved into
+//! place. A power cut before that changes no file, and leaves the temporary directory, which the
+//! next call removes. A power cut during the moves leaves some files new and some old, each of
+//! them whole.
 
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,11 +13,11 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
-use super::rules::{self, Good, Totals};
+use super::rules::{self, CheckedMember, Totals};
 use super::{ArchiveLimits, ConfinedPath, FileError, YieldNow, tree};
 
-/// Unpacks `archive` into the directory `into`, and says how many bytes of files it held.
-/// Files that were there before are replaced; modes are 0755 or 0644, owner and time ours.
+/// Unpacks `archive` into the directory `into`. Returns the bytes of its files. Files that were
+/// there before are replaced. Modes become 0755 or 0644; owner and time are those of punchd.
 pub fn unpack(
     archive: &Path,
     into: &ConfinedPath,
@@ -27,10 +27,11 @@ pub fn unpack(
     let dir = into.dir()?;
     let failed = |error| FileError::io("write", into.path(), error);
     tree::sweep(dir).map_err(failed)?;
-    let totals = rules::each(archive, limits, yield_now, &mut |member, _| has_way(dir, member))?;
+    let totals =
+        rules::each_member(archive, limits, yield_now, &mut |member, _| check_target(dir, member))?;
     check_room(into, &totals, limits)?;
     let done = extract(archive, into, limits, yield_now);
-    // What cannot be removed now goes with the next call.
+    // If that fails, the next call does it.
     let _ = tree::sweep(dir);
     done.map(|()| totals.bytes)
 }
@@ -45,15 +46,15 @@ fn extract(
     let dir = into.dir()?;
     rustix::fs::mkdirat(dir, tree::STAGING, Mode::from_raw_mode(0o700)).map_err(failed)?;
     let staging = tree::open_dir(dir, tree::STAGING).map_err(failed)?;
-    rules::each(archive, limits, yield_now, &mut |member, contents| {
+    rules::each_member(archive, limits, yield_now, &mut |member, contents| {
         write(staging.as_fd(), member, contents, &into.path().join(member.path))
     })?;
-    tree::settle(staging.as_fd(), dir, into.path(), yield_now)
+    tree::move_all(staging.as_fd(), dir, into.path(), yield_now)
 }
 
-/// Whether a member can come to its place: on the way are only directories, and at the end
-/// is nothing, or what it replaces.
-fn has_way(dir: BorrowedFd<'_>, member: &Good<'_>) -> Result<(), FileError> {
+/// Checks that a member can be moved into place: its parents are directories or missing, and it
+/// replaces nothing, or something of its own kind.
+fn check_target(dir: BorrowedFd<'_>, member: &CheckedMember<'_>) -> Result<(), FileError> {
     let refused = |why: &str| Err(FileError::member(member.path, why));
     let mut at = None;
     for (nth, name) in member.names.iter().enumerate() {
@@ -63,7 +64,7 @@ fn has_way(dir: BorrowedFd<'_>, member: &Good<'_>) -> Result<(), FileError> {
         match found.map_err(|error| FileError::io("look for", Path::new(member.path), error))? {
             None => return Ok(()),
             Some(FileType::Symlink) => {
-                return refused("would go over a symbolic link that is in the directory");
+                return refused("would be written through a symbolic link in the directory");
             }
             Some(FileType::Directory) if is_file => {
                 return refused("would replace a directory by a file");
@@ -90,9 +91,9 @@ fn check_room(
     limits: &ArchiveLimits,
 ) -> Result<(), FileError> {
     let disk = rustix::fs::fstatvfs(into.dir()?)
-        .map_err(|error| FileError::io("look at the disk of", into.path(), error))?;
+        .map_err(|error| FileError::io("get the free space of", into.path(), error))?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    // Every file wastes a part of its last block.
+    // Every file leaves a part of its last block unused.
     let blocks = totals.names.saturating_mul(disk.f_frsize);
     let wanted = totals.bytes.saturating_add(blocks).saturating_add(limits.free);
     let at = into.path().display();
@@ -110,10 +111,10 @@ fn check_room(
     Ok(())
 }
 
-/// Writes a member in the directory of ours.
+/// Writes a member into the temporary directory.
 fn write(
     staging: BorrowedFd<'_>,
-    member: &Good<'_>,
+    member: &CheckedMember<'_>,
     contents: &mut dyn Read,
     path: &Path,
 ) -> Result<(), FileError> {
@@ -141,12 +142,12 @@ mod tests {
 
     use tar::{EntryType, Header};
 
-    use crate::files::test_fixtures::{LIMITS, Scratch, file, gzip, tgz};
+    use crate::files::test_fixtures::{LIMITS, TestDir, file, gzip, tgz};
     use crate::files::{FileError, unpack};
 
     #[test]
     fn a_good_archive_is_unpacked_and_replaces_what_was_there() {
-        let scratch = Scratch::new();
+        let test_dir = TestDir::new();
         let long = format!("{}/{}", "d".repeat(200), "f".repeat(250));
         let mut tar = tar::Builder::new(Vec::new());
         let mut add = |name: &str, mode, kind, contents: &str| {
@@ -173,55 +174,55 @@ mod tests {
         tar.extend(file("short", "pax"));
         tar.extend([0; 10_240]);
 
-        assert_eq!(scratch.unpack(&gzip(&tar), &LIMITS).unwrap(), 3 + 3 + 4 + 3);
+        assert_eq!(test_dir.unpack(&gzip(&tar), &LIMITS).unwrap(), 3 + 3 + 4 + 3);
         for (name, mode, contents) in [
             ("old/file", 0o644, "new"),
             ("a/b/c/run.sh", 0o755, "run"),
             (&long, 0o644, "long"),
             (&format!("pax/{}", "p".repeat(204)), 0o644, "pax"),
         ] {
-            let path = scratch.path("in").join(name);
+            let path = test_dir.path("in").join(name);
             assert_eq!(fs::read_to_string(&path).unwrap(), contents, "{name}");
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode, "{name}");
         }
-        let about = fs::metadata(scratch.path("in/empty")).unwrap();
+        let about = fs::metadata(test_dir.path("in/empty")).unwrap();
         assert!(about.is_dir() && about.permissions().mode() & 0o7777 == 0o755);
-        assert_eq!(fs::read_dir(scratch.path("in")).unwrap().count(), 5);
+        assert_eq!(fs::read_dir(test_dir.path("in")).unwrap().count(), 5);
     }
 
     #[test]
-    fn many_files_in_one_directory_all_arrive() {
-        let scratch = Scratch::new();
+    fn many_files_in_one_directory_are_all_unpacked() {
+        let test_dir = TestDir::new();
         let members: Vec<_> = (0..500).map(|nth| file(&format!("many/{nth}"), "x")).collect();
-        assert_eq!(scratch.unpack(&tgz(&members), &LIMITS).unwrap(), 500);
-        assert_eq!(fs::read_dir(scratch.path("in/many")).unwrap().count(), 500);
+        assert_eq!(test_dir.unpack(&tgz(&members), &LIMITS).unwrap(), 500);
+        assert_eq!(fs::read_dir(test_dir.path("in/many")).unwrap().count(), 500);
     }
 
     #[test]
-    fn what_a_crash_left_is_swept() {
-        let scratch = Scratch::new();
-        fs::create_dir_all(scratch.path("in/.punchd-unpack/a/b")).unwrap();
-        fs::write(scratch.path("in/.punchd-unpack/a/b/c"), "half").unwrap();
-        std::os::unix::fs::symlink("../out", scratch.path("in/.punchd-unpack/link")).unwrap();
-        fs::write(scratch.path("in/.punchd-put"), "half").unwrap();
-        scratch.unpack(&tgz(&[file("a", "1")]), &LIMITS).unwrap();
-        let mut names: Vec<_> = fs::read_dir(scratch.path("in"))
+    fn temporary_files_of_a_crash_are_removed() {
+        let test_dir = TestDir::new();
+        fs::create_dir_all(test_dir.path("in/.punchd-unpack/a/b")).unwrap();
+        fs::write(test_dir.path("in/.punchd-unpack/a/b/c"), "half").unwrap();
+        std::os::unix::fs::symlink("../out", test_dir.path("in/.punchd-unpack/link")).unwrap();
+        fs::write(test_dir.path("in/.punchd-put"), "half").unwrap();
+        test_dir.unpack(&tgz(&[file("a", "1")]), &LIMITS).unwrap();
+        let mut names: Vec<_> = fs::read_dir(test_dir.path("in"))
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         names.sort();
         assert_eq!(names, ["a", "old"]);
-        assert!(scratch.path("out/secret").exists());
+        assert!(test_dir.path("out/secret").exists());
     }
 
     #[test]
-    fn others_are_served_meanwhile_and_a_stop_changes_nothing() {
-        let scratch = Scratch::new();
+    fn unpacking_yields_and_a_stop_changes_nothing() {
+        let test_dir = TestDir::new();
         let contents: String = (0..400_000u64).map(|nth| format!("{}", nth * 7_919)).collect();
-        let part = scratch.part(&tgz(&[file("old/file", &contents)]));
-        let into = scratch.find("in/").unwrap();
-        let before = scratch.listing();
-        let breaths = |stop: usize| {
+        let part = test_dir.part(&tgz(&[file("old/file", &contents)]));
+        let into = test_dir.find("in/").unwrap();
+        let before = test_dir.listing();
+        let yields = |stop: usize| {
             let mut count = 0;
             let done = unpack(&part, &into, &LIMITS, &mut || {
                 count += 1;
@@ -231,15 +232,15 @@ mod tests {
         };
         let all = 2 * contents.len() / (256 * 1024);
         for stop in [1, all / 2 + 1, all] {
-            let (_, done) = breaths(stop);
+            let (_, done) = yields(stop);
             assert!(matches!(done, Err(FileError::Stopped)), "{stop}: {done:?}");
-            assert_eq!(scratch.listing(), before, "{stop}");
+            assert_eq!(test_dir.listing(), before, "{stop}");
         }
-        let (count, done) = breaths(0);
+        let (count, done) = yields(0);
         assert_eq!(done.unwrap(), contents.len() as u64);
         assert!(count >= all, "{count} of {all}");
         assert!(matches!(
-            unpack(&part, &scratch.find("in/new").unwrap(), &LIMITS, &mut || Ok(())),
+            unpack(&part, &test_dir.find("in/new").unwrap(), &LIMITS, &mut || Ok(())),
             Err(FileError::NotAFile { .. })
         ));
     }
