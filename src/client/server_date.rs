@@ -35,7 +35,7 @@ impl ServerDate {
     ) -> Result<(), StoreError> {
         let clock = &context.clock;
         if let Some(date) = self.date
-            && options.time_zone != Given::Nonsense
+            && options.time_zone != Given::Invalid
         {
             let since = clock.monotonic().saturating_sub(self.head_at);
             clock.set(date + since.as_secs() as i64);

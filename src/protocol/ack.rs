@@ -1,19 +1,19 @@
-//! What a server says to an upload or to the replies to commands (§11, §13).
+//! The answer of a server to an upload, or to the replies to commands (§11, §13).
 
-/// Whether the server took what was sent.
+/// Whether the server accepted a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ack {
-    /// Taken. The count, if the server gave one.
+    /// Accepted, with the count, if the server gave one.
     Taken(Option<u64>),
-    /// Not taken; the reason in plain language, with the server's own.
+    /// Not accepted; the reason for people, with the message of the server.
     Refused(String),
 }
 
-/// How much of an answer is read to find out what it says.
+/// Bytes of an answer that are read to find its meaning.
 pub const ANSWER_BYTES: usize = 4096;
 
-/// Reads status and body. Success is a status 200 *and* a body that begins with `OK`;
-/// nothing else ever marks a row as sent.
+/// Reads status and body. Success is the status 200 and a body that begins with `OK`. Nothing
+/// else marks a row as sent.
 pub fn read(status: u16, body: &[u8]) -> Ack {
     if status != 200 {
         return Ack::Refused(refusal(status, body));
@@ -37,7 +37,7 @@ pub fn read(status: u16, body: &[u8]) -> Ack {
     Ack::Taken(digits.parse().ok())
 }
 
-/// Says in plain language what came instead of an acknowledgement or of what was asked for.
+/// Describes for people an answer that is neither an acknowledgement nor the expected content.
 pub fn refusal(status: u16, body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(ANSWER_BYTES)]);
     let text = text.trim_start();
@@ -50,7 +50,7 @@ pub fn refusal(status: u16, body: &[u8]) -> String {
         .take(120)
         .collect();
     match status {
-        200 if text.is_empty() => "the server answered with nothing".into(),
+        200 if text.is_empty() => "the server answered with an empty body".into(),
         200 if text.starts_with('<') => format!(
             "the server answered with a web page ({message:?}): is there a login page or another \
              program at this address?"
@@ -113,10 +113,10 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_said_in_plain_words() {
+    fn a_refusal_says_what_to_check() {
         assert!(refusal(301, b"").contains("https://"));
         assert!(refusal(200, b"<html>").contains("web page"));
-        assert!(refusal(200, b"").contains("nothing"));
+        assert!(refusal(200, b"").contains("empty"));
         assert!(refusal(500, b"\x00\x01boom").contains("..boom"));
     }
 }

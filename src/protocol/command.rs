@@ -5,20 +5,20 @@ use super::enroll::Enroll;
 use super::fields::Refusal;
 use super::file::{self, PutFile, Upgrade};
 
-/// Longest command id taken; the document says 16, the field knows 32.
+/// Most characters of a command id: the document says 16, servers in the field use 32.
 const LONGEST_ID: usize = 32;
 
-/// A line of a command list, split but not yet understood.
+/// A line of a command list; the command is not parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommandLine<'a> {
-    /// The server's number for it; opaque, echoed unchanged.
+    /// The id that the server gave; returned unchanged.
     pub id: &'a str,
-    /// The command itself.
+    /// The command.
     pub text: &'a [u8],
 }
 
 impl<'a> CommandLine<'a> {
-    /// Splits `C:ID:text`. The message says what is wrong with another line.
+    /// Splits `C:ID:text`. The error says what is wrong with the line.
     pub fn parse(line: &'a [u8]) -> Result<Self, &'static str> {
         let rest = line.strip_prefix(b"C:").ok_or("it does not begin with C:")?;
         let colon =
@@ -27,14 +27,14 @@ impl<'a> CommandLine<'a> {
         let fits = (1..=LONGEST_ID).contains(&id.len())
             && id.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
         if !fits {
-            return Err("its id is not of up to 32 letters and digits");
+            return Err("its id is not 1 to 32 letters, digits, - and _");
         }
         let id = std::str::from_utf8(id).map_err(|_| "its id is not text")?;
         Ok(Self { id, text: text.trim_ascii_start() })
     }
 }
 
-/// What a command asks for.
+/// A parsed command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command<'a> {
     /// `DATA UPDATE table record` (§12.2).
@@ -82,7 +82,8 @@ pub enum Command<'a> {
 }
 
 impl<'a> Command<'a> {
-    /// Understands a command's text. Its words may be in any case and apart by several blanks.
+    /// Parses the text of a command. Its words may be in any case, and several blanks may
+    /// separate them.
     pub fn parse(text: &'a [u8]) -> Result<Self, Refusal> {
         let (first, rest) = word(text);
         Ok(match first.to_ascii_uppercase().as_str() {
@@ -91,13 +92,13 @@ impl<'a> Command<'a> {
                 let (name, record) = word(rest);
                 let table = DataTable::named(name);
                 match verb.to_ascii_uppercase().as_str() {
-                    // The document itself spells it UPDATA in one place.
+                    // The document spells it UPDATA in one place.
                     "UPDATE" | "UPDATA" => Self::Update(table, record),
                     "DELETE" => Self::Delete(table, record),
                     "QUERY" => Self::Query(table, record),
                     _ => {
                         return Err(Refusal::parameter(format!(
-                            "DATA {verb:?} is not UPDATE, DELETE or QUERY"
+                            "DATA has no {verb:?}; it has UPDATE, DELETE and QUERY"
                         )));
                     }
                 }
@@ -108,7 +109,7 @@ impl<'a> Command<'a> {
                     true => Self::VerifySum(record),
                     false => {
                         return Err(Refusal::parameter(format!(
-                            "VERIFY SUM {table:?} is not ATTLOG"
+                            "VERIFY SUM has no table {table:?}; it has ATTLOG"
                         )));
                     }
                 }
@@ -136,7 +137,7 @@ impl<'a> Command<'a> {
     }
 }
 
-/// How a reply names the command it answers (`CMD=`), also one that could not be understood.
+/// The name of a command in its reply (`CMD=`), also of one that cannot be parsed.
 pub fn reply_name(text: &[u8]) -> String {
     let (first, rest) = word(text);
     let name = first.to_ascii_uppercase();
@@ -156,8 +157,8 @@ pub fn reply_name(text: &[u8]) -> String {
     }
 }
 
-/// The next word of a command and what follows the blanks after it. TABs part fields, not
-/// words. A word of bytes that are no command of any server reads as empty.
+/// The next word of a command, and the text after it. Only blanks separate words; TABs separate
+/// fields. A word is empty if it has other characters than those of command names.
 fn word(text: &[u8]) -> (&str, &[u8]) {
     let text = text.trim_ascii_start();
     let end = text.iter().position(|&byte| byte == b' ').unwrap_or(text.len());
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_understood_in_any_case() {
+    fn commands_are_parsed_in_any_case() {
         let cases: [(&str, Command<'_>); 12] = [
             (
                 "DATA UPDATE USERINFO PIN=1\tName=x",

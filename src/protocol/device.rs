@@ -1,61 +1,61 @@
-//! What the terminal says of itself: the values of `INFO` (§10) and the options push (§9).
+//! Information about the terminal: the values of `INFO` (§10) and the options push (§9).
 //!
-//! Both are lists joined by commas on one line. What is written here can be taken apart
-//! again: no value of `INFO` holds a comma, and no value of an options push holds one that
-//! looks like the start of the next pair.
+//! Both are one line of values separated by commas. A server can split it again: no value of
+//! `INFO` has a comma, and no value of an options push has a comma that looks like the start of
+//! the next pair.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// How many values `INFO` has at most.
+/// Most values of `INFO`.
 const MOST_VALUES: usize = 13;
 
-/// What stands in `INFO`, in its order.
+/// The values of `INFO`, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceInfo {
     /// Version of the firmware.
     pub firmware: String,
-    /// Users.
+    /// Number of users.
     pub users: u64,
-    /// Fingerprint templates.
+    /// Number of fingerprint templates.
     pub fingerprints: u64,
-    /// Attendance records.
+    /// Number of attendance records.
     pub punches: u64,
-    /// Address of the terminal.
+    /// IP address of the terminal.
     pub address: IpAddr,
     /// Version of the fingerprint algorithm.
     pub fp_version: u16,
     /// Version of the face algorithm.
     pub face_version: u16,
-    /// How many faces an enrolment takes.
+    /// Pictures that the enrolment of one face needs.
     pub faces_needed: u64,
-    /// Face templates.
+    /// Number of face templates.
     pub faces: u64,
-    /// What the terminal can do.
+    /// The abilities of the terminal.
     pub functions: Functions,
-    /// Cards. This and the two after it are not in the document.
+    /// Number of cards. The document does not have this value and the two after it.
     pub cards: u64,
-    /// Photos of users.
+    /// Number of photos of users.
     pub user_photos: u64,
-    /// Photos taken at a punch.
+    /// Number of attendance photos.
     pub punch_photos: u64,
 }
 
-/// What the terminal can do: three digits, or five if it has a camera for visible light.
+/// The abilities of the terminal: three digits, or five if it has a camera for visible light.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Functions {
-    /// Fingerprints.
+    /// First digit.
     pub fingerprint: bool,
-    /// Faces.
+    /// Second digit.
     pub face: bool,
-    /// Photos of users.
+    /// Third digit.
     pub user_photo: bool,
     /// The fourth and the fifth digit (`VisilightFun=1`).
     pub visible: Option<VisibleLight>,
 }
 
-/// What a terminal with a camera for visible light can do besides.
+/// Further abilities of a terminal with a camera for visible light.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VisibleLight {
     /// Comparison photos (`BioPhotoFun`).
@@ -85,7 +85,7 @@ impl Default for DeviceInfo {
 }
 
 impl DeviceInfo {
-    /// The values in their order; firmware says the first 6, the document the first 10.
+    /// The values in their order. Old firmware sends the first 6, the document has 10.
     pub(super) fn values(&self) -> [String; MOST_VALUES] {
         [
             without_control(&self.firmware).replace(',', " "),
@@ -121,8 +121,8 @@ impl fmt::Display for Functions {
 
 /// The body of an options push: `key=value,key=value` on one line, without a line end.
 ///
-/// A value may hold commas (`ACME CO., LTD.`); one after which a server could see the next
-/// pair becomes a blank. A key loses what it cannot hold, and a pair without key is left out.
+/// A value may have commas (`ACME CO., LTD.`). A comma becomes a blank if the text after it looks
+/// like a pair. Characters that a key cannot have are removed; a pair without a key is left out.
 pub fn options_push(values: &[(String, String)]) -> String {
     let mut body = String::new();
     for (key, value) in values {
@@ -145,20 +145,21 @@ pub fn options_push(values: &[(String, String)]) -> String {
     body
 }
 
-/// The options that a server asked for (`PushOptions`), of those that are known, in its order
-/// and spelling. Case and a leading `~` make no difference; what is not known is left out.
+/// Those of the `known` options that a server asked for (`PushOptions`), in its order and
+/// spelling. Case and a leading `~` make no difference. Unknown options are left out.
 pub fn select(asked: &[String], known: &[(String, String)]) -> Vec<(String, String)> {
-    let mut told = HashSet::new();
+    let mut selected = HashSet::new();
     let find = |name: &String| {
         let (_, value) =
             known.iter().find(|(key, _)| bare(key).eq_ignore_ascii_case(bare(name)))?;
-        told.insert(bare(name).to_ascii_lowercase())
+        selected
+            .insert(bare(name).to_ascii_lowercase())
             .then(|| (name.trim().to_owned(), value.clone()))
     };
     asked.iter().filter_map(find).collect()
 }
 
-/// A key as it is compared, but for its case.
+/// A key as it is compared; its case does not matter.
 fn bare(key: &str) -> &str {
     key.trim().trim_start_matches('~')
 }
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_info_never_looks_like_two() {
+    fn a_value_of_info_has_no_comma() {
         let device = DeviceInfo { firmware: "Ver 1,2\n\t3".into(), ..DeviceInfo::default() };
         assert_eq!(device.values()[0], "Ver 1 23");
         assert!(device.values().iter().all(|value| !value.contains(',')));
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documents_own_options_push_is_written() {
+    fn the_options_push_is_as_in_the_document() {
         let values = pairs([("FingerFunOn", "1"), ("FaceFunOn", "1")]);
         assert_eq!(options_push(&values), "FingerFunOn=1,FaceFunOn=1");
     }
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_can_pretend_to_be_another_pair() {
+    fn no_value_looks_like_another_pair() {
         for (key, value, written) in [
             ("k", "a,b=c", "k=a b=c"),
             ("k", "a,~b=c", "k=a ~b=c"),
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_gets_what_it_asked_for_in_its_own_words() {
+    fn a_server_gets_the_options_in_its_own_spelling() {
         let known = pairs([("~LockFunOn", "1"), ("FaceCount", "7"), ("UserCount", "3")]);
         for (asked, told) in [
             ("UserCount ~LockFunOn", "UserCount=3,~LockFunOn=1"),

@@ -1,28 +1,28 @@
-//! Enrolment from afar (§12.9): `ENROLL_FP`, `ENROLL_MF`, `ENROLL_BIO`.
+//! Remote enrolment (§12.9): `ENROLL_FP`, `ENROLL_MF`, `ENROLL_BIO`.
 
 use super::codes::{Language, ReturnCode};
 use super::fields::{Fields, Refusal};
 use super::record::Pin;
 use super::tables::BioType;
 
-/// Most tries that a server may ask for.
+/// Highest `RETRY`.
 const MOST_RETRIES: u8 = 99;
-/// Longest card number that is handed on.
+/// Most characters of `CardNo`.
 const LONGEST_CARD: usize = 24;
 
-/// What a person is asked for.
+/// What is to be enrolled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sought {
-    /// A finger of this number (`FID`).
+    /// The finger with this number (`FID`).
     Finger(u8),
-    /// A card.
+    /// The card of the user.
     Card,
-    /// Something of them, in any form.
+    /// A template of this type, in any form.
     Bio(BioType),
 }
 
 impl Sought {
-    /// What it is of; nothing of the body is on a card.
+    /// The type of the template; `None` for a card.
     pub fn bio_type(self) -> Option<BioType> {
         match self {
             Self::Finger(_) => Some(BioType::FINGERPRINT),
@@ -31,7 +31,7 @@ impl Sought {
         }
     }
 
-    /// Which one of several, if the server says so.
+    /// The number of the finger, if the server gives one.
     pub fn number(self) -> Option<u8> {
         match self {
             Self::Finger(number) => Some(number),
@@ -40,35 +40,35 @@ impl Sought {
     }
 }
 
-/// An enrolment that the server asks for.
+/// A parsed enrolment command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enroll {
-    /// Who.
+    /// The user.
     pub pin: Pin,
-    /// What.
+    /// What is to be enrolled.
     pub sought: Sought,
-    /// How often it is tried again if it fails.
+    /// Number of further tries after a failure.
     pub retry: u8,
-    /// Whether it may take the place of what is there.
+    /// Whether existing data may be replaced.
     pub overwrite: bool,
-    /// The number of the person's card, if the server gives one.
+    /// The card number of the user, if the server gives one.
     pub card: Option<String>,
 }
 
-/// How an enrolment ended, as the commands tell it.
+/// How an enrolment ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The person has it already, and it may not be replaced.
+    /// The user has the data already, and it may not be replaced.
     Exists,
-    /// Bad quality, or three presses that were not the same.
+    /// Bad quality, or three presses that differ.
     Failed,
-    /// Somebody else has it.
+    /// Another user has the same.
     Duplicate,
-    /// The person or somebody at the terminal gave it up.
+    /// It was cancelled at the terminal.
     Cancelled,
-    /// The sensor is occupied.
+    /// The sensor is busy.
     Busy,
-    /// Nobody came, or it took too long.
+    /// It took too long.
     TimedOut,
 }
 
@@ -95,28 +95,29 @@ impl Outcome {
 }
 
 impl Enroll {
-    /// Reads what follows `ENROLL_FP`.
+    /// Parses the text after `ENROLL_FP`.
     pub fn finger(record: &[u8]) -> Result<Self, Refusal> {
         let fields = fields(record)?;
         fields.required("fid")?;
         let number = fields.number("fid")?.unwrap_or(u8::MAX);
         if number > BioType::FINGERPRINT.last_number() {
-            return Err(Refusal::field("fid", "is not within 0 to 9"));
+            return Err(Refusal::field("fid", "is not a number from 0 to 9"));
         }
         Self::read(&fields, Sought::Finger(number))
     }
 
-    /// Reads what follows `ENROLL_MF`. A card takes the place of the one before.
+    /// Parses the text after `ENROLL_MF`. A new card replaces the old one.
     pub fn card(record: &[u8]) -> Result<Self, Refusal> {
         Ok(Self { overwrite: true, ..Self::read(&fields(record)?, Sought::Card)? })
     }
 
-    /// Reads what follows `ENROLL_BIO`.
+    /// Parses the text after `ENROLL_BIO`.
     pub fn bio(record: &[u8]) -> Result<Self, Refusal> {
         let fields = fields(record)?;
         fields.required("type")?;
         let bio_type = fields.number("type")?.and_then(BioType::new);
-        let bio_type = bio_type.ok_or_else(|| Refusal::field("type", "is not within 0 to 9"))?;
+        let bio_type =
+            bio_type.ok_or_else(|| Refusal::field("type", "is not a number from 0 to 9"))?;
         Self::read(&fields, Sought::Bio(bio_type))
     }
 
@@ -134,7 +135,12 @@ impl Enroll {
         let card = match fields.get("cardno") {
             None | Some("" | "0") => None,
             Some(card) if is_card(card) => Some(card.to_owned()),
-            Some(_) => return Err(Refusal::field("cardno", "is no card number")),
+            Some(_) => {
+                return Err(Refusal::field(
+                    "cardno",
+                    "is not a card number: letters, digits and [ ], up to 24 characters",
+                ));
+            }
         };
         Ok(Self { pin, sought, retry, overwrite, card })
     }
@@ -159,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_document_shows_is_read() {
+    fn the_examples_of_the_document_are_parsed() {
         let face = Sought::Bio(BioType::VISIBLE_FACE);
         assert_eq!(
             Enroll::finger(b"PIN=408\tFID=6\tRETRY=3\tOVERWRITE=1"),

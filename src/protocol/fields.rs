@@ -3,45 +3,44 @@
 use super::codes::{Language, ReturnCode};
 use super::text;
 
-/// The fields of one record, keys in any case.
+/// The fields of one record; the case of keys does not matter.
 #[derive(Debug, Default)]
 pub struct Fields {
     pairs: Vec<(String, String)>,
 }
 
-/// Why a record was refused: the code of App. 1, and the rule that was broken.
+/// Why a command was refused.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What the command answers.
+    /// The answer to the command (App. 1).
     pub code: ReturnCode,
-    /// The field that is at fault, in lower case, if it is one.
+    /// The field that is wrong, in lower case, if the refusal is about one field.
     pub field: Option<&'static str>,
-    /// What a person should know, with the field in it.
+    /// The reason for people; it names the field.
     pub why: String,
 }
 
 impl Refusal {
-    /// A refusal with a code of App. 1.
     pub fn new(code: ReturnCode, why: impl Into<String>) -> Self {
         Self { code, field: None, why: why.into() }
     }
 
-    /// A refusal for wrong parameters.
+    /// A refusal with the code for wrong parameters.
     pub fn parameter(why: impl Into<String>) -> Self {
         Self::new(ReturnCode::PARAMETER, why)
     }
 
-    /// A refusal for a field; `why` goes on from its name.
+    /// A refusal about a field; `why` continues the sentence after its name.
     pub fn field(field: &'static str, why: impl std::fmt::Display) -> Self {
         Self { field: Some(field), ..Self::parameter(format!("{field} {why}")) }
     }
 }
 
 impl Fields {
-    /// Splits a record whose keys are among `known`; other keys are passed over.
+    /// Splits a record and keeps the fields whose keys are in `known`.
     ///
-    /// A record with blanks in place of TABs is refused: taken literally, everything after
-    /// the first field would end up in its value.
+    /// A record with blanks instead of TABs is refused: otherwise the value of the first field
+    /// would contain all others.
     pub fn parse(record: &[u8], known: &[&str], language: Language) -> Result<Self, Refusal> {
         let mut fields = Self::default();
         for (nth, part) in record.split(|&byte| byte == b'\t').enumerate() {
@@ -64,13 +63,15 @@ impl Fields {
                 continue;
             }
             if fields.get(&key).is_some() {
-                return Err(Refusal::parameter(format!("{key} stands twice")));
+                return Err(Refusal::parameter(format!(
+                    "{key} is there twice; it is allowed once"
+                )));
             }
-            // Most values, and the longest, have no blank at all.
+            // Most values have no blank, above all the longest ones.
             let inner = known.iter().find(|name| value.contains(' ') && holds_key(value, name));
             if let Some(inner) = inner {
                 return Err(Refusal::parameter(format!(
-                    "{key} swallowed {inner}: fields are separated by TAB, not by blanks"
+                    "the value of {key} contains {inner}=: fields must be separated by TAB, not by blanks"
                 )));
             }
             fields.pairs.push((key, value.to_owned()));
@@ -78,17 +79,17 @@ impl Fields {
         Ok(fields)
     }
 
-    /// Fields that did not come as a record; keys in lower case.
+    /// Fields from another source than a record; keys in lower case.
     pub fn from_pairs(pairs: Vec<(String, String)>) -> Self {
         Self { pairs }
     }
 
-    /// The value of a key (given in lower case), if it stands there.
+    /// The value of a key, which is given in lower case.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// The value of a key that must stand there.
+    /// The value of a required key.
     pub fn required(&self, key: &'static str) -> Result<&str, Refusal> {
         match self.get(key) {
             Some(value) if !value.is_empty() => Ok(value),
@@ -97,26 +98,29 @@ impl Fields {
         }
     }
 
-    /// The value of a key as a number; an empty value counts as absent.
+    /// The value of a key as a number. An empty value counts as missing.
     pub fn number<N: std::str::FromStr>(&self, key: &'static str) -> Result<Option<N>, Refusal> {
         match self.get(key).map(str::trim) {
             None | Some("") => Ok(None),
             Some(value) => value.parse().map(Some).map_err(|_| {
-                Refusal::field(key, format_args!("is not a number that fits: {:?}", clip(value)))
+                Refusal::field(
+                    key,
+                    format_args!("is not a number, or too large or too small: {:?}", clip(value)),
+                )
             }),
         }
     }
 }
 
-/// Most fields of a record; the document's longest has seventeen.
+/// Most fields of a record; the longest in the document has 17.
 const MOST_FIELDS: usize = 64;
 
-/// The beginning of a text, fit to be quoted.
+/// The first 60 characters of a text, for a message.
 pub fn clip(text: &str) -> &str {
     text.char_indices().nth(60).map_or(text, |(end, _)| &text[..end])
 }
 
-/// Whether ` key=` stands inside a value.
+/// Whether a value contains ` key=`.
 fn holds_key(value: &str, key: &str) -> bool {
     value.match_indices(' ').any(|(at, _)| {
         let rest = &value.as_bytes()[at + 1..];
@@ -136,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_found_in_any_case_and_values_kept_as_they_are() {
+    fn keys_are_found_in_any_case_and_values_are_unchanged() {
         let fields = parse("pin=7\tNAME=Jo = Ann\tPri=\tTmp=QQ==\tNew=1").unwrap();
         assert_eq!(fields.required("pin"), Ok("7"));
         assert_eq!(fields.get("name"), Some("Jo = Ann"));
@@ -145,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_records_are_refused_with_the_field_in_the_words() {
+    fn broken_records_are_refused_with_the_field_in_the_message() {
         for (record, word) in [
             ("PIN=7 Name=Jo Pri=0", "TAB"),
             ("PIN=7\tName=Jo Pri=0", "pri"),

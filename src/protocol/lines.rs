@@ -1,7 +1,7 @@
-//! A reply body as lines, however it is cut into chunks on its way.
+//! Splits a body into lines, whatever the chunks in which it arrives.
 
-/// Splits what arrives into lines that end with LF, CRLF or (one vendor's demo server)
-/// LF CR LF. Blank lines are dropped. Memory is bounded by the longest line allowed.
+/// Splits chunks into lines that end with LF, CRLF or LF CR LF (the demo server of a vendor).
+/// Blank lines are dropped. Memory is bounded by the longest allowed line.
 #[derive(Debug)]
 pub struct Lines {
     pending: Vec<u8>,
@@ -12,22 +12,22 @@ pub struct Lines {
 /// One line of a body, without its line end.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line {
-    /// A line as it came.
+    /// The whole line.
     Whole(Vec<u8>),
-    /// The beginning of a line that is longer than allowed; the rest was thrown away.
+    /// The beginning of a line that is longer than allowed.
     Overlong(Vec<u8>),
 }
 
-/// How much of an overlong line is kept: enough to tell whose it was.
+/// Bytes of an overlong line that are kept: enough for the id of its command.
 const KEPT_OF_OVERLONG: usize = 256;
 
 impl Lines {
-    /// A splitter for lines of up to `longest` bytes.
+    /// Allows lines of up to `longest` bytes.
     pub fn new(longest: usize) -> Self {
         Self { pending: Vec::new(), longest, overlong: false }
     }
 
-    /// Takes the next chunk of the body and hands each line that it ends to `each`.
+    /// Adds a chunk, and calls `each` for each line that ends in it.
     pub fn push(&mut self, mut chunk: &[u8], mut each: impl FnMut(Line)) {
         while let Some(end) = chunk.iter().position(|&byte| byte == b'\n') {
             self.keep(&chunk[..end]);
@@ -39,8 +39,8 @@ impl Lines {
         self.keep(chunk);
     }
 
-    /// What stands after the last LF: the last line of a body that is known to be complete,
-    /// a fragment of one that is not.
+    /// The text after the last LF: the last line if the body is known to be complete, else a
+    /// fragment.
     pub fn rest(&mut self) -> Option<Line> {
         self.take()
     }
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_end_in_the_field_is_understood_however_it_is_cut() {
+    fn every_line_end_of_the_field_is_recognised_in_all_chunks() {
         let body = b"C:1:LOG\nC:2:CHECK\r\n\n\r\n \nC:3:INFO\n\r\nC:4:REBOOT";
         for chunk in 1..body.len() {
             let (lines, rest) = split(body, chunk, 100);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overlong_line_costs_no_memory_and_no_neighbour() {
+    fn an_overlong_line_uses_little_memory_and_spares_the_next_line() {
         let mut body = vec![b'x'; 10_000];
         body.extend_from_slice(b"\nC:1:LOG\n");
         let (lines, rest) = split(&body, 777, 1000);

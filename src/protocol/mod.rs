@@ -1,7 +1,7 @@
 //! The PUSH protocol as bytes and types: pure, without I/O, clock or store.
 //!
-//! One file a topic. Everything that arrives is checked here before anyone else sees it;
-//! everything that leaves is written here. Chapter numbers (`§11.2`) are those of the
+//! One file for each topic. All data from the server is checked here before another room gets
+//! it; all data for the server is written here. Chapter numbers (`§11.2`) are those of the
 //! protocol document, version 3.6 (push 2.4.1).
 
 pub(crate) mod ack;
@@ -13,6 +13,7 @@ pub mod dialect;
 pub(crate) mod enroll;
 pub(crate) mod fields;
 pub(crate) mod file;
+pub(crate) mod handshake;
 pub(crate) mod lines;
 pub(crate) mod options;
 pub(crate) mod query;

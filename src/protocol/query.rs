@@ -1,4 +1,4 @@
-//! Request targets: paths and percent-encoded query strings.
+//! Request targets: a path and a percent-encoded query string.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 pub struct Target(String);
 
 impl Target {
-    /// A target for a path; `SN` always comes first.
+    /// A target for a path; its first key is `SN`.
     pub fn new(path: &str, serial: &str) -> Self {
         Self(path.to_owned()).first("SN", serial)
     }
@@ -29,13 +29,13 @@ impl Target {
         self
     }
 
-    /// The target as it stands in the request line.
+    /// The target for the request line.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Commas stay as they are: they separate the values of `INFO` in every server seen.
+/// Commas are not encoded: they separate the values of `INFO` in all known servers.
 fn encode_into(out: &mut String, value: &str) {
     for byte in value.bytes() {
         match byte {
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_percent_encoded_and_infos_commas_are_kept() {
+    fn values_are_percent_encoded_except_for_commas() {
         let target = Target::new("/iclock/getrequest", "MADE01")
             .with("INFO", "Ver 2.0.12-20150625,0,0,0,192.168.16.27,10,7,15,0,111")
             .with("x", "a&b=c%\n王");

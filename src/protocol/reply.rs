@@ -2,34 +2,34 @@
 
 use super::codes::ReturnCode;
 
-/// Most replies that go in one POST.
+/// Most replies in one POST.
 pub const MOST_IN_ONE_POST: usize = 100;
 
-/// The result of a command, as it waits for the server.
+/// The result of a command, for the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// The id that the server gave.
+    /// The id from the server.
     pub id: String,
-    /// How the command is named in its reply.
+    /// The name of the command in its reply.
     pub name: String,
-    /// How it ended.
+    /// The result.
     pub code: ReturnCode,
-    /// What follows the `&` form (`&key=value…`, or LF and content); the name of a file, the
-    /// output of a line.
+    /// The text after the `&` form (`&key=value…`, or LF and content); for `GetFile` the name of
+    /// the file, for `Shell` the output.
     pub rest: Vec<u8>,
-    /// The file whose content goes up with it.
+    /// The file whose content is sent with the reply.
     pub file: Option<String>,
 }
 
 impl Reply {
-    /// Whether the reply must have a POST of its own: servers take everything after its
-    /// first line as content.
+    /// Whether the reply needs a POST of its own: servers take all text after its first line as
+    /// content.
     pub fn goes_alone(&self) -> bool {
         self.rest.contains(&b'\n') || matches!(&*self.name, "GetFile" | "PutFile" | "Shell")
     }
 
-    /// Writes the reply; replies that share a POST are separated by LF. The content of a file
-    /// is to follow.
+    /// Appends the reply, with LF before it if it is not the first. The content of a file must
+    /// follow.
     pub fn write(&self, serial: &str, out: &mut Vec<u8>) {
         let Self { id, name, code, rest, file } = self;
         if !out.is_empty() {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn files_and_output_stand_on_lines_of_their_own() {
+    fn replies_with_files_and_output_have_several_lines() {
         for (name, code, file, expected) in [
             ("GetFile", 4, Some("/a"), "ID=7\nSN=S\nFILENAME=x\nCMD=GetFile\nReturn=4\nContent="),
             ("GetFile", -2, None, "ID=7\nSN=S\nFILENAME=x\nCMD=GetFile\nReturn=-2"),

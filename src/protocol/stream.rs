@@ -1,9 +1,9 @@
-//! The streams that go up, each with a cursor of its own.
+//! The streams of rows for the server, each with a cursor of its own.
 
 use super::transflag::Kind;
 use super::version::Version;
 
-/// A table of the wire: what stands in `table=` and whose stamp the server keeps (§6).
+/// A table of an upload (`table=`), for which the server keeps a stamp (§6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
     /// Attendance records.
@@ -25,7 +25,7 @@ impl Table {
     pub const ALL: [Self; 6] =
         [Self::Attlog, Self::Operlog, Self::Biodata, Self::Idcard, Self::Errorlog, Self::Attphoto];
 
-    /// Its name in `table=`.
+    /// The name in `table=`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Attlog => "ATTLOG",
@@ -37,17 +37,17 @@ impl Table {
         }
     }
 
-    /// Whether a request carries one row of it and no more.
+    /// Whether a request has one row only.
     pub fn is_single(self) -> bool {
         self == Self::Attphoto
     }
 
-    /// The streams that go up by it.
+    /// The streams that are uploaded in this table.
     pub fn streams(self) -> impl Iterator<Item = Stream> {
         Stream::ALL.into_iter().filter(move |stream| stream.table() == self)
     }
 
-    /// The names of its stamp in a handshake reply; the second is that of old servers.
+    /// The names of the stamp in a handshake reply; old servers use the second.
     pub fn stamp_names(self) -> [&'static str; 2] {
         match self {
             Self::Attlog => ["attlogstamp", "stamp"],
@@ -60,7 +60,7 @@ impl Table {
     }
 }
 
-/// One kind of row that the terminal uploads.
+/// A kind of rows that the terminal uploads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stream {
     /// Punches (§11.2).
@@ -163,7 +163,7 @@ impl Stream {
         Self::ALL.into_iter().find(|stream| stream.name() == name)
     }
 
-    /// The table by which it goes up.
+    /// The table in which the stream is uploaded.
     pub fn table(self) -> Table {
         match self {
             Self::Punches | Self::IdPunches => Table::Attlog,
@@ -181,8 +181,8 @@ impl Stream {
         }
     }
 
-    /// The kinds of `TransFlag` of which one must be on for the stream to go by itself. None
-    /// at all: `TransFlag` has no word for it, and it always goes.
+    /// The kinds of `TransFlag` for this stream: it is uploaded without being asked for if one of
+    /// them is on. A stream without a kind is always uploaded.
     pub fn kinds(self) -> &'static [Kind] {
         match self {
             Self::Punches | Self::IdPunches => &[Kind::AttLog],

@@ -6,11 +6,11 @@ use encoding_rs::{Encoding, GB18030, GBK, UTF_8};
 
 use super::codes::Language;
 
-/// Longest name on the wire, in bytes of the terminal's encoding.
+/// Most bytes of a name, in the encoding of the terminal.
 pub const NAME_BYTES: usize = 24;
 
-/// Decodes what a server sent. Bytes that are not of the terminal's encoding are tried as
-/// GBK (one server sends it whatever the language); `None` if they are not that either.
+/// Decodes text from a server. Bytes that are not in the encoding of the terminal are decoded as
+/// GBK, which one server sends in every language; `None` if they are not GBK either.
 pub fn decode(bytes: &[u8], language: Language) -> Option<Cow<'_, str>> {
     let first = if language == Language::SIMPLIFIED_CHINESE { GB18030 } else { UTF_8 };
     let strictly = |encoding: &'static Encoding| {
@@ -19,8 +19,8 @@ pub fn decode(bytes: &[u8], language: Language) -> Option<Cow<'_, str>> {
     strictly(first).or_else(|| strictly(GBK))
 }
 
-/// Encodes text for the wire. A character that GB2312 lacks becomes `?`: a name with a gap
-/// is worth more than a row that the server cannot read.
+/// Encodes text for the server. A character that GB2312 does not have becomes `?`, so that the
+/// server can read the row.
 pub fn encode(text: &str, language: Language) -> Cow<'_, [u8]> {
     if language != Language::SIMPLIFIED_CHINESE || text.is_ascii() {
         return Cow::Borrowed(text.as_bytes());
@@ -36,7 +36,7 @@ pub fn encode(text: &str, language: Language) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Cuts a text to `limit` bytes of the terminal's encoding, on a character boundary.
+/// Cuts a text to `limit` bytes in the encoding of the terminal, between two characters.
 pub fn clip(text: &str, limit: usize, language: Language) -> &str {
     let mut used = 0;
     for (at, character) in text.char_indices() {
@@ -48,7 +48,7 @@ pub fn clip(text: &str, limit: usize, language: Language) -> &str {
     text
 }
 
-/// Whether a text may stand in a field of a row: no TAB, LF, NUL or other control character.
+/// Whether a text can be a field of a row: it has no TAB, LF, NUL or other control character.
 pub fn is_clean(text: &str) -> bool {
     !text.chars().any(char::is_control)
 }
@@ -60,7 +60,7 @@ mod tests {
     const CHINESE: Language = Language::SIMPLIFIED_CHINESE;
 
     #[test]
-    fn chinese_terminals_speak_gb2312_and_others_utf8() {
+    fn chinese_terminals_use_gb2312_and_others_utf8() {
         assert_eq!(&*encode("王", CHINESE), [0xCD, 0xF5]);
         assert_eq!(&*encode("王", Language::ENGLISH), "王".as_bytes());
         assert_eq!(decode(&[0xCD, 0xF5], CHINESE).unwrap(), "王");
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_always_sends_gb2312_is_understood() {
+    fn text_from_a_server_that_always_sends_gb2312_is_decoded() {
         assert_eq!(decode(&[0xCD, 0xF5], Language::ENGLISH).unwrap(), "王");
         assert_eq!(decode(&[0xFF, 0xFF], Language::ENGLISH), None);
     }

@@ -1,4 +1,4 @@
-//! Times as they stand in rows: the terminal's local wall clock, to the second.
+//! Times in rows: the local wall clock of the terminal, in seconds.
 
 use std::fmt;
 
@@ -6,29 +6,29 @@ use tz::UtcDateTime;
 
 /// A wall-clock time without a zone, counted in seconds as if the wall clock were UTC.
 ///
-/// Rows carry local time and are never rewritten when the zone changes, so this is what is
-/// stored, and [`fmt::Display`] is what goes on the wire: `2015-07-30 15:16:28`.
+/// Rows have local time and are not rewritten when the time zone changes, so that this is what
+/// the store holds. [`fmt::Display`] writes the form for the server: `2015-07-30 15:16:28`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LocalTime(i64);
 
-/// The first second that a terminal may write into a row, 2000-01-01. Older protocol
-/// clients did not exist: an earlier year is a clock that was never set.
+/// The earliest time of a row, 2000-01-01. A clock with an earlier time was never set.
 const EARLIEST: i64 = 946_684_800;
-/// The end of 2099, after which the field's date formats end.
+/// The latest time of a row, the end of 2099: the date formats in the field end there.
 const LATEST: i64 = 4_102_444_799;
 
 impl LocalTime {
-    /// From seconds of the wall clock, if within the years 2000 to 2099.
+    /// Seconds of the wall clock as [`Self::seconds`] counts them. `None` outside the years 2000
+    /// to 2099.
     pub fn from_seconds(seconds: i64) -> Option<Self> {
         (EARLIEST..=LATEST).contains(&seconds).then_some(Self(seconds))
     }
 
-    /// Seconds of the wall clock, counted from 1970-01-01 00:00:00 of the same wall clock.
+    /// Seconds since 1970-01-01 00:00:00 of the same wall clock.
     pub fn seconds(self) -> i64 {
         self.0
     }
 
-    /// Reads `YYYY-MM-DD hh:mm:ss` and nothing else. `None` for an impossible date.
+    /// Reads `YYYY-MM-DD hh:mm:ss`. `None` for another form and for an impossible date.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         let shape = b"dddd-dd-dd dd:dd:dd";
@@ -51,7 +51,7 @@ impl LocalTime {
             0,
         )
         .ok()?;
-        // 23:59:60 is a date of the calendar, but of no terminal.
+        // `UtcDateTime` allows leap seconds, rows do not.
         (date.second() < 60).then(|| Self::from_seconds(date.unix_time()))?
     }
 }

@@ -1,4 +1,4 @@
-//! `TransFlag`: which kinds of data the terminal uploads by itself (§6).
+//! `TransFlag`: the kinds of data that the terminal uploads without being asked for (§6).
 
 /// A kind of data that a server can switch on and off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub enum Kind {
     BioPhoto,
 }
 
-/// The kinds in the order of format one's digits, with their names in format two.
+/// The kinds in the order of the digits of format one, with their names in format two.
 const KINDS: [(Kind, &str); 12] = [
     (Kind::AttLog, "AttLog"),
     (Kind::OpLog, "OpLog"),
@@ -46,24 +46,24 @@ const KINDS: [(Kind, &str); 12] = [
     (Kind::BioPhoto, "BioPhoto"),
 ];
 
-/// The set of kinds that go up by themselves.
+/// The set of kinds that are uploaded without being asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransFlag(u16);
 
 impl TransFlag {
-    /// Everything goes: what holds until a server says otherwise.
+    /// All kinds: the default.
     pub const ALL: Self = Self(0xFFF);
 
-    /// Whether this kind goes up by itself.
+    /// Whether the kind is in the set.
     pub fn allows(self, kind: Kind) -> bool {
         self.0 & (1 << kind as u8) != 0
     }
 
     /// Reads both formats: `1111000000`, and `TransData AttLog⇥OpLog…` with TABs, blanks or
-    /// commas between the names. Names that are not known are passed over.
+    /// commas between the names. Unknown names are ignored.
     ///
-    /// All digits zero means attendance photos only, as the document has it. `None` if the
-    /// value is of neither format.
+    /// As in the document, zeros only means attendance photos only. `None` if the value has
+    /// neither format.
     pub fn parse(value: &str) -> Option<Self> {
         let value = value.trim();
         if !value.is_empty() && value.bytes().all(|byte| matches!(byte, b'0' | b'1')) {

@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-/// A version such as `2.4.1`; a part that is missing counts as 0.
+/// A version such as `2.4.1`; a missing part is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u8, pub u8, pub u8);
 
 impl Version {
-    /// What a server speaks that names no version.
+    /// The version of a server that names none.
     pub const OLDEST: Self = Self(2, 2, 14);
 
-    /// Reads `2.4.1` (also `2.32`, as some firmware says). `None` if it is not a version.
+    /// Reads a version of two or three parts (some firmware sends `2.32`). `None` if it is none.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.trim().split('.').map(|part| part.parse::<u8>().ok());
         let version = Self(

@@ -1,13 +1,13 @@
-//! Firmware families, each named after what is peculiar in what it was seen to send.
+//! Firmware families, each named after what is special in its captured requests.
 //!
-//! A family changes only what was seen; what its captures do not show is as in the document.
+//! A family differs from the document only where its captures do.
 
 use super::Dialect;
 
-/// A named way of writing requests.
+/// A named dialect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Family {
-    /// The document's: seven fields, stamps that count, `INFO` of ten values.
+    /// As the document: seven fields, stamps that count, `INFO` of ten values.
     #[default]
     Document,
     /// The document's rows with `Stamp=9999` on every upload.
@@ -36,7 +36,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// Every family.
+    /// All families, in the order of the documentation.
     pub const ALL: [Self; 11] = [
         Self::Document,
         Self::FixedStamp,
@@ -51,7 +51,7 @@ impl Family {
         Self::SparseIndex,
     ];
 
-    /// Its name in `punchd.toml`.
+    /// The name in `punchd.toml`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Document => "document",
@@ -68,7 +68,7 @@ impl Family {
         }
     }
 
-    /// How it writes requests.
+    /// The settings of the family.
     pub fn dialect(self) -> Dialect {
         let document = Dialect::default();
         match self {
@@ -104,7 +104,7 @@ impl Family {
     }
 }
 
-/// What the captures show, with serial numbers, PINs and times made up.
+/// Requests as captured, with invented serial numbers, PINs and times.
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -1,10 +1,10 @@
-//! How requests are written: the document's way (§6, §10, §11.2), unless the
-//! configuration names a firmware family or sets single things otherwise.
+//! How requests are written: as in the document (§6, §10, §11.2), unless the configuration names
+//! a firmware family or changes single settings.
 //!
-//! Servers in the field were built round the firmware that their owners had, and some read
-//! nothing else: a row of other than eleven fields, a path without its suffix. A dialect
-//! changes how things are written, never what is true: the rows, their order and the place
-//! to which an acknowledgement moves a cursor are the same in each.
+//! Servers in the field were made for the firmware of their owners. Some of them read nothing
+//! else: only rows of eleven fields, or only paths with a suffix. A dialect changes how requests
+//! are written, not their content: the rows, their order, and the movement of cursors by an
+//! acknowledgement are the same in all dialects.
 
 mod families;
 
@@ -22,41 +22,41 @@ use super::version::Version;
 /// The fields of an attendance row in the document.
 pub(crate) const DOCUMENT_FIELDS: usize = 7;
 
-/// What field firmware sends for every stamp.
+/// The stamp of firmware that always sends the same.
 pub(crate) const FIXED_STAMP: &str = "9999";
 
-/// How requests are written. By default as in the document.
+/// The settings of a dialect; the default is the document's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dialect {
     /// Fields of an attendance row, 7 to 11.
     pub(crate) attlog_fields: usize,
-    /// An absent work code is empty, not 0.
+    /// A missing work code is empty, not 0.
     pub(crate) empty_workcode: bool,
     /// The fields after the document's seven are empty, not 0.
     pub(crate) empty_extra: bool,
     /// The last field of an attendance row is a running index.
     pub(crate) running_index: bool,
-    /// Whether stamps are 9999 whatever was sent.
+    /// All stamps are 9999.
     pub(crate) fixed_stamp: bool,
     /// The stamp of the operation log is called `OpStamp`.
     pub(crate) op_stamp: bool,
-    /// How many values `INFO` has: 0 (no `INFO`), 6, 10 or 13.
+    /// The number of values of `INFO`: 0 (no `INFO`), 6, 10 or 13.
     pub(crate) info_values: usize,
-    /// What follows each path, such as `.aspx`.
+    /// The suffix of each path, such as `.aspx`.
     pub(crate) suffix: String,
     /// `DeviceType` in the handshake; empty for none.
     pub(crate) device_type: String,
     /// `PushOptionsFlag=1` in the handshake.
     pub(crate) push_options_flag: bool,
-    /// `language` stands before `pushver` in the handshake.
+    /// `language` is before `pushver` in the handshake.
     pub(crate) language_first: bool,
-    /// What the handshake says in place of the real version; empty for the real one.
+    /// The version in the handshake; empty for the real one.
     pub(crate) pushver: String,
     /// Send every reply to a command in a POST of its own.
     pub(crate) replies_alone: bool,
-    /// Send the rows of the operation log as tgz when that is worth it (§11.14).
+    /// Send the rows of the operation log as tgz when that is shorter (§11.14).
     pub(crate) packed: bool,
-    /// Answer `VERIFY SUM` with `AttlogCount` too, which a vendor's server reads.
+    /// Answer `VERIFY SUM` with `AttlogCount`, too, which the server of a vendor reads.
     pub(crate) attlog_count: bool,
 }
 
@@ -127,8 +127,8 @@ impl Dialect {
 
     /// Writes an attendance row (§11.2) without its line end.
     ///
-    /// `index` goes where the firmware has its running index. It must belong to the row, not
-    /// to its place in a request: a row that is sent again has the same bytes.
+    /// `index` is the running index of the firmware. It must belong to the row, not to its place
+    /// in a request: a row that is sent again has the same bytes.
     pub fn write_punch(&self, punch: &Punch, index: i64, out: &mut Vec<u8>) {
         if self.empty_workcode && punch.workcode.as_str() == "0" {
             let Punch { pin, time, status, verify, .. } = punch;
@@ -246,14 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn a_work_code_that_is_there_is_never_left_empty() {
+    fn an_existing_work_code_is_always_written() {
         let dialect = Dialect { empty_workcode: true, ..Dialect::default() };
         let row = row(&dialect, &punch("W7"));
         assert_eq!(row, "1452\t2015-07-30 15:16:28\t0\t1\tW7\t0\t0");
     }
 
     #[test]
-    fn info_has_as_many_values_as_are_set_or_is_not_there() {
+    fn info_has_as_many_values_as_are_set() {
         for (dialect, values) in [
             (Dialect { info_values: 0, ..Dialect::default() }, None),
             (Dialect { info_values: 6, ..Dialect::default() }, Some(6)),
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_operation_log_has_an_op_stamp() {
+    fn only_the_operation_log_uses_op_stamp() {
         let own = Dialect { op_stamp: true, ..Dialect::default() };
         assert_eq!(own.stamp(Table::Operlog, 42), ("OpStamp", "42".into()));
         assert_eq!(own.stamp(Table::Attlog, 42), ("Stamp", "42".into()));
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_handshake_says_what_is_set() {
+    fn the_handshake_follows_the_settings() {
         for (dialect, key, rest) in [
             (Dialect::default(), "", "&pushver=2.4.1&language=69"),
             (

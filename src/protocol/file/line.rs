@@ -6,7 +6,7 @@ use crate::protocol::fields::Refusal;
 /// Most bytes of a URL or a path.
 pub(super) const LONGEST: usize = 2048;
 
-/// The path that `GetFile` names (§12.8.1).
+/// The path after `GetFile` (§12.8.1).
 pub fn get_file(text: &[u8]) -> Result<&str, Refusal> {
     let path = plain(text, "GetFile")?.trim();
     if path.is_empty() || path.len() > LONGEST {
@@ -15,24 +15,28 @@ pub fn get_file(text: &[u8]) -> Result<&str, Refusal> {
     Ok(path)
 }
 
-/// The line that `SHELL` is to run (§12.11.1).
+/// The command line after `SHELL` (§12.11.1).
 pub fn shell(text: &[u8]) -> Result<&str, Refusal> {
     const LONGEST_LINE: usize = 16 << 10;
     let line = std::str::from_utf8(text.trim_ascii())
         .ok()
         .filter(|line| !line.contains('\0'))
-        .ok_or_else(|| Refusal::parameter("the line of SHELL is no UTF-8 text"))?;
+        .ok_or_else(|| Refusal::parameter("the line of SHELL is not UTF-8 text"))?;
     if line.is_empty() || line.len() > LONGEST_LINE {
         return Err(Refusal::parameter("the line of SHELL is missing or too long"));
     }
     Ok(line)
 }
 
-/// Text in which nothing but TAB is a control character.
+/// The text of a command, without control characters except TAB.
 pub(super) fn plain<'a>(text: &'a [u8], command: &str) -> Result<&'a str, Refusal> {
     std::str::from_utf8(text)
         .ok()
         .map(|text| text.trim_matches(' '))
         .filter(|text| text.chars().all(|c| c == '\t' || !c.is_control()))
-        .ok_or_else(|| Refusal::parameter(format!("the text of {command} is no plain UTF-8")))
+        .ok_or_else(|| {
+            Refusal::parameter(format!(
+                "the text of {command} has a control character or is not UTF-8"
+            ))
+        })
 }

@@ -11,25 +11,25 @@ use crate::protocol::record::TemplateForm;
 pub struct PutFile<'a> {
     /// A whole URL, or a path below the server's `/iclock/`.
     pub url: &'a str,
-    /// Where the file goes on the terminal, if the server says so.
+    /// The path on the terminal, if the server gives one.
     pub path: Option<&'a str>,
-    /// What becomes of it.
+    /// What is done with it.
     pub action: Action,
 }
 
-/// What becomes of a file that was fetched.
+/// What is done with a file that was fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It is unpacked, if it is a tgz, or else saved.
+    /// A tgz is unpacked, another file is saved.
     Keep,
-    /// It takes the place of all data of a table (`Action=SyncData`).
+    /// It replaces all data of a table (`Action=SyncData`).
     Sync {
-        /// Which.
+        /// The table.
         table: SyncTable,
-        /// How many records it must hold (`RecordCount`).
+        /// The number of records that it must have (`RecordCount`).
         records: u64,
     },
-    /// It holds commands that are carried out (`Action=AppendData`).
+    /// Its commands are executed (`Action=AppendData`).
     Append,
 }
 
@@ -62,8 +62,8 @@ impl SyncTable {
 }
 
 impl<'a> PutFile<'a> {
-    /// Reads what follows `PutFile`. The document's examples have a blank after the URL, its
-    /// rule a TAB: both are taken there.
+    /// Parses the text after `PutFile`. After the URL may be a blank, as in the examples of the
+    /// document, or a TAB, as in its rule.
     pub fn parse(text: &'a [u8]) -> Result<Self, Refusal> {
         let text = plain(text, "PutFile")?;
         let end = text.find([' ', '\t']).unwrap_or(text.len());
@@ -90,12 +90,14 @@ impl<'a> PutFile<'a> {
             } else if nth == 0 {
                 file.path = Some(part);
             } else {
-                return Err(Refusal::parameter(format!("{part:?} is none of its parameters")));
+                return Err(Refusal::parameter(format!(
+                    "PutFile has no parameter {part:?}; it has Action, TableName and RecordCount"
+                )));
             }
         }
         if file.path.is_some_and(|path| path.len() > LONGEST || path.contains(" Action=")) {
             return Err(Refusal::parameter(
-                "the path is too long, or blanks stand in place of TABs",
+                "the path is too long, or there are blanks instead of TABs",
             ));
         }
         file.action = match action {
@@ -107,22 +109,24 @@ impl<'a> PutFile<'a> {
                     records.ok_or_else(|| Refusal::field("recordcount", "is missing"))?;
                 Action::Sync {
                     table: SyncTable::named(table).ok_or_else(|| {
-                        let why = format!("TableName={table:?} is none that a file can replace");
+                        let why = format!("TableName={table:?} cannot be replaced; possible are USERINFO, FINGERTMP and FACE");
                         Refusal::new(ReturnCode::MISMATCH, why)
                     })?,
                     records: records
                         .parse()
-                        .map_err(|_| Refusal::field("recordcount", "is no number"))?,
+                        .map_err(|_| Refusal::field("recordcount", "is not a number"))?,
                 }
             }
             Some(other) => {
-                return Err(Refusal::parameter(format!("Action={other:?} is not known")));
+                return Err(Refusal::parameter(format!(
+                    "Action={other:?} is not known; known are SyncData and AppendData"
+                )));
             }
         };
         Ok(file)
     }
 
-    /// Whether the file is a tgz by its name: then it is unpacked, not saved.
+    /// Whether the URL ends like that of a tgz, which is unpacked and not saved.
     pub fn is_archive(&self) -> bool {
         let ends = |name: &str| {
             let name = name.split(['?', '#']).next().unwrap_or(name).to_ascii_lowercase();
@@ -135,7 +139,7 @@ impl<'a> PutFile<'a> {
 fn once<'a>(slot: &mut Option<&'a str>, value: &'a str, key: &str) -> Result<(), Refusal> {
     match slot.replace(value) {
         None => Ok(()),
-        Some(_) => Err(Refusal::parameter(format!("{key} stands twice"))),
+        Some(_) => Err(Refusal::parameter(format!("{key} is there twice; it is allowed once"))),
     }
 }
 
@@ -144,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn put_file_is_read_with_its_actions() {
+    fn put_file_is_parsed_with_its_actions() {
         let plain = |url, path| PutFile { url, path, action: Action::Keep };
         let sync = Action::Sync { table: SyncTable::Users, records: 3 };
         for (text, expected) in [

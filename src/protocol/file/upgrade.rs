@@ -4,21 +4,21 @@ use super::line::{LONGEST, plain};
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::Refusal;
 
-/// `UPGRADE …` (§12.11.2).
+/// A parsed `UPGRADE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upgrade<'a> {
-    /// Whether the file comes as base64 text (the first way) or as it is (`type=1`).
+    /// Whether the file is sent as base64 (without `type`) or unchanged (`type=1`).
     pub base64: bool,
-    /// MD5 of the firmware itself.
+    /// MD5 digest of the firmware, decoded.
     pub checksum: [u8; 16],
-    /// Bytes of the firmware itself.
+    /// Bytes of the firmware, decoded.
     pub size: u64,
-    /// Where the server finds it; handed back to it as it came.
+    /// The URL, sent back to the server unchanged.
     pub url: &'a str,
 }
 
 impl<'a> Upgrade<'a> {
-    /// Reads what follows `UPGRADE`. The URL may hold commas: it ends where another key
+    /// Parses the text after `UPGRADE`. The URL may have commas: it ends where another key
     /// begins.
     pub fn parse(text: &'a [u8]) -> Result<Self, Refusal> {
         let text = plain(text, "UPGRADE")?;
@@ -36,14 +36,14 @@ impl<'a> Upgrade<'a> {
                     let end = ends.iter().filter_map(|next| value.find(&format!(",{next}"))).min();
                     Ok(Some(value[..end.unwrap_or(value.len())].trim()))
                 }
-                _ => Err(Refusal::parameter(format!("{key} stands twice"))),
+                _ => Err(Refusal::parameter(format!("{key} is there twice; it is allowed once"))),
             }
         };
         let base64 = match value("type=")? {
             None => true,
             Some("1") => false,
             Some(other) => {
-                let why = format!("type={other:?} is not 1, the only one there is");
+                let why = format!("type={other:?} is not supported; only type=1 is");
                 return Err(Refusal::new(ReturnCode::UNSUPPORTED, why));
             }
         };
@@ -53,11 +53,12 @@ impl<'a> Upgrade<'a> {
         let url = value("url=")?.filter(|url| (1..=LONGEST).contains(&url.len()));
         Ok(Self {
             base64,
-            checksum: hex(checksum)
-                .ok_or_else(|| Refusal::field("checksum", "is no MD5 of 32 hexadecimal digits"))?,
+            checksum: hex(checksum).ok_or_else(|| {
+                Refusal::field("checksum", "is not an MD5 digest of 32 hexadecimal digits")
+            })?,
             size: match size.parse() {
                 Ok(size) if size > 0 => size,
-                _ => return Err(Refusal::field("size", "is no number of bytes above 0")),
+                _ => return Err(Refusal::field("size", "is not a number of bytes above 0")),
             },
             url: url.ok_or_else(|| Refusal::field("url", "is missing, empty or too long"))?,
         })
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn upgrades_are_read_in_both_ways() {
+    fn upgrades_are_parsed_in_both_forms() {
         let sum = "a5bf4dcd6020f408589224274aab132d";
         let one = format!("checksum={sum},url=http://h:8088/F20/a,b/emfw.cfg,size=2312");
         let upgrade = Upgrade::parse(one.as_bytes()).unwrap();
