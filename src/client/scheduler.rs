@@ -37,28 +37,88 @@ pub(super) enum Decision {
     RestUntil(Duration),
 }
 
-/// How often a level runs in a row while a level after it waits. Results and punches go in long
-/// rows: what comes after them is in no hurry. A driver's question goes every other time: a driver
-/// that asks without end stops nobody.
-const BURSTS: [u32; 5] = [4, 1, 16, 4, 1];
+/// The levels, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    /// Jobs of drivers need no exchange.
+    DriverRequests,
+    /// Somebody stands at the door.
+    ServerQueries,
+    /// A long list of commands has thousands of results: punches go between them.
+    ResultsAndPunches,
+    /// What keeps the session going: handshake, options, queries, polls.
+    Session,
+    /// Jobs, and the streams that are not punches.
+    Others,
+}
+
+impl Level {
+    const ALL: [Self; 5] = [
+        Self::DriverRequests,
+        Self::ServerQueries,
+        Self::ResultsAndPunches,
+        Self::Session,
+        Self::Others,
+    ];
+
+    /// How often it is chosen in a row while a level after it waits.
+    const fn burst(self) -> u32 {
+        match self {
+            // Every other time: a driver that asks without end stops nobody.
+            Self::ServerQueries => 1,
+            Self::DriverRequests | Self::Session => 4,
+            // What comes after them is in no hurry.
+            Self::ResultsAndPunches => 16,
+            // None is after it.
+            Self::Others => u32::MAX,
+        }
+    }
+
+    /// The level of an activity, and its turn in it.
+    fn and_turn(activity: Activity) -> (Self, usize) {
+        match activity {
+            Activity::DriverRequest(_) => (Self::DriverRequests, 0),
+            Activity::ServerQuery => (Self::ServerQueries, 0),
+            Activity::Replies => (Self::ResultsAndPunches, 0),
+            Activity::Reboot => (Self::ResultsAndPunches, 1),
+            Activity::Upload(Table::Attlog) => (Self::ResultsAndPunches, 2),
+            Activity::Handshake => (Self::Session, 0),
+            Activity::Options => (Self::Session, 1),
+            Activity::Query => (Self::Session, 2),
+            Activity::Poll => (Self::Session, 3),
+            Activity::Job(_) => (Self::Others, 0),
+            Activity::Upload(Table::Operlog) => (Self::Others, 1),
+            Activity::Upload(Table::Biodata) => (Self::Others, 2),
+            Activity::Upload(Table::Idcard) => (Self::Others, 3),
+            Activity::Upload(Table::Errorlog) => (Self::Others, 4),
+            Activity::Upload(Table::Attphoto) => (Self::Others, 5),
+            Activity::RefusedReplies => (Self::Others, 6),
+            Activity::Store => (Self::Others, LAST_TURN),
+        }
+    }
+}
+
+/// The last turn in any level.
+const LAST_TURN: usize = 7;
 
 /// Chooses what is due.
 #[derive(Debug, Default)]
 pub(super) struct Scheduler {
-    levels: [Level; BURSTS.len()],
+    levels: [Turns; Level::ALL.len()],
 }
 
+/// What a level has had.
 #[derive(Clone, Copy, Debug)]
-struct Level {
+struct Turns {
     /// Whose turn it was last.
     last: usize,
-    /// How often it ran in a row while a level after it waited.
+    /// How often the level was chosen in a row while a level after it waited.
     in_a_row: u32,
 }
 
-impl Default for Level {
+impl Default for Turns {
     fn default() -> Self {
-        Self { last: TURNS - 1, in_a_row: 0 }
+        Self { last: LAST_TURN, in_a_row: 0 }
     }
 }
 
@@ -70,68 +130,43 @@ impl Scheduler {
                 || matches!(due.activity, Activity::Handshake | Activity::DriverRequest(_))
         };
         let due = || situation.due.iter().filter(may_run);
-        let mut ready = [const { Vec::new() }; BURSTS.len()];
-        for Due { activity, .. } in due().filter(|due| due.not_before <= now) {
-            ready[place(*activity).0].push(*activity);
+        let ready: Vec<Activity> =
+            due().filter(|due| due.not_before <= now).map(|due| due.activity).collect();
+        match self.choose_level(&ready) {
+            Some(level) => Decision::Run(self.levels[level as usize].choose(level, &ready)),
+            None => {
+                let moments = due().map(|due| due.not_before);
+                Decision::RestUntil(moments.fold(situation.wake_at, Duration::min))
+            }
         }
-        let Some(level) = self.choose_level(&ready) else {
-            let moments = due().map(|due| due.not_before);
-            return Decision::RestUntil(moments.fold(situation.wake_at, Duration::min));
-        };
-        Decision::Run(self.levels[level].choose(&ready[level]))
     }
 
     /// The first level that has something to run and has not used up its burst.
-    fn choose_level(&mut self, ready: &[Vec<Activity>]) -> Option<usize> {
-        let waits = |level: &usize| !ready[*level].is_empty();
-        let last = (0..BURSTS.len()).rev().find(waits)?;
-        let may_go = |level: &usize| self.levels[*level].in_a_row < BURSTS[*level];
-        let chosen = (0..last).filter(waits).find(may_go).unwrap_or(last);
+    fn choose_level(&mut self, ready: &[Activity]) -> Option<Level> {
+        let waits =
+            |level: &Level| ready.iter().any(|activity| Level::and_turn(*activity).0 == *level);
+        let last = Level::ALL.into_iter().rev().find(waits)?;
+        let may_go =
+            |level: &Level| *level == last || self.levels[*level as usize].in_a_row < level.burst();
+        let chosen = Level::ALL.into_iter().filter(waits).find(may_go)?;
         // The levels before it have let one pass: their bursts start again.
-        self.levels[..chosen].iter_mut().for_each(|level| level.in_a_row = 0);
-        let level = &mut self.levels[chosen];
-        level.in_a_row = if chosen == last { 0 } else { level.in_a_row + 1 };
+        let (before, from) = self.levels.split_at_mut(chosen as usize);
+        before.iter_mut().for_each(|level| level.in_a_row = 0);
+        from[0].in_a_row = if chosen == last { 0 } else { from[0].in_a_row + 1 };
         Some(chosen)
     }
 }
 
-impl Level {
-    /// The next in turn after the last one; of several jobs the first.
-    fn choose(&mut self, ready: &[Activity]) -> Activity {
-        let turn = |activity: &Activity| place(*activity).1;
-        let after = |activity: &&Activity| (turn(activity) + TURNS - self.last - 1) % TURNS;
-        let chosen = *ready.iter().min_by_key(after).expect("the level was chosen for what it has");
-        self.last = turn(&chosen);
-        chosen
-    }
-}
-
-/// More than there are turns in any level.
-const TURNS: usize = 8;
-
-/// The level of an activity, and its turn in it.
-fn place(activity: Activity) -> (usize, usize) {
-    match activity {
-        // Jobs of drivers need no exchange.
-        Activity::DriverRequest(_) => (0, 0),
-        // Somebody stands at the door.
-        Activity::ServerQuery => (1, 0),
-        // A long list has thousands of results: punches go between them.
-        Activity::Replies => (2, 0),
-        Activity::Reboot => (2, 1),
-        Activity::Upload(Table::Attlog) => (2, 2),
-        Activity::Handshake => (3, 0),
-        Activity::Options => (3, 1),
-        Activity::Query => (3, 2),
-        Activity::Poll => (3, 3),
-        Activity::Job(_) => (4, 0),
-        Activity::Upload(Table::Operlog) => (4, 1),
-        Activity::Upload(Table::Biodata) => (4, 2),
-        Activity::Upload(Table::Idcard) => (4, 3),
-        Activity::Upload(Table::Errorlog) => (4, 4),
-        Activity::Upload(Table::Attphoto) => (4, 5),
-        Activity::RefusedReplies => (4, 6),
-        Activity::Store => (4, 7),
+impl Turns {
+    /// The next of the level in turn after the last one; of several jobs the first.
+    fn choose(&mut self, level: Level, ready: &[Activity]) -> Activity {
+        let turn = |activity: &Activity| Level::and_turn(*activity).1;
+        let of_level = ready.iter().filter(|activity| Level::and_turn(**activity).0 == level);
+        let chosen = of_level
+            .min_by_key(|activity| (turn(activity) + LAST_TURN - self.last) % (LAST_TURN + 1))
+            .expect("a level is chosen for what it has to run");
+        self.last = turn(chosen);
+        *chosen
     }
 }
 
@@ -302,11 +337,12 @@ mod tests {
 
     /// The most decisions for which an activity that has work can wait.
     fn longest_wait(activity: Activity) -> usize {
-        let level = place(activity).0;
-        let turns = all().iter().filter(|other| place(**other).0 == level).count();
-        let before: u32 = BURSTS[..level].iter().map(|burst| burst + 1).product();
-        let pass = if level + 1 < BURSTS.len() { 2 } else { 1 };
-        turns * before as usize * pass
+        let (level, _) = Level::and_turn(activity);
+        let turns = all().iter().filter(|other| Level::and_turn(**other).0 == level).count();
+        let before = &Level::ALL[..level as usize];
+        let before: u32 = before.iter().map(|level| level.burst() + 1).product();
+        // Between two of its turns the level may let another pass.
+        turns * before as usize * 2
     }
 
     /// Numbers that look random and are the same each time (xorshift).
