@@ -4,6 +4,7 @@
 //! `docs/architecture.md` has the map: what each of these modules is for, and which of the others
 //! it may use. `tests/architecture.rs` checks it.
 
+pub(crate) mod backoff;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use md5::{Digest, Md5};
 
 use super::activity::Activity;
+use crate::backoff::doubled;
 
 /// Longest pause after a failure in seconds, unless the server asks for a longer one.
 const LONGEST_PAUSE: u32 = 900;
@@ -99,9 +100,9 @@ impl Backoff {
     /// `base` seconds, doubled with each further failure up to `longest`, and up to a quarter
     /// more.
     fn fail(&mut self, now: Duration, base: u32, longest: u32) -> Duration {
-        let doubled = base.saturating_mul(1 << self.failures.min(10));
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        let pause = doubled(seconds(base), self.failures, seconds(longest));
         self.failures = self.failures.saturating_add(1);
-        let pause = Duration::from_secs(doubled.min(longest).into());
         let pause = pause + pause.mul_f64(self.jitter() / 4.0);
         self.until = now + pause;
         pause

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::link::Refused;
+use crate::backoff::DoublingPause;
 use crate::protocol::time::LocalTime;
 
 /// Most cards that wait for the daemon.
@@ -17,8 +18,8 @@ pub const MOST_WAITING: usize = 100;
 /// A card read longer ago than this is recorded with the moment of its reading. A fresh one
 /// is not: the daemon's clock is the one that counts.
 const LATE: Duration = Duration::from_secs(2);
-/// First and longest pause after the daemon's store failed.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+/// The pause after the daemon's store failed.
+const PAUSE: DoublingPause = DoublingPause::new(Duration::from_secs(2), Duration::from_secs(60));
 /// An enrolment that not even the daemon ends (it never takes more than an hour): the next
 /// person's card must not go to the one before.
 const LONGEST_ENROLMENT: Duration = Duration::from_secs(3660);
@@ -36,7 +37,7 @@ pub struct CardQueue {
     last: Option<(String, Instant)>,
     stage: Stage,
     /// Set after the store failed: when to try again, and the pause after that.
-    rest: (Option<Instant>, Duration),
+    rest: (Option<Instant>, DoublingPause),
     enrolment: Option<Enrolment>,
 }
 
@@ -85,7 +86,7 @@ impl CardQueue {
             waiting: VecDeque::new(),
             last: None,
             stage: Stage::Whose,
-            rest: (None, PAUSES.0),
+            rest: (None, PAUSE),
             enrolment: None,
         }
     }
@@ -213,10 +214,10 @@ impl CardQueue {
             Err(refused) if refused.code == STORAGE => {
                 log::error!(
                     "card {number} is not recorded yet, tried again in {} s: {}",
-                    self.rest.1.as_secs(),
+                    self.rest.1.peek().as_secs(),
                     refused.message
                 );
-                self.rest = (Some(now + self.rest.1), (self.rest.1 * 2).min(PAUSES.1));
+                self.rest.0 = Some(now + self.rest.1.advance());
                 self.stage = Stage::Whose;
                 return;
             }
@@ -272,7 +273,7 @@ impl CardQueue {
     fn next(&mut self) {
         self.waiting.pop_front();
         self.stage = Stage::Whose;
-        self.rest.1 = PAUSES.0;
+        self.rest.1.reset();
     }
 }
 

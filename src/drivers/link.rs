@@ -9,12 +9,13 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::backoff::DoublingPause;
 use rustix::event::PollFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use serde_json::{Value, json};
 
-/// First and longest pause between two tries to connect.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// The pause between two attempts to connect.
+const PAUSE: DoublingPause = DoublingPause::new(Duration::from_millis(250), Duration::from_secs(5));
 /// How long an answer may take: the daemon may be writing to a slow disk.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest line of the daemon. A status with all its rows is the longest.
@@ -32,7 +33,7 @@ pub struct Link {
     line: Option<Line>,
     registered: bool,
     again: Instant,
-    pause: Duration,
+    pause: DoublingPause,
     told: bool,
 }
 
@@ -78,7 +79,7 @@ pub struct Refused {
 impl Link {
     /// To the daemon at `socket`, as a driver of this name.
     pub fn new(socket: PathBuf, name: &'static str, provides: &'static [&'static str]) -> Self {
-        let (again, pause) = (Instant::now(), PAUSES.0);
+        let (again, pause) = (Instant::now(), PAUSE);
         Self { socket, name, provides, line: None, registered: false, again, pause, told: false }
     }
 
@@ -177,7 +178,8 @@ impl Link {
         *first = Heard::Here;
         self.registered = true;
         log::info!("{}: registered as {}", self.socket.display(), self.name);
-        (self.pause, self.told) = (PAUSES.0, false);
+        self.pause.reset();
+        self.told = false;
         Ok(())
     }
 
@@ -190,8 +192,7 @@ impl Link {
                 self.socket.display()
             );
         }
-        self.again = now + self.pause;
-        self.pause = (self.pause * 2).min(PAUSES.1);
+        self.again = now + self.pause.advance();
     }
 }
 

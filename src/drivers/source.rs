@@ -15,9 +15,10 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use super::evdev;
 use super::typed::Key;
+use crate::backoff::DoublingPause;
 
-/// First and longest pause between two looks for a source that is not there.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
+/// The pause between two looks for a source that is not there.
+const PAUSE: DoublingPause = DoublingPause::new(Duration::from_millis(500), Duration::from_secs(4));
 /// Most bytes read in one turn: a whole number of events.
 const TIME_SLICE: usize = 96 * 24;
 /// The same of a file: no more numbers than [`Source::LEAST_ROOM`].
@@ -29,7 +30,7 @@ pub struct Source {
     baud: Option<u32>,
     open: Option<Open>,
     again: Instant,
-    pause: Duration,
+    pause: DoublingPause,
     told: bool,
 }
 
@@ -76,7 +77,7 @@ impl Source {
     /// What stands at `path`; a serial line is set to `baud`.
     pub fn new(path: &Path, baud: Option<u32>) -> Self {
         let path = path.to_owned();
-        Self { path, baud, open: None, again: Instant::now(), pause: PAUSES.0, told: false }
+        Self { path, baud, open: None, again: Instant::now(), pause: PAUSE, told: false }
     }
 
     /// What to wait for.
@@ -107,7 +108,8 @@ impl Source {
             Ok((open, what)) => {
                 log::info!("{path}: {what} is here");
                 self.open = Some(open);
-                (self.pause, self.told) = (PAUSES.0, false);
+                self.pause.reset();
+                self.told = false;
                 Ok(())
             }
             Err(Refusal::Never(why)) => Err(format!("{path}: {why}")),
@@ -115,8 +117,7 @@ impl Source {
                 if !std::mem::replace(&mut self.told, true) {
                     log::warn!("{path}: {why}; looked for again until it is there");
                 }
-                self.again = now + self.pause;
-                self.pause = (self.pause * 2).min(PAUSES.1);
+                self.again = now + self.pause.advance();
                 Ok(())
             }
         }
@@ -141,7 +142,7 @@ impl Source {
         log::warn!("{}: the reader is gone ({why}); waiting for it", self.path.display());
         self.open = None;
         self.told = true;
-        self.again = Instant::now() + self.pause;
+        self.again = Instant::now() + self.pause.peek();
         Turn::Gone
     }
 }

@@ -12,6 +12,7 @@ use rustix::process::{
 
 use super::orphans;
 use super::program::{End, Order, Outcome};
+use crate::backoff::DoublingPause;
 
 /// Where programs are looked for.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -24,8 +25,9 @@ const LARGEST_PIPE: usize = 1 << 20;
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same when punchd itself ends.
 const SHORT_KILL_TIMEOUT: Duration = Duration::from_secs(1);
-/// First and longest pause between two searches for processes that are left.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+/// The pause between two searches for processes that are left.
+const PAUSE: DoublingPause =
+    DoublingPause::new(Duration::from_millis(2), Duration::from_millis(100));
 
 /// A program that was started.
 pub(super) struct Running {
@@ -43,7 +45,7 @@ enum Stage {
     /// It may run until then; without limit if the clock cannot express that time.
     Runs { until: Option<Instant> },
     /// It has ended; its other processes are being killed.
-    Ends { end: End, next: Instant, pause: Duration, give_up: Instant },
+    Ends { end: End, next: Instant, pause: DoublingPause, give_up: Instant },
 }
 
 impl Running {
@@ -159,7 +161,7 @@ impl Running {
     fn begin_end(&mut self, end: End, now: Instant, timeout: Duration) {
         self.pipe = None;
         orphans::mark_exited(self.main);
-        self.stage = Stage::Ends { end, next: now, pause: PAUSES.0, give_up: now + timeout };
+        self.stage = Stage::Ends { end, next: now, pause: PAUSE, give_up: now + timeout };
     }
 
     /// Kills its processes that are left. Returns the outcome if there are none.
@@ -171,9 +173,9 @@ impl Running {
         let left = search.left + usize::from(self.exited().is_none());
         let Stage::Ends { next, pause, give_up, .. } = &mut self.stage else { return None };
         // On a busy system no search may ever be certain.
-        let is_certain = search.is_certain || *pause == PAUSES.1;
+        let is_certain = search.is_certain || pause.is_longest();
         if (left > 0 || !is_certain) && now < *give_up {
-            (*next, *pause) = (now + *pause, (*pause * 2).min(PAUSES.1));
+            *next = now + pause.advance();
             return None;
         }
         if left > 0 {
