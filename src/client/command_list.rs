@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::context::Context;
 use super::session::Session;
 use super::trouble::Trouble;
+use crate::commands::ListedCommand;
 use crate::protocol::lines::{Line, Lines};
 use crate::reactor;
 use crate::store::options::LIST;
@@ -188,13 +189,14 @@ impl List {
         &mut self,
         context: &mut Context,
         session: &mut Session,
-        commands: &[Line],
+        lines: &[Line],
     ) -> Result<(), Trouble> {
-        let mut rest = commands;
+        let commands: Vec<_> = lines.iter().filter_map(ListedCommand::read).collect();
+        let mut rest = &commands[..];
         while !rest.is_empty() {
             let (effects, done) = match self.mode {
-                Mode::Long => context.executor().run_swiftly(rest)?,
-                Mode::Short | Mode::AfterCutOff => context.executor().run(rest)?,
+                Mode::Long => context.commands().list().run_long(rest)?,
+                Mode::Short | Mode::AfterCutOff => context.commands().list().run(rest)?,
             };
             session.apply_effects(context, &effects)?;
             self.fresh += effects.fresh;

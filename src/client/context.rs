@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::settings::{Settings, Shared};
 use super::trouble::Trouble;
 use crate::clock::Clock;
-use crate::commands::Executor;
+use crate::commands::{self, Commands};
 use crate::device::Device;
 use crate::files::Spool;
 use crate::protocol::ack::{self, Ack};
@@ -83,10 +83,9 @@ impl Context {
     }
 
     /// What carries out commands.
-    pub(super) fn executor(&mut self) -> Executor<'_> {
-        Executor {
+    pub(super) fn commands(&mut self) -> Commands<'_> {
+        let context = commands::Context {
             store: &self.store,
-            device: self.device.as_mut(),
             profile: &self.settings.profile,
             language: self.settings.language,
             attlog_count: self.settings.dialect.attlog_count,
@@ -95,6 +94,7 @@ impl Context {
             now: self.clock.utc_if_set(),
             moment: Moment::of(self.clock.local(), self.clock.boot(), self.clock.monotonic()),
             command_bytes: self.settings.command_bytes,
-        }
+        };
+        Commands::new(context, self.device.as_mut())
     }
 }

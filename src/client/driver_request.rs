@@ -3,11 +3,12 @@
 
 use super::activity::Activity;
 use super::context::Context;
-use super::job_end::{Progress, end, forget};
-use crate::commands::Step;
+use super::job_end::{Progress, end, forget, refuse};
+use crate::commands::{CommandError, Step};
 use crate::policy::Family;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::Command;
+use crate::protocol::fields::Refusal;
 use crate::store::{Job, Lane, Stage, StoreError};
 
 /// Doors that are looked at together: more than can be under way.
@@ -25,28 +26,27 @@ pub(super) fn ready(context: &Context) -> Result<Vec<Activity>, StoreError> {
 /// Asks a driver, or does what follows from its answer.
 pub(super) fn step(context: &mut Context, row: i64) -> Result<Progress, StoreError> {
     let Some(job) = context.store.jobs().get(row)? else { return Ok(Progress::Ended) };
-    match carry_out(context, &job)? {
-        Step::GoesOn => Ok(Progress::GoesOn),
-        Step::Ended(code, rest) => end(context, &job, code, &rest),
-        Step::Corrupt(_) => end(context, &job, ReturnCode::STORAGE, &[]),
-        Step::Stored => Ok(forget(context, &job)),
+    match carry_out(context, &job) {
+        Ok(Step::Continues) => Ok(Progress::GoesOn),
+        Ok(Step::Ended(code, rest)) => end(context, &job, code, &rest),
+        Ok(Step::Corrupt(_)) => end(context, &job, ReturnCode::STORAGE, &[]),
+        Ok(Step::Stored) => Ok(forget(context, &job)),
+        Err(CommandError::Refused(refusal)) => refuse(context, &job, &refusal),
+        Err(CommandError::Store(error)) => Err(error),
     }
 }
 
-fn carry_out(context: &mut Context, job: &Job) -> Result<Step, StoreError> {
-    let command = match Command::parse(&job.text) {
-        Ok(command) => command,
-        Err(refusal) => return Ok(Step::Ended(refusal.code, Vec::new())),
-    };
+fn carry_out(context: &mut Context, job: &Job) -> Result<Step, CommandError> {
+    let command = Command::parse(&job.text)?;
     let policy = &context.settings.policy;
     let is_denied = Family::of(&command).is_none_or(|family| !policy.allows(family));
     // What a person came for already is taken.
     if is_denied && job.stage == Stage::Fetching {
-        log::warn!("command {} failed: the owner allows it no more", job.id);
-        return Ok(Step::Ended(ReturnCode::UNSUPPORTED, Vec::new()));
+        let why = "the owner of the terminal does not allow it any more";
+        return Err(Refusal::new(ReturnCode::UNSUPPORTED, why).into());
     }
     match &command {
-        Command::Enroll(enroll) => context.executor().enroll(job, enroll),
-        _ => Ok(context.executor().door_answered(job)),
+        Command::Enroll(enroll) => context.commands().enrolments().step(job, enroll),
+        _ => context.commands().doors().step(job),
     }
 }

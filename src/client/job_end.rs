@@ -1,6 +1,7 @@
 //! The end of a job: its answer, and what it leaves behind.
 
 use super::context::Context;
+use crate::commands::CommandError;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::Refusal;
 use crate::store::{Job, StoreError};
@@ -25,6 +26,19 @@ pub(super) fn end(
         log::warn!("{error}");
     }
     Ok(forget(context, job))
+}
+
+/// Ends a job with its answer, or with its refusal.
+pub(super) fn finish(
+    context: &mut Context,
+    job: &Job,
+    done: Result<ReturnCode, CommandError>,
+) -> Result<Progress, StoreError> {
+    match done {
+        Ok(code) => end(context, job, code, &[]),
+        Err(CommandError::Refused(refusal)) => refuse(context, job, &refusal),
+        Err(CommandError::Store(error)) => Err(error),
+    }
 }
 
 /// Ends a job that cannot be carried out.

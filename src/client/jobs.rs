@@ -7,10 +7,10 @@ use std::rc::Rc;
 use super::activity::Activity;
 use super::context::Context;
 use super::downloads::Downloads;
-use super::job_end::{Progress, end, forget, refuse};
+use super::job_end::{Progress, end, finish, forget, refuse};
 use super::receive::{Fetched, Source};
 use super::trouble::Trouble;
-use crate::commands::Step;
+use crate::commands::{CommandError, Step};
 use crate::policy::Family;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::Command;
@@ -89,12 +89,15 @@ impl Jobs {
         let policy = &context.settings.policy;
         let by_url = matches!(command, Command::Update(..)) && !policy.allows(Family::PutFile);
         if by_url || policy.denies(&command).is_some() {
-            let refusal = Refusal::new(ReturnCode::UNSUPPORTED, "the owner allows it no more");
+            let refusal = Refusal::new(
+                ReturnCode::UNSUPPORTED,
+                "the owner of the terminal does not allow it any more",
+            );
             return Ok(refuse(context, job, &refusal)?);
         }
         match command {
             Command::Shell(line) => {
-                let step = context.executor().shell(job, line)?;
+                let step = context.commands().shell().step(job, line);
                 apply_step(context, job, step)
             }
             Command::Upgrade(upgrade) => self.upgrade(context, job, &upgrade),
@@ -127,8 +130,8 @@ impl Jobs {
         // What was just fetched is known to the store only.
         let Some(job) = context.store.jobs().get(job.row)? else { return Ok(Progress::Ended) };
         let spool = Rc::clone(&context.spool);
-        let step = context.executor().upgrade(&job, upgrade, &spool, &mut yield_now)?;
-        if matches!(step, Step::Corrupt(_)) {
+        let step = context.commands().upgrades(&spool).step(&job, upgrade, &mut yield_now);
+        if matches!(step, Ok(Step::Corrupt(_))) {
             // What was given up because the program stops is not corrupt.
             reactor::yield_now()?;
         }
@@ -153,10 +156,8 @@ impl Jobs {
             return Ok(progress);
         }
         let picture = std::fs::read(context.spool.part(job.row)).map_err(unreadable)?;
-        Ok(match context.executor().take_picture(&pin, bio_type, picture)? {
-            Ok(()) => end(context, job, ReturnCode::DONE, &[])?,
-            Err(refusal) => refuse(context, job, &refusal)?,
-        })
+        let stored = context.commands().data().put_fetched_photo(&pin, bio_type, picture);
+        Ok(finish(context, job, stored.map(|()| ReturnCode::DONE))?)
     }
 
     /// Fetches the next chunk of a job's file; `None` if all of it is there.
@@ -183,7 +184,7 @@ impl Jobs {
 
 /// Where a file comes from that the server named by a URL.
 fn source(context: &mut Context, url: &str, most: u64) -> Result<Source, Refusal> {
-    Ok(Source { target: context.executor().locate(url)?, base64: false, most })
+    Ok(Source { target: context.commands().files().locate(url)?, base64: false, most })
 }
 
 /// Does with a fetched file what the command says.
@@ -199,34 +200,35 @@ fn put_file(context: &mut Context, job: &Job, put: &PutFile<'_>) -> Result<Progr
     let size = job.download.kept;
     // Written down first: a file that makes the program fall over does so three times.
     store.jobs().add_failures(job.row, WRONG_FILE)?;
-    let executor = context.executor();
+    let commands = context.commands();
     let done = match put.action {
-        Action::Keep => executor.keep(put, &part, &mut yield_now).map(|()| size),
+        Action::Keep => commands.files().put(put, &part, &mut yield_now).map(|()| size),
         Action::Sync { table, records } => {
-            executor.sync(&job, table, records, &part, &mut yield_now)?
+            commands.data_files().sync(&job, table, records, &part, &mut yield_now)
         }
-        Action::Append => executor.append(&part, &mut yield_now)?.map(|()| size),
+        Action::Append => commands.data_files().append(&part, &mut yield_now).map(|()| size),
     };
-    if done.is_err() && reactor::yield_now().is_err() {
+    if matches!(done, Err(CommandError::Refused(_))) && reactor::yield_now().is_err() {
         // The program stops, nothing was wrong: it is done at the next start, from the beginning.
         store.jobs().set_download(job.row, &job.download, job.attempts)?;
         return Ok(Progress::GoesOn);
     }
-    match done {
-        Ok(answer) => {
-            let answer = i64::try_from(answer).unwrap_or(i64::MAX);
-            end(context, &job, ReturnCode(answer), &[])
-        }
-        Err(refusal) => refuse(context, &job, &refusal),
-    }
+    let answer = done.map(|answer| ReturnCode(i64::try_from(answer).unwrap_or(i64::MAX)));
+    finish(context, &job, answer)
 }
 
-fn apply_step(context: &mut Context, job: &Job, step: Step) -> Result<Progress, Trouble> {
+fn apply_step(
+    context: &mut Context,
+    job: &Job,
+    step: Result<Step, CommandError>,
+) -> Result<Progress, Trouble> {
     match step {
-        Step::GoesOn => Ok(Progress::GoesOn),
-        Step::Ended(code, rest) => Ok(end(context, job, code, &rest)?),
-        Step::Stored => Ok(forget(context, job)),
-        Step::Corrupt(why) => {
+        Ok(Step::Continues) => Ok(Progress::GoesOn),
+        Ok(Step::Ended(code, rest)) => Ok(end(context, job, code, &rest)?),
+        Ok(Step::Stored) => Ok(forget(context, job)),
+        Err(CommandError::Refused(refusal)) => Ok(refuse(context, job, &refusal)?),
+        Err(CommandError::Store(error)) => Err(error.into()),
+        Ok(Step::Corrupt(why)) => {
             start_over(context, job)?;
             Err(Trouble::Refused(format!("the file of command {} is wrong: {why}", job.id)))
         }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::context::Context;
 use super::trouble::Trouble;
+use crate::commands::CommandError;
 use crate::protocol::ack;
 use crate::protocol::codes::Language;
 use crate::protocol::command::Command;
@@ -13,7 +14,6 @@ use crate::protocol::fields::{Fields, Refusal};
 use crate::protocol::lines::{Line, Lines};
 use crate::protocol::record::Pin;
 use crate::server_queries::{Outcome, ServerQuery};
-use crate::store::StoreError;
 use crate::uplink::Failure;
 
 /// Most lines of an answer about a person.
@@ -21,17 +21,8 @@ const MOST_LINES: usize = 200;
 /// Most bytes of it: every template of a person, and more.
 const MOST_BYTES: usize = 4 << 20;
 
-/// Why what came about a person was not stored.
-enum NotStored {
-    Refused(String),
-    Store(StoreError),
-}
-
-impl From<StoreError> for NotStored {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
+/// A user or a template in the server's answer.
+type PersonRecord<'l> = (DataTable<'l>, &'l [u8]);
 
 /// Fetches a person whom the terminal does not know.
 pub(super) fn fetch(
@@ -39,7 +30,7 @@ pub(super) fn fetch(
     query: &ServerQuery,
     pin: &Pin,
 ) -> Result<Outcome, Trouble> {
-    let (mut lines, is_whole) = fetch_lines(context, query, pin)?;
+    let (lines, is_whole) = fetch_lines(context, query, pin)?;
     if !is_whole && !lines.is_empty() && fetch_lines(context, query, pin)?.0 != lines {
         let message = "the server's answer is cut off; it names no Content-Length";
         return Err(Trouble::Refused(message.into()));
@@ -47,23 +38,16 @@ pub(super) fn fetch(
     if lines.first().is_some_and(|line| line.trim_ascii_start().starts_with(b"<")) {
         return Err(Trouble::Refused(ack::refusal(200, &lines[0])));
     }
-    let mut refusal = None;
-    lines.retain(|line| match is_of(context.settings.language, pin, line) {
-        Ok(is_of) => is_of,
-        Err(refused) => {
-            refusal.get_or_insert(refused);
-            false
-        }
-    });
-    if let Some(refusal) = refusal {
-        return Err(not_usable(pin, &refusal.why));
-    }
-    if lines.is_empty() {
+    let language = context.settings.language;
+    let records = lines.iter().filter_map(|line| record_of(language, pin, line).transpose());
+    let records: Vec<_> =
+        records.collect::<Result<_, _>>().map_err(|refusal| not_usable(pin, &refusal))?;
+    if records.is_empty() {
         return Ok(Outcome::Nobody);
     }
     // Drivers were served meanwhile; the one who asked may have gone.
     if context.server_queries.is_open(query.number, context.clock.monotonic()) {
-        store_guest(context, pin, &lines)?;
+        store_guest(context, pin, &records)?;
     }
     Ok(Outcome::Here)
 }
@@ -107,10 +91,14 @@ fn fetch_lines(
 }
 
 /// Makes a guest of what came about a person, all of it or nothing.
-fn store_guest(context: &mut Context, pin: &Pin, lines: &[Vec<u8>]) -> Result<(), Trouble> {
+fn store_guest(
+    context: &mut Context,
+    pin: &Pin,
+    records: &[PersonRecord<'_>],
+) -> Result<(), Trouble> {
     let (store, stay) = (Rc::clone(&context.store), context.server_queries.rules().stay);
     let now = context.clock.utc_if_set();
-    let executor = context.executor();
+    let commands = context.commands();
     let done = store.atomically(|| {
         match store.guests().get(pin)? {
             // What the server names no longer is deleted.
@@ -119,8 +107,8 @@ fn store_guest(context: &mut Context, pin: &Pin, lines: &[Vec<u8>]) -> Result<()
             None if store.people().get(pin)?.is_some() => return Ok(()),
             None => {}
         }
-        for line in lines {
-            executor.apply(line)?.map_err(|refusal| NotStored::Refused(refusal.why))?;
+        for (table, record) in records {
+            commands.data().update(*table, record)?;
         }
         Ok(store.guests().put(pin, now, stay)?)
     });
@@ -129,24 +117,28 @@ fn store_guest(context: &mut Context, pin: &Pin, lines: &[Vec<u8>]) -> Result<()
             log::info!("{pin} is a guest for {} minutes", stay.as_secs() / 60);
             Ok(())
         }
-        Err(NotStored::Refused(why)) => Err(not_usable(pin, &why)),
-        Err(NotStored::Store(error)) => Err(error.into()),
+        Err(CommandError::Refused(refusal)) => Err(not_usable(pin, &refusal)),
+        Err(CommandError::Store(error)) => Err(error.into()),
     }
 }
 
-/// Whether a line is to be taken: part of a person, and of this one. Everything else is
-/// skipped: `NONE`, options, commands, others. A line whose PIN makes no sense is not.
-fn is_of(language: Language, pin: &Pin, line: &[u8]) -> Result<bool, Refusal> {
-    let Ok(Command::Update(table, record)) = Command::parse(line) else { return Ok(false) };
+/// The record in a line, if it is of this person. Other lines are skipped: `NONE`, options,
+/// commands, other persons. A record without a valid PIN is refused.
+fn record_of<'l>(
+    language: Language,
+    pin: &Pin,
+    line: &'l [u8],
+) -> Result<Option<PersonRecord<'l>>, Refusal> {
+    let Ok(Command::Update(table, record)) = Command::parse(line) else { return Ok(None) };
     if !matches!(table, DataTable::Users | DataTable::Templates(_)) {
-        return Ok(false);
+        return Ok(None);
     }
     let fields = Fields::parse(record, &["PIN"], language)?;
     let whose = Pin::from_fields(&fields)?;
     if whose != *pin {
         log::warn!("asked about {pin}, the server sent a line about {whose}, which was skipped");
     }
-    Ok(whose == *pin)
+    Ok((whose == *pin).then_some((table, record)))
 }
 
 fn whole(lines: Vec<Line>) -> Result<Vec<Vec<u8>>, Trouble> {
@@ -159,6 +151,6 @@ fn whole(lines: Vec<Line>) -> Result<Vec<Vec<u8>>, Trouble> {
     lines.into_iter().map(whole).collect()
 }
 
-fn not_usable(pin: &Pin, why: &str) -> Trouble {
-    Trouble::Refused(format!("what the server has about {pin} cannot be used: {why}"))
+fn not_usable(pin: &Pin, refusal: &Refusal) -> Trouble {
+    Trouble::Refused(format!("what the server has about {pin} cannot be used: {}", refusal.why))
 }

@@ -4,7 +4,7 @@ use super::context::Context;
 use super::session::Session;
 use super::trouble::Trouble;
 use super::upload_body;
-use crate::commands::query::rows_a_pack;
+use crate::commands::rows_a_pack;
 use crate::protocol::ack::Ack;
 use crate::protocol::codes::ReturnCode;
 use crate::store::{Query, StoreError};

@@ -109,7 +109,7 @@ fn post_file(
     path: &str,
 ) -> Result<Ack, Failure> {
     let (mut reply, mut body) = (reply.clone(), Vec::new());
-    let opened = context.executor().open_file(path);
+    let opened = context.commands().files().open(path);
     match &opened {
         Ok((_, size)) => reply.code = ReturnCode(i64::try_from(*size).unwrap_or(i64::MAX)),
         Err(refusal) => {

@@ -124,7 +124,7 @@ impl Session {
         context: &Context,
         effects: &Effects,
     ) -> Result<(), StoreError> {
-        if effects.asked {
+        if effects.driver_asked {
             // Somebody stands at the door: the driver is asked now, not in the next wait. If the
             // program is to stop, the next wait says so.
             let _ = reactor::yield_now();

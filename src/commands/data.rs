@@ -1,9 +1,11 @@
-//! `DATA UPDATE` and `DATA DELETE` (§12.2, §12.3). A record changes only what it carries; a
-//! wrong one changes nothing.
+//! `DATA UPDATE` and `DATA DELETE` (§12.2, §12.3): users, their templates and pictures, the small
+//! tables. A record changes only the fields that it carries; a refused one changes nothing.
 
-use super::Executor;
-use crate::policy::Family;
+use super::context::Context;
+use super::error::CommandError;
+use super::pin::{pin_of, unknown_user};
 use crate::protocol::codes::ReturnCode;
+use crate::protocol::command::Command;
 use crate::protocol::data_table::{DataTable, Verb};
 use crate::protocol::fields::{Fields, Refusal};
 use crate::protocol::record::{
@@ -11,178 +13,170 @@ use crate::protocol::record::{
     User, UserChange, UserPic,
 };
 use crate::protocol::tables::BioType;
-use crate::store::{Origin, StoreError, TemplateKey};
+use crate::store::{Origin, TemplateKey};
 
-/// Done, refused, or the store failed.
-type Done = Result<Result<(), Refusal>, StoreError>;
-
-/// Hands a refusal on as the result of the command, not as a failure of the store.
-macro_rules! checked {
-    ($result:expr) => {
-        match $result {
-            Ok(value) => value,
-            Err(refusal) => return Ok(Err(refusal)),
-        }
-    };
+/// What a `DATA UPDATE` led to.
+pub(crate) enum Updated {
+    /// The record is stored.
+    Stored,
+    /// Nothing is stored yet: the record names the URL of its picture (§12.2.8).
+    PictureAt(String),
 }
 
-impl Executor<'_> {
-    pub(super) fn update(&self, table: DataTable<'_>, record: &[u8]) -> Done {
-        let language = self.language;
-        match table {
-            DataTable::Users => self.update_user(record),
-            DataTable::IdCards => {
-                let card = checked!(IdCard::parse(record));
-                self.store.id_cards().put(&card, Origin::Server).map(|_| Ok(()))
-            }
-            DataTable::Templates(form) => {
-                self.update_template(Template::parse(form, record, language))
-            }
-            DataTable::Pictures(PictureKind::User) => {
-                let picture = checked!(UserPic::parse(record, language));
-                checked!(self.known(&picture.pin)?);
-                self.store.biometrics().put_user_pic(&picture, Origin::Server).map(|_| Ok(()))
-            }
-            DataTable::Pictures(PictureKind::Comparison) => self.update_bio_photo(record),
-            DataTable::Entries(table) => self.update_entry(table, record),
-            DataTable::Punches | DataTable::Photos | DataTable::Unknown(_) => {
-                Ok(Err(table.refuse(Verb::Update)))
-            }
-        }
+/// Changes what the terminal knows about people, and its tables.
+#[derive(Clone, Copy)]
+pub(crate) struct Data<'a> {
+    context: &'a Context<'a>,
+}
+
+impl<'a> Data<'a> {
+    pub(super) fn new(context: &'a Context<'a>) -> Self {
+        Self { context }
     }
 
-    pub(super) fn delete(&self, table: DataTable<'_>, record: &[u8]) -> Done {
-        // What is not there any more is deleted already: that is done, too.
+    /// Stores a record. The caller holds the transaction.
+    pub(crate) fn update(
+        self,
+        table: DataTable<'_>,
+        record: &[u8],
+    ) -> Result<Updated, CommandError> {
+        let Context { store, language, .. } = *self.context;
         match table {
-            DataTable::Users => {
-                let pin = checked!(self.pin_of(record));
-                self.store.people().delete(&pin).map(|_| Ok(()))
+            DataTable::Users => self.update_user(record)?,
+            DataTable::IdCards => {
+                store.id_cards().put(&IdCard::parse(record)?, Origin::Server)?;
             }
-            DataTable::Templates(form) => self.delete_templates(record, form),
-            DataTable::Pictures(kind) => self.delete_picture(record, kind),
+            DataTable::Templates(form) => {
+                let template = Template::parse(form, record, language)?;
+                self.require_user(&template.pin)?;
+                store.biometrics().put_template(&template, Origin::Server)?;
+            }
+            DataTable::Pictures(PictureKind::User) => {
+                let picture = UserPic::parse(record, language)?;
+                self.require_user(&picture.pin)?;
+                store.biometrics().put_user_pic(&picture, Origin::Server)?;
+            }
+            DataTable::Pictures(PictureKind::Comparison) => {
+                match BioPhotoUpdate::parse(record, language)? {
+                    BioPhotoUpdate::Here(photo) => self.put_bio_photo(&photo)?,
+                    BioPhotoUpdate::At { url, .. } => return Ok(Updated::PictureAt(url)),
+                }
+            }
+            DataTable::Entries(table) => self.update_entry(table, record)?,
+            DataTable::Punches | DataTable::Photos | DataTable::Unknown(_) => {
+                return Err(table.refuse(Verb::Update).into());
+            }
+        }
+        Ok(Updated::Stored)
+    }
+
+    /// Deletes what a record names. What is not there is deleted already: that is no error. The
+    /// caller holds the transaction.
+    pub(crate) fn delete(self, table: DataTable<'_>, record: &[u8]) -> Result<(), CommandError> {
+        let Context { store, language, .. } = *self.context;
+        match table {
+            DataTable::Users => drop(store.people().delete(&self.pin_of(record)?)?),
+            DataTable::Templates(form) => self.delete_templates(record, form)?,
+            DataTable::Pictures(kind) => {
+                store.biometrics().delete_picture(&self.pin_of(record)?, kind.code())?;
+            }
             DataTable::Entries(table) if table.can_delete => {
-                let id = checked!(table.parse_id(record, self.language));
-                self.store.tables().delete(table, &id).map(|_| Ok(()))
+                store.tables().delete(table, &table.parse_id(record, language)?)?;
             }
             DataTable::IdCards
             | DataTable::Entries(_)
             | DataTable::Punches
             | DataTable::Photos
-            | DataTable::Unknown(_) => Ok(Err(table.refuse(Verb::Delete))),
+            | DataTable::Unknown(_) => return Err(table.refuse(Verb::Delete).into()),
+        }
+        Ok(())
+    }
+
+    /// Carries out a `DATA UPDATE` or `DATA DELETE` that is a line of a file (§12.8.2). The caller
+    /// holds the transaction.
+    pub(super) fn apply(self, text: &[u8]) -> Result<(), CommandError> {
+        match Command::parse(text)? {
+            Command::Update(table, record) => match self.update(table, record)? {
+                Updated::Stored => Ok(()),
+                Updated::PictureAt(_) => {
+                    let why = "a picture at a URL needs a command of its own, not a line of a file";
+                    Err(Refusal::new(ReturnCode::UNSUPPORTED, why).into())
+                }
+            },
+            Command::Delete(table, record) => self.delete(table, record),
+            _ => {
+                let why = "a line of the file is neither DATA UPDATE nor DATA DELETE";
+                Err(Refusal::parameter(why).into())
+            }
         }
     }
 
-    /// Adds a user, or changes what the record carries of one who is there.
-    fn update_user(&self, record: &[u8]) -> Done {
-        let change = checked!(UserChange::parse(record, self.language));
-        let mut user = match self.store.people().get(&change.pin)? {
-            Some(user) => user,
-            None if self.store.people().count()? >= self.profile.most_users => {
-                let why = format!("there are {} users already", self.profile.most_users);
-                return Ok(Err(Refusal::new(ReturnCode::CAPACITY, why)));
-            }
-            None => User::new(change.pin.clone()),
-        };
+    /// Stores a comparison photo that was fetched from a URL.
+    pub(crate) fn put_fetched_photo(
+        self,
+        pin: &Pin,
+        bio_type: BioType,
+        picture: Vec<u8>,
+    ) -> Result<(), CommandError> {
+        let photo = Jpeg::new("url", picture).map_err(Refusal::from)?;
+        self.put_bio_photo(&BioPhoto { pin: pin.clone(), bio_type, photo })
+    }
+
+    /// Adds a user, or changes the fields that the record carries.
+    fn update_user(self, record: &[u8]) -> Result<(), CommandError> {
+        let people = self.context.store.people();
+        let change = UserChange::parse(record, self.context.language)?;
+        let user = people.get(&change.pin)?;
+        let mut user = user.unwrap_or_else(|| User::new(change.pin.clone()));
         change.apply(&mut user);
-        self.store.people().put(&user, Origin::Server)?;
-        Ok(Ok(()))
+        people.put(&user, Origin::Server)?;
+        Ok(())
     }
 
-    fn update_template(&self, template: Result<Template, Refusal>) -> Done {
-        let template = checked!(template);
-        checked!(self.known(&template.pin)?);
-        self.store.biometrics().put_template(&template, Origin::Server).map(|_| Ok(()))
+    fn put_bio_photo(self, photo: &BioPhoto) -> Result<(), CommandError> {
+        self.require_user(&photo.pin)?;
+        self.context.store.biometrics().put_bio_photo(photo, Origin::Server)?;
+        Ok(())
     }
 
-    fn update_bio_photo(&self, record: &[u8]) -> Done {
-        match checked!(BioPhotoUpdate::parse(record, self.language)) {
-            BioPhotoUpdate::Here(picture) => {
-                checked!(self.known(&picture.pin)?);
-                self.store.biometrics().put_bio_photo(&picture, Origin::Server).map(|_| Ok(()))
-            }
-            BioPhotoUpdate::At { .. } => {
-                let why = "pictures are fetched for a command of its own, if [commands] put_file allows it";
-                Ok(Err(Refusal::new(ReturnCode::UNSUPPORTED, why)))
-            }
+    fn update_entry(self, table: &EntryTable, record: &[u8]) -> Result<(), CommandError> {
+        let tables = self.context.store.tables();
+        let entry = table.parse(record, self.context.language)?;
+        let is_new = tables.get(table, &table.id_of(&entry))?.is_none();
+        if is_new && tables.count(table)? >= table.most {
+            let why = format!("{} has {} entries, which is the most", table.name, table.most);
+            return Err(Refusal::new(ReturnCode::CAPACITY, why).into());
         }
-    }
-
-    /// The URL of a picture that is to be fetched (§12.2.8), if the command means that.
-    pub(super) fn picture_at(&self, table: DataTable<'_>, record: &[u8]) -> Option<String> {
-        if table != DataTable::Pictures(PictureKind::Comparison)
-            || !self.policy.allows(Family::PutFile)
-        {
-            return None;
-        }
-        match BioPhotoUpdate::parse(record, self.language) {
-            Ok(BioPhotoUpdate::At { url, .. }) => Some(url),
-            _ => None,
-        }
-    }
-
-    /// Stores a picture that was fetched.
-    ///
-    /// # Errors
-    /// If the store fails. A refusal changed nothing.
-    pub fn take_picture(&self, pin: &Pin, bio_type: BioType, picture: Vec<u8>) -> Done {
-        let photo = match Jpeg::new("url", picture) {
-            Ok(photo) => photo,
-            Err(invalid) => return Ok(Err(Refusal::field(invalid.field, invalid.why))),
-        };
-        checked!(self.known(pin)?);
-        let picture = BioPhoto { pin: pin.clone(), bio_type, photo };
-        self.store.biometrics().put_bio_photo(&picture, Origin::Server).map(|_| Ok(()))
-    }
-
-    fn update_entry(&self, table: &EntryTable, record: &[u8]) -> Done {
-        let entry = checked!(table.parse(record, self.language));
-        let is_new = self.store.tables().get(table, &table.id_of(&entry))?.is_none();
-        if is_new && self.store.tables().count(table)? >= table.most {
-            let why = format!("there are {} entries in {} already", table.most, table.name);
-            return Ok(Err(Refusal::new(ReturnCode::CAPACITY, why)));
-        }
-        self.store.tables().put(table, &entry).map(|_| Ok(()))
+        tables.put(table, &entry)?;
+        Ok(())
     }
 
     /// Deletes a person's templates of a form: all of them, or those that the record names.
-    fn delete_templates(&self, record: &[u8], form: TemplateForm) -> Done {
+    fn delete_templates(self, record: &[u8], form: TemplateForm) -> Result<(), CommandError> {
         let keys: &[&str] = match form {
             TemplateForm::Fingerprint | TemplateForm::FingerVein => &["PIN", "FID"],
             TemplateForm::Face => &["PIN"],
             TemplateForm::Unified => &["PIN", "Type", "No"],
         };
-        let fields = checked!(Fields::parse(record, keys, self.language));
-        let pin = checked!(pin(&fields));
-        let key = TemplateKey {
-            kind: form.code(),
-            bio_type: checked!(fields.number("type")),
-            number: match checked!(fields.number("fid")) {
-                Some(number) => Some(number),
-                None => checked!(fields.number("no")),
-            },
+        let fields = Fields::parse(record, keys, self.context.language)?;
+        let pin = Pin::from_fields(&fields)?;
+        let number = match fields.number("fid")? {
+            Some(number) => Some(number),
+            None => fields.number("no")?,
         };
-        self.store.biometrics().delete_templates(&pin, &key).map(|_| Ok(()))
+        let key = TemplateKey { kind: form.code(), bio_type: fields.number("type")?, number };
+        self.context.store.biometrics().delete_templates(&pin, &key)?;
+        Ok(())
     }
 
-    fn delete_picture(&self, record: &[u8], kind: PictureKind) -> Done {
-        let pin = checked!(self.pin_of(record));
-        self.store.biometrics().delete_picture(&pin, kind.code()).map(|_| Ok(()))
-    }
-
-    /// Refuses what is meant for somebody who is not on the terminal.
-    fn known(&self, pin: &Pin) -> Result<Result<(), Refusal>, StoreError> {
-        Ok(match self.store.people().get(pin)? {
+    fn require_user(self, pin: &Pin) -> Result<(), CommandError> {
+        match self.context.store.people().get(pin)? {
             Some(_) => Ok(()),
-            None => Err(Refusal::new(ReturnCode::UNKNOWN_PIN, format!("there is no user {pin}"))),
-        })
+            None => Err(unknown_user(pin).into()),
+        }
     }
 
-    /// The PIN in a record that must hold one.
-    pub(super) fn pin_of(&self, record: &[u8]) -> Result<Pin, Refusal> {
-        pin(&Fields::parse(record, &["PIN"], self.language)?)
+    fn pin_of(self, record: &[u8]) -> Result<Pin, Refusal> {
+        pin_of(record, self.context.language)
     }
-}
-
-fn pin(fields: &Fields) -> Result<Pin, Refusal> {
-    Pin::new(fields.required("pin")?).map_err(|invalid| Refusal::field(invalid.field, invalid.why))
 }

@@ -1,59 +1,62 @@
 //! `AC_UNLOCK` and `AC_UNALARM` (§12.10): a driver opens the door, or ends the alarm.
 //!
-//! Somebody waits in front of it, so the driver is asked in the very transaction that writes
-//! down that it is: it has the request with the next wait, whatever else is to be done. One
-//! that was cut off is not done late: nobody knows who stands there by then.
+//! Somebody is waiting at the door, so the driver is asked inside the transaction that records the
+//! request, and gets it with the next wait. A request that was cut off is never carried out late:
+//! by then somebody else may be standing there.
 
-use super::{Effects, End, Executor, PendingCommand, Step};
-use crate::driver_requests::{Answer, DriverRequest, Unasked};
+use super::error::CommandError;
+use super::outcome::Step;
+use crate::device::Device;
+use crate::driver_requests::{Answer, DriverRequest};
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::Refusal;
-use crate::store::{Job, Lane};
+use crate::store::Job;
 
-impl Executor<'_> {
-    /// Asks the driver.
-    pub(super) fn door(
+/// Asks drivers that have a door.
+pub(crate) struct Doors<'a> {
+    device: &'a mut dyn Device,
+}
+
+impl<'a> Doors<'a> {
+    pub(super) fn new(device: &'a mut dyn Device) -> Self {
+        Self { device }
+    }
+
+    /// Asks the driver, for the command in this row of the command log.
+    pub(super) fn ask(
         &mut self,
-        pending: &PendingCommand<'_>,
+        row: i64,
+        attempts: u32,
         request: DriverRequest,
-        effects: &mut Effects,
-    ) -> Result<End, Refusal> {
-        if pending.attempts > 1 {
-            let why = "it was cut off before, and is not done late";
-            return Err(Refusal::new(ReturnCode::TIMED_OUT, why));
+    ) -> Result<(), CommandError> {
+        if attempts > 1 {
+            return Err(cut_off().into());
         }
-        self.device.ask(pending.row, request).map_err(unasked)?;
-        effects.asked = true;
-        Ok(End::Job(Lane::Door))
+        Ok(self.device.ask(row, request)?)
     }
 
     /// What the driver answered.
-    pub fn door_answered(&self, job: &Job) -> Step {
-        let code = match self.device.answered(job.row) {
-            Some(Answer::Done) => ReturnCode::DONE,
-            Some(Answer::Unable) => ReturnCode::UNSUPPORTED,
-            Some(Answer::Late) => ReturnCode::TIMED_OUT,
-            Some(Answer::Failed(message)) => {
-                log::warn!("command {} failed: {message}", job.id);
-                ReturnCode::STORAGE
+    pub(crate) fn step(&self, job: &Job) -> Result<Step, CommandError> {
+        let refusal = match self.device.answered(job.row) {
+            Some(Answer::Done) => return Ok(Step::Ended(ReturnCode::DONE, Vec::new())),
+            Some(Answer::Unable) => {
+                Refusal::new(ReturnCode::UNSUPPORTED, "the driver says that it cannot do that")
             }
-            Some(_) => ReturnCode::STORAGE,
-            None if self.device.is_running(job.row) => return Step::GoesOn,
-            None => {
-                log::warn!("command {} was cut off and is not done late", job.id);
-                ReturnCode::TIMED_OUT
+            Some(Answer::Late) => {
+                Refusal::new(ReturnCode::TIMED_OUT, "the driver did not answer in time")
             }
+            Some(Answer::Failed(message)) => Refusal::new(ReturnCode::STORAGE, message),
+            Some(Answer::Templates(_) | Answer::Card(_) | Answer::NotEnrolled(_)) => {
+                Refusal::new(ReturnCode::STORAGE, "the driver of the door answered an enrolment")
+            }
+            None if self.device.is_running(job.row) => return Ok(Step::Continues),
+            None => cut_off(),
         };
-        Step::Ended(code, Vec::new())
+        Err(refusal.into())
     }
 }
 
-/// What the server is told when nobody can be asked.
-pub(super) fn unasked(why: Unasked) -> Refusal {
-    match why {
-        Unasked::Nobody => Refusal::new(ReturnCode::UNSUPPORTED, "no driver provides it"),
-        Unasked::TooMany => {
-            Refusal::new(ReturnCode::BUSY, "the drivers have been asked for too much already")
-        }
-    }
+fn cut_off() -> Refusal {
+    let why = "punchd was stopped before a driver did it, and it is not done late";
+    Refusal::new(ReturnCode::TIMED_OUT, why)
 }

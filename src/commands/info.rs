@@ -1,79 +1,15 @@
-//! `INFO` (§12.7.3): what the terminal knows of itself.
+//! `INFO` (§12.7.3): the answer lists what the terminal says about itself, and its options.
 
-use super::Executor;
+use super::context::Context;
 use crate::device::Device;
-use crate::protocol::PUSH_VERSION;
-use crate::protocol::codes::Language;
-use crate::protocol::device::Functions;
-use crate::protocol::tables::BioType;
-use crate::store::{Result, Store};
+use crate::protocol::text;
+use crate::store::StoreError;
 
-/// What the owner says of the device.
-#[derive(Clone, Debug)]
-pub struct DeviceProfile {
-    /// Serial number.
-    pub serial: String,
-    /// Name of the model.
-    pub name: String,
-    /// Version of the firmware.
-    pub firmware: String,
-    /// Most users it holds.
-    pub most_users: u64,
-    /// Version of the fingerprint algorithm, 0 for none.
-    pub fp_version: u16,
-    /// Version of the face algorithm, 0 for none.
-    pub face_version: u16,
-    /// How many faces an enrolment takes.
-    pub faces_needed: u64,
-    /// What it can do.
-    pub functions: Functions,
-}
-
-impl DeviceProfile {
-    /// What is known of it beyond what changes by the hour (§9): names and values.
-    pub fn known(&self, language: Language, device: &dyn Device) -> Vec<(String, String)> {
-        let Functions { fingerprint, face, user_photo, visible } = self.functions;
-        let on = |is_on: bool| u8::from(is_on).to_string();
-        let visible = visible.unwrap_or_default();
-        [
-            ("~SerialNumber", self.serial.clone()),
-            ("~DeviceName", self.name.clone()),
-            ("FWVersion", self.firmware.clone()),
-            ("PushVersion", PUSH_VERSION.to_string()),
-            ("Language", language.0.to_string()),
-            ("IPAddress", device.address().to_string()),
-            ("~MaxUserCount", self.most_users.to_string()),
-            ("FingerFunOn", on(fingerprint)),
-            ("FPVersion", self.fp_version.to_string()),
-            ("FaceFunOn", on(face)),
-            ("FaceVersion", self.face_version.to_string()),
-            ("PhotoFunOn", on(user_photo)),
-            ("BioPhotoFun", on(visible.comparison_photo)),
-            ("BioDataFun", on(visible.face_template)),
-            ("VisilightFun", on(self.functions.visible.is_some())),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .to_vec()
-    }
-
-    /// What is counted: names and values.
-    pub fn counted(&self, store: &Store) -> Result<Vec<(String, String)>> {
-        Ok(vec![
-            ("UserCount".into(), store.people().count()?.to_string()),
-            ("FPCount".into(), store.biometrics().count(BioType::FINGERPRINT)?.to_string()),
-            ("FaceCount".into(), store.biometrics().count(BioType::FACE)?.to_string()),
-            ("TransactionCount".into(), store.journal().count_punches()?.to_string()),
-        ])
-    }
-}
-
-impl Executor<'_> {
-    /// The lines that follow `CMD=INFO`, each with a line end before it.
-    pub(super) fn info(&self) -> Result<Vec<u8>> {
-        let mut lines = self.profile.known(self.language, &*self.device);
-        lines.extend(self.profile.counted(self.store)?);
-        lines.extend(self.store.options().all()?);
-        let text: String = lines.iter().map(|(key, value)| format!("\n{key}={value}")).collect();
-        Ok(crate::protocol::text::encode(&text, self.language).into_owned())
-    }
+/// The lines that follow `CMD=INFO` in the answer, each with a line end before it.
+pub(super) fn info(context: &Context<'_>, device: &dyn Device) -> Result<Vec<u8>, StoreError> {
+    let mut lines = context.profile.known(context.language, device);
+    lines.extend(context.profile.counted(context.store)?);
+    lines.extend(context.store.options().all()?);
+    let lines: String = lines.iter().map(|(key, value)| format!("\n{key}={value}")).collect();
+    Ok(text::encode(&lines, context.language).into_owned())
 }

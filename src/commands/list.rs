@@ -1,177 +1,216 @@
-//! Command lists: what is about to run is written down first, and effect and result are one.
+//! Command lists (§12): each command takes effect once, in the order of the list, and its result is
+//! stored together with its effect.
 //!
-//! A short list is carried out in two transactions: the first writes down that the commands
-//! are about to run, the second holds their effects *and* their results. So a command that is
-//! cut off leaves no trace but that it was tried; one that makes the program fall over is tried
-//! three times and not for ever. Of a long list that is written down once for all of it; if it
-//! was cut off, the next list is carried out as short ones are.
+//! A short list takes two transactions: the first records in the command log that its commands are
+//! about to run, the second holds their effects *and* their results. So a command that is cut off
+//! leaves no trace except the recorded attempt, and one that crashes the program is tried three
+//! times, not for ever. For a long list the caller records once that a list is being carried out;
+//! after a crash the next list is carried out as a short one.
 
 use std::time::{Duration, Instant};
 
-use md5::{Digest, Md5};
-
-use super::{Effects, End, Executor, PendingCommand, excerpt};
+use super::context::Context;
+use super::executor::Executor;
+use super::outcome::{Effects, End};
+use super::pending::{ListedCommand, PendingCommand, excerpt};
+use crate::device::Device;
 use crate::protocol::codes::ReturnCode;
-use crate::protocol::command::{CommandLine, reply_name};
-use crate::protocol::lines::Line;
+use crate::protocol::command::reply_name;
 use crate::store::{Begun, StoreError};
 
-/// Most commands that go on at once.
+/// Most commands that may be in the background at once.
 const MOST_JOBS: u64 = 100;
-/// How often a command is begun that never comes to an end.
+/// How often a command may be begun that never ends.
 const MOST_ATTEMPTS: u32 = 3;
-/// How long a transaction of a long list may be open: so long a punch may have to wait.
+/// How long a part of a list may take: a punch may have to wait that long.
 const TIME_SLICE: Duration = Duration::from_millis(20);
 
-impl Executor<'_> {
-    /// Carries out a chunk of a command list, or the beginning of it; how many lines that was.
-    /// Lines that are no commands are left out.
-    ///
-    /// # Errors
-    /// If the store fails: then the rest of the chunk has not happened.
-    pub fn run(&mut self, lines: &[Line]) -> Result<(Effects, usize), StoreError> {
-        // Where one was cut off before, each runs by itself: if that one makes the program
-        // fall over, its neighbours are not counted as tried.
-        if lines.len() > 1 && self.any_was_cut_off(lines)? {
-            let begun = Instant::now();
-            let mut effects = Effects::default();
-            for (nth, line) in lines.iter().enumerate() {
-                effects.add(self.run_together(std::slice::from_ref(line))?);
-                if begun.elapsed() > TIME_SLICE {
-                    return Ok((effects, nth + 1));
-                }
-            }
-            return Ok((effects, lines.len()));
-        }
-        Ok((self.run_together(lines)?, lines.len()))
+/// Carries out command lists.
+pub(crate) struct CommandList<'a> {
+    context: &'a Context<'a>,
+    executor: Executor<'a>,
+}
+
+impl<'a> CommandList<'a> {
+    pub(super) fn new(context: &'a Context<'a>, device: &'a mut dyn Device) -> Self {
+        Self { context, executor: Executor::new(context, device) }
     }
 
-    /// Carries out the beginning of a long list in one transaction, as much of it as takes
-    /// `TIME_SLICE`: then others are to be served. How many lines that was.
+    /// Carries out the commands of a short list, or the first of them. Returns how many.
     ///
     /// # Errors
-    /// If the store fails: then nothing of it has happened.
-    pub fn run_swiftly(&mut self, lines: &[Line]) -> Result<(Effects, usize), StoreError> {
-        let (store, begun) = (self.store, Instant::now());
+    /// If the store fails: then the rest has not happened.
+    pub(crate) fn run(
+        &mut self,
+        commands: &[ListedCommand<'_>],
+    ) -> Result<(Effects, usize), StoreError> {
+        if commands.len() == 1 || !self.any_was_cut_off(commands)? {
+            return Ok((self.run_together(commands)?, commands.len()));
+        }
+        // Each in transactions of its own: if the one that was cut off crashes the program again,
+        // only its own attempt is counted.
+        let begun = Instant::now();
+        let mut effects = Effects::default();
+        for (nth, command) in commands.iter().enumerate() {
+            effects.add(self.run_together(std::slice::from_ref(command))?);
+            if begun.elapsed() > TIME_SLICE {
+                return Ok((effects, nth + 1));
+            }
+        }
+        Ok((effects, commands.len()))
+    }
+
+    /// Carries out the first commands of a long list in one transaction, as many as take
+    /// `TIME_SLICE`: then drivers are to be served. Returns how many.
+    ///
+    /// # Errors
+    /// If the store fails: then none of them has happened.
+    pub(crate) fn run_long(
+        &mut self,
+        commands: &[ListedCommand<'_>],
+    ) -> Result<(Effects, usize), StoreError> {
+        let (store, begun) = (self.context.store, Instant::now());
         let (mut effects, mut rows) = (Effects::default(), Vec::new());
         let done = store.atomically(|| {
-            for (nth, line) in lines.iter().enumerate() {
-                for command in self.begin(std::slice::from_ref(line))? {
+            for (nth, command) in commands.iter().enumerate() {
+                if let Some(pending) = self.begin(command)? {
                     effects.fresh += 1;
-                    rows.push(command.row);
-                    self.carry_out(&command, &mut effects)?;
+                    rows.push(pending.row);
+                    self.finish(&pending, &mut effects)?;
                 }
                 if begun.elapsed() > TIME_SLICE {
                     return Ok(nth + 1);
                 }
             }
-            Ok::<_, StoreError>(lines.len())
+            Ok::<_, StoreError>(commands.len())
         });
-        // What drivers and programs were to do, they were not told yet.
-        let done = done.inspect_err(|_| rows.iter().for_each(|row| self.device.forget(*row)))?;
+        let done = done.inspect_err(|_| self.forget_requests(&rows))?;
         if effects.audited {
             store.audit_log().trim()?;
         }
         Ok((effects, done))
     }
 
-    fn any_was_cut_off(&self, lines: &[Line]) -> Result<bool, StoreError> {
-        for Line::Whole(bytes) | Line::Overlong(bytes) in lines {
-            if let Ok(line) = CommandLine::parse(bytes)
-                && self.store.command_log().is_unfinished(&digest(bytes), line.id)?
-            {
+    fn any_was_cut_off(&self, commands: &[ListedCommand<'_>]) -> Result<bool, StoreError> {
+        let log = self.context.store.command_log();
+        for command in commands {
+            if log.is_unfinished(&command.digest, command.id)? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn run_together(&mut self, lines: &[Line]) -> Result<Effects, StoreError> {
-        let pending = self.store.atomically(|| self.begin(lines))?;
+    fn run_together(&mut self, commands: &[ListedCommand<'_>]) -> Result<Effects, StoreError> {
+        let store = self.context.store;
+        let pending = store.atomically(|| self.begin_all(commands))?;
         let mut effects = Effects { fresh: pending.len(), ..Effects::default() };
-        let store = self.store;
         let done = store.atomically(|| {
             for command in &pending {
-                self.carry_out(command, &mut effects)?;
+                self.finish(command, &mut effects)?;
             }
-            if effects.audited { self.store.audit_log().trim() } else { Ok(()) }
+            if effects.audited { store.audit_log().trim() } else { Ok(()) }
         });
         if let Err(error) = done {
-            // Not the commands' fault: these attempts do not count.
+            // The store failed, not the commands: these attempts do not count.
             let rows: Vec<i64> = pending.iter().map(|command| command.row).collect();
-            rows.iter().for_each(|row| self.device.forget(*row));
-            let _ = self.store.command_log().void_attempts(&rows);
+            self.forget_requests(&rows);
+            let _ = store.command_log().void_attempts(&rows);
             return Err(error);
         }
         Ok(effects)
     }
 
-    fn begin<'l>(&self, lines: &'l [Line]) -> Result<Vec<PendingCommand<'l>>, StoreError> {
-        let mut pending: Vec<PendingCommand<'_>> = Vec::new();
-        for line in lines {
-            let (bytes, overlong) = match line {
-                Line::Whole(bytes) => (bytes, false),
-                Line::Overlong(bytes) => (bytes, true),
-            };
-            let line = match CommandLine::parse(bytes) {
-                Ok(line) => line,
-                Err(why) => {
-                    log::warn!("a line of the server was skipped: {why}: {}", excerpt(bytes));
-                    continue;
-                }
-            };
-            let begun =
-                self.store.command_log().begin(&digest(bytes), line.id, &reply_name(line.text))?;
-            if let Begun::Now { row, attempts } = begun
-                && pending.iter().all(|other| other.row != row)
+    fn begin_all<'l>(
+        &self,
+        commands: &[ListedCommand<'l>],
+    ) -> Result<Vec<PendingCommand<'l>>, StoreError> {
+        let mut all: Vec<PendingCommand<'_>> = Vec::new();
+        for command in commands {
+            if let Some(pending) = self.begin(command)?
+                && all.iter().all(|other| other.row != pending.row)
             {
-                pending.push(PendingCommand { row, attempts, line, overlong });
+                all.push(pending);
             }
         }
-        Ok(pending)
+        Ok(all)
+    }
+
+    /// Records that a command is about to run; `None` if it ran before, or is a job already.
+    fn begin<'l>(
+        &self,
+        command: &ListedCommand<'l>,
+    ) -> Result<Option<PendingCommand<'l>>, StoreError> {
+        let &ListedCommand { id, text, is_overlong, ref digest } = command;
+        let name = reply_name(text);
+        Ok(match self.context.store.command_log().begin(digest, id, &name)? {
+            Begun::Now { row, attempts } => {
+                Some(PendingCommand { row, attempts, id, name, text, is_overlong })
+            }
+            Begun::Before => None,
+        })
+    }
+
+    /// Carries out a command and stores its result.
+    fn finish(
+        &mut self,
+        command: &PendingCommand<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), StoreError> {
+        let store = self.context.store;
+        match self.carry_out(command, effects)? {
+            End::Now(code, rest) => store.command_log().finish(command.row, code, &rest),
+            End::File(size, file) => store.command_log().finish_with_file(
+                command.row,
+                ReturnCode(i64::try_from(size).unwrap_or(i64::MAX)),
+                file.as_bytes(),
+                &file,
+            ),
+            End::Query => store.command_log().set_in_background(command.row),
+            End::Job(_) if store.jobs().count()? >= MOST_JOBS => {
+                log::warn!(
+                    "command {} was refused with {}: {MOST_JOBS} commands continue in the background already, which is the most",
+                    command.id,
+                    ReturnCode::BUSY
+                );
+                store.audit_log().set_result(command.row, ReturnCode::BUSY)?;
+                store.command_log().finish(command.row, ReturnCode::BUSY, &[])
+            }
+            End::Job(lane) => {
+                store.jobs().begin(command.row, command.text, lane)?;
+                store.command_log().set_in_background(command.row)
+            }
+        }
     }
 
     fn carry_out(
         &mut self,
         command: &PendingCommand<'_>,
         effects: &mut Effects,
-    ) -> Result<(), StoreError> {
-        let end = if command.overlong {
-            log::warn!("command {} is too long and was refused", command.line.id);
-            End::Now(ReturnCode::TOO_LONG, Vec::new())
-        } else if command.attempts > MOST_ATTEMPTS {
-            log::error!(
-                "command {} never came to an end in {MOST_ATTEMPTS} attempts and is given up: {}",
-                command.line.id,
-                excerpt(command.line.text)
+    ) -> Result<End, StoreError> {
+        if command.is_overlong {
+            log::warn!(
+                "command {} was refused with {}: it is longer than {} bytes",
+                command.id,
+                ReturnCode::TOO_LONG,
+                self.context.command_bytes
             );
-            End::Now(ReturnCode::TIMED_OUT, Vec::new())
-        } else {
-            self.authorize(command, effects)?
-        };
-        match end {
-            End::Now(code, rest) => self.store.command_log().finish(command.row, code, &rest),
-            End::File(size, file) => self.store.command_log().finish_with_file(
-                command.row,
-                ReturnCode(i64::try_from(size).unwrap_or(i64::MAX)),
-                file.as_bytes(),
-                &file,
-            ),
-            End::Later => self.store.command_log().set_in_background(command.row),
-            End::Job(_) if self.store.jobs().count()? >= MOST_JOBS => {
-                log::warn!("command {} was refused: {MOST_JOBS} go on already", command.line.id);
-                self.store.audit_log().set_result(command.row, ReturnCode::BUSY)?;
-                self.store.command_log().finish(command.row, ReturnCode::BUSY, &[])
-            }
-            End::Job(lane) => {
-                self.store.jobs().begin(command.row, command.line.text, lane)?;
-                self.store.command_log().set_in_background(command.row)
-            }
+            return Ok(End::Now(ReturnCode::TOO_LONG, Vec::new()));
         }
+        if command.attempts > MOST_ATTEMPTS {
+            log::error!(
+                "command {} failed with {}: it was begun {MOST_ATTEMPTS} times and never ended: {}",
+                command.id,
+                ReturnCode::TIMED_OUT,
+                excerpt(command.text)
+            );
+            return Ok(End::Now(ReturnCode::TIMED_OUT, Vec::new()));
+        }
+        self.executor.run(command, effects)
     }
-}
 
-/// By what a command is known again: its id and its text.
-fn digest(line: &[u8]) -> [u8; 16] {
-    Md5::digest(line).into()
+    /// Takes back what drivers were to do: their requests have not gone out yet.
+    fn forget_requests(&mut self, rows: &[i64]) {
+        rows.iter().for_each(|row| self.executor.forget(*row));
+    }
 }

@@ -1,18 +1,21 @@
-//! `SET OPTION` (§12.7.1).
+//! `SET OPTION` (§12.7.1): the option is kept, drivers and `INFO` see it, and those that the
+//! handshake sets hold at once.
 
-use super::Executor;
-use crate::protocol::codes::ReturnCode;
+use super::context::Context;
+use super::error::CommandError;
+use crate::protocol::codes::{Language, ReturnCode};
 use crate::protocol::fields::Refusal;
 use crate::protocol::text;
-use crate::store::StoreError;
 
 /// Most options that are kept.
 const MOST_OPTIONS: usize = 500;
 /// Most bytes of all options together.
 const MOST_BYTES: usize = 64 << 10;
+/// Longest name of an option in bytes.
+const LONGEST_NAME: usize = 64;
 /// Longest value of an option in characters.
 const LONGEST_VALUE: usize = 1000;
-/// What is counted or comes from the configuration, and cannot be set from outside.
+/// What the terminal counts, or takes from its configuration; names in lower case.
 const READ_ONLY: [&str; 8] = [
     "~serialnumber",
     "fwversion",
@@ -24,48 +27,42 @@ const READ_ONLY: [&str; 8] = [
     "~maxusercount",
 ];
 
-impl Executor<'_> {
-    /// Keeps an option. Drivers and `INFO` see it; those of the handshake hold at once.
-    pub(super) fn set_option(&self, option: &[u8]) -> Result<Result<(), Refusal>, StoreError> {
-        let (key, value) = match self.read_option(option) {
-            Ok(pair) => pair,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let others: Vec<_> = self.store.options().all()?;
-        let others = others.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(&key));
-        let bytes: usize = others.clone().map(|(name, value)| name.len() + value.len()).sum();
-        if others.count() >= MOST_OPTIONS || bytes + value.len() > MOST_BYTES {
-            return Ok(Err(Refusal::new(
-                ReturnCode::CAPACITY,
-                format!("{MOST_OPTIONS} options or {MOST_BYTES} bytes of them are set already"),
-            )));
-        }
-        self.store.options().set(&key, &value)?;
-        Ok(Ok(()))
+/// Keeps an option. The caller holds the transaction.
+pub(super) fn set_option(context: &Context<'_>, option: &[u8]) -> Result<(), CommandError> {
+    let (key, value) = parse(option, context.language)?;
+    let all = context.store.options().all()?;
+    let others = all.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(&key));
+    let bytes: usize = others.clone().map(|(name, value)| name.len() + value.len()).sum();
+    if others.count() >= MOST_OPTIONS || bytes + value.len() > MOST_BYTES {
+        let why =
+            format!("the terminal keeps at most {MOST_OPTIONS} options of {MOST_BYTES} bytes");
+        return Err(Refusal::new(ReturnCode::CAPACITY, why).into());
     }
+    context.store.options().set(&key, &value)?;
+    Ok(())
+}
 
-    fn read_option(&self, option: &[u8]) -> Result<(String, String), Refusal> {
-        let option = text::decode(option, self.language)
-            .ok_or_else(|| Refusal::parameter("the option is neither UTF-8 nor GBK text"))?;
-        let (key, value) = option
-            .split_once('=')
-            .ok_or_else(|| Refusal::parameter("there is no = in the option"))?;
-        let (key, value) = (key.trim(), value.trim());
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"~_".contains(&byte);
-        if key.is_empty() || key.len() > 64 || !key.bytes().all(plain) {
-            return Err(Refusal::parameter(format!("{key:?} is no name of an option")));
-        }
-        if !text::is_clean(value) || value.chars().count() > LONGEST_VALUE {
-            return Err(Refusal::parameter(format!(
-                "the value of {key} is too long, or holds a control character"
-            )));
-        }
-        if READ_ONLY.contains(&key.to_ascii_lowercase().as_str()) {
-            return Err(Refusal::new(
-                ReturnCode::MISMATCH,
-                format!("{key} cannot be set by the server"),
-            ));
-        }
-        Ok((key.to_owned(), value.to_owned()))
+fn parse(option: &[u8], language: Language) -> Result<(String, String), Refusal> {
+    let option = text::decode(option, language)
+        .ok_or_else(|| Refusal::parameter("the option is neither UTF-8 nor GBK text"))?;
+    let (key, value) = option
+        .split_once('=')
+        .ok_or_else(|| Refusal::parameter("the option is not of the form name=value"))?;
+    let (key, value) = (key.trim(), value.trim());
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"~_".contains(&byte);
+    if key.is_empty() || key.len() > LONGEST_NAME || !key.bytes().all(is_allowed) {
+        return Err(Refusal::parameter(format!(
+            "{key:?} is not the name of an option: that has 1 to {LONGEST_NAME} letters, digits, ~ and _"
+        )));
     }
+    if !text::is_clean(value) || value.chars().count() > LONGEST_VALUE {
+        return Err(Refusal::parameter(format!(
+            "the value of {key} is longer than {LONGEST_VALUE} characters, or has a control character"
+        )));
+    }
+    if READ_ONLY.contains(&key.to_ascii_lowercase().as_str()) {
+        let why = format!("{key} is read-only: the terminal counts it, or is configured with it");
+        return Err(Refusal::new(ReturnCode::MISMATCH, why));
+    }
+    Ok((key.to_owned(), value.to_owned()))
 }

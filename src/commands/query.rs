@@ -1,55 +1,91 @@
-//! `DATA QUERY` (§12.4): the rows go up by the upload path, the answer comes after them. And
-//! `VERIFY SUM` (§12.6.3), which counts what a query would send.
+//! `DATA QUERY` (§12.4): the rows go up like new ones, the answer comes after them. And `VERIFY
+//! SUM` (§12.6.3), which counts the rows that a query would send.
 
-use super::{End, Executor};
+use super::context::Context;
+use super::error::CommandError;
+use super::outcome::End;
+use super::pin::{pin_of, unknown_user};
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::data_table::{DataTable, Verb};
 use crate::protocol::fields::{Fields, Refusal};
 use crate::protocol::record::{Pin, TemplateForm};
 use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
-use crate::store::{Asked, Seq, StoreError};
+use crate::store::{Asked, Seq};
 
-/// Rows in one request of an answer; photos go one by one.
-pub fn rows_a_pack(stream: Stream) -> u64 {
-    if stream.table().is_single() { 1 } else { 60 }
+/// Most queries that may be under way.
+const MOST_QUERIES: u64 = 1000;
+/// Most rows in one request of an answer; a photo has a request of its own.
+const ROWS: u64 = 60;
+
+/// Rows in one request of an answer.
+pub(crate) fn rows_a_pack(stream: Stream) -> u64 {
+    if stream.table().is_single() { 1 } else { ROWS }
 }
 
-impl Executor<'_> {
-    pub(super) fn query(
+/// Begins queries, and counts.
+pub(super) struct Queries<'a> {
+    context: &'a Context<'a>,
+}
+
+impl<'a> Queries<'a> {
+    pub(super) fn new(context: &'a Context<'a>) -> Self {
+        Self { context }
+    }
+
+    /// Begins to answer the query of the command in this row of the command log.
+    pub(super) fn begin(
         &self,
         row: i64,
         table: DataTable<'_>,
         record: &[u8],
-    ) -> Result<Result<End, Refusal>, StoreError> {
-        let asked = match self.asked(table, record) {
-            Ok(asked) => asked,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        if let Some(pin) = asked.pin.as_deref().and_then(|pin| Pin::new(pin).ok())
-            && self.store.people().get(&pin)?.is_none()
-        {
-            let why = format!("there is no user {pin}");
-            return Ok(Err(Refusal::new(ReturnCode::UNKNOWN_PIN, why)));
+    ) -> Result<End, CommandError> {
+        let store = self.context.store;
+        if store.queries().count()? >= MOST_QUERIES {
+            let why = format!(
+                "{MOST_QUERIES} queries are under way, which is the most; send the query again later"
+            );
+            return Err(Refusal::new(ReturnCode::BUSY, why).into());
         }
-        let rows = self.store.queries().begin(row, &asked, rows_a_pack(asked.stream))?;
-        Ok(Ok(if rows > 0 { End::Later } else { End::Now(ReturnCode::DONE, Vec::new()) }))
+        let asked = self.asked(table, record)?;
+        if let Some(pin) = asked.pin.as_deref().and_then(|pin| Pin::new(pin).ok())
+            && store.people().get(&pin)?.is_none()
+        {
+            return Err(unknown_user(&pin).into());
+        }
+        let rows = store.queries().begin(row, &asked, rows_a_pack(asked.stream))?;
+        Ok(if rows > 0 { End::Query } else { End::DONE })
+    }
+
+    /// How many punches there are between two times, as the answer.
+    pub(super) fn verify_sum(&self, record: &[u8]) -> Result<End, CommandError> {
+        let (from, to) = self.times(record)?;
+        let count = self.context.store.queries().count_rows(
+            &between(Stream::Punches, (from, to)),
+            0,
+            Seq::MAX,
+        )?;
+        let mut rest = format!("&StartTime={from}&EndTime={to}&AttlogSum={count}");
+        if self.context.attlog_count {
+            rest.push_str(&format!("&AttlogCount={count}"));
+        }
+        Ok(End::Now(ReturnCode::DONE, rest.into_bytes()))
     }
 
     /// What a query asks for.
     fn asked(&self, table: DataTable<'_>, record: &[u8]) -> Result<Asked, Refusal> {
+        let language = self.context.language;
         match table {
-            // Field servers ask for everybody by leaving the PIN out.
+            // Servers in the field ask for all users by leaving the PIN out.
             DataTable::Users if record.is_empty() => Ok(Asked::users(None)),
-            DataTable::Users => Ok(Asked::users(Some(&self.pin_of(record)?))),
+            DataTable::Users => Ok(Asked::users(Some(&pin_of(record, language)?))),
             DataTable::Templates(TemplateForm::Fingerprint) => {
-                let pin = self.pin_of(record)?;
-                let fields = Fields::parse(record, &["PIN", "FID"], self.language)?;
-                let number = fields.number("fid")?;
+                let pin = pin_of(record, language)?;
+                let number = Fields::parse(record, &["PIN", "FID"], language)?.number("fid")?;
                 Ok(Asked { stream: Stream::Fingerprints, number, ..Asked::users(Some(&pin)) })
             }
-            DataTable::Punches => self.times(record, Stream::Punches),
-            DataTable::Photos => self.times(record, Stream::Photos),
+            DataTable::Punches => Ok(between(Stream::Punches, self.times(record)?)),
+            DataTable::Photos => Ok(between(Stream::Photos, self.times(record)?)),
             DataTable::IdCards
             | DataTable::Templates(_)
             | DataTable::Pictures(_)
@@ -58,33 +94,23 @@ impl Executor<'_> {
         }
     }
 
-    /// A stream between `StartTime` and `EndTime`.
-    fn times(&self, record: &[u8], stream: Stream) -> Result<Asked, Refusal> {
-        let fields = Fields::parse(record, &["StartTime", "EndTime"], self.language)?;
+    /// `StartTime` and `EndTime`.
+    fn times(&self, record: &[u8]) -> Result<(LocalTime, LocalTime), Refusal> {
+        let fields = Fields::parse(record, &["StartTime", "EndTime"], self.context.language)?;
         let time = |key| {
             let text = fields.required(key)?;
             LocalTime::parse(text.trim())
-                .ok_or_else(|| Refusal::field(key, "is no time of the form YYYY-MM-DD hh:mm:ss"))
+                .ok_or_else(|| Refusal::field(key, "is not a time of the form YYYY-MM-DD hh:mm:ss"))
         };
         let (from, to) = (time("starttime")?, time("endtime")?);
         if from > to {
             return Err(Refusal::field("endtime", "is before starttime"));
         }
-        Ok(Asked { stream, times: Some((from, to)), ..Asked::users(None) })
+        Ok((from, to))
     }
+}
 
-    /// How many punches there are between two times.
-    pub(super) fn verify_sum(&self, record: &[u8]) -> Result<Result<End, Refusal>, StoreError> {
-        let asked = match self.times(record, Stream::Punches) {
-            Ok(asked) => asked,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let count = self.store.queries().count_rows(&asked, 0, Seq::MAX)?;
-        let Some((from, to)) = asked.times else { return Ok(Err(Refusal::parameter("no times"))) };
-        let mut rest = format!("&StartTime={from}&EndTime={to}&AttlogSum={count}");
-        if self.attlog_count {
-            rest.push_str(&format!("&AttlogCount={count}"));
-        }
-        Ok(Ok(End::Now(ReturnCode::DONE, rest.into_bytes())))
-    }
+/// The rows of a stream between two times.
+fn between(stream: Stream, times: (LocalTime, LocalTime)) -> Asked {
+    Asked { stream, times: Some(times), ..Asked::users(None) }
 }

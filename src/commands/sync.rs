@@ -1,12 +1,15 @@
-//! Files of data commands: `Action=SyncData`, which replaces a table as a whole, and
-//! `Action=AppendData`, which adds to what is there (§12.8.2).
+//! Files of data commands (§12.8.2): `Action=SyncData` replaces a whole table, all or nothing;
+//! `Action=AppendData` carries out each line by itself.
 
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 
-use super::Executor;
-use super::file::refusal;
+use super::context::Context;
+use super::data::Data;
+use super::error::CommandError;
+use super::file::archive_limits;
+use super::pin::pin_of;
 use crate::files::{FileError, open_list};
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::{Command, CommandLine};
@@ -14,128 +17,106 @@ use crate::protocol::fields::Refusal;
 use crate::protocol::file::SyncTable;
 use crate::protocol::lines::{Line, Lines};
 use crate::protocol::record::{Template, TemplateForm, User, UserChange};
-use crate::store::{Job, Origin, Seq, StoreError};
+use crate::store::{Job, Origin, Seq};
 
 /// Bytes that are read together.
 const CHUNK: usize = 16 << 10;
 
-/// Why a file was not taken.
-enum Stop {
-    Refused(Refusal),
-    Store(StoreError),
+/// Carries out files of data commands. Both are long work: they call `yield_now`, which ends them
+/// by an error.
+#[derive(Clone, Copy)]
+pub(crate) struct DataFiles<'a> {
+    context: &'a Context<'a>,
 }
 
-impl From<StoreError> for Stop {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
+impl<'a> DataFiles<'a> {
+    pub(super) fn new(context: &'a Context<'a>) -> Self {
+        Self { context }
     }
-}
 
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-impl Executor<'_> {
-    /// Puts the records of a file in the place of all that a table held when the command came;
-    /// what changed since is newer, and stays. All or nothing: the file is read through and
-    /// checked first, then stored in one transaction. How many records.
-    ///
-    /// # Errors
-    /// If the store fails. A refusal changed nothing.
-    pub fn sync(
-        &self,
+    /// Replaces all rows that a table had when the command came by the records of a file. Rows that
+    /// changed since are newer and stay. The whole file is checked first, then stored in one
+    /// transaction. Returns how many records.
+    pub(crate) fn sync(
+        self,
         job: &Job,
         table: SyncTable,
         records: u64,
         part: &Path,
         yield_now: &mut dyn FnMut() -> io::Result<()>,
-    ) -> Result<Result<u64, Refusal>, StoreError> {
-        let checked = self.lines(part, yield_now, |lines| {
-            lines.iter().try_for_each(|line| self.check(table, line)).map_err(Stop::Refused)
-        });
-        let done = checked.and_then(|found| {
-            if found != records {
-                let why = format!("the file holds {found} records, RecordCount is {records}");
-                return Err(Refusal::field("recordcount", why).into());
-            }
-            // Nobody is served in between: no transaction is open across a wait.
-            self.store.atomically(|| {
-                let before = self.store.high_water_mark();
-                let stored = self.lines(part, &mut || Ok(()), |lines| {
-                    lines.iter().try_for_each(|line| self.replace(table, line, job.mark..before))
-                })?;
-                self.store.people().delete_unchanged(table, job.mark)?;
-                let most = self.profile.most_users;
-                if self.store.people().count()? > most {
-                    let why = format!("there would be more than {most} users");
-                    return Err(Refusal::new(ReturnCode::CAPACITY, why).into());
-                }
-                Ok(stored)
-            })
-        });
-        match done {
-            Ok(stored) => Ok(Ok(stored)),
-            Err(Stop::Refused(refusal)) => Ok(Err(refusal)),
-            Err(Stop::Store(error)) => Err(error),
+    ) -> Result<u64, CommandError> {
+        let found = self.read(part, yield_now, |lines| {
+            lines.iter().try_for_each(|line| self.check(table, line)).map_err(CommandError::from)
+        })?;
+        if found != records {
+            let why = format!("is {records}, but the file has {found} records");
+            return Err(Refusal::field("recordcount", why).into());
         }
+        let store = self.context.store;
+        store.atomically(|| {
+            let before = store.high_water_mark();
+            // Drivers are not served meanwhile: no transaction is open across a wait.
+            let stored = self.read(part, &mut || Ok(()), |lines| {
+                lines.iter().try_for_each(|line| self.replace(table, line, job.mark..before))
+            })?;
+            store.people().delete_unchanged(table, job.mark)?;
+            if table == SyncTable::Users {
+                store.people().require_within_limit()?;
+            }
+            Ok(stored)
+        })
     }
 
-    /// Carries out the data commands of a file, each by itself; what is refused does not stop
-    /// the others. The first refusal, if there was one.
+    /// Carries out the data commands of a file, each by itself: one that is refused does not stop
+    /// the others. Then the first refusal is returned.
     ///
     /// # Errors
-    /// If the store fails: what was done stays done, and can be done again.
-    pub fn append(
-        &self,
+    /// If the store fails: what was done stays, and can be done again.
+    pub(crate) fn append(
+        self,
         part: &Path,
         yield_now: &mut dyn FnMut() -> io::Result<()>,
-    ) -> Result<Result<(), Refusal>, StoreError> {
+    ) -> Result<(), CommandError> {
+        let data = Data::new(self.context);
         let (mut first, mut refused) = (None, 0);
-        let done = self.lines(part, yield_now, |lines| {
-            self.store.atomically(|| {
+        self.read(part, yield_now, |lines| {
+            self.context.store.atomically(|| {
                 for line in lines {
-                    let done = match text(line) {
-                        Ok(text) => self.apply(text)?,
-                        Err(refusal) => Err(refusal),
-                    };
-                    if let Err(refusal) = done {
-                        refused += 1;
-                        first.get_or_insert(refusal);
+                    match text(line).map_err(CommandError::from).and_then(|text| data.apply(text)) {
+                        Ok(()) => {}
+                        Err(CommandError::Refused(refusal)) => {
+                            refused += 1;
+                            first.get_or_insert(refusal);
+                        }
+                        Err(error) => return Err(error),
                     }
                 }
                 Ok(())
             })
-        });
-        match done {
-            Err(Stop::Refused(refusal)) => return Ok(Err(refusal)),
-            Err(Stop::Store(error)) => return Err(error),
-            Ok(_) => {}
-        }
-        Ok(match first {
+        })?;
+        match first {
             None => Ok(()),
-            Some(refusal) => Err(Refusal {
-                why: format!("{refused} of its commands were refused, the first: {}", refusal.why),
-                ..refusal
-            }),
-        })
+            Some(refusal) => {
+                let why =
+                    format!("{refused} lines of the file were refused, the first: {}", refusal.why);
+                Err(Refusal { why, ..refusal }.into())
+            }
+        }
     }
 
-    /// Reads a file line by line and hands them on in chunks. How many lines.
-    fn lines(
-        &self,
+    /// Reads a file and passes on its lines, some at a time. Returns how many lines.
+    fn read(
+        self,
         part: &Path,
         yield_now: &mut dyn FnMut() -> io::Result<()>,
-        mut each: impl FnMut(&[Line]) -> Result<(), Stop>,
-    ) -> Result<u64, Stop> {
-        let unread = |error: io::Error| refusal(FileError::from(error));
-        let mut file = open_list(part, &self.archive_limits()).map_err(refusal)?;
-        let (mut lines, mut count) = (Lines::new(self.command_bytes), 0);
+        mut each: impl FnMut(&[Line]) -> Result<(), CommandError>,
+    ) -> Result<u64, CommandError> {
+        let mut file = open_list(part, &archive_limits(self.context.policy))?;
+        let (mut lines, mut count) = (Lines::new(self.context.command_bytes), 0);
         let mut chunk = vec![0; CHUNK];
         loop {
-            yield_now().map_err(unread)?;
-            let amount = file.read(&mut chunk).map_err(unread)?;
+            yield_now().map_err(FileError::from)?;
+            let amount = file.read(&mut chunk).map_err(FileError::from)?;
             let mut whole = Vec::new();
             if amount > 0 {
                 lines.push(&chunk[..amount], |line| whole.push(line));
@@ -150,36 +131,34 @@ impl Executor<'_> {
         }
     }
 
-    /// Refuses a line that is no record of the table.
-    fn check(&self, table: SyncTable, line: &Line) -> Result<(), Refusal> {
-        let record = record_of(table, line)?;
+    /// Refuses a line that is not a record of the table.
+    fn check(self, table: SyncTable, line: &Line) -> Result<(), Refusal> {
+        let (record, language) = (record_of(table, line)?, self.context.language);
         let form = match table {
-            SyncTable::Users => return UserChange::parse(record, self.language).map(drop),
+            SyncTable::Users => return UserChange::parse(record, language).map(drop),
             SyncTable::Fingerprints => TemplateForm::Fingerprint,
             SyncTable::Faces => TemplateForm::Face,
         };
-        Template::parse(form, record, self.language).map(drop)
+        Template::parse(form, record, language).map(drop)
     }
 
-    /// Stores a record; of a user nothing stays that the record does not carry.
-    fn replace(&self, table: SyncTable, line: &Line, newer: Range<Seq>) -> Result<(), Stop> {
+    /// Stores a record, unless what it replaces changed after the command came and before now. A
+    /// user keeps no field that the record does not carry.
+    fn replace(self, table: SyncTable, line: &Line, newer: Range<Seq>) -> Result<(), CommandError> {
+        let Context { store, language, .. } = *self.context;
         let record = record_of(table, line)?;
-        let pin = self.pin_of(record)?;
-        if self
-            .store
-            .people()
-            .last_changed(table, &pin)?
-            .is_some_and(|at| at > newer.start && at <= newer.end)
-        {
+        let pin = pin_of(record, language)?;
+        let changed = store.people().last_changed(table, &pin)?;
+        if changed.is_some_and(|at| at > newer.start && at <= newer.end) {
             return Ok(());
         }
         if table != SyncTable::Users {
-            return self.update(table.data_table(), record)?.map_err(Stop::Refused);
+            return Data::new(self.context).update(table.data_table(), record).map(drop);
         }
-        let change = UserChange::parse(record, self.language)?;
+        let change = UserChange::parse(record, language)?;
         let mut user = User::new(change.pin.clone());
         change.apply(&mut user);
-        self.store.people().put(&user, Origin::Server)?;
+        store.people().put_unlimited(&user, Origin::Server)?;
         Ok(())
     }
 }

@@ -1,0 +1,228 @@
+//! Carries out one command (§12), if the owner of the terminal allows it: hands it to its family,
+//! turns a refusal into its answer, and records in the audit log what the owner has to be able to
+//! look up.
+
+use super::context::Context;
+use super::data::{Data, Updated};
+use super::door::Doors;
+use super::error::CommandError;
+use super::file::Files;
+use super::info::info;
+use super::options::set_option;
+use super::outcome::{Effects, End};
+use super::pending::{PendingCommand, excerpt};
+use super::query::Queries;
+use super::upgrade::check_upgrade;
+use crate::device::Device;
+use crate::driver_requests::DriverRequest;
+use crate::policy::Family;
+use crate::protocol::codes::ReturnCode;
+use crate::protocol::command::Command;
+use crate::protocol::data_table::DataTable;
+use crate::protocol::fields::Refusal;
+use crate::protocol::record::ErrorLog;
+use crate::protocol::stream::Stream;
+use crate::store::options::{CHECK, REBOOT};
+use crate::store::{Audit, Lane, StoreError};
+
+/// Longest message in the error log, in characters.
+const LONGEST_MESSAGE: usize = 200;
+
+/// Carries out one command after the other.
+pub(super) struct Executor<'a> {
+    context: &'a Context<'a>,
+    device: &'a mut dyn Device,
+}
+
+impl<'a> Executor<'a> {
+    pub(super) fn new(context: &'a Context<'a>, device: &'a mut dyn Device) -> Self {
+        Self { context, device }
+    }
+
+    /// Carries out a command. The caller holds the transaction and stores the result.
+    ///
+    /// # Errors
+    /// If the store fails. A refusal is an [`End`] like any other.
+    pub(super) fn run(
+        &mut self,
+        pending: &PendingCommand<'_>,
+        effects: &mut Effects,
+    ) -> Result<End, StoreError> {
+        let command = match Command::parse(pending.text) {
+            Ok(command) => command,
+            Err(refusal) => return self.refuse(pending, &refusal),
+        };
+        let (family, denied) = (Family::of(&command), self.context.policy.denies(&command));
+        let done = match denied {
+            Some(family) => Err(denied_by_owner(family).into()),
+            None => self.execute(command, pending, effects),
+        };
+        let end = match done {
+            Ok(end) => end,
+            Err(CommandError::Refused(refusal)) => self.refuse(pending, &refusal)?,
+            Err(CommandError::Store(error)) => return Err(error),
+        };
+        if denied.is_some() || family.is_some_and(Family::is_audited) {
+            effects.audited = true;
+            self.audit(pending, &end)?;
+        }
+        Ok(end)
+    }
+
+    /// Takes back what a driver was to do for a command, if it was not told yet.
+    pub(super) fn forget(&mut self, row: i64) {
+        self.device.forget(row);
+    }
+
+    fn execute(
+        &mut self,
+        command: Command<'_>,
+        pending: &PendingCommand<'_>,
+        effects: &mut Effects,
+    ) -> Result<End, CommandError> {
+        let context = self.context;
+        match command {
+            Command::Update(table, record) => return self.update(table, record),
+            Command::Delete(table, record) => Data::new(context).delete(table, record)?,
+            Command::Query(table, record) => {
+                return Queries::new(context).begin(pending.row, table, record);
+            }
+            Command::VerifySum(record) => return Queries::new(context).verify_sum(record),
+            Command::ClearLog => self.clear_uploaded(&[Stream::Punches, Stream::IdPunches])?,
+            Command::ClearPhoto => self.clear_uploaded(&[Stream::Photos, Stream::IdPhotos])?,
+            Command::ClearData => {
+                context.store.retention().clear_data()?;
+                log::warn!("command {} cleared all data; the owner allows it", pending.id);
+            }
+            Command::SetOption(option) => {
+                effects.option_set = true;
+                set_option(context, option)?;
+            }
+            Command::Check => {
+                // Kept in the store until the handshake that follows, also across a restart.
+                context.store.options().set(CHECK, "1")?;
+                effects.handshake = true;
+            }
+            Command::Log => effects.upload = true,
+            Command::ReloadOptions => self.device.reload().map_err(Refusal::parameter)?,
+            // The loop reboots once the server has this answer.
+            Command::Reboot if self.device.can_reboot() => {
+                context.store.options().set(REBOOT, pending.id)?;
+            }
+            Command::Info => {
+                return Ok(End::Now(ReturnCode::DONE, info(context, &*self.device)?));
+            }
+            Command::GetFile(path) => return self.get_file(path, pending),
+            Command::PutFile(put) => {
+                Files::new(context).check_put(&put)?;
+                return Ok(End::Job(Lane::Work));
+            }
+            Command::Shell(_) => return Ok(End::Job(Lane::Work)),
+            Command::Upgrade(upgrade) => {
+                check_upgrade(context.policy, &upgrade)?;
+                return Ok(End::Job(Lane::Work));
+            }
+            Command::Enroll(_) => return Ok(End::Job(Lane::Enrolment)),
+            Command::Unlock => return self.ask_door(pending, DriverRequest::Unlock, effects),
+            Command::Unalarm => return self.ask_door(pending, DriverRequest::Unalarm, effects),
+            Command::Reboot => {
+                let why = "the owner has set no program that reboots ([device] reboot)";
+                return Err(Refusal::new(ReturnCode::UNSUPPORTED, why).into());
+            }
+            Command::Unknown => {
+                let why = "this terminal does not support the command";
+                return Err(Refusal::new(ReturnCode::UNSUPPORTED, why).into());
+            }
+        }
+        Ok(End::DONE)
+    }
+
+    fn update(&self, table: DataTable<'_>, record: &[u8]) -> Result<End, CommandError> {
+        match Data::new(self.context).update(table, record)? {
+            Updated::Stored => Ok(End::DONE),
+            Updated::PictureAt(url) if self.context.policy.allows(Family::PutFile) => {
+                Files::new(self.context).locate(&url)?;
+                Ok(End::Job(Lane::Work))
+            }
+            Updated::PictureAt(_) => Err(denied_by_owner(Family::PutFile).into()),
+        }
+    }
+
+    /// Rows that the server has not acknowledged stay.
+    fn clear_uploaded(&self, streams: &[Stream]) -> Result<(), StoreError> {
+        self.context.store.retention().clear_uploaded(streams).map(drop)
+    }
+
+    fn get_file(&self, path: &str, pending: &PendingCommand<'_>) -> Result<End, CommandError> {
+        match Files::new(self.context).open(path) {
+            Ok((_, size)) => Ok(End::File(size, path.to_owned())),
+            // The answer names the file also if it cannot be sent.
+            Err(refusal) => {
+                self.report(pending, &refusal)?;
+                Ok(End::Now(refusal.code, path.as_bytes().to_vec()))
+            }
+        }
+    }
+
+    fn ask_door(
+        &mut self,
+        pending: &PendingCommand<'_>,
+        request: DriverRequest,
+        effects: &mut Effects,
+    ) -> Result<End, CommandError> {
+        Doors::new(self.device).ask(pending.row, pending.attempts, request)?;
+        effects.driver_asked = true;
+        Ok(End::Job(Lane::Door))
+    }
+
+    fn refuse(&self, pending: &PendingCommand<'_>, refusal: &Refusal) -> Result<End, StoreError> {
+        self.report(pending, refusal)?;
+        Ok(End::Now(refusal.code, Vec::new()))
+    }
+
+    /// Says which rule was broken: in the log and, for `DATA`, in the error log that the server
+    /// gets (§11.16).
+    fn report(&self, pending: &PendingCommand<'_>, refusal: &Refusal) -> Result<(), StoreError> {
+        log::warn!(
+            "command {} was refused with {}: {}: {}",
+            pending.id,
+            refusal.code,
+            refusal.why,
+            excerpt(pending.text)
+        );
+        if pending.name == "DATA" {
+            self.context.store.error_log().add(&data_error(pending.id, refusal))?;
+        }
+        Ok(())
+    }
+
+    fn audit(&self, pending: &PendingCommand<'_>, end: &End) -> Result<(), StoreError> {
+        let result = match end {
+            End::Now(code, _) => Some(code.0),
+            End::File(size, _) => i64::try_from(*size).ok(),
+            End::Query | End::Job(_) => None,
+        };
+        let audit = Audit {
+            at: self.context.now,
+            server: self.context.server.to_owned(),
+            id: pending.id.to_owned(),
+            what: excerpt(pending.text),
+            result,
+        };
+        self.context.store.audit_log().record(pending.row, &audit)
+    }
+}
+
+fn denied_by_owner(family: Family) -> Refusal {
+    let why = format!("the owner of the terminal does not allow it ([commands] {})", family.key());
+    Refusal::new(ReturnCode::UNSUPPORTED, why)
+}
+
+/// The entry of the error log for data that was refused: an error of module 06, which passes data
+/// on, with the return code as its number.
+fn data_error(id: &str, refusal: &Refusal) -> ErrorLog {
+    let number = refusal.code.0.unsigned_abs().min(9999);
+    let message: String =
+        refusal.why.chars().filter(|c| !c.is_control()).take(LONGEST_MESSAGE).collect();
+    ErrorLog::of_data(&format!("D06E{number:04}"), &message, id)
+}

@@ -1,0 +1,61 @@
+//! A command on its way from a line of a command list to its execution. The line is split and
+//! hashed once.
+
+use md5::{Digest, Md5};
+
+use crate::protocol::command::CommandLine;
+use crate::protocol::lines::Line;
+
+/// Bytes of a command that a log line shows.
+const EXCERPT: usize = 80;
+
+/// A line of a command list.
+pub(crate) struct ListedCommand<'l> {
+    /// The server's id of the command.
+    pub(super) id: &'l str,
+    pub(super) text: &'l [u8],
+    /// The line was longer than allowed, and `text` is only the beginning of it.
+    pub(super) is_overlong: bool,
+    /// Digest of id and text, by which the command log knows the command again.
+    pub(super) digest: [u8; 16],
+}
+
+impl<'l> ListedCommand<'l> {
+    /// Splits a line; `None`, and a log line, if it is not a command.
+    pub(crate) fn read(line: &'l Line) -> Option<Self> {
+        let (bytes, is_overlong) = match line {
+            Line::Whole(bytes) => (bytes, false),
+            Line::Overlong(bytes) => (bytes, true),
+        };
+        match CommandLine::parse(bytes) {
+            Ok(CommandLine { id, text }) => {
+                Some(Self { id, text, is_overlong, digest: Md5::digest(bytes).into() })
+            }
+            Err(why) => {
+                log::warn!("a line of the command list was skipped: {why}: {}", excerpt(bytes));
+                None
+            }
+        }
+    }
+}
+
+/// A command that the command log says is to be carried out now.
+pub(super) struct PendingCommand<'l> {
+    /// Its row in the command log.
+    pub(super) row: i64,
+    /// How often it was begun, this time included.
+    pub(super) attempts: u32,
+    /// The server's id of the command.
+    pub(super) id: &'l str,
+    /// How a reply names it (`CMD=`).
+    pub(super) name: String,
+    pub(super) text: &'l [u8],
+    /// As in [`ListedCommand`].
+    pub(super) is_overlong: bool,
+}
+
+/// The beginning of a command, fit for a log.
+pub(super) fn excerpt(text: &[u8]) -> String {
+    let shown = String::from_utf8_lossy(&text[..text.len().min(EXCERPT)]);
+    shown.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
