@@ -154,7 +154,7 @@ fn drivers_are_served_while_the_new_program_hangs() {
     fs::write(end, "").unwrap();
     assert_eq!(answer(&server, &id).0, -3);
     assert!(times[10] < Duration::from_millis(100), "{times:?}");
-    assert!(terminal.log().contains("its --version ended with 1"), "{}", terminal.log());
+    assert!(terminal.log().contains("its --version ended with status 1"), "{}", terminal.log());
     assert_eq!(operations(&server, &terminal), [0, 4]);
     server.assert_strict();
 }
