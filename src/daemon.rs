@@ -9,7 +9,7 @@ use crate::client::{Client, Next, Shared};
 use crate::clock::{Clock, ClockOffset, SystemClock};
 use crate::config::Config;
 use crate::driver_requests::DriverRequests;
-use crate::driver_socket::{DriverSocket, Methods};
+use crate::driver_socket::{DriverSocket, MethodContext};
 use crate::files::Spool;
 use crate::machine::{self, Machine};
 use crate::processes::{self, Processes};
@@ -109,18 +109,17 @@ impl<'a> Daemon<'a> {
 
     fn open_driver_socket(&self) -> Result<DriverSocket, Stop> {
         let config = &self.config;
-        let methods = Methods {
+        let context = MethodContext {
             serial: config.serial.clone(),
             language: config.language,
-            most_users: config.limits.users,
             store: Rc::clone(&self.store),
             clock: Rc::clone(&self.clock) as Rc<dyn Clock>,
             status: Rc::clone(&self.status),
             server_queries: Rc::clone(&self.server_queries),
-            requests: Rc::clone(&self.driver_requests),
-            shared: config.drivers.shared.clone(),
+            driver_requests: Rc::clone(&self.driver_requests),
+            shared_dir: config.drivers.shared.clone(),
         };
-        DriverSocket::open(&config.run_dir, &config.driver_access(), methods).map_err(Stop::System)
+        DriverSocket::open(&config.run_dir, &config.driver_access(), context).map_err(Stop::System)
     }
 
     fn run_loop(&mut self, server: Server) -> Result<(), Stop> {

@@ -23,6 +23,7 @@ pub(crate) mod policy;
 pub(crate) mod processes;
 pub mod protocol;
 pub mod reactor;
+pub mod rpc;
 pub mod server_queries;
 pub mod status;
 pub mod store;

@@ -1,27 +1,27 @@
-//! ServerQueries: what drivers ask that only the server can answer, whether a person may pass
+//! Server queries: what drivers ask that only the server can answer, whether a person may pass
 //! (§12.11.3), and who stands there (§14).
 //!
-//! Drivers are served inside waits, where no exchange may begin. So a question is put down
-//! here, the loop takes it to the server between two exchanges, and the driver is answered
-//! when the outcome is there or the time is over, whichever comes first. A late outcome
-//! finds nobody who waits for it, and changes nothing.
+//! Drivers are served inside waits, where no exchange may begin. So the driver socket adds a
+//! question here, the loop asks the server between two exchanges, and the driver is answered
+//! when the outcome is there or the time is over, whichever comes first. A late outcome changes
+//! nothing.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use crate::protocol::record::{Pin, Punch};
 
-/// Most server_queries at once.
-pub const MOST: usize = 32;
-/// Why nobody is asked.
+/// Most queries at once.
+const MOST: usize = 32;
+/// Why the server is not asked.
 pub const OFFLINE: &str = "there is no connection to the server";
 
-/// What the owner decides about server_queries.
+/// What the owner decides about the queries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// How long a verification may take.
     pub verification: Duration,
-    /// Whether a person may pass about whom the server said nothing.
+    /// Whether a person may pass if the server gives no answer.
     pub fallback: bool,
     /// How long it may take to fetch a person.
     pub remote: Duration,
@@ -41,20 +41,20 @@ pub enum Question {
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The server's word about a person.
+    /// Whether the server lets the person pass.
     Allowed(bool),
     /// The person who was asked for is in the store.
     Here,
-    /// The server knows nobody by this PIN.
+    /// The server knows no person with this PIN.
     Nobody,
-    /// Nothing; why, as text.
+    /// The server gave no usable answer; why.
     Failed(String),
 }
 
-/// A question under way.
+/// A question that waits for its answer.
 #[derive(Clone, Debug)]
 pub struct ServerQuery {
-    /// By which it is known.
+    /// The number of the query.
     pub number: u64,
     /// What is asked.
     pub question: Question,
@@ -62,7 +62,7 @@ pub struct ServerQuery {
     pub until: Duration,
 }
 
-/// All server_queries.
+/// All queries.
 #[derive(Debug, Default)]
 pub struct ServerQueries {
     rules: Cell<Rules>,
@@ -76,12 +76,12 @@ impl ServerQueries {
         self.rules.get()
     }
 
-    /// The owner decided anew.
+    /// Replaces the owner's decisions.
     pub fn set_rules(&self, rules: Rules) {
         self.rules.set(rules);
     }
 
-    /// Puts a question down. Its number; none while [`MOST`] are open.
+    /// Adds a question. Its number; none while there are too many.
     pub fn ask(&self, question: Question, now: Duration) -> Option<u64> {
         let mut open = self.open.borrow_mut();
         if open.len() >= MOST {
@@ -100,40 +100,39 @@ impl ServerQueries {
     /// The oldest that has no outcome yet, and time left.
     pub fn next(&self, now: Duration) -> Option<ServerQuery> {
         let open = self.open.borrow();
-        let is_next = |(server_query, outcome): &&(ServerQuery, Option<Outcome>)| {
-            outcome.is_none() && server_query.until > now
+        let is_next = |(query, outcome): &&(ServerQuery, Option<Outcome>)| {
+            outcome.is_none() && query.until > now
         };
-        open.iter().find(is_next).map(|(server_query, _)| server_query.clone())
+        open.iter().find(is_next).map(|(query, _)| query.clone())
     }
 
-    /// Whether somebody still waits for this one.
+    /// Whether a driver still waits for this one.
     pub fn is_open(&self, number: u64, now: Duration) -> bool {
         let open = self.open.borrow();
-        open.iter()
-            .any(|(server_query, _)| server_query.number == number && server_query.until > now)
+        open.iter().any(|(query, _)| query.number == number && query.until > now)
     }
 
-    /// This came of it.
+    /// Stores the outcome.
     pub fn end(&self, number: u64, outcome: Outcome) {
-        for (server_query, place) in self.open.borrow_mut().iter_mut() {
-            if server_query.number == number {
+        for (query, place) in self.open.borrow_mut().iter_mut() {
+            if query.number == number {
                 *place = Some(outcome);
                 return;
             }
         }
     }
 
-    /// None of them can be run.
+    /// Ends all of them: the server cannot be asked.
     pub fn fail_all(&self, message: &str) {
         for (_, outcome) in self.open.borrow_mut().iter_mut() {
             outcome.get_or_insert_with(|| Outcome::Failed(message.to_owned()));
         }
     }
 
-    /// Takes the outcome away, if there is one or the time is over.
+    /// Removes a query that has an outcome, or whose time is over.
     pub fn take(&self, number: u64, now: Duration) -> Option<Outcome> {
         let mut open = self.open.borrow_mut();
-        let place = open.iter().position(|(server_query, _)| server_query.number == number)?;
+        let place = open.iter().position(|(query, _)| query.number == number)?;
         if open[place].1.is_none() && open[place].0.until > now {
             return None;
         }
@@ -141,16 +140,16 @@ impl ServerQueries {
         Some(open.remove(place).1.unwrap_or_else(late))
     }
 
-    /// Nobody waits for it any longer.
+    /// Removes a query: its driver has disconnected.
     pub fn forget(&self, number: u64) {
-        self.open.borrow_mut().retain(|(server_query, _)| server_query.number != number);
+        self.open.borrow_mut().retain(|(query, _)| query.number != number);
     }
 
     /// When the next outcome is to be taken; zero if one is there.
     pub fn due(&self) -> Option<Duration> {
-        let due = |(server_query, outcome): &(ServerQuery, Option<Outcome>)| match outcome {
+        let due = |(query, outcome): &(ServerQuery, Option<Outcome>)| match outcome {
             Some(_) => Duration::ZERO,
-            None => server_query.until,
+            None => query.until,
         };
         self.open.borrow().iter().map(due).min()
     }
@@ -162,10 +161,10 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn server_queries() -> ServerQueries {
-        let server_queries = ServerQueries::default();
-        server_queries.set_rules(Rules { remote: 3 * SECOND, ..Rules::default() });
-        server_queries
+    fn queries() -> ServerQueries {
+        let queries = ServerQueries::default();
+        queries.set_rules(Rules { remote: 3 * SECOND, ..Rules::default() });
+        queries
     }
 
     fn who() -> Question {
@@ -174,39 +173,32 @@ mod tests {
 
     #[test]
     fn an_outcome_counts_only_within_its_time() {
-        let server_queries = server_queries();
-        let first = server_queries.ask(who(), SECOND).unwrap();
-        let second = server_queries.ask(who(), 2 * SECOND).unwrap();
-        assert_eq!(server_queries.next(SECOND).unwrap().number, first);
+        let queries = queries();
+        let first = queries.ask(who(), SECOND).unwrap();
+        let second = queries.ask(who(), 2 * SECOND).unwrap();
+        assert_eq!(queries.next(SECOND).unwrap().number, first);
+        assert_eq!((queries.take(first, SECOND), queries.due()), (None, Some(4 * SECOND)));
+        queries.end(first, Outcome::Nobody);
         assert_eq!(
-            (server_queries.take(first, SECOND), server_queries.due()),
-            (None, Some(4 * SECOND))
-        );
-        server_queries.end(first, Outcome::Nobody);
-        assert_eq!(
-            (server_queries.next(SECOND).unwrap().number, server_queries.due()),
+            (queries.next(SECOND).unwrap().number, queries.due()),
             (second, Some(Duration::ZERO))
         );
-        assert_eq!(server_queries.take(first, 9 * SECOND), Some(Outcome::Nobody));
-        assert!(
-            server_queries.is_open(second, 4 * SECOND)
-                && !server_queries.is_open(second, 5 * SECOND)
-        );
-        assert!(server_queries.next(5 * SECOND).is_none());
-        assert!(matches!(server_queries.take(second, 5 * SECOND), Some(Outcome::Failed(_))));
-        server_queries.end(second, Outcome::Here);
-        assert_eq!((server_queries.take(second, 5 * SECOND), server_queries.due()), (None, None));
+        assert_eq!(queries.take(first, 9 * SECOND), Some(Outcome::Nobody));
+        assert!(queries.is_open(second, 4 * SECOND) && !queries.is_open(second, 5 * SECOND));
+        assert!(queries.next(5 * SECOND).is_none());
+        assert!(matches!(queries.take(second, 5 * SECOND), Some(Outcome::Failed(_))));
+        queries.end(second, Outcome::Here);
+        assert_eq!((queries.take(second, 5 * SECOND), queries.due()), (None, None));
     }
 
     #[test]
-    fn there_is_an_end_to_how_many_wait() {
-        let server_queries = server_queries();
-        let numbers: Vec<u64> =
-            (0..MOST).map(|_| server_queries.ask(who(), SECOND).unwrap()).collect();
-        assert_eq!(server_queries.ask(who(), SECOND), None);
-        server_queries.forget(numbers[0]);
-        assert!(server_queries.ask(who(), SECOND).is_some());
-        server_queries.fail_all("offline");
-        assert!(server_queries.next(SECOND).is_none());
+    fn the_number_of_queries_is_bounded() {
+        let queries = queries();
+        let numbers: Vec<u64> = (0..MOST).map(|_| queries.ask(who(), SECOND).unwrap()).collect();
+        assert_eq!(queries.ask(who(), SECOND), None);
+        queries.forget(numbers[0]);
+        assert!(queries.ask(who(), SECOND).is_some());
+        queries.fail_all("offline");
+        assert!(queries.next(SECOND).is_none());
     }
 }

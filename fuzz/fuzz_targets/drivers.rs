@@ -12,20 +12,20 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use libfuzzer_sys::fuzz_target;
-use punchd::clock::{Authority, Clock, SystemClock, Zone};
-use punchd::driver_socket::{Access, Drivers, Methods, socket_path};
+use punchd::clock::{Authority, Clock, ClockOffset, SystemClock, Zone};
+use punchd::driver_socket::{Access, DriverSocket, MethodContext, socket_path};
 use punchd::protocol::codes::Language;
 use punchd::reactor::Served;
 use punchd::status::Status;
 use punchd::store::{Limits, Store};
 use rustix::event::{PollFd, Timespec, poll};
 
-/// After so many inputs the store begins anew: it is full of what they recorded.
+/// After so many inputs a new store is made: this one is full of what they recorded.
 const INPUTS_A_STORE: u32 = 2000;
 
 struct Terminal {
     directory: PathBuf,
-    drivers: Drivers,
+    drivers: DriverSocket,
     inputs: u32,
 }
 
@@ -34,33 +34,34 @@ impl Terminal {
         let directory = PathBuf::from(format!("/dev/shm/punchd-fuzz-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(&directory).unwrap();
-        let limits = Limits { punches: 5000, bytes: 64 << 20, free: 0 };
-        let clock: Rc<dyn Clock> = Rc::new(SystemClock::new(Authority::Own, Zone::System, None));
-        let methods = Methods {
+        let limits = Limits { punches: 5000, users: 1000, bytes: 64 << 20, free: 0 };
+        let offset = ClockOffset::default();
+        let clock: Rc<dyn Clock> =
+            Rc::new(SystemClock::new(Authority::Own, Zone::System, None, offset));
+        let context = MethodContext {
             serial: "FUZZ0001".into(),
             language: Language::ENGLISH,
-            most_users: 1000,
             store: Rc::new(Store::open(&directory.join("punchd.db"), limits).unwrap()),
             status: Rc::new(Status::new("FUZZ0001", Rc::clone(&clock))),
             clock,
             server_queries: Rc::default(),
-            requests: Rc::default(),
-            shared: Some(directory.clone()),
+            driver_requests: Rc::default(),
+            shared_dir: Some(directory.clone()),
         };
         let access = Access { mode: 0o600, group: None };
-        let drivers = Drivers::open(&directory, &access, methods).unwrap();
+        let drivers = DriverSocket::open(&directory, &access, context).unwrap();
         Self { directory, drivers, inputs: 0 }
     }
 
     fn connect(&mut self) -> UnixStream {
         let stream = UnixStream::connect(socket_path(&self.directory)).unwrap();
         stream.set_nonblocking(true).unwrap();
-        self.turn();
+        self.round();
         stream
     }
 
-    /// One turn of the reactor.
-    fn turn(&mut self) {
+    /// One round of the reactor.
+    fn round(&mut self) {
         let mut fds: Vec<PollFd<'_>> = Vec::new();
         self.drivers.watch(&mut fds);
         let _ = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
@@ -90,26 +91,26 @@ impl Terminal {
             match stream.write(&bytes[..bytes.len().min(size)]) {
                 Ok(amount) => bytes = &bytes[amount..],
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => break, // It was shown the door.
+                Err(_) => break, // It was disconnected.
             }
-            self.turn();
+            self.round();
             self.read(&mut stream, &mut rest);
         }
         let _ = stream.write(b"\n");
         for _ in 0..4 {
-            self.turn();
+            self.round();
             self.read(&mut stream, &mut rest);
         }
     }
 
-    /// Somebody else asks, and is answered within a few turns.
+    /// Another driver calls, and is answered within a few rounds.
     fn is_served(&mut self) {
         let mut stream = self.connect();
         let call = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"user.get\",\"params\":{\"pin\":\"1\"}}\n";
         stream.write_all(call.as_bytes()).unwrap();
         let mut answer = Vec::new();
         for _ in 0..8 {
-            self.turn();
+            self.round();
             let mut chunk = [0; 4096];
             if let Ok(amount) = stream.read(&mut chunk) {
                 answer.extend_from_slice(&chunk[..amount]);
@@ -118,7 +119,7 @@ impl Terminal {
                 return;
             }
         }
-        panic!("nobody was served: {:?}", String::from_utf8_lossy(&answer));
+        panic!("no other driver was served: {:?}", String::from_utf8_lossy(&answer));
     }
 }
 

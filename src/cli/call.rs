@@ -1,24 +1,29 @@
 //! What several commands need: the configuration, the running daemon, standard output.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::exit::{Exit, Failure};
 use crate::config::Config;
 use crate::driver_socket;
+use crate::rpc::{self, Method};
 
 /// Reads the configuration.
 pub fn load(config: &Path) -> Result<Config, Failure> {
     Config::load(config).map_err(|error| Failure::new(Exit::Config, error.to_string()))
 }
 
+/// Where the driver socket of this configuration is.
+pub fn driver_socket(config: &Path) -> Result<PathBuf, Failure> {
+    Ok(driver_socket::socket_path(&load(config)?.run_dir))
+}
+
 /// Calls a method of the punchd that runs with this configuration.
-pub fn call(config: &Path, method: &str, params: &Value) -> Result<Value, Failure> {
-    let socket = driver_socket::socket_path(&load(config)?.run_dir);
-    driver_socket::call(&socket, method, params)
-        .map_err(|message| Failure::new(Exit::Unavailable, message))
+pub fn call(config: &Path, method: Method, params: &Value) -> Result<Value, Failure> {
+    rpc::call(&driver_socket(config)?, method, params)
+        .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))
 }
 
 /// Prints to standard output, also if its reader has gone (`punchd export | head`).

@@ -8,6 +8,7 @@ use super::call::{call, print};
 use super::exit::Failure;
 use super::page::Page;
 use crate::csv;
+use crate::rpc::Method;
 
 pub const PAGE: Page = Page {
     name: "export",
@@ -26,7 +27,7 @@ pub fn run(config: &Path) -> Result<(), Failure> {
     print(&format!("{}\n", csv::HEADER));
     let mut after = Value::from(0);
     while !after.is_null() {
-        let mut page = call(config, "export", &json!({"after": after}))?;
+        let mut page = call(config, Method::Export, &json!({"after": after}))?;
         for row in page["rows"].as_array().into_iter().flatten() {
             print(&format!("{}\n", row.as_str().unwrap_or_default()));
         }

@@ -9,6 +9,7 @@ use super::exit::Failure;
 use super::page::Page;
 use super::words::{Halt, Words};
 use crate::protocol::record::{HIGHEST_VERIFY, Punch as Row};
+use crate::rpc::Method;
 
 pub const PAGE: Page = Page {
     name: "punch",
@@ -73,7 +74,7 @@ impl Punch {
         let params = json!({
             "pin": pin, "time": time, "status": status, "verify": verify, "workcode": workcode
         });
-        call(config, "punch", &params)
+        call(config, Method::Punch, &params)
     }
 }
 

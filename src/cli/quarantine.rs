@@ -8,6 +8,7 @@ use super::call::{call, print};
 use super::exit::{Exit, Failure};
 use super::page::Page;
 use super::words::{Halt, Word, Words};
+use crate::rpc::Method;
 use crate::store::Seq;
 
 pub const PAGE: Page = Page {
@@ -79,7 +80,7 @@ impl Quarantine {
     pub fn run(&self, config: &Path) -> Result<(), Failure> {
         let (action, rows) = match self {
             Self::List => {
-                let rows = call(config, "quarantine", &json!({"action": "list"}))?;
+                let rows = call(config, Method::Quarantine, &json!({"action": "list"}))?;
                 print(&format!("{rows:#}\n"));
                 return Ok(());
             }
@@ -111,7 +112,7 @@ impl Quarantine {
 
 /// Has the daemon do it with one row, or with all; how many rows there were.
 fn change(config: &Path, action: &str, seq: Option<Seq>) -> Result<u64, Failure> {
-    let done = call(config, "quarantine", &json!({"action": action, "seq": seq}))?;
+    let done = call(config, Method::Quarantine, &json!({"action": action, "seq": seq}))?;
     Ok(done["rows"].as_u64().unwrap_or(0))
 }
 

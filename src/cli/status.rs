@@ -10,6 +10,7 @@ use super::page::Page;
 use super::words::{Halt, Words};
 use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
+use crate::rpc::Method;
 
 pub const PAGE: Page = Page {
     name: "status",
@@ -47,7 +48,7 @@ impl Status {
     }
 
     pub fn run(&self, config: &Path) -> Result<(), Failure> {
-        let report = call(config, "status", &json!({}))?;
+        let report = call(config, Method::Status, &json!({}))?;
         print(&if self.json { format!("{report:#}\n") } else { describe(&report) });
         Ok(())
     }

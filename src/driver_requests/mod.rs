@@ -1,10 +1,9 @@
-//! DriverRequests: what the server wants done that only a driver can do, an enrolment (§12.9), a
-//! door (§12.10).
+//! Driver requests: what the server wants done that only a driver can do, an enrolment (§12.9),
+//! a door (§12.10).
 //!
-//! The loop puts a request down here, inside the transaction that writes down that it does.
-//! The drivers' door finds it in the next wait, hands it to the driver that provides such a
-//! thing, and puts the answer beside it. A driver that leaves, or takes too long, is an
-//! answer too: nobody waits for ever.
+//! The loop adds a request, inside the transaction that records that it does. The driver socket
+//! sends it in the next wait to the driver that provides such a thing, and stores the answer
+//! here. That a driver disconnects, or takes too long, is an answer, too: every request ends.
 
 mod service;
 
@@ -36,8 +35,8 @@ pub enum DriverRequest {
 }
 
 impl DriverRequest {
-    /// What it takes.
-    pub fn service(&self) -> Service {
+    /// What a driver has to provide for it.
+    pub(crate) fn service(&self) -> Service {
         match self {
             Self::Enroll { enroll, .. } => Service::to_enroll(enroll.sought),
             Self::Unlock => Service::Unlock,
@@ -59,13 +58,13 @@ pub enum Answer {
     NotEnrolled(Outcome),
     /// The driver cannot do that after all.
     Unable,
-    /// The driver failed, answered nonsense, or left; a message for a person.
+    /// The driver failed, disconnected, or sent an answer that cannot be used; a message.
     Failed(String),
-    /// It did not answer in time.
+    /// The driver did not answer in time.
     Late,
 }
 
-/// Why nobody is asked.
+/// Why no driver is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unasked {
     /// No driver provides it.
@@ -74,24 +73,43 @@ pub enum Unasked {
     TooMany,
 }
 
+/// The number of a connected driver, never given again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DriverId(pub(crate) u64);
+
+/// A request on its way to a driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// The `id` of the JSON-RPC request.
+    pub(crate) id: u64,
+    pub(crate) driver: DriverId,
+    pub(crate) request: DriverRequest,
+}
+
 /// A driver that provides something; of several the last one is asked.
 struct Provider {
     service: Service,
-    driver: u64,
+    driver: DriverId,
     name: String,
 }
 
 struct Open {
-    number: u64,
+    id: u64,
     key: i64,
     request: DriverRequest,
     limit: Duration,
     state: State,
 }
 
+impl Open {
+    fn sent_to(&self, driver: DriverId) -> Sent {
+        Sent { id: self.id, driver, request: self.request.clone() }
+    }
+}
+
 enum State {
     Waiting,
-    Sent { driver: u64, until: Duration },
+    Sent { driver: DriverId, until: Duration },
     Answered(Answer),
 }
 
@@ -99,61 +117,58 @@ enum State {
 #[derive(Default)]
 pub struct DriverRequests {
     providers: RefCell<Vec<Provider>>,
-    last: Cell<u64>,
+    last_id: Cell<u64>,
     open: RefCell<Vec<Open>>,
 }
 
 impl DriverRequests {
-    /// A driver says what it provides, in place of what it said before. Those who provided it
-    /// until now, by service and name.
-    pub fn register(
+    /// Stores what a driver provides, in place of what it provided before. Returns those who
+    /// were asked for it until now, by service and name.
+    pub(crate) fn register(
         &self,
-        driver: u64,
+        driver: DriverId,
         name: &str,
         services: &[Service],
     ) -> Vec<(Service, String)> {
         self.unregister(driver);
         let mut providers = self.providers.borrow_mut();
         let mut before = Vec::new();
-        for service in services {
-            let earlier = providers.iter().rev().find(|provider| provider.service == *service);
-            // Messages are for all who show them.
-            before.extend(
-                earlier
-                    .filter(|_| *service != Service::Message)
-                    .map(|earlier| (*service, earlier.name.clone())),
-            );
-            providers.retain(|other| other.service != *service || other.driver != driver);
-            providers.push(Provider { service: *service, driver, name: name.to_owned() });
+        for &service in services {
+            let earlier = providers.iter().rev().find(|provider| provider.service == service);
+            // Messages go to all who provide them.
+            let replaced = earlier.filter(|_| service != Service::Message);
+            before.extend(replaced.map(|earlier| (service, earlier.name.clone())));
+            providers.retain(|other| other.service != service || other.driver != driver);
+            providers.push(Provider { service, driver, name: name.to_owned() });
         }
         before
     }
 
-    fn unregister(&self, driver: u64) {
+    fn unregister(&self, driver: DriverId) {
         self.providers.borrow_mut().retain(|provider| provider.driver != driver);
     }
 
     /// The driver that is asked for a service.
-    pub fn provider(&self, service: Service) -> Option<u64> {
+    fn provider(&self, service: Service) -> Option<DriverId> {
         let providers = self.providers.borrow();
         let last = providers.iter().rev().find(|provider| provider.service == service);
         last.map(|provider| provider.driver)
     }
 
-    /// Whether this driver said that it provides this.
-    pub fn provides(&self, driver: u64, service: Service) -> bool {
+    /// Whether this driver provides this.
+    pub(crate) fn provides(&self, driver: DriverId, service: Service) -> bool {
         let is_it = |provider: &Provider| provider.driver == driver && provider.service == service;
         self.providers.borrow().iter().any(is_it)
     }
 
-    /// What is provided, by the names of those who would be asked: the last of several.
-    pub fn provided(&self) -> Vec<(Service, String)> {
+    /// What is provided, with the names of the drivers. Of several, the last one is asked.
+    pub(crate) fn provided(&self) -> Vec<(Service, String)> {
         let providers = self.providers.borrow();
         providers.iter().map(|provider| (provider.service, provider.name.clone())).collect()
     }
 
-    /// Puts a request down, known by `key` from now on. It is to be answered within `limit`
-    /// from when the driver has it.
+    /// Adds a request, known by `key`. The driver has to answer within `limit` from when it is
+    /// sent.
     pub fn ask(&self, key: i64, request: DriverRequest, limit: Duration) -> Result<(), Unasked> {
         if self.provider(request.service()).is_none() {
             return Err(Unasked::Nobody);
@@ -162,9 +177,9 @@ impl DriverRequests {
         if open.len() >= MOST {
             return Err(Unasked::TooMany);
         }
-        let number = self.last.get() + 1;
-        self.last.set(number);
-        open.push(Open { number, key, request, limit, state: State::Waiting });
+        let id = self.last_id.get() + 1;
+        self.last_id.set(id);
+        open.push(Open { id, key, request, limit, state: State::Waiting });
         Ok(())
     }
 
@@ -174,7 +189,7 @@ impl DriverRequests {
         self.open.borrow().iter().any(is_it)
     }
 
-    /// What came of a request; told until it is forgotten.
+    /// The answer to a request; kept until [`DriverRequests::forget`].
     pub fn answer(&self, key: i64) -> Option<Answer> {
         let open = self.open.borrow();
         open.iter().filter(|open| open.key == key).find_map(|open| match &open.state {
@@ -183,14 +198,13 @@ impl DriverRequests {
         })
     }
 
-    /// Nobody wants to know any longer.
+    /// Removes a request: its answer is of no interest any longer.
     pub fn forget(&self, key: i64) {
         self.open.borrow_mut().retain(|open| open.key != key);
     }
 
-    /// Takes the next request that is to be sent, now that its driver can have it: its number,
-    /// the driver, and what is asked.
-    pub fn send_next(&self, now: Duration) -> Option<(u64, u64, DriverRequest)> {
+    /// The next request that is to be sent. It counts as sent from now on.
+    pub(crate) fn next_to_send(&self, now: Duration) -> Option<Sent> {
         for open in self.open.borrow_mut().iter_mut() {
             if !matches!(open.state, State::Waiting) {
                 continue;
@@ -198,60 +212,58 @@ impl DriverRequests {
             match self.provider(open.request.service()) {
                 Some(driver) => {
                     open.state = State::Sent { driver, until: now + open.limit };
-                    return Some((open.number, driver, open.request.clone()));
+                    return Some(open.sent_to(driver));
                 }
-                None => open.state = State::Answered(Answer::Failed("the driver left".into())),
+                None => open.state = State::Answered(disconnected()),
             }
         }
         None
     }
 
-    /// What this driver was asked under this number.
-    pub fn asked(&self, driver: u64, number: u64) -> Option<DriverRequest> {
+    /// The request that this driver was sent under this `id`, if it has not ended.
+    pub(crate) fn sent(&self, driver: DriverId, id: u64) -> Option<Sent> {
         let open = self.open.borrow();
-        let sent = open.iter().find(|open| open.number == number)?;
+        let sent = open.iter().find(|open| open.id == id)?;
         matches!(sent.state, State::Sent { driver: other, .. } if other == driver)
-            .then(|| sent.request.clone())
+            .then(|| sent.sent_to(driver))
     }
 
-    /// This came of it.
-    pub fn end(&self, number: u64, answer: Answer) {
-        for open in self.open.borrow_mut().iter_mut() {
-            if open.number == number {
-                open.state = State::Answered(answer);
-                return;
-            }
+    /// Stores the answer to a request.
+    pub(crate) fn set_answer(&self, id: u64, answer: Answer) {
+        if let Some(open) = self.open.borrow_mut().iter_mut().find(|open| open.id == id) {
+            open.state = State::Answered(answer);
         }
     }
 
-    /// Gives up one whose time is over: its number and its driver.
-    pub fn give_up_next(&self, now: Duration) -> Option<(u64, u64)> {
+    /// The next request whose time is over. It is answered with [`Answer::Late`].
+    pub(crate) fn next_timed_out(&self, now: Duration) -> Option<Sent> {
         for open in self.open.borrow_mut().iter_mut() {
             if let State::Sent { driver, until } = open.state
                 && until <= now
             {
                 open.state = State::Answered(Answer::Late);
-                return Some((open.number, driver));
+                return Some(open.sent_to(driver));
             }
         }
         None
     }
 
-    /// A driver left: what it was asked is not done. Whether it was asked anything.
-    pub fn leave(&self, driver: u64) -> bool {
+    /// A driver disconnected: it provides nothing, and what it was sent has failed. Whether it
+    /// was sent anything.
+    pub(crate) fn remove_driver(&self, driver: DriverId) -> bool {
         self.unregister(driver);
         let mut any = false;
         for open in self.open.borrow_mut().iter_mut() {
             if matches!(open.state, State::Sent { driver: other, .. } if other == driver) {
-                open.state = State::Answered(Answer::Failed("the driver left".into()));
+                open.state = State::Answered(disconnected());
                 any = true;
             }
         }
         any
     }
 
-    /// When the drivers' door is to look at the requests; zero if one is to be sent.
-    pub fn due(&self) -> Option<Duration> {
+    /// When the driver socket is to look at the requests; zero if one is to be sent.
+    pub(crate) fn due(&self) -> Option<Duration> {
         let due = |open: &Open| match open.state {
             State::Waiting => Some(Duration::ZERO),
             State::Sent { until, .. } => Some(until),
@@ -261,50 +273,56 @@ impl DriverRequests {
     }
 }
 
+fn disconnected() -> Answer {
+    Answer::Failed("the driver disconnected".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const FIRST: DriverId = DriverId(1);
+    const OTHER: DriverId = DriverId(2);
 
     fn requests() -> DriverRequests {
         let requests = DriverRequests::default();
-        requests.register(1, "first", &[Service::Unlock, Service::Card]);
+        requests.register(FIRST, "first", &[Service::Unlock, Service::Card]);
         requests
     }
 
     #[test]
-    fn the_last_who_provides_it_is_asked_and_the_one_before_when_they_leave() {
+    fn the_last_provider_is_asked_and_the_one_before_when_it_disconnects() {
         let requests = requests();
-        let before = requests.register(2, "second", &[Service::Unlock, Service::Unlock]);
+        let before = requests.register(OTHER, "second", &[Service::Unlock, Service::Unlock]);
         assert_eq!(before[0], (Service::Unlock, "first".into()));
-        assert_eq!(requests.provider(Service::Unlock), Some(2));
-        assert_eq!(requests.provider(Service::Card), Some(1));
-        assert!(!requests.leave(2));
-        assert_eq!(requests.provider(Service::Unlock), Some(1));
-        requests.register(1, "first", &[]);
+        assert_eq!(requests.provider(Service::Unlock), Some(OTHER));
+        assert_eq!(requests.provider(Service::Card), Some(FIRST));
+        assert!(!requests.remove_driver(OTHER));
+        assert_eq!(requests.provider(Service::Unlock), Some(FIRST));
+        requests.register(FIRST, "first", &[]);
         assert_eq!(requests.ask(7, DriverRequest::Unlock, SECOND), Err(Unasked::Nobody));
     }
 
     #[test]
-    fn each_request_comes_to_an_end() {
+    fn every_request_ends() {
         let requests = requests();
         for key in 1..=4 {
             requests.ask(key, DriverRequest::Unlock, SECOND).unwrap();
         }
         assert_eq!(requests.due(), Some(Duration::ZERO));
-        let numbers: Vec<u64> = (0..3).map(|_| requests.send_next(SECOND).unwrap().0).collect();
-        assert_eq!(requests.asked(1, numbers[0]), Some(DriverRequest::Unlock));
-        assert_eq!(requests.asked(2, numbers[0]), None);
-        requests.end(numbers[0], Answer::Done);
+        let ids: Vec<u64> = (0..3).map(|_| requests.next_to_send(SECOND).unwrap().id).collect();
+        assert_eq!(requests.sent(FIRST, ids[0]).unwrap().request, DriverRequest::Unlock);
+        assert_eq!(requests.sent(OTHER, ids[0]), None);
+        requests.set_answer(ids[0], Answer::Done);
         assert_eq!((requests.answer(1), requests.is_open(1)), (Some(Answer::Done), false));
-        assert_eq!(requests.asked(1, numbers[0]), None);
-        assert_eq!(requests.give_up_next(SECOND), None);
-        assert_eq!(requests.give_up_next(2 * SECOND), Some((numbers[1], 1)));
+        assert_eq!(requests.sent(FIRST, ids[0]), None);
+        assert_eq!(requests.next_timed_out(SECOND), None);
+        assert_eq!(requests.next_timed_out(2 * SECOND).unwrap().id, ids[1]);
         assert_eq!(requests.answer(2), Some(Answer::Late));
-        assert!(requests.leave(1));
+        assert!(requests.remove_driver(FIRST));
         assert!(matches!(requests.answer(3), Some(Answer::Failed(_))));
-        assert_eq!(requests.send_next(SECOND), None);
+        assert_eq!(requests.next_to_send(SECOND), None);
         assert!(matches!(requests.answer(4), Some(Answer::Failed(_))));
         assert_eq!(requests.due(), None);
         (1..=4).for_each(|key| requests.forget(key));
@@ -312,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_an_end_to_how_many_wait() {
+    fn the_number_of_requests_is_bounded() {
         let requests = requests();
         for key in 0..MOST as i64 {
             requests.ask(key, DriverRequest::Unlock, SECOND).unwrap();

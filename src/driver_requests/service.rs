@@ -34,7 +34,7 @@ const KINDS: [&str; 10] = [
 
 impl Service {
     /// The service of this name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "card" => Self::Card,
             "unlock" => Self::Unlock,
@@ -47,8 +47,8 @@ impl Service {
         })
     }
 
-    /// Its name.
-    pub fn name(self) -> &'static str {
+    /// The name that drivers use for it.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Bio(bio_type) => KINDS[usize::from(bio_type.code())],
             Self::Card => "card",
@@ -58,8 +58,8 @@ impl Service {
         }
     }
 
-    /// What it takes to enrol this.
-    pub fn to_enroll(sought: Sought) -> Self {
+    /// What a driver has to provide to enrol this.
+    pub(crate) fn to_enroll(sought: Sought) -> Self {
         sought.bio_type().map_or(Self::Card, Self::Bio)
     }
 }
@@ -71,9 +71,9 @@ mod tests {
     #[test]
     fn every_service_has_its_name() {
         for name in KINDS.into_iter().chain(["card", "unlock", "unalarm", "message"]) {
-            assert_eq!(Service::named(name).unwrap().name(), name);
+            assert_eq!(Service::from_name(name).unwrap().name(), name);
         }
-        assert_eq!(Service::named("coffee"), None);
+        assert_eq!(Service::from_name("coffee"), None);
         assert_eq!(Service::to_enroll(Sought::Finger(3)).name(), "fingerprint");
         assert_eq!(Service::to_enroll(Sought::Bio(BioType::VISIBLE_FACE)).name(), "visibleface");
     }

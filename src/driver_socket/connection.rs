@@ -1,4 +1,4 @@
-//! One driver's connection: lines in, lines out, both bounded.
+//! The connection of one driver: lines in, lines out, both bounded.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -6,72 +6,68 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::net::sockopt::socket_peercred;
+use serde_json::Value;
 
-use super::changes::Loaded;
-use super::rpc::Fault;
+use crate::driver_requests::DriverId;
+use crate::rpc::{self, ErrorCode, LONGEST_LINE, LineBuffer, RpcError};
 
-/// Longest line a driver may send, in bytes: a photo of 2 MiB in base64.
-pub(super) const LONGEST_LINE: usize = 3 << 20;
 /// A line of up to this length needs no room that others might have taken.
 const SHORT_LINE: usize = 64 << 10;
-/// How long a long line may stand half-finished.
-const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a driver may take nothing of what it is told.
-const READING: Duration = Duration::from_secs(10);
-/// Bytes read of one driver before the next has its turn.
+/// How long a long line may be unfinished.
+const LINE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a driver may read nothing of what it is sent.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes read from one driver in a round, before the next has its turn.
 const TIME_SLICE: usize = 4 << 10;
-/// Bytes that may wait for a driver: of what it did not ask for, and of anything, before it
-/// may ask for more.
-pub(super) const MOST_UNREAD: usize = 256 << 10;
+/// Bytes that may wait for a driver: of what it did not ask for, and of anything before it may
+/// ask for another page.
+const MOST_UNREAD: usize = 256 << 10;
 
-/// A connected driver.
+/// A connection.
 pub(super) struct Connection {
-    /// By which it is known, whoever comes and goes.
-    number: u64,
+    id: DriverId,
     stream: UnixStream,
+    /// The name by which the driver registered.
     name: Option<String>,
-    input: Vec<u8>,
+    input: LineBuffer,
     output: Vec<u8>,
     /// When something was last read.
-    heard: Instant,
-    /// Bytes of what it is told without asking, since it last had read all.
-    told: usize,
-    /// Since when it takes nothing of what it is told.
-    stalled: Option<Instant>,
-    /// It answered what it was not asked.
-    confused: bool,
-    /// What it has loaded of people and tables.
-    pub(super) loaded: Loaded,
-    ready: bool,
-    over: bool,
-    spoke: bool,
+    last_read: Instant,
+    /// Bytes of notifications since the driver last had read everything.
+    notified: usize,
+    /// Since when the driver reads nothing of what it is sent.
+    stalled_since: Option<Instant>,
+    /// Whether the log has a response to a request that was not sent.
+    is_unexpected_logged: bool,
+    is_ready: bool,
+    is_closed: bool,
+    has_sent_line: bool,
 }
 
 impl Connection {
-    pub(super) fn new(stream: UnixStream, number: u64) -> io::Result<Self> {
+    pub(super) fn new(stream: UnixStream, id: DriverId) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self {
-            number,
+            id,
             stream,
             name: None,
-            input: Vec::new(),
+            input: LineBuffer::default(),
             output: Vec::new(),
-            heard: Instant::now(),
-            told: 0,
-            stalled: None,
-            confused: false,
-            loaded: Loaded::default(),
-            ready: false,
-            over: false,
-            spoke: false,
+            last_read: Instant::now(),
+            notified: 0,
+            stalled_since: None,
+            is_unexpected_logged: false,
+            is_ready: false,
+            is_closed: false,
+            has_sent_line: false,
         })
     }
 
-    pub(super) fn number(&self) -> u64 {
-        self.number
+    pub(super) fn id(&self) -> DriverId {
+        self.id
     }
 
-    /// Who it is, as far as the system knows.
+    /// The process and the user at the other end, for the log; empty if they are not known.
     pub(super) fn peer(&self) -> String {
         socket_peercred(&self.stream).map_or_else(
             |_| String::new(),
@@ -85,26 +81,24 @@ impl Connection {
 
     /// Whether it has never sent a line.
     pub(super) fn is_silent(&self) -> bool {
-        !self.spoke
+        !self.has_sent_line
     }
 
-    /// Whether it is closed.
-    pub(super) fn is_over(&self) -> bool {
-        self.over
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
-    /// The name by which it registered.
     pub(super) fn set_name(&mut self, name: &str) {
         self.name = Some(name.to_owned());
     }
 
-    /// A driver that does not read its answers is not read from either.
+    /// What to wait for: a driver that does not read its answers is not read from either.
     pub(super) fn interest(&self) -> PollFlags {
         if self.output.is_empty() { PollFlags::IN } else { PollFlags::OUT }
     }
 
     pub(super) fn set_ready(&mut self, flags: PollFlags) {
-        self.ready = !flags.is_empty();
+        self.is_ready = !flags.is_empty();
     }
 
     /// Bytes that the driver has not read yet.
@@ -112,15 +106,21 @@ impl Connection {
         self.output.len()
     }
 
-    /// Bytes of a line that has not ended yet.
-    pub(super) fn unfinished(&self) -> usize {
-        self.input.len()
+    /// Whether the driver has read enough to be sent another page.
+    pub(super) fn has_room_for_page(&mut self) -> bool {
+        self.flush();
+        self.unread() <= MOST_UNREAD
     }
 
-    /// Reads one turn's worth and hands each whole line on. The line that is under way may
-    /// grow by `room`.
+    /// Bytes of the line that has not ended yet.
+    pub(super) fn unfinished(&self) -> usize {
+        self.input.unfinished()
+    }
+
+    /// Reads a time slice, and hands each whole line on. The line that has not ended yet may
+    /// grow by `room` bytes.
     pub(super) fn receive(&mut self, room: usize, mut each: impl FnMut(&[u8])) {
-        if !std::mem::take(&mut self.ready) || !self.output.is_empty() {
+        if !std::mem::take(&mut self.is_ready) || !self.output.is_empty() {
             return;
         }
         let mut chunk = [0; TIME_SLICE];
@@ -134,68 +134,60 @@ impl Connection {
             }
             Err(error) => return self.close(&error.to_string()),
         };
-        self.heard = Instant::now();
-        self.input.extend_from_slice(&chunk[..amount]);
-        let (mut begin, mut looked) = (0, self.input.len() - amount);
-        while let Some(length) = self.input[looked..].iter().position(|&byte| byte == b'\n') {
-            let length = looked + length - begin;
-            let line = self.input[begin..begin + length].trim_ascii();
-            if !line.is_empty() {
-                self.spoke = true;
-                each(line);
-            }
-            begin += length + 1;
-            looked = begin;
-        }
-        self.input.drain(..begin);
-        if self.input.is_empty() {
-            self.input = Vec::new();
-        }
-        let is_long = self.input.len() > SHORT_LINE;
-        if self.input.len() > LONGEST_LINE || (is_long && amount > room) {
-            self.send(&Fault::too_long(LONGEST_LINE).answer());
+        self.last_read = Instant::now();
+        self.input.add(&chunk[..amount], |line| {
+            self.has_sent_line = true;
+            each(line);
+        });
+        let is_long = self.unfinished() > SHORT_LINE;
+        if self.unfinished() > LONGEST_LINE || (is_long && amount > room) {
+            let message = format!("a line may have {LONGEST_LINE} bytes at most");
+            let error = RpcError::new(ErrorCode::InvalidRequest, message);
+            self.send(&rpc::response(&Value::Null, Err(error)));
             self.flush();
             self.close("it sent a line that is too long");
         }
     }
 
-    /// Closes the connection if a long line stands half-finished, since its room is for
-    /// others, or if the driver does not read.
-    pub(super) fn give_up_waiting(&mut self) {
-        if self.input.len() > SHORT_LINE && self.heard.elapsed() > TIMEOUT {
+    /// Closes the connection if a long line stays unfinished, since others need its room, or if
+    /// the driver does not read.
+    pub(super) fn check_timeouts(&mut self) {
+        if self.unfinished() > SHORT_LINE && self.last_read.elapsed() > LINE_TIMEOUT {
             self.close("it did not finish its line");
         }
-        if self.stalled.is_some_and(|since| since.elapsed() >= READING) {
-            self.close("it did not read what it was told");
+        if self.stalled_since.is_some_and(|since| since.elapsed() >= READ_TIMEOUT) {
+            self.close("it did not read what it was sent");
         }
     }
 
-    /// When it is to be looked after although nothing came.
+    /// When to check the timeouts although nothing has come.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.stalled.map(|since| since + READING)
+        self.stalled_since.map(|since| since + READ_TIMEOUT)
     }
 
-    /// It answered something that it was not asked, or too late. Said once: it may be many.
-    pub(super) fn answered_unasked(&mut self) {
+    /// It answered a request that it was not sent, or too late. Logged once: it may be many.
+    pub(super) fn on_unexpected_response(&mut self) {
         if let Some(name) = &self.name
-            && !std::mem::replace(&mut self.confused, true)
+            && !std::mem::replace(&mut self.is_unexpected_logged, true)
         {
-            log::warn!("driver {name} answered what it is not asked; no more is said of it");
+            log::warn!(
+                "driver {name} answered a request that it was not sent, or too late; \
+                 ignored, and further ones are not logged"
+            );
         }
     }
 
-    /// Tells the driver something that it did not ask for. One that does not read is not
-    /// waited for.
-    pub(super) fn tell(&mut self, line: &str) {
-        self.told += line.len();
-        if self.told > MOST_UNREAD {
-            self.close("it did not read what it was told");
+    /// Sends what the driver did not ask for. One that does not read that is disconnected.
+    pub(super) fn notify(&mut self, line: &str) {
+        self.notified += line.len();
+        if self.notified > MOST_UNREAD {
+            self.close("it did not read what it was sent");
             return;
         }
         self.send(line);
     }
 
-    /// Puts an answer on its way.
+    /// Puts a line after those that are to be written.
     pub(super) fn send(&mut self, line: &str) {
         self.output.extend_from_slice(line.as_bytes());
         self.output.push(b'\n');
@@ -203,16 +195,16 @@ impl Connection {
 
     /// Writes what can be written without waiting.
     pub(super) fn flush(&mut self) {
-        let mut moved = false;
-        while !self.output.is_empty() && !self.over {
+        let mut has_moved = false;
+        while !self.output.is_empty() && !self.is_closed {
             match self.stream.write(&self.output) {
                 Ok(written) => {
                     self.output.drain(..written);
-                    moved = true;
+                    has_moved = true;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if moved || self.stalled.is_none() {
-                        self.stalled = Some(Instant::now());
+                    if has_moved || self.stalled_since.is_none() {
+                        self.stalled_since = Some(Instant::now());
                     }
                     return;
                 }
@@ -220,18 +212,18 @@ impl Connection {
                 Err(error) => self.close(&error.to_string()),
             }
         }
-        self.stalled = None;
-        self.told = 0;
+        self.stalled_since = None;
+        self.notified = 0;
         self.output.shrink_to(TIME_SLICE);
     }
 
     fn close(&mut self, why: &str) {
-        if std::mem::replace(&mut self.over, true) {
+        if std::mem::replace(&mut self.is_closed, true) {
             return;
         }
         match &self.name {
-            Some(name) => log::info!("driver {name} left: {why}"),
-            None => log::debug!("a driver left: {why}"),
+            Some(name) => log::info!("driver {name} disconnected: {why}"),
+            None => log::debug!("a driver disconnected: {why}"),
         }
     }
 }

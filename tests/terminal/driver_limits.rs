@@ -107,7 +107,7 @@ fn who_does_not_read_is_disconnected_with_a_reason() {
     let code = answer(&server, &id).0;
     assert!([-3, -1003].contains(&code), "{code}");
     terminal.driver().punch("1001", &second(1));
-    let reason = "driver deaf left: it did not read what it was told";
+    let reason = "driver deaf disconnected: it did not read what it was sent";
     until("disconnected", || terminal.log().contains(reason), || terminal.log());
 }
 

@@ -18,7 +18,7 @@ fn registration_tells_the_driver_where_it_is() {
         here.unwrap(),
         json!({"protocol": 1, "serial": "MADE0001", "version": env!("CARGO_PKG_VERSION")})
     );
-    assert!(terminal.log().contains("driver sensor is here"));
+    assert!(terminal.log().contains("driver sensor registered"));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn the_socket_belongs_to_whom_the_owner_says_and_large_data_comes_as_files() {
     let socket = std::fs::metadata(terminal.path("run/driver.sock")).unwrap();
     assert_eq!((socket.permissions().mode() & 0o777, socket.gid()), (0o600, 1));
     let pid = std::process::id();
-    assert!(terminal.log().contains(&format!("driver sensor is here (process {pid}, user 0)")));
+    assert!(terminal.log().contains(&format!("driver sensor registered (process {pid}, user 0)")));
 
     driver.call("user.put", json!({"pin": "1"})).unwrap();
     std::fs::write(shared.join("1.jpg"), jpeg(100_000)).unwrap();
@@ -141,6 +141,6 @@ fn a_log_that_nobody_takes_in_stops_nothing() {
     assert_eq!(lines.by_ref().take(300).count(), 300);
     here("late");
     let missing = lines.find(|line| line.contains("are missing here")).unwrap();
-    assert!(lines.any(|line| line.contains("driver late is here")), "{missing}");
+    assert!(lines.any(|line| line.contains("driver late registered")), "{missing}");
     assert_eq!(terminal.stop(), 0);
 }

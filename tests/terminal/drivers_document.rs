@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use iclock_emulator::Emulator;
+use punchd::rpc::{DriverMethod, ErrorCode, Method};
 use serde_json::{Value, json};
 
 use crate::harness::{Driver, TIMEOUT, Terminal, answer, server};
@@ -97,36 +98,18 @@ fn every_example_for_drivers_is_so() {
     for block in &examples {
         run(block, &server, &mut terminal.driver());
     }
-    // Each is shown, and stands in the tables at the beginning.
-    let begin = text.split("## The wire").next().unwrap();
+    // Every method has an example, and is in the tables at the beginning.
+    let tables = text.split("## The wire").next().unwrap();
     let shown = examples.concat();
-    for method in [
-        "register",
-        "punch",
-        "photo",
-        "operation",
-        "alarm",
-        "error",
-        "user.get",
-        "user.put",
-        "template.put",
-        "picture.put",
-        "idcard.put",
-        "changes",
-        "verify",
-        "remote",
-        "status",
-        "export",
-        "quarantine",
-        "enroll",
-        "cancel",
-        "unlock",
-        "unalarm",
-        "changed",
-        "message",
-    ] {
+    let calls = Method::ALL.iter().map(|method| method.name());
+    for method in calls.chain(DriverMethod::ALL.iter().map(|method| method.name())) {
         assert!(shown.contains(&format!("\"method\": \"{method}\"")), "{method} has no example");
-        assert!(begin.contains(&format!("`{method}`")), "{method} is not in the tables");
+        assert!(tables.contains(&format!("`{method}`")), "{method} is not in the tables");
+    }
+    // Every error code is in its table.
+    for code in ErrorCode::ALL.into_iter().filter(|code| *code != ErrorCode::LineFailed) {
+        let number = code.number().to_string().replace('-', "−");
+        assert!(text.contains(&format!("| {number}")) || text.contains(&format!(", {number} |")));
     }
     server.assert_strict();
 }

@@ -163,7 +163,7 @@ fn of_two_drivers_for_one_thing_the_last_one_is_asked() {
     assert!(
         terminal
             .log()
-            .contains("better is asked for fingerprint from now on, and sensor no longer")
+            .contains("two drivers provide fingerprint: requests go to better from now on, and no longer to sensor")
     );
     assert_eq!(enroll(&server, &mut last, FP, finger(3)), 0);
     assert_eq!(terminal.status()["provided"]["fingerprint"], "better");

@@ -79,7 +79,7 @@ fn answers_to_requests_nobody_made_are_passed_over() {
     assert_eq!(answer(&server, &id).0, 4);
     driver.reply(number, finger(3));
     driver.punch("1001", &second(3));
-    let said = terminal.log().matches("answered what it is not asked").count();
+    let said = terminal.log().matches("answered a request that it was not sent").count();
     assert_eq!(said, 2, "{}", terminal.log());
     assert!(server.received(|received| received.templates().is_empty()));
 }

@@ -207,12 +207,12 @@ fn questions_wait_within_bounds_and_leave_with_their_driver() {
     assert_eq!(busy["code"], -1005);
     terminal.driver().punch("1001", &second(1));
     // Who leaves makes room.
-    let left = |name: &str| terminal.log().contains(&format!("driver {name} left"));
+    let left = |name: &str| terminal.log().contains(&format!("driver {name} disconnected"));
     drop(first);
-    until("the first left", || left("first"), || terminal.log());
+    until("the first disconnected", || left("first"), || terminal.log());
     let mut last = asking(&terminal, "last", 8);
     drop(others);
-    until("the fourth left", || left("fourth"), || terminal.log());
+    until("the fourth disconnected", || left("fourth"), || terminal.log());
     // The way breaks: who is still there hears so, and nothing is asked for the others.
     server.clear_faults();
     server.release_stalled();

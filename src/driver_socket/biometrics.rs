@@ -1,0 +1,104 @@
+//! `template.put` and `picture.put`.
+
+use std::io::Read;
+
+use serde_json::Value;
+
+use super::context::MethodContext;
+use super::error::MethodError;
+use super::people::resident;
+use crate::files::{ConfinedPath, FileError};
+use crate::protocol::record::{
+    Algorithm, BioPhoto, Jpeg, LONGEST_PHOTO, PictureKind, Pin, Template, TemplateData,
+    TemplateForm, TemplateKind, TemplateSlot, UserPic,
+};
+use crate::protocol::tables::BioType;
+use crate::rpc::{Params, RpcError};
+use crate::store::Origin;
+
+pub(super) fn put_template(context: &MethodContext, params: &Params) -> Result<Value, MethodError> {
+    let template = template(params, resident(context, params)?, data(context, params)?)?;
+    context.recorded(context.store.biometrics().put_template(&template, Origin::Terminal))
+}
+
+pub(super) fn put_picture(context: &MethodContext, params: &Params) -> Result<Value, MethodError> {
+    let pin = resident(context, params)?;
+    let data = data(context, params)?;
+    let photo = Jpeg::new(data.field, data.bytes)?;
+    let biometrics = context.store.biometrics();
+    context.recorded(match PictureKind::from_name(&params.required_text("kind")?) {
+        Some(PictureKind::User) => {
+            biometrics.put_user_pic(&UserPic { pin, photo }, Origin::Terminal)
+        }
+        Some(PictureKind::Comparison) => {
+            let picture = BioPhoto { pin, bio_type: bio_type(params)?, photo };
+            biometrics.put_bio_photo(&picture, Origin::Terminal)
+        }
+        None => return Err(RpcError::param("kind", "must be user or comparison").into()),
+    })
+}
+
+/// Bytes that a driver hands over, and the parameter that they came by.
+pub(super) struct Data {
+    pub(super) field: &'static str,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Data {
+    /// In base64, in the parameter `data`.
+    pub(super) fn inline(params: &Params) -> Result<Self, RpcError> {
+        Ok(Self { field: "data", bytes: params.required_bytes("data")? })
+    }
+}
+
+/// A template or photo: in `data`, or in the shared directory under the name in `file`.
+pub(super) fn data(context: &MethodContext, params: &Params) -> Result<Data, RpcError> {
+    let wrong = |why: String| RpcError::param("file", why);
+    let Some(name) = params.text("file")? else { return Data::inline(params) };
+    let Some(dir) = &context.shared_dir else {
+        return Err(wrong("no directory is shared: set [drivers] shared, or send data".into()));
+    };
+    let failed = |error: FileError| wrong(error.to_string());
+    let path = format!("{}/{name}", dir.display());
+    let path = ConfinedPath::find(std::slice::from_ref(dir), &path).map_err(failed)?;
+    let (file, size) = path.open().map_err(failed)?;
+    if size > LONGEST_PHOTO as u64 {
+        return Err(wrong(format!("has {size} bytes; a photo has at most {LONGEST_PHOTO}")));
+    }
+    let mut bytes = Vec::with_capacity(size as usize);
+    file.take(LONGEST_PHOTO as u64)
+        .read_to_end(&mut bytes)
+        .map_err(|error| wrong(error.to_string()))?;
+    Ok(Data { field: "file", bytes })
+}
+
+/// A template by the parameters of `template.put`, whoever sends it and why.
+pub(super) fn template(params: &Params, pin: Pin, data: Data) -> Result<Template, MethodError> {
+    let kind = match TemplateForm::from_name(&params.required_text("kind")?) {
+        Some(TemplateForm::Fingerprint) => TemplateKind::Fingerprint,
+        Some(TemplateForm::Face) => TemplateKind::Face,
+        Some(TemplateForm::FingerVein) => TemplateKind::FingerVein,
+        Some(TemplateForm::Unified) => TemplateKind::Unified(bio_type(params)?),
+        None => {
+            let why = "must be fingerprint, face, fvein or unified";
+            return Err(RpcError::param("kind", why).into());
+        }
+    };
+    let byte =
+        |field| -> Result<u8, RpcError> { Ok(params.number(field, 255)?.unwrap_or(0) as u8) };
+    let version =
+        |field| -> Result<u16, RpcError> { Ok(params.number(field, 999)?.unwrap_or(0) as u16) };
+    Ok(Template {
+        pin,
+        slot: TemplateSlot::new(kind, byte("number")?, byte("index")?)?,
+        valid: params.switch("valid")?.unwrap_or(true),
+        duress: params.switch("duress")?.unwrap_or(false),
+        algorithm: Algorithm::new(version("majorver")?, version("minorver")?, byte("format")?)?,
+        data: TemplateData::new(data.field, data.bytes)?,
+    })
+}
+
+fn bio_type(params: &Params) -> Result<BioType, RpcError> {
+    BioType::new(params.required_number("type", 9)? as u8)
+        .ok_or_else(|| RpcError::param("type", "must be a whole number from 0 to 9"))
+}

@@ -1,0 +1,46 @@
+//! `status`, `export` and `quarantine`: what the command line calls.
+
+use serde_json::{Value, json};
+
+use super::context::MethodContext;
+use super::error::MethodError;
+use crate::rpc::{Params, RpcError};
+use crate::store::Seq;
+use crate::{csv, reactor, status};
+
+/// Punches in one page of an export.
+const ROWS_A_PAGE: usize = 500;
+
+/// The state of the terminal, and which driver provides what.
+pub(super) fn status(context: &MethodContext) -> Result<Value, MethodError> {
+    let mut report = context.status.report(&context.store)?;
+    let provided = context.driver_requests.provided().into_iter();
+    let names = provided.map(|(service, driver)| (service.name().into(), driver.into()));
+    report["provided"] = Value::Object(names.collect());
+    Ok(report)
+}
+
+/// A page of the punches as CSV.
+pub(super) fn export(context: &MethodContext, params: &Params) -> Result<Value, MethodError> {
+    let after = seq(params, "after")?.unwrap_or(0);
+    let (rows, next) = context.store.journal().punches_after(after, ROWS_A_PAGE)?;
+    let rows: Vec<String> = rows.iter().map(csv::row).collect();
+    Ok(json!({"next": next, "rows": rows}))
+}
+
+/// Lists, retries or drops the rows that the server refuses.
+pub(super) fn quarantine(context: &MethodContext, params: &Params) -> Result<Value, MethodError> {
+    let seq = seq(params, "seq")?;
+    let rows = match params.text("action")?.as_deref() {
+        None | Some("list") => return Ok(json!(status::quarantine(&context.store)?)),
+        Some("retry") => context.store.quarantine().retry(seq)?,
+        Some("drop") => context.store.quarantine().drop_rows(seq)?,
+        Some(_) => return Err(RpcError::param("action", "must be list, retry or drop").into()),
+    };
+    reactor::wake_loop();
+    Ok(json!({"rows": rows}))
+}
+
+fn seq(params: &Params, field: &'static str) -> Result<Option<Seq>, RpcError> {
+    Ok(params.number(field, Seq::MAX as u64)?.map(|seq| seq as Seq))
+}

@@ -1,0 +1,64 @@
+//! `register`: who a driver is, and what it provides.
+
+use serde_json::{Value, json};
+
+use super::connection::Connection;
+use super::context::MethodContext;
+use super::error::MethodError;
+use crate::driver_requests::Service;
+use crate::protocol::fields::clip;
+use crate::rpc::{Params, RpcError};
+
+/// The version of the driver protocol.
+const PROTOCOL: u64 = 1;
+/// Longest name of a driver, in bytes.
+const LONGEST_NAME: usize = 64;
+/// Most services of one driver.
+const MOST_SERVICES: usize = 32;
+
+pub(super) fn register(
+    context: &MethodContext,
+    driver: &mut Connection,
+    params: &Params,
+) -> Result<Value, MethodError> {
+    let name = params.required_text("name")?;
+    if name.is_empty() || name.len() > LONGEST_NAME || name.contains(char::is_control) {
+        return Err(RpcError::param("name", "must have 1 to 64 printable characters").into());
+    }
+    let services = services(params)?;
+    driver.set_name(&name);
+    log::info!("driver {name} registered{}", driver.peer());
+    for (service, before) in context.driver_requests.register(driver.id(), &name, &services) {
+        let service = service.name();
+        log::warn!(
+            "two drivers provide {service}: requests go to {name} from now on, and no longer to {before}"
+        );
+    }
+    Ok(json!({
+        "protocol": PROTOCOL, "serial": context.serial, "version": env!("CARGO_PKG_VERSION")
+    }))
+}
+
+/// What a driver says it provides. A service that this version does not know is left out.
+fn services(params: &Params) -> Result<Vec<Service>, RpcError> {
+    let names = match params.get("provides") {
+        Value::Null => return Ok(Vec::new()),
+        Value::Array(names) if names.len() <= MOST_SERVICES => names,
+        _ => return Err(RpcError::param("provides", "must be a list of up to 32 names")),
+    };
+    let mut services = Vec::new();
+    for name in names {
+        let Value::String(name) = name else {
+            return Err(RpcError::param("provides", "must be a list of names"));
+        };
+        match Service::from_name(name) {
+            Some(service) if !services.contains(&service) => services.push(service),
+            Some(_) => {}
+            None => log::warn!(
+                "a driver provides {:?}, which this version does not know: it gets no requests for it",
+                clip(name)
+            ),
+        }
+    }
+    Ok(services)
+}

@@ -1,0 +1,22 @@
+//! JSON-RPC 2.0, one object a line: the one codec for the driver socket, for the command line
+//! and for the drivers that ship. `docs/drivers.md` describes the protocol.
+//!
+//! [`Method`] lists what drivers call, [`DriverMethod`] what punchd calls, [`ErrorCode`] how a
+//! call can fail. Apart from [`call`], nothing here does input or output.
+
+mod client;
+mod error;
+mod lines;
+mod message;
+mod method;
+mod params;
+
+pub use client::{CallError, call};
+pub use error::{ErrorCode, RpcError};
+pub use lines::LineBuffer;
+pub use message::{Malformed, Message, Request, Response, parse, response};
+pub use method::{DriverMethod, Execution, Method};
+pub use params::Params;
+
+/// Longest line that punchd takes, in bytes: a photo of 2 MiB in base64.
+pub const LONGEST_LINE: usize = 3 << 20;
