@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use super::call::load;
+use super::call::driver_socket;
 use super::exit::Failure;
 use super::page::Page;
 use super::words::{Halt, Word, Words};
@@ -59,5 +59,5 @@ pub fn parse(words: &mut Words) -> Result<settings::CardReader, Halt> {
 }
 
 pub fn run(config: &Path, settings: &settings::CardReader) -> Result<(), Failure> {
-    Ok(drivers::card_reader::run(&load(config)?.run_dir, settings)?)
+    Ok(drivers::card_reader::run(&driver_socket(config)?, settings)?)
 }

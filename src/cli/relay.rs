@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::call::load;
+use super::call::driver_socket;
 use super::exit::Failure;
 use super::page::Page;
 use super::words::{Halt, Word, Words};
@@ -60,5 +60,5 @@ pub fn parse(words: &mut Words) -> Result<settings::Relay, Halt> {
 }
 
 pub fn run(config: &Path, settings: &settings::Relay) -> Result<(), Failure> {
-    Ok(drivers::relay::run(&load(config)?.run_dir, settings)?)
+    Ok(drivers::relay::run(&driver_socket(config)?, settings)?)
 }

@@ -1,5 +1,5 @@
-//! `punchd card-reader`: a reader that types its cards like a keyboard, by USB or on a serial
-//! line. Card, person, punch.
+//! `punchd card-reader`: records the cards of a reader that types them like a keyboard, by USB or
+//! on a serial line.
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
@@ -7,25 +7,24 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
-use serde_json::Value;
 
-use super::card_queue::{CardQueue, MOST_WAITING, Seen};
-use super::link::{Heard, Link};
-use super::source::{Source, Turn};
+use super::card_queue::{Answer, CardQueue, CardRead, MOST_WAITING};
+use super::link::{Event, Link};
+use super::source::{Progress, Source};
 use super::typed::{Read, Typed};
-use super::{Stop, begin, settings};
-use crate::driver_socket;
+use super::{Stop, settings, take_signals};
 use crate::reactor::{self, Served};
+use crate::rpc::{DriverMethod, ErrorCode, Request, RpcError};
 
 /// Runs until TERM or INT, or until a file has been read.
 ///
 /// # Errors
-/// What stands at the path is no reader; the system refuses something.
-pub fn run(run_dir: &Path, settings: &settings::CardReader) -> Result<(), Stop> {
-    begin()?;
+/// Cards cannot be read from the device; the system refused something.
+pub fn run(socket: &Path, settings: &settings::CardReader) -> Result<(), Stop> {
+    take_signals()?;
     let end = Rc::new(End::default());
     let reader = Rc::new(RefCell::new(CardReader {
-        link: Link::new(driver_socket::socket_path(run_dir), "card-reader", &["card"]),
+        link: Link::new(socket, "card-reader", &["card"]),
         source: Source::new(&settings.device, settings.baud),
         typed: Typed::new(settings.format),
         card_queue: CardQueue::new(settings.again, settings.status),
@@ -33,7 +32,9 @@ pub fn run(run_dir: &Path, settings: &settings::CardReader) -> Result<(), Stop> 
     }));
     super::run(Rc::clone(&reader) as Rc<RefCell<dyn Served>>, &end.done)?;
     for number in reader.borrow().card_queue.waiting() {
-        log::error!("card {number} is NOT recorded: punchd did not come back before the end");
+        log::error!(
+            "card {number} is NOT recorded: punchd was not reached before this driver ended"
+        );
     }
     match end.wrong.take() {
         Some(message) => Err(Stop::NoReader(message)),
@@ -41,11 +42,11 @@ pub fn run(run_dir: &Path, settings: &settings::CardReader) -> Result<(), Stop> 
     }
 }
 
-/// How it ends by itself.
+/// How the driver ends by itself.
 #[derive(Default)]
 struct End {
     done: Cell<bool>,
-    /// The file has been read; what came of it is not all recorded yet.
+    /// The file has been read; its cards may still wait.
     read: Cell<bool>,
     wrong: Cell<Option<String>>,
 }
@@ -65,20 +66,20 @@ impl CardReader {
             && (!self.source.is_file() || self.card_queue.room() > Source::LEAST_ROOM)
     }
 
-    /// When what was typed is a number although nothing more is typed. A file has no pauses.
+    /// When a number ends by a pause. A file has no pauses.
     fn deadline_of_keys(&self) -> Option<Instant> {
-        self.typed.due().filter(|_| !self.source.is_file())
+        self.typed.deadline().filter(|_| !self.source.is_file())
     }
 
     fn read(&mut self, now: Instant) {
         let (typed, mut reads) = (&mut self.typed, Vec::new());
-        let turn = self.source.read(|key, at| reads.extend(typed.press(key, at, now)));
-        match turn {
-            Turn::More => {}
-            Turn::Quiet if self.source.is_file() => {}
-            Turn::Quiet => reads.extend(self.typed.pause(now)),
-            Turn::Gone => self.typed.clear(),
-            Turn::End => {
+        let progress = self.source.read(|key, at| reads.extend(typed.press(key, at, now)));
+        match progress {
+            Progress::More => {}
+            Progress::Idle if self.source.is_file() => {}
+            Progress::Idle => reads.extend(self.typed.pause(now)),
+            Progress::Gone => self.typed.clear(),
+            Progress::End => {
                 reads.extend(self.typed.finish());
                 self.end.read.set(true);
             }
@@ -98,43 +99,56 @@ impl CardReader {
             }
         };
         match self.card_queue.on_card(number.clone(), now) {
-            Seen::Repeated => log::info!("card {number} is still held there: that is one punch"),
-            Seen::NoRoom => log::error!(
+            CardRead::Repeated => {
+                log::info!("card {number} is still at the reader: that is one punch");
+            }
+            CardRead::QueueFull => log::error!(
                 "card {number} is NOT recorded: {MOST_WAITING} cards wait for punchd already"
             ),
-            Seen::Waits(count) if !self.link.is_here() => log::warn!(
+            CardRead::Queued(count) if !self.link.is_registered() => log::warn!(
                 "card {number} waits for punchd ({count} of at most {MOST_WAITING}, not on disk)"
             ),
-            Seen::Waits(_) => {}
-            Seen::Enrolled(id, answer) => self.answer(Some((id, answer))),
+            CardRead::Queued(_) => {}
+            CardRead::Enrolled(answer) => self.answer(Some(answer)),
         }
     }
 
-    fn hear(&mut self, heard: Heard, now: Instant) {
-        match heard {
-            Heard::Here => {}
-            Heard::Gone => self.card_queue.lost(),
-            Heard::Answer(answer) => self.card_queue.answered(answer, now),
-            Heard::Asked { id: None, method, params } => {
-                if method == "cancel" {
-                    let answer = self.card_queue.cancel(&params);
-                    self.answer(answer);
-                }
+    fn on_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Registered => {}
+            Event::Disconnected => self.card_queue.on_disconnect(),
+            Event::Answered(answer) => self.card_queue.on_answer(answer, now),
+            Event::Requested(request) => self.on_request(request, now),
+        }
+    }
+
+    fn on_request(&mut self, Request { id, method, params }: Request, now: Instant) {
+        let Some(id) = id else {
+            if method == DriverMethod::Cancel.name() {
+                let answer = self.card_queue.cancel(&params);
+                self.answer(answer);
             }
-            Heard::Asked { id: Some(id), method, params } => match method.as_str() {
-                "enroll" if params["kind"] == "card" => {
-                    let answer = self.card_queue.enroll(id, &params, now);
-                    self.answer(answer);
-                }
-                "enroll" => self.link.refuse(&id, -32602, "kind: this reader enrols cards only"),
-                _ => self.link.refuse(&id, -32601, "this is a card reader: it enrols cards"),
-            },
-        }
+            return;
+        };
+        let error = match DriverMethod::from_name(&method) {
+            Some(DriverMethod::Enroll) if params.get("kind") == "card" => {
+                let answer = self.card_queue.enroll(id, &params, now);
+                return self.answer(answer);
+            }
+            Some(DriverMethod::Enroll) => {
+                RpcError::param("kind", "must be card: this reader enrols cards only")
+            }
+            _ => {
+                let message = "this is a card reader: it enrols cards only";
+                RpcError::new(ErrorCode::MethodNotFound, message)
+            }
+        };
+        self.link.answer(&id, Err(error));
     }
 
-    fn answer(&mut self, answer: Option<(Value, Value)>) {
-        if let Some((id, result)) = answer {
-            self.link.answer(&id, &result);
+    fn answer(&mut self, answer: Option<Answer>) {
+        if let Some(Answer { id, result }) = answer {
+            self.link.answer(&id, Ok(result));
         }
     }
 }
@@ -154,28 +168,28 @@ impl Served for CardReader {
         let mut ready = ready.iter().map(|flags| !flags.is_empty());
         let link_is_ready = self.link.watched().is_some() && ready.next().unwrap_or(false);
         let source_is_ready = self.source.fd().is_some() && ready.next().unwrap_or(false);
-        for heard in self.link.serve(link_is_ready, now) {
-            self.hear(heard, now);
+        for event in self.link.serve(link_is_ready, now) {
+            self.on_event(event, now);
         }
-        // Read before a pause is believed: this process may have been the one that paused.
+        // Keys that have come are read first: the pause may have been one of this process.
         let is_late = self.deadline_of_keys().is_some_and(|due| due <= now);
         if source_is_ready || is_late {
             self.read(now);
         }
-        if let Err(message) = self.source.look(now) {
+        if let Err(message) = self.source.open_if_due(now) {
             self.end.wrong.set(Some(message));
             self.end.done.set(true);
             reactor::wake_loop();
         }
-        let answer = self.card_queue.look_after(now);
+        let answer = self.card_queue.check_timeout(now);
         self.answer(answer);
         if self.link.is_free()
-            && let Some((method, params)) = self.card_queue.call(now)
+            && let Some((method, params)) = self.card_queue.next_call(now)
         {
             self.link.call(method, &params, now);
         }
-        if let Some(heard) = self.link.flush(now) {
-            self.hear(heard, now);
+        if let Some(event) = self.link.flush(now) {
+            self.on_event(event, now);
         }
         if self.end.read.get() && self.card_queue.room() == MOST_WAITING {
             self.end.done.set(true);
@@ -184,8 +198,9 @@ impl Served for CardReader {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let card_queue = self.card_queue.due(self.link.is_free());
-        let all = [self.link.due(), self.source.due(), self.deadline_of_keys(), card_queue];
+        let card_queue = self.card_queue.deadline(self.link.is_free());
+        let all =
+            [self.link.deadline(), self.source.deadline(), self.deadline_of_keys(), card_queue];
         all.into_iter().flatten().min()
     }
 }

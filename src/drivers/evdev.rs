@@ -1,6 +1,6 @@
 //! Input devices of the kernel (evdev): events in, keys out, and four ioctls.
 //!
-//! The crate of the same name does far more, and would weigh more than this whole driver.
+//! The crate of the same name does far more, and would be larger than this whole driver.
 
 use std::ffi::c_int;
 use std::io;
@@ -29,24 +29,25 @@ const KEY: u16 = 1;
 const DROPPED: u16 = 3;
 const PRESSED: i32 = 1;
 
-/// The keys of figures, each at the place of its figure; the second row is the key pad's.
-const FIGURES: [[u16; 16]; 2] = [
+/// The keys of the digits 0 to 15, each at the place of its digit; the second row is the key
+/// pad's.
+const DIGITS: [[u16; 16]; 2] = [
     [11, 2, 3, 4, 5, 6, 7, 8, 9, 10, 30, 48, 46, 32, 18, 33],
     [82, 79, 80, 81, 75, 76, 77, 71, 72, 73, 0, 0, 0, 0, 0, 0],
 ];
 /// Enter, that of the key pad, Tab; `;` and `?`, between which magnetic stripes stand.
 const ENDS: [u16; 5] = [28, 96, 15, 39, 53];
-/// ClockOffset, Ctrl, Alt, Caps Lock, Num Lock: they go along with keys and are none themselves.
-const SILENT: [u16; 8] = [42, 54, 29, 97, 56, 100, 58, 69];
+/// Shift, Ctrl, Alt, Caps Lock, Num Lock: they are pressed with other keys and type nothing.
+const MODIFIERS: [u16; 8] = [42, 54, 29, 97, 56, 100, 58, 69];
 
 /// Whether it is an input device.
-pub fn is_input(fd: impl AsFd) -> bool {
+pub(super) fn is_input(fd: impl AsFd) -> bool {
     // SAFETY: EVIOCGVERSION writes one int.
     unsafe { ioctl(fd, Getter::<VERSION, c_int>::new()) }.is_ok()
 }
 
-/// What the device calls itself.
-pub fn name(fd: impl AsFd) -> String {
+/// The name that the device gives itself.
+pub(super) fn name(fd: impl AsFd) -> String {
     let mut name = [0; LONGEST_NAME];
     // SAFETY: EVIOCGNAME writes at most as many bytes as its number says: the whole array.
     if unsafe { ioctl(fd, Updater::<NAME, _>::new(&mut name)) }.is_err() {
@@ -56,9 +57,9 @@ pub fn name(fd: impl AsFd) -> String {
     String::from_utf8_lossy(&name[..end]).chars().filter(|char| !char.is_control()).collect()
 }
 
-/// Takes the device for us alone: its keys do not arrive on a console. Whether its events say
-/// when they were by the monotonic clock.
-pub fn grab(fd: impl AsFd) -> io::Result<bool> {
+/// Grabs the device: its keys do not arrive on a console. Whether its events carry the time of
+/// the monotonic clock.
+pub(super) fn grab(fd: impl AsFd) -> io::Result<bool> {
     // SAFETY: EVIOCGRAB takes its argument as a number.
     unsafe { ioctl(&fd, IntegerSetter::<GRAB>::new_usize(1)) }?;
     let monotonic = ClockId::Monotonic as c_int;
@@ -66,8 +67,8 @@ pub fn grab(fd: impl AsFd) -> io::Result<bool> {
     Ok(unsafe { ioctl(&fd, Setter::<SET_CLOCK, c_int>::new(monotonic)) }.is_ok())
 }
 
-/// The keys in whole events, and when each was pressed if the events say so.
-pub fn keys(bytes: &[u8], timed: bool, mut each: impl FnMut(Key, Option<Instant>)) {
+/// The keys in whole events, and when each was pressed if the events are `timed`.
+pub(super) fn keys(bytes: &[u8], timed: bool, mut each: impl FnMut(Key, Option<Instant>)) {
     let (now, monotonic) = (Instant::now(), clock_gettime(ClockId::Monotonic));
     let since_boot = Duration::new(monotonic.tv_sec as u64, monotonic.tv_nsec as u32);
     for event in bytes.chunks_exact(EVENT) {
@@ -96,10 +97,10 @@ fn decode(event: &[u8]) -> Option<(Key, Duration)> {
 
 fn key(code: u16) -> Option<Key> {
     let place = |row: &[u16; 16]| row.iter().position(|&known| known == code && code != 0);
-    match FIGURES.iter().find_map(place) {
-        Some(figure) => Some(Key::Figure(figure as u8)),
+    match DIGITS.iter().find_map(place) {
+        Some(digit) => Some(Key::Digit(digit as u8)),
         None if ENDS.contains(&code) => Some(Key::End),
-        None if SILENT.contains(&code) => None,
+        None if MODIFIERS.contains(&code) => None,
         None => Some(Key::Other),
     }
 }
@@ -126,13 +127,13 @@ mod tests {
     fn keys_are_what_is_printed_on_them() {
         // linux/input-event-codes.h: KEY_1 is 2 … KEY_0 is 11; KEY_A 30, KEY_F 33, KEY_KP0 82.
         for (code, key) in [
-            (2, Some(Key::Figure(1))),
-            (10, Some(Key::Figure(9))),
-            (11, Some(Key::Figure(0))),
-            (30, Some(Key::Figure(10))),
-            (33, Some(Key::Figure(15))),
-            (71, Some(Key::Figure(7))),
-            (82, Some(Key::Figure(0))),
+            (2, Some(Key::Digit(1))),
+            (10, Some(Key::Digit(9))),
+            (11, Some(Key::Digit(0))),
+            (30, Some(Key::Digit(10))),
+            (33, Some(Key::Digit(15))),
+            (71, Some(Key::Digit(7))),
+            (82, Some(Key::Digit(0))),
             (28, Some(Key::End)),
             (96, Some(Key::End)),
             (34, Some(Key::Other)),
@@ -155,7 +156,7 @@ mod tests {
             event(SYNC, DROPPED, 0),
             vec![0; EVENT - 1],
         ];
-        assert_eq!(decoded(&events), [Key::Figure(1), Key::Lost]);
+        assert_eq!(decoded(&events), [Key::Digit(1), Key::Lost]);
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 
-/// What `gpioinfo` shows for who uses the line.
+/// The consumer of the line that `gpioinfo` shows.
 const CONSUMER: &[u8] = b"punchd";
 
 // Numbers and layouts of linux/gpio.h; the sizes are part of the numbers.
@@ -24,7 +24,7 @@ const OUTPUT: u64 = 1 << 3;
 const HANDLE_OUTPUT: u32 = 1 << 1;
 const HANDLE_ACTIVE_LOW: u32 = 1 << 2;
 
-/// `struct gpio_v2_line_request`, with its `config` in it. All that is not named stays 0.
+/// `struct gpio_v2_line_request`, with its `config` in it. What has no name here stays 0.
 #[repr(C)]
 struct LineRequest {
     offsets: [u32; 64],
@@ -59,19 +59,19 @@ struct HandleRequest {
 
 const _: () = assert!(size_of::<LineRequest>() == 592 && size_of::<HandleRequest>() == 364);
 
-/// A line that is ours.
-pub struct Gpio {
+/// A line that is requested from the kernel.
+pub(super) struct Gpio {
     line: OwnedFd,
     is_first_version: bool,
 }
 
 impl Gpio {
-    /// Takes the line, as an output, inactive.
-    pub fn open(chip: &Path, offset: u32, active_low: bool) -> io::Result<Self> {
+    /// Requests the line as an output, inactive.
+    pub(super) fn open(chip: &Path, offset: u32, active_low: bool) -> io::Result<Self> {
         let chip = OpenOptions::new().read(true).write(true).open(chip)?;
         match second(&chip, offset, active_low) {
             Ok(line) => Ok(Self { line, is_first_version: false }),
-            // So kernels answer that know only the first.
+            // The answer of kernels that know the first version only.
             Err(Errno::INVAL | Errno::NOTTY) => {
                 let line = first(&chip, offset, active_low)?;
                 Ok(Self { line, is_first_version: true })
@@ -80,8 +80,7 @@ impl Gpio {
         }
     }
 
-    /// Makes it active or inactive.
-    pub fn set(&self, active: bool) -> io::Result<()> {
+    pub(super) fn set(&self, active: bool) -> io::Result<()> {
         if self.is_first_version {
             let mut values = [0; 64];
             values[0] = u8::from(active);
@@ -110,7 +109,7 @@ fn second(chip: &File, offset: u32, active_low: bool) -> Result<OwnedFd, Errno> 
     request.offsets[0] = offset;
     // SAFETY: GPIO_V2_GET_LINE_IOCTL reads and writes this structure.
     unsafe { ioctl(chip, Updater::<GET_LINE, _>::new(&mut request)) }?;
-    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+    // SAFETY: the kernel has just made this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(request.fd) })
 }
 
@@ -126,7 +125,7 @@ fn first(chip: &File, offset: u32, active_low: bool) -> Result<OwnedFd, Errno> {
     request.offsets[0] = offset;
     // SAFETY: GPIO_GET_LINEHANDLE_IOCTL reads and writes this structure.
     unsafe { ioctl(chip, Updater::<GET_HANDLE, _>::new(&mut request)) }?;
-    // SAFETY: as above.
+    // SAFETY: the kernel has just made this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(request.fd) })
 }
 

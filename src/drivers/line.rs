@@ -1,4 +1,4 @@
-//! A line that is active or not: one of a GPIO chip, or a file that says 1 or 0.
+//! A line that is active or inactive: one of a GPIO chip, or a file that holds 1 or 0.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 
 use super::gpio::Gpio;
 
-/// Which line.
+/// The name of a line, as the command line takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Spec {
     /// A line of a chip, by its offset.
@@ -25,7 +25,8 @@ impl Spec {
     /// # Errors
     /// It is none of these, as text.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no line: gpiochip0:17 or file:/path is meant");
+        let wrong =
+            || format!("{text:?} is no line: it must be of the form gpiochip0:17 or file:/path");
         if let Some(path) = text.strip_prefix("file:") {
             return match path {
                 "" => Err(wrong()),
@@ -41,7 +42,7 @@ impl Spec {
         }
     }
 
-    /// The same, where a mere number is another line of this one's chip.
+    /// The same, but a number alone is a line of the chip of `self`.
     ///
     /// # Errors
     /// As [`Spec::parse`].
@@ -62,9 +63,9 @@ impl fmt::Display for Spec {
     }
 }
 
-/// A line that is ours. Inactive from when it is taken. When it is given up, most chips keep
-/// its level: make it inactive before.
-pub struct Line {
+/// An open line, inactive at first. When it is closed, most chips keep its level: make it
+/// inactive before.
+pub(super) struct Line {
     spec: Spec,
     output: Output,
 }
@@ -75,11 +76,9 @@ enum Output {
 }
 
 impl Line {
-    /// Takes the line.
-    ///
     /// # Errors
-    /// A message that names it.
-    pub fn open(spec: &Spec, active_low: bool) -> Result<Self, String> {
+    /// A message that names the line.
+    pub(super) fn open(spec: &Spec, active_low: bool) -> Result<Self, String> {
         let output = match spec {
             Spec::Gpio(chip, offset) => {
                 let explained = |error| format!("{spec}: {}", explain(&error));
@@ -87,7 +86,7 @@ impl Line {
             }
             Spec::File(_) => Output::File { active_low },
         };
-        // Inactive is what a line of a chip begins with; a file says what it said before.
+        // A line of a chip is inactive when it is opened; a file holds what it held before.
         let line = Self { spec: spec.clone(), output };
         line.set(false)?;
         Ok(line)
@@ -96,8 +95,8 @@ impl Line {
     /// Makes it active or inactive.
     ///
     /// # Errors
-    /// A message that names it. It is as it was then.
-    pub fn set(&self, active: bool) -> Result<(), String> {
+    /// A message that names the line, which is as it was before.
+    pub(super) fn set(&self, active: bool) -> Result<(), String> {
         let done = match (&self.output, &self.spec) {
             (Output::Gpio(gpio), _) => gpio.set(active),
             (Output::File { active_low }, Spec::File(path)) => write(path, active != *active_low),
@@ -107,26 +106,28 @@ impl Line {
     }
 }
 
-/// Two bytes in place of the two before: nobody ever reads an empty file.
+/// Overwrites the two bytes in place: a reader never finds an empty file.
 fn write(path: &Path, high: bool) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
-    // Nor does a FIFO without a reader hold anything up.
+    // A FIFO without a reader would block otherwise.
     options.custom_flags(OFlags::NONBLOCK.bits() as i32);
     let bytes: &[u8] = if high { b"1\n" } else { b"0\n" };
     let mut file = options.open(path)?;
     file.write_all(bytes)?;
-    // What stood there may have been longer; where that means nothing, it is refused.
+    // The file may have been longer. Devices and sysfs refuse this, and do not need it.
     let _ = file.set_len(bytes.len() as u64);
     Ok(())
 }
 
 fn explain(error: &io::Error) -> String {
     let why = match error.kind() {
-        ErrorKind::ResourceBusy => "somebody else uses this line (gpioinfo tells who)",
-        ErrorKind::InvalidInput => "the chip has no such line, or it cannot be an output",
+        ErrorKind::ResourceBusy => "another program uses this line (gpioinfo shows which)",
+        ErrorKind::InvalidInput => "the chip has no such line, or the line cannot be an output",
         ErrorKind::NotFound => "there is no such chip (gpiodetect lists them)",
-        ErrorKind::PermissionDenied => "punchd may not open it: its group can (often gpio)",
+        ErrorKind::PermissionDenied => {
+            "punchd may not open it: run as a user of its group (often gpio)"
+        }
         _ => return error.to_string(),
     };
     format!("{why}: {error}")

@@ -1,7 +1,7 @@
-//! The way to the daemon: one connection to its socket, made again whenever it breaks.
+//! The connection to punchd, made again whenever it breaks.
 //!
-//! One call at a time, and its answer; in between, what the daemon asks for. All is bounded:
-//! lines, what is not written yet, the time that an answer may take.
+//! One call at a time, and its answer; in between, what punchd asks for. All is bounded: lines,
+//! what is not written yet, the time that an answer may take.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,217 +9,212 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::backoff::DoublingPause;
 use rustix::event::PollFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use serde_json::{Value, json};
 
+use crate::backoff::DoublingPause;
+use crate::rpc::{
+    self, ErrorCode, LineBuffer, Malformed, Message, Method, Request, Response, RpcError,
+};
+
 /// The pause between two attempts to connect.
 const PAUSE: DoublingPause = DoublingPause::new(Duration::from_millis(250), Duration::from_secs(5));
-/// How long an answer may take: the daemon may be writing to a slow disk.
+/// How long an answer may take: punchd may be writing to a slow disk.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest line of the daemon. A status with all its rows is the longest.
+/// Longest line taken from punchd, in bytes. A status with all its rows is the longest.
 const LONGEST_LINE: usize = 1 << 20;
-/// Most bytes of answers that the daemon has not taken.
-const MOST_OUTPUT: usize = 64 << 10;
+/// Most bytes of answers that punchd has not read.
+const MOST_UNREAD: usize = 64 << 10;
 /// Bytes read in one turn.
 const TIME_SLICE: usize = 4 << 10;
 
 /// The connection, or the wait for one.
-pub struct Link {
+pub(super) struct Link {
     socket: PathBuf,
     name: &'static str,
     provides: &'static [&'static str],
-    line: Option<Line>,
-    registered: bool,
-    again: Instant,
-    pause: DoublingPause,
-    told: bool,
+    connection: Option<Connection>,
+    is_registered: bool,
+    /// When to connect again, and the pause after that.
+    retry: (Instant, DoublingPause),
+    is_loss_logged: bool,
 }
 
-/// A connection.
-struct Line {
+/// What comes from punchd.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// It is connected, and has registered this driver.
+    Registered,
+    /// The connection broke. A call under way is not answered.
+    Disconnected,
+    /// The answer to the call.
+    Answered(Result<Value, RpcError>),
+    /// It asks for something; to be answered if there is an id.
+    Requested(Request),
+}
+
+impl Link {
+    /// To the punchd that listens at `socket`, as a driver of this name.
+    pub(super) fn new(
+        socket: &Path,
+        name: &'static str,
+        provides: &'static [&'static str],
+    ) -> Self {
+        Self {
+            socket: socket.to_owned(),
+            name,
+            provides,
+            connection: None,
+            is_registered: false,
+            retry: (Instant::now(), PAUSE),
+            is_loss_logged: false,
+        }
+    }
+
+    /// The descriptor to wait for, and for what.
+    pub(super) fn watched(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        let connection = self.connection.as_ref()?;
+        let output = if connection.output.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+        Some((connection.stream.as_fd(), PollFlags::IN | output))
+    }
+
+    /// When it is to be served although nothing is ready.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.connection {
+            None => Some(self.retry.0),
+            Some(connection) => connection.awaited.map(|(_, until)| until),
+        }
+    }
+
+    pub(super) fn is_registered(&self) -> bool {
+        self.is_registered
+    }
+
+    /// Whether a call can be made now.
+    pub(super) fn is_free(&self) -> bool {
+        let is_idle = |connection: &Connection| connection.awaited.is_none();
+        self.is_registered && self.connection.as_ref().is_some_and(is_idle)
+    }
+
+    /// Calls a method. Only if [`Link::is_free`].
+    pub(super) fn call(&mut self, method: Method, params: &Value, now: Instant) {
+        if let Some(connection) = &mut self.connection {
+            connection.call(method, params, now);
+        }
+    }
+
+    /// Answers a request of punchd's.
+    pub(super) fn answer(&mut self, id: &Value, result: Result<Value, RpcError>) {
+        if let Some(connection) = &mut self.connection {
+            connection.send(&rpc::response(id, result));
+        }
+    }
+
+    /// Connects if it is time, reads if there is something, gives up what takes too long.
+    pub(super) fn serve(&mut self, is_ready: bool, now: Instant) -> Vec<Event> {
+        let mut events = Vec::new();
+        if self.connection.is_none() && self.retry.0 <= now {
+            self.connect(now);
+        }
+        let served = match &mut self.connection {
+            Some(connection) if is_ready => connection.read(&mut events),
+            _ => Ok(()),
+        };
+        let is_late =
+            |connection: &Connection| connection.awaited.is_some_and(|(_, until)| until <= now);
+        let served = match &self.connection {
+            Some(connection) if served.is_ok() && is_late(connection) => {
+                Err("it does not answer".to_owned())
+            }
+            _ => served,
+        };
+        if let Err(why) = self.take_registration(&mut events).and(served) {
+            self.close(&why, now);
+            events.push(Event::Disconnected);
+        }
+        events
+    }
+
+    fn connect(&mut self, now: Instant) {
+        match Connection::open(&self.socket) {
+            Ok(mut connection) => {
+                let params = json!({"name": self.name, "provides": self.provides});
+                connection.call(Method::Register, &params, now);
+                self.connection = Some(connection);
+            }
+            Err(error) => self.close(&error.to_string(), now),
+        }
+    }
+
+    /// The first answer is that to `register`.
+    fn take_registration(&mut self, events: &mut [Event]) -> Result<(), String> {
+        let first = events.iter_mut().find(|event| matches!(event, Event::Answered(_)));
+        let Some(first) = first.filter(|_| !self.is_registered) else { return Ok(()) };
+        if let Event::Answered(Err(error)) = first {
+            return Err(format!("it refuses this driver: {error}"));
+        }
+        *first = Event::Registered;
+        self.is_registered = true;
+        log::info!("{}: registered as {}", self.socket.display(), self.name);
+        self.retry.1.reset();
+        self.is_loss_logged = false;
+        Ok(())
+    }
+
+    /// Writes what can be written. To be called last when served.
+    pub(super) fn flush(&mut self, now: Instant) -> Option<Event> {
+        let why = self.connection.as_mut()?.flush().err()?;
+        self.close(&why, now);
+        Some(Event::Disconnected)
+    }
+
+    fn close(&mut self, why: &str, now: Instant) {
+        (self.connection, self.is_registered) = (None, false);
+        if !std::mem::replace(&mut self.is_loss_logged, true) {
+            log::warn!(
+                "{}: punchd cannot be reached ({why}); trying again until it can. Is `punchd run` \
+                 running, with the same configuration?",
+                self.socket.display()
+            );
+        }
+        self.retry.0 = now + self.retry.1.advance();
+    }
+}
+
+struct Connection {
     stream: UnixStream,
-    input: Vec<u8>,
+    input: LineBuffer,
     output: Vec<u8>,
+    /// How many calls were made; the last has this id.
     calls: u64,
     /// The call that is to be answered, and by when.
     awaited: Option<(u64, Instant)>,
 }
 
-/// What comes of the daemon.
-#[derive(Debug)]
-pub enum Heard {
-    /// It is there, and knows us.
-    Here,
-    /// It is gone. What was asked is not answered.
-    Gone,
-    /// The answer to the call.
-    Answer(Result<Value, Refused>),
-    /// It asks for something; to be answered if there is an id.
-    Asked {
-        /// By which the answer is known.
-        id: Option<Value>,
-        /// What it asks for.
-        method: String,
-        /// And what more it says.
-        params: Value,
-    },
-}
-
-/// The daemon refused a call.
-#[derive(Clone, Debug)]
-pub struct Refused {
-    /// The number in docs/drivers.md.
-    pub code: i64,
-    /// The daemon's message.
-    pub message: String,
-}
-
-impl Link {
-    /// To the daemon at `socket`, as a driver of this name.
-    pub fn new(socket: PathBuf, name: &'static str, provides: &'static [&'static str]) -> Self {
-        let (again, pause) = (Instant::now(), PAUSE);
-        Self { socket, name, provides, line: None, registered: false, again, pause, told: false }
-    }
-
-    /// What to wait for, and for what.
-    pub fn watched(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
-        let line = self.line.as_ref()?;
-        let more = if line.output.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
-        Some((line.stream.as_fd(), PollFlags::IN | more))
-    }
-
-    /// When it is to be served although nothing is ready.
-    pub fn due(&self) -> Option<Instant> {
-        match &self.line {
-            None => Some(self.again),
-            Some(line) => line.awaited.map(|(_, until)| until),
-        }
-    }
-
-    /// Whether the daemon knows us.
-    pub fn is_here(&self) -> bool {
-        self.registered
-    }
-
-    /// Whether a call can be made now.
-    pub fn is_free(&self) -> bool {
-        self.registered && self.line.as_ref().is_some_and(|line| line.awaited.is_none())
-    }
-
-    /// Calls a method. Only if [`Link::is_free`].
-    pub fn call(&mut self, method: &str, params: &Value, now: Instant) {
-        if let Some(line) = &mut self.line {
-            line.call(method, params, now);
-        }
-    }
-
-    /// Answers what the daemon asked.
-    pub fn answer(&mut self, id: &Value, result: &Value) {
-        self.send(&json!({"jsonrpc": "2.0", "id": id, "result": result}));
-    }
-
-    /// Refuses it.
-    pub fn refuse(&mut self, id: &Value, code: i64, message: &str) {
-        let error = json!({"code": code, "message": message});
-        self.send(&json!({"jsonrpc": "2.0", "id": id, "error": error}));
-    }
-
-    fn send(&mut self, message: &Value) {
-        if let Some(line) = &mut self.line {
-            line.send(message);
-        }
-    }
-
-    /// Connects if it is time, reads if there is something, gives up what takes too long.
-    pub fn serve(&mut self, ready: bool, now: Instant) -> Vec<Heard> {
-        let mut heard = Vec::new();
-        if self.line.is_none() && self.again <= now {
-            match Line::open(&self.socket) {
-                Ok(mut line) => {
-                    let us = json!({"name": self.name, "provides": self.provides});
-                    line.call("register", &us, now);
-                    self.line = Some(line);
-                }
-                Err(error) => self.close(&error.to_string(), now),
-            }
-        }
-        let done = match &mut self.line {
-            Some(line) if ready => line.read(&mut heard),
-            _ => Ok(()),
-        };
-        let late = |line: &Line| line.awaited.is_some_and(|(_, until)| until <= now);
-        let done = match &self.line {
-            Some(line) if done.is_ok() && late(line) => Err("it does not answer".to_owned()),
-            _ => done,
-        };
-        if let Err(why) = self.register(&mut heard).and(done) {
-            self.close(&why, now);
-            heard.push(Heard::Gone);
-        }
-        heard
-    }
-
-    /// Writes what can be written. To be called last in a turn.
-    pub fn flush(&mut self, now: Instant) -> Option<Heard> {
-        let why = self.line.as_mut()?.flush().err()?;
-        self.close(&why, now);
-        Some(Heard::Gone)
-    }
-
-    /// The first answer is that to our registration.
-    fn register(&mut self, heard: &mut [Heard]) -> Result<(), String> {
-        let first = heard.iter_mut().find(|heard| matches!(heard, Heard::Answer(_)));
-        let Some(first) = first.filter(|_| !self.registered) else { return Ok(()) };
-        if let Heard::Answer(Err(refused)) = first {
-            return Err(format!("it refuses us: {}", refused.message));
-        }
-        *first = Heard::Here;
-        self.registered = true;
-        log::info!("{}: registered as {}", self.socket.display(), self.name);
-        self.pause.reset();
-        self.told = false;
-        Ok(())
-    }
-
-    fn close(&mut self, why: &str, now: Instant) {
-        (self.line, self.registered) = (None, false);
-        if !std::mem::replace(&mut self.told, true) {
-            log::warn!(
-                "{}: punchd is not there ({why}); trying again until it is. Is `punchd run` \
-                 running, with the same configuration?",
-                self.socket.display()
-            );
-        }
-        self.again = now + self.pause.advance();
-    }
-}
-
-impl Line {
+impl Connection {
     fn open(socket: &Path) -> io::Result<Self> {
-        // Not by way of std, which would wait for a daemon that has stopped accepting.
+        // Std would wait for a punchd that has stopped accepting.
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         connect(&stream, &SocketAddrUnix::new(socket)?)?;
-        let (input, output) = (Vec::new(), Vec::new());
+        let (input, output) = (LineBuffer::default(), Vec::new());
         Ok(Self { stream: stream.into(), input, output, calls: 0, awaited: None })
     }
 
-    fn call(&mut self, method: &str, params: &Value, now: Instant) {
+    fn call(&mut self, method: Method, params: &Value, now: Instant) {
         self.calls += 1;
-        let id = self.calls;
-        self.awaited = Some((id, now + TIMEOUT));
-        self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+        self.awaited = Some((self.calls, now + TIMEOUT));
+        self.send(&method.request(self.calls, params));
     }
 
-    fn send(&mut self, message: &Value) {
-        self.output.extend_from_slice(message.to_string().as_bytes());
+    fn send(&mut self, line: &str) {
+        self.output.extend_from_slice(line.as_bytes());
         self.output.push(b'\n');
     }
 
-    /// Reads one turn's worth, and what its lines mean.
-    fn read(&mut self, heard: &mut Vec<Heard>) -> Result<(), String> {
+    /// Reads a time slice, and adds what its lines mean.
+    fn read(&mut self, events: &mut Vec<Event>) -> Result<(), String> {
         let mut chunk = [0; TIME_SLICE];
         let amount = match self.stream.read(&mut chunk) {
             Ok(0) => return Err("it closed the connection".into()),
@@ -231,56 +226,45 @@ impl Line {
                 };
             }
         };
-        for part in chunk[..amount].split_inclusive(|&byte| byte == b'\n') {
-            self.input.extend_from_slice(part);
-            if self.input.len() > LONGEST_LINE {
-                return Err("its line is too long".into());
-            }
-            if self.input.ends_with(b"\n") {
-                let line = std::mem::take(&mut self.input);
-                if !line.trim_ascii().is_empty() {
-                    heard.extend(self.understand(&line)?);
+        let mut messages = Vec::new();
+        self.input.add(&chunk[..amount], |line| messages.push(rpc::parse(line)));
+        for message in messages {
+            match message {
+                Ok(Message::Request(request)) => events.push(Event::Requested(request)),
+                Ok(Message::Response(response)) => events.extend(self.take_response(response)),
+                Err(Malformed { error, .. }) if error.code == ErrorCode::ParseError => {
+                    return Err(format!("it sent no JSON: {error}"));
                 }
+                Err(Malformed { error, .. }) => log::debug!("a line is ignored: {error}"),
             }
+        }
+        if self.input.unfinished() > LONGEST_LINE {
+            return Err("its line is too long".into());
         }
         Ok(())
     }
 
-    fn understand(&mut self, line: &[u8]) -> Result<Option<Heard>, String> {
-        let mut message: Value =
-            serde_json::from_slice(line).map_err(|error| format!("it sent no JSON: {error}"))?;
-        if let Some(method) = message["method"].as_str() {
-            let method = method.to_owned();
-            let id = message.get("id").filter(|id| !id.is_null()).cloned();
-            return Ok(Some(Heard::Asked { id, method, params: message["params"].take() }));
-        }
-        let is_ours = self.awaited.is_some_and(|(id, _)| message["id"] == id);
-        if !is_ours {
-            log::debug!("an answer that nobody waits for: {}", message["id"]);
-            return Ok(None);
+    fn take_response(&mut self, Response { id, result }: Response) -> Option<Event> {
+        if self.awaited.is_none_or(|(awaited, _)| id != awaited) {
+            log::debug!("punchd answered a call that was not made: {id}");
+            return None;
         }
         self.awaited = None;
-        Ok(Some(Heard::Answer(match message.get("error") {
-            None => Ok(message["result"].take()),
-            Some(error) => Err(Refused {
-                code: error["code"].as_i64().unwrap_or(0),
-                message: error["message"].as_str().unwrap_or("without a reason").to_owned(),
-            }),
-        })))
+        Some(Event::Answered(result))
     }
 
     fn flush(&mut self) -> Result<(), String> {
         while !self.output.is_empty() {
             match self.stream.write(&self.output) {
-                Ok(0) => return Err("it takes nothing".into()),
+                Ok(0) => return Err("nothing can be written".into()),
                 Ok(written) => drop(self.output.drain(..written)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error.to_string()),
             }
         }
-        if self.output.len() > MOST_OUTPUT {
-            return Err("it does not take our answers".into());
+        if self.output.len() > MOST_UNREAD {
+            return Err("it does not read the answers".into());
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! The drivers that ship: a card reader that types, a relay on a GPIO line.
 //!
-//! Each is a process of its own, started as a subcommand. To the daemon they are drivers as
-//! any other: they know nothing of it but its socket. They end with TERM or INT, go on when
-//! the daemon or the device goes away, and come back to both by themselves.
+//! Each is a process of its own, started as a subcommand, and uses punchd by the driver socket
+//! only, as any other driver does. They end with TERM or INT. When punchd or the device goes
+//! away, they go on, and try to connect to both again.
 
 mod card_queue;
 pub mod card_reader;
@@ -26,9 +26,9 @@ use crate::reactor::{self, Served, Stopping};
 /// Why one of these drivers ended by itself.
 #[derive(Debug)]
 pub enum Stop {
-    /// What stands at the path is nothing to read cards from.
+    /// Cards cannot be read from what is at the path.
     NoReader(String),
-    /// The system refuses something.
+    /// The system refused something.
     System(String),
 }
 
@@ -47,6 +47,6 @@ fn run(driver: Rc<RefCell<dyn Served>>, done: &Cell<bool>) -> Result<(), Stop> {
 }
 
 /// Takes TERM and INT. To be called before anything is opened.
-fn begin() -> Result<(), Stop> {
+fn take_signals() -> Result<(), Stop> {
     reactor::take_signals().map_err(|error| Stop::System(format!("cannot take signals: {error}")))
 }

@@ -8,29 +8,34 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 
 use super::line::Line;
-use super::link::{Heard, Link};
-use super::{Stop, begin, settings};
-use crate::driver_socket;
+use super::link::{Event, Link};
+use super::{Stop, settings, take_signals};
 use crate::reactor::Served;
+use crate::rpc::{DriverMethod, ErrorCode, Request, RpcError};
 
-/// How soon the end of a pulse that failed is tried again: a door stands open.
-const PAUSE: Duration = Duration::from_millis(500);
-/// The error code of a line that cannot be set.
-const BROKEN: i64 = -32000;
+/// The pause before a door that could not be locked is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs until TERM or INT. The lines are inactive from its start, and after its end.
 ///
 /// # Errors
-/// A line cannot be had; the system refuses something.
-pub fn run(run_dir: &Path, settings: &settings::Relay) -> Result<(), Stop> {
-    begin()?;
+/// A line cannot be opened; the system refused something.
+pub fn run(socket: &Path, settings: &settings::Relay) -> Result<(), Stop> {
+    take_signals()?;
     let open = |spec| Line::open(spec, settings.active_low).map_err(Stop::System);
     let door = open(&settings.door)?;
     let alarm = settings.alarm.as_ref().map(open).transpose()?;
     let provides: &[_] = if alarm.is_some() { &["unlock", "unalarm"] } else { &["unlock"] };
-    let link = Link::new(driver_socket::socket_path(run_dir), "relay", provides);
-    log::info!("{}: the door's line is here, inactive", settings.door);
-    let relay = Relay { link, door, alarm, pulse: settings.pulse, until: None, told: false };
+    let link = Link::new(socket, "relay", provides);
+    log::info!("{}: the door's line is ready, inactive", settings.door);
+    let relay = Relay {
+        link,
+        door,
+        alarm,
+        pulse: settings.pulse,
+        locks_at: None,
+        is_failure_logged: false,
+    };
     let relay = Rc::new(RefCell::new(relay));
     let done = super::run(Rc::clone(&relay) as Rc<RefCell<dyn Served>>, &Cell::new(false));
     relay.borrow().release();
@@ -43,59 +48,57 @@ struct Relay {
     alarm: Option<Line>,
     pulse: Duration,
     /// When the door's line is to become inactive.
-    until: Option<Instant>,
-    /// It was said that it cannot be.
-    told: bool,
+    locks_at: Option<Instant>,
+    /// Whether the log has that it could not be made inactive.
+    is_failure_logged: bool,
 }
 
 impl Relay {
-    fn hear(&mut self, heard: Heard, now: Instant) {
-        let Heard::Asked { id, method, .. } = heard else { return };
-        let done = match (method.as_str(), &self.alarm) {
-            ("unlock", _) => self.unlock(now),
-            ("unalarm", Some(alarm)) => alarm.set(false).inspect(|()| log::info!("alarm ended")),
+    fn on_event(&mut self, event: Event, now: Instant) {
+        let Event::Requested(Request { id, method, .. }) = event else { return };
+        let result = match (DriverMethod::from_name(&method), &self.alarm) {
+            (Some(DriverMethod::Unlock), _) => self.unlock(now).map_err(line_failed),
+            (Some(DriverMethod::Unalarm), Some(alarm)) => end_alarm(alarm).map_err(line_failed),
             _ => {
-                if let Some(id) = id {
-                    self.link.refuse(&id, -32601, &format!("this relay has nothing to {method}"));
-                }
-                return;
+                let message = format!("this relay has no line for {method}");
+                Err(RpcError::new(ErrorCode::MethodNotFound, message))
             }
         };
-        if let Err(message) = &done {
-            log::error!("{method}: {message}");
+        if let Err(error) = &result
+            && error.code == ErrorCode::LineFailed
+        {
+            log::error!("{method} failed: {error}");
         }
-        match (id, done) {
-            (Some(id), Ok(())) => self.link.answer(&id, &true.into()),
-            (Some(id), Err(message)) => self.link.refuse(&id, BROKEN, &message),
-            (None, _) => {}
+        if let Some(id) = id {
+            self.link.answer(&id, result.map(|()| true.into()));
         }
     }
 
-    /// Once more while it is unlocked: the time begins anew.
+    /// Unlocks the door for a pulse, from now on if it is unlocked already.
     fn unlock(&mut self, now: Instant) -> Result<(), String> {
         self.door.set(true)?;
-        self.until = Some(now + self.pulse);
+        self.locks_at = Some(now + self.pulse);
         log::info!("door unlocked for {} ms", self.pulse.as_millis());
         Ok(())
     }
 
-    /// Locks the door when its time is over, however often that takes.
-    fn look_after(&mut self, now: Instant) {
-        if self.until.is_none_or(|until| now < until) {
+    /// Locks the door when its time is over. A failure is tried again until it locks.
+    fn lock_if_due(&mut self, now: Instant) {
+        if self.locks_at.is_none_or(|at| now < at) {
             return;
         }
         match self.door.set(false) {
-            Ok(()) => (self.until, self.told) = (None, false),
+            Ok(()) => (self.locks_at, self.is_failure_logged) = (None, false),
             Err(message) => {
-                self.until = Some(now + PAUSE);
-                if !std::mem::replace(&mut self.told, true) {
+                self.locks_at = Some(now + RETRY_PAUSE);
+                if !std::mem::replace(&mut self.is_failure_logged, true) {
                     log::error!("THE DOOR STAYS UNLOCKED, tried again until it locks: {message}");
                 }
             }
         }
     }
 
-    /// Before the lines are given up.
+    /// Makes the lines inactive before the process ends.
     fn release(&self) {
         for line in std::iter::once(&self.door).chain(&self.alarm) {
             if let Err(message) = line.set(false) {
@@ -103,6 +106,16 @@ impl Relay {
             }
         }
     }
+}
+
+fn end_alarm(alarm: &Line) -> Result<(), String> {
+    alarm.set(false)?;
+    log::info!("alarm ended");
+    Ok(())
+}
+
+fn line_failed(message: String) -> RpcError {
+    RpcError::new(ErrorCode::LineFailed, message)
 }
 
 impl Served for Relay {
@@ -115,15 +128,15 @@ impl Served for Relay {
     fn serve(&mut self, ready: &[PollFlags]) {
         let now = Instant::now();
         let is_ready = ready.first().is_some_and(|flags| !flags.is_empty());
-        self.look_after(now);
-        for heard in self.link.serve(is_ready, now) {
-            self.hear(heard, now);
+        self.lock_if_due(now);
+        for event in self.link.serve(is_ready, now) {
+            self.on_event(event, now);
         }
-        // What goes on between the daemon and us is none of the door's business.
+        // Without punchd, the door still locks when its time is over.
         let _ = self.link.flush(now);
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.link.due().into_iter().chain(self.until).min()
+        self.link.deadline().into_iter().chain(self.locks_at).min()
     }
 }

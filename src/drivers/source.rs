@@ -1,7 +1,7 @@
 //! Where the keys come from: an input device, a serial line, a FIFO, a file.
 //!
-//! A source that is not there, or that goes away, is looked for again and again, and said so
-//! once.
+//! A source that cannot be opened, or that goes away, is tried again until it is there. The log
+//! has that once.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -17,21 +17,21 @@ use super::evdev;
 use super::typed::Key;
 use crate::backoff::DoublingPause;
 
-/// The pause between two looks for a source that is not there.
+/// The pause between two attempts to open a source.
 const PAUSE: DoublingPause = DoublingPause::new(Duration::from_millis(500), Duration::from_secs(4));
-/// Most bytes read in one turn: a whole number of events.
+/// Most bytes read in a time slice: a whole number of events.
 const TIME_SLICE: usize = 96 * 24;
 /// The same of a file: no more numbers than [`Source::LEAST_ROOM`].
-const A_TURN_OF_A_FILE: usize = 64;
+const FILE_TIME_SLICE: usize = 64;
 
 /// A path, and what is open there.
-pub struct Source {
+pub(super) struct Source {
     path: PathBuf,
     baud: Option<u32>,
     open: Option<Open>,
-    again: Instant,
-    pause: DoublingPause,
-    told: bool,
+    /// When to open it again, and the pause after that.
+    retry: (Instant, DoublingPause),
+    is_loss_logged: bool,
 }
 
 struct Open {
@@ -49,101 +49,102 @@ enum Kind {
     File,
 }
 
-/// What came of a turn.
+/// How reading went.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Turn {
+pub(super) enum Progress {
     /// There may be more.
     More,
-    /// Nothing more for now.
-    Quiet,
-    /// It is gone, with all that was half typed.
+    /// There is nothing more for now.
+    Idle,
+    /// The source is gone: a number that was begun is void.
     Gone,
-    /// It was a file, and has been read.
+    /// It was a file, and has been read to its end.
     End,
 }
 
-/// Why it cannot be opened.
-enum Refusal {
-    /// Perhaps later.
-    NotNow(String),
-    /// Never.
-    Never(String),
+/// Why a source cannot be opened.
+enum OpenError {
+    /// It may be possible later.
+    Temporary(String),
+    /// Nothing can be read from what is there.
+    Permanent(String),
 }
 
 impl Source {
     /// How much room there must be for numbers before a file is read on.
-    pub const LEAST_ROOM: usize = A_TURN_OF_A_FILE / 2;
+    pub(super) const LEAST_ROOM: usize = FILE_TIME_SLICE / 2;
 
-    /// What stands at `path`; a serial line is set to `baud`.
-    pub fn new(path: &Path, baud: Option<u32>) -> Self {
-        let path = path.to_owned();
-        Self { path, baud, open: None, again: Instant::now(), pause: PAUSE, told: false }
+    /// The source at `path`; a serial line is set to `baud`.
+    pub(super) fn new(path: &Path, baud: Option<u32>) -> Self {
+        let (path, retry) = (path.to_owned(), (Instant::now(), PAUSE));
+        Self { path, baud, open: None, retry, is_loss_logged: false }
     }
 
     /// What to wait for.
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.open.as_ref().map(|open| open.file.as_fd())
     }
 
-    /// When it is to be looked for again.
-    pub fn due(&self) -> Option<Instant> {
-        self.open.is_none().then_some(self.again)
+    /// When it is to be opened again.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.open.is_none().then_some(self.retry.0)
     }
 
-    /// Whether it can wait until there is room, and knows no pauses.
-    pub fn is_file(&self) -> bool {
+    /// Whether it is a file: it can wait until there is room, and has no pauses.
+    pub(super) fn is_file(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.kind == Kind::File)
     }
 
     /// Opens it if it is time for that.
     ///
     /// # Errors
-    /// There is something at the path that is no reader, as text.
-    pub fn look(&mut self, now: Instant) -> Result<(), String> {
-        if self.open.is_some() || now < self.again {
+    /// Nothing can be read from what is at the path; a message that names it.
+    pub(super) fn open_if_due(&mut self, now: Instant) -> Result<(), String> {
+        if self.open.is_some() || now < self.retry.0 {
             return Ok(());
         }
         let path = self.path.display();
         match open(&self.path, self.baud) {
             Ok((open, what)) => {
-                log::info!("{path}: {what} is here");
+                log::info!("{path}: {what} is open");
                 self.open = Some(open);
-                self.pause.reset();
-                self.told = false;
+                self.retry.1.reset();
+                self.is_loss_logged = false;
                 Ok(())
             }
-            Err(Refusal::Never(why)) => Err(format!("{path}: {why}")),
-            Err(Refusal::NotNow(why)) => {
-                if !std::mem::replace(&mut self.told, true) {
-                    log::warn!("{path}: {why}; looked for again until it is there");
+            Err(OpenError::Permanent(why)) => Err(format!("{path}: {why}")),
+            Err(OpenError::Temporary(why)) => {
+                if !std::mem::replace(&mut self.is_loss_logged, true) {
+                    log::warn!("{path}: cannot be opened ({why}); trying again until it can");
                 }
-                self.again = now + self.pause.advance();
+                self.retry.0 = now + self.retry.1.advance();
                 Ok(())
             }
         }
     }
 
-    /// Reads what is there, at most one turn's worth.
-    pub fn read(&mut self, each: impl FnMut(Key, Option<Instant>)) -> Turn {
-        let Some(Open { file, kind }) = &mut self.open else { return Turn::Quiet };
+    /// Reads a time slice, and hands each key on, with the time at which it was pressed if the
+    /// device says that.
+    pub(super) fn read(&mut self, each: impl FnMut(Key, Option<Instant>)) -> Progress {
+        let Some(Open { file, kind }) = &mut self.open else { return Progress::Idle };
         let mut chunk = [0; TIME_SLICE];
-        let most = if *kind == Kind::File { A_TURN_OF_A_FILE } else { TIME_SLICE };
+        let most = if *kind == Kind::File { FILE_TIME_SLICE } else { TIME_SLICE };
         let why = match file.read(&mut chunk[..most]) {
-            Ok(0) if *kind == Kind::File => return Turn::End,
+            Ok(0) if *kind == Kind::File => return Progress::End,
             Ok(0) => "it was hung up".to_owned(),
             Ok(amount) => {
                 keys(*kind, &chunk[..amount], each);
-                return if amount == most { Turn::More } else { Turn::Quiet };
+                return if amount == most { Progress::More } else { Progress::Idle };
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Turn::Quiet,
-            Err(error) if error.kind() == ErrorKind::Interrupted => return Turn::More,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Progress::Idle,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Progress::More,
             Err(error) => error.to_string(),
         };
         log::warn!("{}: the reader is gone ({why}); waiting for it", self.path.display());
         self.open = None;
-        self.told = true;
-        self.again = Instant::now() + self.pause.peek();
-        Turn::Gone
+        self.is_loss_logged = true;
+        self.retry.0 = Instant::now() + self.retry.1.peek();
+        Progress::Gone
     }
 }
 
@@ -153,9 +154,9 @@ fn keys(kind: Kind, bytes: &[u8], mut each: impl FnMut(Key, Option<Instant>)) {
     }
     for byte in bytes {
         let key = match byte {
-            b'0'..=b'9' => Key::Figure(byte - b'0'),
-            b'a'..=b'f' => Key::Figure(byte - b'a' + 10),
-            b'A'..=b'F' => Key::Figure(byte - b'A' + 10),
+            b'0'..=b'9' => Key::Digit(byte - b'0'),
+            b'a'..=b'f' => Key::Digit(byte - b'a' + 10),
+            b'A'..=b'F' => Key::Digit(byte - b'A' + 10),
             // Line ends, STX and ETX, NUL, `;` and `?`.
             b'\r' | b'\n' | b'\t' | 0 | 2 | 3 | b';' | b'?' => Key::End,
             _ => Key::Other,
@@ -164,17 +165,17 @@ fn keys(kind: Kind, bytes: &[u8], mut each: impl FnMut(Key, Option<Instant>)) {
     }
 }
 
-fn open(path: &Path, baud: Option<u32>) -> Result<(Open, String), Refusal> {
-    let not_now = |error: io::Error| Refusal::NotNow(error.to_string());
-    let kind = std::fs::metadata(path).map_err(not_now)?.file_type();
+fn open(path: &Path, baud: Option<u32>) -> Result<(Open, String), OpenError> {
+    let temporary = |error: io::Error| OpenError::Temporary(error.to_string());
+    let kind = std::fs::metadata(path).map_err(temporary)?.file_type();
     let mut options = OpenOptions::new();
-    // A FIFO that we could write to as well does not end when its last writer leaves.
+    // A FIFO that is open for writing, too, does not end when its last writer closes it.
     options.read(true).write(kind.is_fifo());
     options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32);
     if !(kind.is_char_device() || kind.is_fifo() || kind.is_file()) {
-        return Err(Refusal::Never("this is no card reader, nor anything to read from".into()));
+        return Err(OpenError::Permanent("nothing can be read from it: it must be an input device, a serial line, a FIFO or a file".into()));
     }
-    let file = options.open(path).map_err(not_now)?;
+    let file = options.open(path).map_err(temporary)?;
     let (kind, what) = if kind.is_file() {
         (Kind::File, "a file".to_owned())
     } else if kind.is_fifo() {
@@ -182,9 +183,9 @@ fn open(path: &Path, baud: Option<u32>) -> Result<(Open, String), Refusal> {
     } else if evdev::is_input(&file) {
         let timed = evdev::grab(&file).map_err(|error| match error.kind() {
             ErrorKind::ResourceBusy => {
-                Refusal::NotNow("another program has taken it for itself alone".into())
+                OpenError::Temporary("another program has grabbed it".into())
             }
-            _ => not_now(error),
+            _ => temporary(error),
         })?;
         (Kind::Input { timed }, format!("the reader {:?}", evdev::name(&file)))
     } else {
@@ -194,15 +195,15 @@ fn open(path: &Path, baud: Option<u32>) -> Result<(Open, String), Refusal> {
     Ok((Open { file, kind }, what))
 }
 
-/// Makes a serial line hand on its bytes as they come, and echo nothing back to the reader.
-fn set_line(file: &File, baud: Option<u32>) -> Result<(), Refusal> {
-    let failed = |error: rustix::io::Errno| Refusal::NotNow(error.to_string());
+/// Sets a serial line to hand on its bytes as they come, without an echo to the reader.
+fn set_line(file: &File, baud: Option<u32>) -> Result<(), OpenError> {
+    let failed = |error: rustix::io::Errno| OpenError::Temporary(error.to_string());
     let mut line = match tcgetattr(file) {
         Ok(line) => line,
         Err(rustix::io::Errno::IO) => return Err(failed(rustix::io::Errno::IO)),
         Err(_) => {
-            let message = "this is neither an input device (/dev/input/event…) nor a serial line";
-            return Err(Refusal::Never(message.into()));
+            let message = "it is neither an input device (/dev/input/event…) nor a serial line";
+            return Err(OpenError::Permanent(message.into()));
         }
     };
     line.make_raw();

@@ -1,27 +1,27 @@
-//! What a reader types, key by key, put together to card numbers. Pure: no clock, no device.
+//! Card numbers from the keys that a reader types. Pure: no clock, no device.
 //!
 //! A number ends with Enter, or with a pause: some readers type no Enter. What is no number is
-//! refused as text, and the next number begins clean.
+//! refused with a message, and does not affect the next number.
 
 use std::time::{Duration, Instant};
 
 /// A pause after which a number has ended. Readers type a key every 1 to 30 ms.
-pub const PAUSE: Duration = Duration::from_millis(150);
-/// Most characters of a number. Whatever comes beyond is not even kept.
+const PAUSE: Duration = Duration::from_millis(150);
+/// Most characters of a number. Further ones are not kept.
 const LONGEST: usize = 32;
-/// Fewest characters of a number without Enter: a key that somebody touches is no card.
+/// Fewest characters of a number without Enter: a single key that is pressed by hand is no card.
 const SHORTEST_BY_PAUSE: usize = 4;
 /// Highest card number, as for the cards of users.
 const MOST_CARD: u64 = i64::MAX as u64;
 
-/// A key, as far as numbers are concerned.
+/// A key, as far as card numbers are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
-    /// 0 to 15.
-    Figure(u8),
+pub(super) enum Key {
+    /// A digit, 0 to 15.
+    Digit(u8),
     /// Enter, Tab, and what frames a number on a serial line or a magnetic stripe.
     End,
-    /// Anything else: what it is part of is no number.
+    /// Any other key: a number with it is refused.
     Other,
     /// Keys were lost before this one.
     Lost,
@@ -39,31 +39,31 @@ pub enum Format {
     HexReversed,
 }
 
-/// What came of a number that has ended.
+/// What a number that has ended is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Read {
-    /// A card, in decimal without leading zeros: as the daemon knows it.
+pub(super) enum Read {
+    /// A card, in decimal without leading zeros, as punchd stores it.
     Card(String),
-    /// No card, and why.
+    /// Not a card, and why.
     Refused(String),
 }
 
 /// The number that is being typed.
-pub struct Typed {
+pub(super) struct Typed {
     format: Format,
     text: String,
-    spoilt: Option<&'static str>,
+    corrupt: Option<&'static str>,
     last: Option<Instant>,
 }
 
 impl Typed {
-    /// Nothing typed yet.
-    pub fn new(format: Format) -> Self {
-        Self { format, text: String::new(), spoilt: None, last: None }
+    pub(super) fn new(format: Format) -> Self {
+        Self { format, text: String::new(), corrupt: None, last: None }
     }
 
-    /// A key was pressed `at` (some devices say when), and is read `now`. What it ended.
-    pub fn press(&mut self, key: Key, at: Option<Instant>, now: Instant) -> Option<Read> {
+    /// A key was pressed `at` (if the device says when), and is read `now`. Returns the number that
+    /// has ended by it.
+    pub(super) fn press(&mut self, key: Key, at: Option<Instant>, now: Instant) -> Option<Read> {
         let gap = |last: Instant| at.is_some_and(|at| at.saturating_duration_since(last) > PAUSE);
         let before = match self.last {
             Some(last) if gap(last) => self.end(false),
@@ -71,47 +71,47 @@ impl Typed {
         };
         self.last = Some(at.unwrap_or(now));
         match key {
-            Key::Figure(figure) if self.text.len() < LONGEST => {
-                self.text.extend(char::from_digit(u32::from(figure), 16));
+            Key::Digit(digit) if self.text.len() < LONGEST => {
+                self.text.extend(char::from_digit(u32::from(digit), 16));
             }
-            Key::Figure(_) => self.spoilt = Some("it is longer than any card number"),
+            Key::Digit(_) => self.corrupt = Some("it is longer than any card number"),
             Key::Other => {
-                self.spoilt.get_or_insert("it has other keys than 0 to 9 and A to F");
+                self.corrupt.get_or_insert("it has other keys than 0 to 9 and A to F");
             }
             Key::Lost => {
-                self.spoilt = Some("keys were lost, the reader types too fast for this machine");
+                self.corrupt = Some("keys were lost: the reader types too fast for this machine");
             }
             Key::End => return before.or_else(|| self.end(true)),
         }
         before
     }
 
-    /// When the number has ended if nothing more is typed.
-    pub fn due(&self) -> Option<Instant> {
+    /// When the number ends if nothing more is typed.
+    pub(super) fn deadline(&self) -> Option<Instant> {
         self.last.map(|last| last + PAUSE)
     }
 
-    /// Nothing is there to be read. What has ended by that.
-    pub fn pause(&mut self, now: Instant) -> Option<Read> {
-        if self.due()? <= now { self.end(false) } else { None }
+    /// There is nothing to read. Returns the number that has ended by that.
+    pub(super) fn pause(&mut self, now: Instant) -> Option<Read> {
+        if self.deadline()? <= now { self.end(false) } else { None }
     }
 
-    /// Nothing more will come. What has ended by that.
-    pub fn finish(&mut self) -> Option<Read> {
+    /// Nothing more will come. Returns the number that has ended by that.
+    pub(super) fn finish(&mut self) -> Option<Read> {
         self.end(true)
     }
 
-    /// Forgets what was typed: the reader is gone.
-    pub fn clear(&mut self) {
+    /// Drops what was typed: the reader is gone.
+    pub(super) fn clear(&mut self) {
         *self = Self::new(self.format);
     }
 
     fn end(&mut self, by_key: bool) -> Option<Read> {
         self.last = None;
         let text = std::mem::take(&mut self.text);
-        let spoilt = self.spoilt.take();
+        let corrupt = self.corrupt.take();
         let refuse = |why: &str| Read::Refused(format!("{:?} is no card: {why}", shown(&text)));
-        if let Some(why) = spoilt {
+        if let Some(why) = corrupt {
             return Some(refuse(why));
         }
         if text.is_empty() {
@@ -128,8 +128,8 @@ impl Typed {
         if self.format == Format::Auto && text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
             self.format = Format::Hex;
             log::warn!(
-                "the reader types hexadecimal numbers: all are taken for such from now on. Start \
-                 with --hex, so that one without letters is not taken for a decimal one"
+                "the reader types hexadecimal numbers: all are read as such from now on. Start \
+                 with --hex, so that one without letters is not read as a decimal one"
             );
         }
         let number = match self.format {
@@ -155,7 +155,6 @@ fn reversed(text: &str) -> Result<u64, &'static str> {
     Ok(number.swap_bytes() >> (64 - 4 * digits))
 }
 
-/// Enough of it to be known again.
 fn shown(text: &str) -> &str {
     if text.is_empty() { "…" } else { text }
 }
@@ -180,7 +179,7 @@ mod tests {
                 '|' => typed.press(Key::End, None, now),
                 '!' => typed.press(Key::Lost, None, now),
                 _ => match key.to_digit(16) {
-                    Some(figure) => typed.press(Key::Figure(figure as u8), None, now),
+                    Some(digit) => typed.press(Key::Digit(digit as u8), None, now),
                     None => typed.press(Key::Other, None, now),
                 },
             });
@@ -214,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_refused_and_harms_no_other() {
+    fn what_is_no_number_is_refused_and_does_not_affect_the_next() {
         use Format::{Auto, Hex, HexReversed};
         for (format, keys, why) in [
             (Auto, "0000|", "0 is"),
@@ -243,9 +242,9 @@ mod tests {
         let (mut typed, begun) = (Typed::new(Format::Auto), Instant::now());
         let now = begun + Duration::from_secs(10);
         let mut reads = Vec::new();
-        for (ms, figure) in [(0, 1), (5, 2), (10, 3), (15, 4), (500, 5), (505, 6), (510, 7)] {
+        for (ms, digit) in [(0, 1), (5, 2), (10, 3), (15, 4), (500, 5), (505, 6), (510, 7)] {
             let at = begun + Duration::from_millis(ms);
-            reads.extend(typed.press(Key::Figure(figure), Some(at), now));
+            reads.extend(typed.press(Key::Digit(digit), Some(at), now));
         }
         reads.extend(typed.press(Key::End, Some(begun + Duration::from_millis(515)), now));
         assert_eq!(reads, [Read::Card("1234".into()), Read::Card("567".into())]);
@@ -253,7 +252,7 @@ mod tests {
 
     fn any_key() -> impl Strategy<Value = Key> {
         prop_oneof![
-            8 => (0u8..=255).prop_map(Key::Figure),
+            8 => (0u8..=255).prop_map(Key::Digit),
             1 => Just(Key::End),
             1 => Just(Key::Other),
             1 => Just(Key::Lost),
@@ -280,7 +279,7 @@ mod tests {
             }
             now += PAUSE;
             typed.pause(now);
-            prop_assert_eq!(typed.due(), None);
+            prop_assert_eq!(typed.deadline(), None);
         }
     }
 }

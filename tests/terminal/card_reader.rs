@@ -30,11 +30,11 @@ fn a_card_is_a_punch_and_nobodys_card_a_failed_verification() {
     let (path, mut fifo) = fifo(&terminal);
     let mut reader = Shipped::start(&terminal, &["card-reader", &path, "--status", "1"]);
     reader.says("registered");
-    assert!(terminal.log().contains("driver card-reader is here"));
+    assert!(terminal.log().contains("driver card-reader registered"));
     // With Enter, and the same once more; the second card without Enter; nobody's.
     fifo.write_all(b"0001234567\r\n1234567\n").unwrap();
     reader.says("1001 by card: recorded");
-    reader.says("still held there");
+    reader.says("still at the reader");
     // Two punches of one second would be the same row.
     std::thread::sleep(Duration::from_millis(1100));
     fifo.write_all(b"123456789").unwrap();
@@ -61,7 +61,7 @@ fn cards_that_are_read_while_the_daemon_is_away_are_recorded_with_their_time() {
     assert_eq!(terminal.stop(), 0);
     let (path, mut fifo) = fifo(&terminal);
     let reader = Shipped::start(&terminal, &["card-reader", &path, "--again", "0"]);
-    reader.says("punchd is not there");
+    reader.says("punchd cannot be reached");
     fifo.write_all(b"42\n").unwrap();
     reader.says("card 42 waits for punchd (1 of at most 100, not on disk)");
     // Long enough to tell this moment from that of the delivery.
@@ -93,9 +93,9 @@ fn more_cards_than_can_wait_are_refused_and_named() {
     reader.says("card 105 is NOT recorded: 100 cards wait for punchd already");
     assert_eq!(reader.log().matches("is NOT recorded").count(), 5);
     // It tells about the daemon once, however often it tries.
-    assert_eq!(reader.log().matches("punchd is not there").count(), 1);
+    assert_eq!(reader.log().matches("punchd cannot be reached").count(), 1);
     assert_eq!(reader.stop(), 0);
-    reader.says("card 100 is NOT recorded: punchd did not come back");
+    reader.says("card 100 is NOT recorded: punchd was not reached");
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_reader_is_waited_for_and_may_come_and_go() {
     let reader =
         Shipped::start(&terminal, &["card-reader", path.to_str().unwrap(), "--baud", "9600"]);
     daemon.welcome("card-reader", &json!(["card"]));
-    reader.says("looked for again until it is there");
+    reader.says("trying again until it can");
     for number in ["4711", "4712", "4713"] {
         // A serial line: a pseudo terminal that goes away with its master.
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
@@ -182,7 +182,7 @@ fn a_reader_is_waited_for_and_may_come_and_go() {
         let slave = ptsname(&master, Vec::new()).unwrap();
         let _ = fs::remove_file(&path);
         std::os::unix::fs::symlink(slave.to_str().unwrap(), &path).unwrap();
-        let count = || reader.log().matches("a serial line is here").count();
+        let count = || reader.log().matches("a serial line is open").count();
         let wanted = count() + 1;
         until("opened", || count() == wanted, || reader.log());
         // As readers on serial lines frame it. Nothing of it is echoed to the reader.
@@ -197,7 +197,7 @@ fn a_reader_is_waited_for_and_may_come_and_go() {
         let gone = || reader.log().matches("the reader is gone").count();
         until("gone", || gone() == wanted, || reader.log());
     }
-    assert_eq!(reader.log().matches("looked for again").count(), 1);
+    assert_eq!(reader.log().matches("trying again until it can").count(), 1);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_file_of_cards_is_read_to_its_end() {
     fs::write(&cards, lines.concat()).unwrap();
     let cards = cards.to_str().unwrap();
     let mut reader = Shipped::start(&terminal, &["card-reader", "--hex", cards]);
-    reader.says("punchd is not there");
+    reader.says("punchd cannot be reached");
     let mut daemon = FakeDaemon::open(&terminal.path("run/driver.sock"));
     daemon.welcome("card-reader", &json!(["card"]));
     for nth in 0..500 {
@@ -235,8 +235,8 @@ fn what_is_no_reader_and_no_line_is_said_in_words() {
     let directory = directory.to_str().unwrap();
     for (arguments, code, message) in [
         (&["card-reader"][..], 64, "DEVICE is missing"),
-        (&["card-reader", "/dev/null"], 66, "/dev/null: this is neither an input device"),
-        (&["card-reader", directory], 66, "this is no card reader"),
+        (&["card-reader", "/dev/null"], 66, "/dev/null: it is neither an input device"),
+        (&["card-reader", directory], 66, "nothing can be read from it"),
         (&["card-reader", "x", "--again", "-1"], 64, "-1"),
         (
             &["card-reader", "x", "--status", "256"],
@@ -246,7 +246,7 @@ fn what_is_no_reader_and_no_line_is_said_in_words() {
         (&["card-reader", "x", "--pulse", "1"], 64, "--pulse"),
         (&["card-reader", "x", "y"], 64, "y"),
         (&["relay"], 64, "LINE is missing"),
-        (&["relay", "gpiochip0"], 64, "gpiochip0:17 or file:/path is meant"),
+        (&["relay", "gpiochip0"], 64, "of the form gpiochip0:17 or file:/path"),
         (&["relay", "gpiochip0:x"], 64, "is no line"),
         (&["relay", "gpiochip0:-1"], 64, "is no line"),
         (&["relay", "file:"], 64, "is no line"),

@@ -95,12 +95,12 @@ fn a_reader_that_types_is_grabbed_and_may_be_unplugged() {
         daemon.answer("user.get", &json!({"card": card}), Value::Null);
         daemon.answer("operation", &json!({"op": 2}), json!({"seq": 1}));
     };
-    reader.says("the reader \"a reader by RFC\" is here");
+    reader.says("the reader \"a reader by RFC\" is open");
     read(&mut keyboard, "0001234567", true, "1234567");
     read(&mut keyboard, "0007654321", false, "7654321");
     // Nobody else gets the keys.
     let other = Shipped::start(&terminal, &["card-reader", "--again", "9", path.to_str().unwrap()]);
-    other.says("another program has taken it for itself alone");
+    other.says("another program has grabbed it");
     drop(other);
     for digits in ["111111", "222222"] {
         drop(keyboard);
@@ -110,7 +110,7 @@ fn a_reader_that_types_is_grabbed_and_may_be_unplugged() {
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(&keyboard.event, &path).unwrap();
         // It is opened within some seconds; what is typed before that is lost with the device.
-        let here = || reader.log().matches("is here").count();
+        let here = || reader.log().matches("is open").count();
         let before = if digits == "111111" { 1 } else { 2 };
         until("here again", || here() > before, || reader.log());
         read(&mut keyboard, digits, true, digits);
