@@ -27,11 +27,8 @@ use table::Table;
 use tree::Tree;
 
 /// What is still not as the table has it, by `Violation::key`. This list only shrinks.
-const KNOWN: &[&str] = &[
-    "circle in store",
-    "unused client -> driver_requests",
-    "unused client -> processes",
-];
+const KNOWN: &[&str] =
+    &["circle in store", "unused client -> driver_requests", "unused client -> processes"];
 
 #[test]
 fn sources_keep_to_the_table() {
