@@ -6,11 +6,11 @@
 
 mod checks;
 mod dialect;
+mod error;
 mod rooms;
 mod tables;
 mod values;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use serde::Deserialize;
 use crate::clock::{Authority, Zone};
 use crate::protocol::codes::Language;
 use crate::protocol::dialect::Dialect;
+use error::ConfigError;
 use tables::{
     Commands, Device, Drivers, Encryption, Limits, Remote, Timeouts, Tls, Upgrade, Verification,
 };
@@ -74,28 +75,13 @@ pub struct Config {
     remote: Remote,
 }
 
-/// A configuration that cannot be used.
-#[derive(Debug)]
-pub struct ConfigError {
-    path: PathBuf,
-    why: String,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.why.trim_end())
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
 impl Config {
     /// Reads and checks the configuration.
     ///
     /// # Errors
     /// The file cannot be read, or what it says cannot be used.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let failed = |why: String| ConfigError { path: path.into(), why };
+        let failed = |why: String| ConfigError::new(path, why);
         let text = std::fs::read_to_string(path)
             .map_err(|error| failed(format!("cannot be read: {error}")))?;
         let config: Self = toml::from_str(&text).map_err(|error| failed(error.to_string()))?;
