@@ -105,10 +105,7 @@ impl<'a> Executor<'a> {
             }
             Command::Log => effects.upload = true,
             Command::ReloadOptions => self.device.reload().map_err(Refusal::parameter)?,
-            // The loop reboots once the server has this answer.
-            Command::Reboot if self.device.can_reboot() => {
-                context.store.options().set(REBOOT, pending.id)?;
-            }
+            Command::Reboot => self.accept_reboot(pending)?,
             Command::Info => {
                 return Ok(End::Now(ReturnCode::DONE, info(context, &*self.device)?));
             }
@@ -117,18 +114,14 @@ impl<'a> Executor<'a> {
                 Files::new(context).check_put(&put)?;
                 return Ok(End::Job(Lane::Work));
             }
-            Command::Shell(_) => return Ok(End::Job(Lane::Work)),
             Command::Upgrade(upgrade) => {
                 check_upgrade(context.policy, &upgrade)?;
                 return Ok(End::Job(Lane::Work));
             }
+            Command::Shell(_) => return Ok(End::Job(Lane::Work)),
             Command::Enroll(_) => return Ok(End::Job(Lane::Enrolment)),
             Command::Unlock => return self.ask_door(pending, DriverRequest::Unlock, effects),
             Command::Unalarm => return self.ask_door(pending, DriverRequest::Unalarm, effects),
-            Command::Reboot => {
-                let why = "the owner has set no program that reboots ([device] reboot)";
-                return Err(Refusal::new(ReturnCode::UNSUPPORTED, why).into());
-            }
             Command::Unknown => {
                 let why = "this terminal does not support the command";
                 return Err(Refusal::new(ReturnCode::UNSUPPORTED, why).into());
@@ -162,6 +155,15 @@ impl<'a> Executor<'a> {
                 Ok(End::Now(refusal.code, path.as_bytes().to_vec()))
             }
         }
+    }
+
+    /// The loop reboots when the server has the answer.
+    fn accept_reboot(&self, pending: &PendingCommand<'_>) -> Result<(), CommandError> {
+        if self.device.can_reboot() {
+            return Ok(self.context.store.options().set(REBOOT, pending.id)?);
+        }
+        let why = "the owner has set no program that reboots ([device] reboot)";
+        Err(Refusal::new(ReturnCode::UNSUPPORTED, why).into())
     }
 
     fn ask_door(

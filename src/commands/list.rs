@@ -173,6 +173,8 @@ impl<'a> CommandList<'a> {
                     command.id,
                     ReturnCode::BUSY
                 );
+                // A driver that was to open a door must not do it after this answer.
+                self.executor.forget(command.row);
                 store.audit_log().set_result(command.row, ReturnCode::BUSY)?;
                 store.command_log().finish(command.row, ReturnCode::BUSY, &[])
             }

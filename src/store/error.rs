@@ -86,7 +86,7 @@ impl fmt::Display for StoreError {
             Self::Full => f.write_str("the disk is full"),
             Self::NoRoom(shortage) => write!(f, "{shortage}, and nothing of it was uploaded yet"),
             Self::TooManyUsers { most } => {
-                write!(f, "there are {most} users already ([limits] users)")
+                write!(f, "the terminal holds at most {most} users ([limits] users)")
             }
             Self::Sql(error) if is_of_the_disk(error) => {
                 write!(

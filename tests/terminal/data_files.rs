@@ -74,6 +74,31 @@ fn a_table_is_replaced_by_a_file_or_stays_as_it_was() {
 }
 
 #[test]
+fn no_way_leads_to_more_users_than_the_limit() {
+    let server = server();
+    let terminal = terminal_with_files(&server, "[limits]\nusers = 3");
+    let user = |pin: u32| format!("DATA UPDATE USERINFO PIN={pin}\tName=Ann");
+    for pin in 1..=3 {
+        assert_eq!(returns(&server, &user(pin)), 0);
+    }
+    let put = |file: &str, pins: std::ops::RangeInclusive<u32>, action: &str| {
+        let lines: Vec<String> = pins.map(user).collect();
+        server.serve_file(file, list(&lines));
+        returns(&server, &format!("PutFile {file}\t\tAction={action}"))
+    };
+    assert_eq!(returns(&server, &user(4)), -1001);
+    assert_eq!(put("added", 3..=4, "AppendData"), -1001);
+    assert_eq!(put("four", 1..=4, "SyncData\tTableName=USERINFO\tRecordCount=4"), -1001);
+    // Who is there already can be changed, and others can take their places.
+    assert_eq!(returns(&server, &user(3)), 0);
+    assert_eq!(put("others", 4..=6, "SyncData\tTableName=USERINFO\tRecordCount=3"), 3);
+    assert_eq!(terminal.status()["users"], 3);
+    let log = terminal.log();
+    assert_eq!(log.matches("at most 3 users ([limits] users)").count(), 3, "{log}");
+    server.assert_strict();
+}
+
+#[test]
 fn a_file_of_commands_is_carried_out_but_for_what_is_no_data() {
     let server = server();
     let terminal = terminal_with_files(&server, "shell = \"allow\"");

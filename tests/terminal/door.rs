@@ -145,6 +145,19 @@ fn a_door_is_never_opened_late_or_twice() {
 }
 
 #[test]
+fn a_door_that_is_refused_as_one_job_too_many_is_not_opened() {
+    let (server, _terminal, mut driver) = with_door("[commands]\nshell = \"allow\"");
+    let jobs: String = (0..100).map(|nth| format!("C:j{nth}:SHELL sleep 60\n")).collect();
+    server.next_poll_body(format!("{jobs}C:door:AC_UNLOCK\n"));
+    assert_eq!(answer(&server, "door").0, -1005);
+    // What punchd had asked before would come before the answer of this call.
+    driver.call("status", json!({})).unwrap();
+    driver.stream().set_nonblocking(true).unwrap();
+    assert!(driver.receive().is_none(), "the driver was asked");
+    server.assert_strict();
+}
+
+#[test]
 fn a_flood_of_doors_is_bounded() {
     let (server, terminal, mut driver) = with_door("");
     let ids: Vec<String> = (0..100).map(|_| server.queue("AC_UNLOCK")).collect();
