@@ -111,7 +111,7 @@ enum Kind {
 }
 
 /// The names so far, as digests, so that long names need no memory. Two names with one digest
-/// would be refused as the same name, which harms only whoever made the archive.
+/// would be refused as the same name, which only the maker of such an archive notices.
 #[derive(Default)]
 struct SeenNames(HashMap<[u8; 16], Kind>);
 

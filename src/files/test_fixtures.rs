@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -23,6 +23,18 @@ pub(super) struct TestDir(PathBuf);
 impl TestDir {
     pub(super) fn new() -> Self {
         Self::at(&std::env::temp_dir())
+    }
+
+    /// With symbolic links out of and within `in/`, and a FIFO.
+    pub(super) fn with_links() -> Self {
+        let test_dir = Self::new();
+        symlink("../out", test_dir.path("in/link")).unwrap();
+        symlink("old", test_dir.path("in/inner")).unwrap();
+        symlink("../out/secret", test_dir.path("in/filelink")).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, test_dir.path("in/pipe"), fifo, mode, 0).unwrap();
+        test_dir
     }
 
     pub(super) fn at(above: &Path) -> Self {

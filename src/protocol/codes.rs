@@ -83,7 +83,7 @@ pub struct Language(pub u8);
 impl Language {
     /// The default.
     pub const ENGLISH: Self = Self(69);
-    /// The only language whose text travels as GB2312.
+    /// The only language whose text is sent as GB2312.
     pub const SIMPLIFIED_CHINESE: Self = Self(83);
 
     /// Whether App. 2 has the number.

@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn a_server_gets_the_options_in_its_own_spelling() {
         let known = pairs([("~LockFunOn", "1"), ("FaceCount", "7"), ("UserCount", "3")]);
-        for (asked, told) in [
+        for (asked, selected) in [
             ("UserCount ~LockFunOn", "UserCount=3,~LockFunOn=1"),
             ("LockFunOn ~facecount", "LockFunOn=1,~facecount=7"),
             ("PvCount FaceCount", "FaceCount=7"),
@@ -246,7 +246,7 @@ mod tests {
             ("", ""),
         ] {
             let asked: Vec<String> = asked.split(' ').map(str::to_owned).collect();
-            assert_eq!(options_push(&select(&asked, &known)), told, "{asked:?}");
+            assert_eq!(options_push(&select(&asked, &known)), selected, "{asked:?}");
         }
     }
 }

@@ -26,11 +26,11 @@ const BIO_TYPES: [(&str, u8); 10] = [
 pub const MOST_INDIVIDUALS: u8 = 99;
 
 impl BioType {
-    /// A fingerprint, in whatever form it travels.
+    /// A fingerprint, in each form.
     pub const FINGERPRINT: Self = Self(1);
     /// A face in near infrared.
     pub const FACE: Self = Self(2);
-    /// A finger vein, in whatever form it travels.
+    /// A finger vein, in each form.
     pub const FINGER_VEIN: Self = Self(7);
     /// A palm, not a palm print (6).
     pub const PALM: Self = Self(8);

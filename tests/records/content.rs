@@ -1,4 +1,4 @@
-//! Random records, each of what it can hold.
+//! Random records within the rules of their fields.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,12 +17,12 @@ pub fn pin() -> impl Strategy<Value = Pin> {
     "[0-9A-Za-z._-]{1,24}".prop_map(|text| Pin::new(&text).unwrap())
 }
 
-/// From 2015, before which the emulator takes a clock for unset, to the end of 2099.
+/// From 2015 to the end of 2099. The emulator takes a clock before 2015 for unset.
 pub fn time() -> impl Strategy<Value = LocalTime> {
     (1_420_070_400_i64..4_102_444_800).prop_map(|seconds| LocalTime::from_seconds(seconds).unwrap())
 }
 
-/// Anything but control characters, such as both encodings can carry.
+/// Text without control characters that both encodings have.
 pub fn message(longest: usize) -> impl Strategy<Value = String> {
     vec(
         prop_oneof![

@@ -1,10 +1,10 @@
-//! Every record that goes up, with random content: written by punchd, read by the emulator's
-//! own parser, equal field by field.
+//! Every record for the server, with random content: punchd writes it, the parser of the emulator
+//! reads it, all fields are equal.
 //!
-//! The two are separate readings of the document, so that a slip in one shows. The cases are
-//! the same in every run; what comes down is read back by punchd itself.
+//! The two were written independently from the document, so that a mistake in one is found. The
+//! cases are the same in every run. Records from the server are read back by punchd itself.
 
-#![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
+#![allow(clippy::unwrap_used)] // A test that cannot go on panics.
 
 mod content;
 
@@ -31,8 +31,8 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// A row as it goes on the wire, without its LF, and as the emulator decodes it. `since` is
-/// the first version of the protocol that has it.
+/// The row of a record without its LF, as the emulator decodes it. `since` is the first version
+/// of the protocol that has the record.
 fn row(record: Record, since: Version, language: Language) -> String {
     assert_eq!(record.since(), since);
     let mut bytes = Vec::new();
@@ -61,7 +61,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn a_punch_arrives_as_it_was(punch in punch()) {
+    fn a_punch_arrives_unchanged(punch in punch()) {
         let row = row(Record::Punch(punch.clone()), Version::OLDEST, Language::ENGLISH);
         let seen = theirs::attlog::parse(&row).unwrap();
         assert_punch(&seen, &punch);
@@ -69,7 +69,7 @@ proptest! {
     }
 
     #[test]
-    fn a_punch_with_an_identity_card_arrives_as_it_was(
+    fn a_punch_with_an_identity_card_arrives_unchanged(
         (punch, number, verification) in (punch(), id_number(), any::<bool>())
     ) {
         let sent = if verification {
@@ -86,7 +86,7 @@ proptest! {
     }
 
     #[test]
-    fn an_operation_arrives_as_it_was(operation in operation()) {
+    fn an_operation_arrives_unchanged(operation in operation()) {
         let row = row(Record::Operation(operation.clone()), Version::OLDEST, Language::ENGLISH);
         let seen = theirs::oplog::parse(&row).unwrap();
         prop_assert_eq!(seen.op, i64::from(operation.code));
@@ -97,7 +97,7 @@ proptest! {
     }
 
     #[test]
-    fn a_user_arrives_as_they_were((user, language) in (user(), language())) {
+    fn a_user_arrives_unchanged((user, language) in (user(), language())) {
         let row = row(Record::User(user.clone()), Version::OLDEST, language);
         let seen = theirs::user::parse(&row, charset(language)).unwrap();
         prop_assert_eq!(seen.pin, user.pin.as_str());
@@ -113,7 +113,7 @@ proptest! {
     }
 
     #[test]
-    fn a_template_arrives_as_it_was(template in template()) {
+    fn a_template_arrives_unchanged(template in template()) {
         let row = row(Record::Template(template.clone()), Version::OLDEST, Language::ENGLISH);
         let Template { pin, slot, valid, duress, algorithm, data } = &template;
         let seen = match slot.kind() {
@@ -145,7 +145,7 @@ proptest! {
     }
 
     #[test]
-    fn photos_arrive_as_they_were((pin, bio_type, photo) in (pin(), bio_type(), jpeg())) {
+    fn photos_arrive_unchanged((pin, bio_type, photo) in (pin(), bio_type(), jpeg())) {
         let bytes = photo.as_bytes().to_vec();
         let pic = UserPic { pin: pin.clone(), photo: photo.clone() };
         let bio = BioPhoto { pin: pin.clone(), bio_type, photo };
@@ -163,7 +163,7 @@ proptest! {
     }
 
     #[test]
-    fn an_attendance_photo_arrives_as_it_was(
+    fn an_attendance_photo_arrives_unchanged(
         (pin, time, photo, base64) in (pin(), time(), jpeg(), any::<bool>()),
         card in prop::option::of((0..5_u8, id_number())),
         serial in "[0-9A-Z]{1,20}",
@@ -192,7 +192,7 @@ proptest! {
     }
 
     #[test]
-    fn an_identity_card_arrives_as_it_was((card, language) in (card(), language())) {
+    fn an_identity_card_arrives_unchanged((card, language) in (card(), language())) {
         let row = row(Record::IdCard(Box::new(card.clone())), Version(2, 3, 0), language);
         let seen = theirs::idcard::parse(&row).unwrap();
         prop_assert_eq!(seen.pin, card.pin.as_ref().map_or("0", Pin::as_str));
@@ -213,13 +213,14 @@ proptest! {
         prop_assert_eq!(seen.data_bytes, bytes);
         prop_assert_eq!(seen.reserve, card.reserve.as_str());
         prop_assert_eq!(seen.notice, card.notice.as_str());
-        // The emulator counts the bytes of the photo and the fingerprints: these are read here.
+        // The emulator only counts the bytes of the photo and the fingerprints. They are compared
+        // here.
         let record = row.strip_prefix("IDCARD ").unwrap();
         prop_assert_eq!(IdCard::parse(record.as_bytes()).unwrap(), card);
     }
 
     #[test]
-    fn an_error_arrives_as_it_was((error, language) in (error_log(), language())) {
+    fn an_error_arrives_unchanged((error, language) in (error_log(), language())) {
         let row = row(Record::ErrorLog(error.clone()), Version(2, 4, 1), language);
         let seen = theirs::errorlog::parse(&row).unwrap();
         prop_assert_eq!(seen.code, error.code().as_str());

@@ -37,7 +37,7 @@ fn a_program_inherits_no_descriptor() {
     for suffix in ["db", "db-wal", "sock"] {
         let _ = fs::remove_file(path.with_extension(suffix));
     }
-    // Those that the tests themselves were started with are not ours to close.
+    // Descriptors that the test program itself inherited stay open.
     let parent = rustix::process::getppid().unwrap().as_raw_pid();
     let target = |pid: i32, fd: &str| fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok();
     let me = getpid().as_raw_pid();

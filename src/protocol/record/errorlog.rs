@@ -102,7 +102,7 @@ impl ErrorLog {
     }
 
     /// The error that the data of a command was refused. A code becomes `D06E0001` if it breaks
-    /// a rule; a message or an id is left out: they were not chosen by whoever reports.
+    /// a rule; a message or an id that breaks a rule is left out: they come from the server.
     pub fn of_data(code: &str, message: &str, command: &str) -> Self {
         let code = ErrorCode::new(code).unwrap_or(ErrorCode("D06E0001".into()));
         let id = Some(command).filter(|id| {

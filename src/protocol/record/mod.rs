@@ -10,6 +10,7 @@ mod idpunch;
 mod invalid;
 mod oplog;
 mod photo;
+mod picture_kind;
 mod pin;
 mod template;
 mod user;
@@ -22,7 +23,8 @@ pub use idcard::{CardData, CardText, Day, IdCard, IdNumber, LONGEST_CARD_DATA};
 pub use idpunch::IdPunch;
 pub use invalid::Invalid;
 pub use oplog::{Operand, Operation};
-pub use photo::{BioPhoto, BioPhotoUpdate, Jpeg, LONGEST_PHOTO, PictureKind, UserPic};
+pub use photo::{BioPhoto, BioPhotoUpdate, Jpeg, LONGEST_PHOTO, UserPic};
+pub use picture_kind::PictureKind;
 pub use pin::Pin;
 pub use template::{
     Algorithm, LONGEST_TEMPLATE, Template, TemplateData, TemplateForm, TemplateKind, TemplateSlot,

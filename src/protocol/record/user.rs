@@ -1,4 +1,4 @@
-//! Users: `USER` rows that go up (§11.5), `USERINFO` records that come down (§12.2.1).
+//! Users: `USER` rows for the server (§11.5), `USERINFO` records from it (§12.2.1).
 
 use super::Pin;
 use super::invalid::clean;

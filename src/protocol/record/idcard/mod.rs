@@ -1,4 +1,4 @@
-//! Identity cards (§11.6, §12.2.2). Their text is UTF-8 whatever the terminal's language.
+//! Identity cards (§11.6, §12.2.2). Their text is UTF-8 in every language of the terminal.
 
 mod values;
 

@@ -126,7 +126,7 @@ mod tests {
     const FVEIN: &str = "FVEIN Pin=306\tFID=2\tIndex=0\tSize=8\tValid=1\tTmp=VmVpbg==";
     const BIODATA: &str = "BIODATA Pin=306\tNo=0\tIndex=2\tValid=1\tDuress=0\tType=8\tMajorVer=1\tMinorVer=0\tFormat=0\tTmp=UGFsbQ==";
 
-    // What comes down for the same: keys in another order, and no bytes before a face.
+    // The same from the server: keys in another order, and no bytes before a face.
     const DOWN: [(Parse, &str); 4] = [
         (Template::parse_fingertmp, "PIN=2\tFID=0\tSize=8\tValid=1\tTMP=U2gxMA=="),
         (Template::parse_face, "PIN=306\tFID=2\tValid=1\tSize=8\tTMP=RmFjZQ=="),
