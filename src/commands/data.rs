@@ -78,7 +78,7 @@ impl<'a> Data<'a> {
             DataTable::Users => drop(store.people().delete(&self.pin_of(record)?)?),
             DataTable::Templates(form) => self.delete_templates(record, form)?,
             DataTable::Pictures(kind) => {
-                store.biometrics().delete_picture(&self.pin_of(record)?, kind.code())?;
+                store.biometrics().delete_picture(&self.pin_of(record)?, kind)?;
             }
             DataTable::Entries(table) if table.can_delete => {
                 store.tables().delete(table, &table.parse_id(record, language)?)?;
@@ -164,7 +164,7 @@ impl<'a> Data<'a> {
             Some(number) => Some(number),
             None => fields.number("no")?,
         };
-        let key = TemplateKey { kind: form.code(), bio_type: fields.number("type")?, number };
+        let key = TemplateKey { form, bio_type: fields.number("type")?, number };
         self.context.store.biometrics().delete_templates(&pin, &key)?;
         Ok(())
     }

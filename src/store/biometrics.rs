@@ -9,8 +9,8 @@ use super::retention::Retention;
 use super::rows::{Content, Origin, Seq};
 use super::tombstones::Tombstones;
 use crate::protocol::record::{
-    Algorithm, BioPhoto, Jpeg, Pin, Record, Template, TemplateData, TemplateKind, TemplateSlot,
-    UserPic,
+    Algorithm, BioPhoto, Jpeg, PictureKind, Pin, Record, Template, TemplateData, TemplateForm,
+    TemplateKind, TemplateSlot, UserPic,
 };
 use crate::protocol::tables::BioType;
 
@@ -21,27 +21,14 @@ pub(super) const TEMPLATE: &str =
 pub(super) const PICTURE: &str = "pin, kind, type, data";
 
 /// Which templates of a person are meant; what is `None` does not matter.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct TemplateKey {
-    /// 0 fingerprint, 1 face, 2 finger vein, 3 unified.
-    pub kind: u8,
+    /// Their form.
+    pub form: TemplateForm,
     /// What it is of.
     pub bio_type: Option<u8>,
     /// Which finger, eye or hand.
     pub number: Option<u8>,
-}
-
-/// The forms by their numbers in the table, as drivers name them.
-pub const FORMS: [&str; 4] = ["fingerprint", "face", "fvein", "unified"];
-
-/// The form of a template as it stands in the table.
-fn kind(kind: TemplateKind) -> u8 {
-    match kind {
-        TemplateKind::Fingerprint => 0,
-        TemplateKind::Face => 1,
-        TemplateKind::FingerVein => 2,
-        TemplateKind::Unified(_) => 3,
-    }
 }
 
 /// Templates and pictures of people.
@@ -74,7 +61,7 @@ impl<'a> Biometrics<'a> {
             )?
             .execute(params![
                 template.pin.as_str(),
-                kind(slot.kind()),
+                slot.kind().form().code(),
                 slot.kind().bio_type().code(),
                 slot.number(),
                 slot.index(),
@@ -92,18 +79,24 @@ impl<'a> Biometrics<'a> {
 
     /// Writes a user's picture; one that is there already is replaced.
     pub fn put_user_pic(&self, picture: &UserPic, origin: Origin) -> Result<Seq> {
-        self.put_picture(&picture.pin, 0, 0, picture.photo.as_bytes(), origin)
+        self.put_picture(&picture.pin, PictureKind::User, 0, picture.photo.as_bytes(), origin)
     }
 
     /// Writes a comparison photo; one of the same type is replaced.
     pub fn put_bio_photo(&self, picture: &BioPhoto, origin: Origin) -> Result<Seq> {
-        self.put_picture(&picture.pin, 1, picture.bio_type.code(), picture.photo.as_bytes(), origin)
+        self.put_picture(
+            &picture.pin,
+            PictureKind::Comparison,
+            picture.bio_type.code(),
+            picture.photo.as_bytes(),
+            origin,
+        )
     }
 
     fn put_picture(
         &self,
         pin: &Pin,
-        kind: u8,
+        kind: PictureKind,
         bio_type: u8,
         data: &[u8],
         origin: Origin,
@@ -118,7 +111,7 @@ impl<'a> Biometrics<'a> {
                 "INSERT INTO picture (pin, kind, type, data, changed, local) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT (pin, kind, type) DO UPDATE SET data = ?4, changed = ?5, local = max(local, ?6)",
             )?
-            .execute(params![pin.as_str(), kind, bio_type, data, seq, local])?;
+            .execute(params![pin.as_str(), kind.code(), bio_type, data, seq, local])?;
         Ok(seq)
     }
 
@@ -134,7 +127,11 @@ impl<'a> Biometrics<'a> {
     /// Deletes the templates of a person that a key names. How many.
     pub fn delete_templates(&self, pin: &Pin, key: &TemplateKey) -> Result<usize> {
         let which = "kind = ?2 AND (?3 IS NULL OR type = ?3) AND (?4 IS NULL OR number = ?4)";
-        self.delete_which(pin, which, params![pin.as_str(), key.kind, key.bio_type, key.number])
+        self.delete_which(
+            pin,
+            which,
+            params![pin.as_str(), key.form.code(), key.bio_type, key.number],
+        )
     }
 
     /// Whether a person has a template of this, of this number if one is named, in any form.
@@ -161,10 +158,11 @@ impl<'a> Biometrics<'a> {
             .query_map(values, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
             .collect::<rusqlite::Result<_>>()?;
         for (kind, bio_type, number, index) in &deleted {
-            let kind = FORMS.get(usize::from(*kind)).copied().unwrap_or_default();
+            let form = TemplateForm::from_code(*kind);
+            let name = form.map_or("", TemplateForm::name);
             let mut what =
-                json!({"pin": pin.as_str(), "kind": kind, "number": number, "index": index});
-            if kind == "unified" {
+                json!({"pin": pin.as_str(), "kind": name, "number": number, "index": index});
+            if form == Some(TemplateForm::Unified) {
                 what["type"] = (*bio_type).into();
             }
             Tombstones::new(self.db).add(&what)?;
@@ -172,13 +170,13 @@ impl<'a> Biometrics<'a> {
         Ok(deleted.len())
     }
 
-    /// Deletes the pictures of a person: 0 the user's, 1 those for comparison. How many.
-    pub fn delete_picture(&self, pin: &Pin, kind: u8) -> Result<usize> {
+    /// Deletes the pictures of a user of this kind. Returns how many.
+    pub fn delete_picture(&self, pin: &Pin, kind: PictureKind) -> Result<usize> {
         let sql = "DELETE FROM picture WHERE pin = ?1 AND kind = ?2";
-        let deleted = self.db.prepare_cached(sql)?.execute(params![pin.as_str(), kind])?;
+        let deleted = self.db.prepare_cached(sql)?.execute(params![pin.as_str(), kind.code()])?;
         if deleted > 0 {
-            let picture = if kind == 0 { "user" } else { "comparison" };
-            Tombstones::new(self.db).add(&json!({"pin": pin.as_str(), "picture": picture}))?;
+            let what = json!({"pin": pin.as_str(), "picture": kind.name()});
+            Tombstones::new(self.db).add(&what)?;
         }
         Ok(deleted)
     }
@@ -200,12 +198,7 @@ pub(super) fn template(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
     let (major, minor, format) = (row.get(9)?, row.get(10)?, row.get(11)?);
     let data: Vec<u8> = row.get(12)?;
     let read = || {
-        let kind = match kind {
-            0 => TemplateKind::Fingerprint,
-            1 => TemplateKind::Face,
-            2 => TemplateKind::FingerVein,
-            _ => TemplateKind::Unified(BioType::new(bio_type)?),
-        };
+        let kind = TemplateKind::new(TemplateForm::from_code(kind)?, BioType::new(bio_type)?);
         Some(Template {
             pin: Pin::new(&pin).ok()?,
             slot: TemplateSlot::new(kind, number, index).ok()?,
@@ -224,9 +217,11 @@ pub(super) fn picture(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
     let data: Vec<u8> = row.get(5)?;
     let read = || {
         let (pin, photo) = (Pin::new(&pin).ok()?, Jpeg::new("photo", data).ok()?);
-        Some(match kind {
-            0 => Record::UserPic(UserPic { pin, photo }),
-            _ => Record::BioPhoto(BioPhoto { pin, bio_type: BioType::new(bio_type)?, photo }),
+        Some(match PictureKind::from_code(kind)? {
+            PictureKind::User => Record::UserPic(UserPic { pin, photo }),
+            PictureKind::Comparison => {
+                Record::BioPhoto(BioPhoto { pin, bio_type: BioType::new(bio_type)?, photo })
+            }
         })
     };
     Ok(read().map(Content::Record))

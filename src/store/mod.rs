@@ -33,7 +33,7 @@ mod tombstones;
 mod wal;
 
 pub use audit_log::{Audit, AuditLog};
-pub use biometrics::{Biometrics, FORMS, TemplateKey};
+pub use biometrics::{Biometrics, TemplateKey};
 pub use changes::{Change, Changes};
 pub use command_log::{Begun, CommandLog, Due};
 pub use db::Limits;
