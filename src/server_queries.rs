@@ -14,7 +14,7 @@ use crate::protocol::record::{Pin, Punch};
 /// Most queries at once.
 const MOST: usize = 32;
 /// Why the server is not asked.
-pub const OFFLINE: &str = "there is no connection to the server";
+pub(crate) const OFFLINE: &str = "there is no connection to the server";
 
 /// What the owner decides about the queries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Rules {
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Question {
+pub(crate) enum Question {
     /// Whether this person may pass.
     Verify(Punch),
     /// Who this is.
@@ -40,7 +40,7 @@ pub enum Question {
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Whether the server lets the person pass.
     Allowed(bool),
     /// The person who was asked for is in the store.
@@ -53,36 +53,36 @@ pub enum Outcome {
 
 /// A question that waits for its answer.
 #[derive(Clone, Debug)]
-pub struct ServerQuery {
+pub(crate) struct ServerQuery {
     /// The number of the query.
-    pub number: u64,
+    pub(crate) number: u64,
     /// What is asked.
-    pub question: Question,
+    pub(crate) question: Question,
     /// When its time is over, on the monotonic clock.
-    pub until: Duration,
+    pub(crate) until: Duration,
 }
 
 /// All queries.
 #[derive(Debug, Default)]
 pub struct ServerQueries {
     rules: Cell<Rules>,
-    last: Cell<u64>,
+    last_number: Cell<u64>,
     open: RefCell<Vec<(ServerQuery, Option<Outcome>)>>,
 }
 
 impl ServerQueries {
     /// The owner's decisions.
-    pub fn rules(&self) -> Rules {
+    pub(crate) fn rules(&self) -> Rules {
         self.rules.get()
     }
 
     /// Replaces the owner's decisions.
-    pub fn set_rules(&self, rules: Rules) {
+    pub(crate) fn set_rules(&self, rules: Rules) {
         self.rules.set(rules);
     }
 
     /// Adds a question. Its number; none while there are too many.
-    pub fn ask(&self, question: Question, now: Duration) -> Option<u64> {
+    pub(crate) fn ask(&self, question: Question, now: Duration) -> Option<u64> {
         let mut open = self.open.borrow_mut();
         if open.len() >= MOST {
             return None;
@@ -91,14 +91,14 @@ impl ServerQueries {
             Question::Verify(_) => self.rules().verification,
             Question::Remote(_) => self.rules().remote,
         };
-        let number = self.last.get() + 1;
-        self.last.set(number);
+        let number = self.last_number.get() + 1;
+        self.last_number.set(number);
         open.push((ServerQuery { number, question, until: now + limit }, None));
         Some(number)
     }
 
     /// The oldest that has no outcome yet, and time left.
-    pub fn next(&self, now: Duration) -> Option<ServerQuery> {
+    pub(crate) fn next(&self, now: Duration) -> Option<ServerQuery> {
         let open = self.open.borrow();
         let is_next = |(query, outcome): &&(ServerQuery, Option<Outcome>)| {
             outcome.is_none() && query.until > now
@@ -107,13 +107,13 @@ impl ServerQueries {
     }
 
     /// Whether a driver still waits for this one.
-    pub fn is_open(&self, number: u64, now: Duration) -> bool {
+    pub(crate) fn is_open(&self, number: u64, now: Duration) -> bool {
         let open = self.open.borrow();
         open.iter().any(|(query, _)| query.number == number && query.until > now)
     }
 
     /// Stores the outcome.
-    pub fn end(&self, number: u64, outcome: Outcome) {
+    pub(crate) fn set_outcome(&self, number: u64, outcome: Outcome) {
         for (query, place) in self.open.borrow_mut().iter_mut() {
             if query.number == number {
                 *place = Some(outcome);
@@ -123,14 +123,14 @@ impl ServerQueries {
     }
 
     /// Ends all of them: the server cannot be asked.
-    pub fn fail_all(&self, message: &str) {
+    pub(crate) fn fail_all(&self, message: &str) {
         for (_, outcome) in self.open.borrow_mut().iter_mut() {
             outcome.get_or_insert_with(|| Outcome::Failed(message.to_owned()));
         }
     }
 
     /// Removes a query that has an outcome, or whose time is over.
-    pub fn take(&self, number: u64, now: Duration) -> Option<Outcome> {
+    pub(crate) fn take(&self, number: u64, now: Duration) -> Option<Outcome> {
         let mut open = self.open.borrow_mut();
         let place = open.iter().position(|(query, _)| query.number == number)?;
         if open[place].1.is_none() && open[place].0.until > now {
@@ -141,12 +141,12 @@ impl ServerQueries {
     }
 
     /// Removes a query: its driver has disconnected.
-    pub fn forget(&self, number: u64) {
+    pub(crate) fn forget(&self, number: u64) {
         self.open.borrow_mut().retain(|(query, _)| query.number != number);
     }
 
     /// When the next outcome is to be taken; zero if one is there.
-    pub fn due(&self) -> Option<Duration> {
+    pub(crate) fn due(&self) -> Option<Duration> {
         let due = |(query, outcome): &(ServerQuery, Option<Outcome>)| match outcome {
             Some(_) => Duration::ZERO,
             None => query.until,
@@ -178,7 +178,7 @@ mod tests {
         let second = queries.ask(who(), 2 * SECOND).unwrap();
         assert_eq!(queries.next(SECOND).unwrap().number, first);
         assert_eq!((queries.take(first, SECOND), queries.due()), (None, Some(4 * SECOND)));
-        queries.end(first, Outcome::Nobody);
+        queries.set_outcome(first, Outcome::Nobody);
         assert_eq!(
             (queries.next(SECOND).unwrap().number, queries.due()),
             (second, Some(Duration::ZERO))
@@ -187,7 +187,7 @@ mod tests {
         assert!(queries.is_open(second, 4 * SECOND) && !queries.is_open(second, 5 * SECOND));
         assert!(queries.next(5 * SECOND).is_none());
         assert!(matches!(queries.take(second, 5 * SECOND), Some(Outcome::Failed(_))));
-        queries.end(second, Outcome::Here);
+        queries.set_outcome(second, Outcome::Here);
         assert_eq!((queries.take(second, 5 * SECOND), queries.due()), (None, None));
     }
 

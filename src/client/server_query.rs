@@ -42,7 +42,7 @@ impl ServerQueryRunner {
                 Outcome::Failed(message)
             }
         };
-        context.server_queries.end(query.number, outcome);
+        context.server_queries.set_outcome(query.number, outcome);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::rpc::{DriverMethod, ErrorCode, Request, RpcError};
 ///
 /// # Errors
 /// Cards cannot be read from the device; the system refused something.
-pub fn run(socket: &Path, settings: &settings::CardReader) -> Result<(), Stop> {
+pub(crate) fn run(socket: &Path, settings: &settings::CardReader) -> Result<(), Stop> {
     take_signals()?;
     let end = Rc::new(End::default());
     let reader = Rc::new(RefCell::new(CardReader {

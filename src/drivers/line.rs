@@ -12,7 +12,7 @@ use super::gpio::Gpio;
 
 /// The name of a line, as the command line takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Spec {
+pub(crate) enum Spec {
     /// A line of a chip, by its offset.
     Gpio(PathBuf, u32),
     /// A file.
@@ -24,7 +24,7 @@ impl Spec {
     ///
     /// # Errors
     /// It is none of these, as text.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let wrong =
             || format!("{text:?} is no line: it must be of the form gpiochip0:17 or file:/path");
         if let Some(path) = text.strip_prefix("file:") {
@@ -46,7 +46,7 @@ impl Spec {
     ///
     /// # Errors
     /// As [`Spec::parse`].
-    pub fn beside(&self, text: &str) -> Result<Self, String> {
+    pub(crate) fn beside(&self, text: &str) -> Result<Self, String> {
         match (self, text.parse()) {
             (Self::Gpio(chip, _), Ok(offset)) => Ok(Self::Gpio(chip.clone(), offset)),
             _ => Self::parse(text),

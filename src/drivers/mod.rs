@@ -5,18 +5,18 @@
 //! away, they go on, and try to connect to both again.
 
 mod card_queue;
-pub mod card_reader;
+pub(crate) mod card_reader;
 mod evdev;
 mod gpio;
 mod line;
 mod link;
-pub mod relay;
-pub mod settings;
+pub(crate) mod relay;
+pub(crate) mod settings;
 mod source;
 mod typed;
 
-pub use line::Spec;
-pub use typed::Format;
+pub(crate) use line::Spec;
+pub(crate) use typed::Format;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -25,7 +25,7 @@ use crate::reactor::{self, Served, Stopping};
 
 /// Why one of these drivers ended by itself.
 #[derive(Debug)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// Cards cannot be read from what is at the path.
     NoReader(String),
     /// The system refused something.

@@ -20,7 +20,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// A line cannot be opened; the system refused something.
-pub fn run(socket: &Path, settings: &settings::Relay) -> Result<(), Stop> {
+pub(crate) fn run(socket: &Path, settings: &settings::Relay) -> Result<(), Stop> {
     take_signals()?;
     let open = |spec| Line::open(spec, settings.active_low).map_err(Stop::System);
     let door = open(&settings.door)?;

@@ -8,28 +8,28 @@ use super::typed::Format;
 
 /// For `punchd card-reader`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CardReader {
+pub(crate) struct CardReader {
     /// The device, serial line, FIFO or file.
-    pub device: PathBuf,
+    pub(crate) device: PathBuf,
     /// How long the same card is one punch.
-    pub again: Duration,
+    pub(crate) again: Duration,
     /// How numbers are written.
-    pub format: Format,
+    pub(crate) format: Format,
     /// The attendance status of punches: 0 in, 1 out.
-    pub status: u8,
+    pub(crate) status: u8,
     /// Speed of a serial line in baud; none leaves it as it is set.
-    pub baud: Option<u32>,
+    pub(crate) baud: Option<u32>,
 }
 
 /// For `punchd relay`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Relay {
+pub(crate) struct Relay {
     /// The line of the door.
-    pub door: Spec,
+    pub(crate) door: Spec,
     /// That of the alarm, if there is one.
-    pub alarm: Option<Spec>,
+    pub(crate) alarm: Option<Spec>,
     /// How long the door's line is active.
-    pub pulse: Duration,
+    pub(crate) pulse: Duration,
     /// Whether both lines are active when they are low.
-    pub active_low: bool,
+    pub(crate) active_low: bool,
 }

@@ -29,7 +29,7 @@ pub(super) enum Key {
 
 /// How the reader writes its numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// Decimal, until it types a letter: hexadecimal from then on.
     #[default]
     Auto,

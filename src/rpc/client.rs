@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a call has no result.
 #[derive(Debug)]
-pub enum CallError {
+pub(crate) enum CallError {
     /// Nobody answers at the socket.
     NoAnswer {
         /// The driver socket.
@@ -51,7 +51,7 @@ impl std::error::Error for CallError {}
 ///
 /// # Errors
 /// See [`CallError`].
-pub fn call(socket: &Path, method: Method, params: &Value) -> Result<Value, CallError> {
+pub(crate) fn call(socket: &Path, method: Method, params: &Value) -> Result<Value, CallError> {
     let line = exchange(socket, &method.request(1, params))
         .map_err(|error| CallError::NoAnswer { socket: socket.to_owned(), error })?;
     match parse(line.as_bytes()) {

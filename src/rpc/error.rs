@@ -57,7 +57,7 @@ impl ErrorCode {
     }
 
     /// The code with this number.
-    pub fn from_number(number: i64) -> Self {
+    pub(crate) fn from_number(number: i64) -> Self {
         let known = Self::ALL.into_iter().find(|code| code.number() == number);
         known.unwrap_or(Self::Other(number))
     }
@@ -65,28 +65,28 @@ impl ErrorCode {
 
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RpcError {
+pub(crate) struct RpcError {
     /// What went wrong, for a program.
-    pub code: ErrorCode,
+    pub(crate) code: ErrorCode,
     /// The same for a person.
-    pub message: String,
+    pub(crate) message: String,
     /// The parameter at fault (`data.field`). Written only: nobody needs that of a response.
     field: Option<&'static str>,
 }
 
 impl RpcError {
     /// An error about no parameter in particular.
-    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), field: None }
     }
 
     /// A parameter is wrong; `why` goes on from its name and a colon.
-    pub fn param(field: &'static str, why: impl fmt::Display) -> Self {
+    pub(crate) fn param(field: &'static str, why: impl fmt::Display) -> Self {
         Self::about(Some(field), format!("{field}: {why}"))
     }
 
     /// A parameter is wrong, or several together are (no `field`); `message` says which.
-    pub fn about(field: Option<&'static str>, message: String) -> Self {
+    pub(crate) fn about(field: Option<&'static str>, message: String) -> Self {
         Self { code: ErrorCode::InvalidParams, message, field }
     }
 

@@ -2,12 +2,12 @@
 
 /// The line of a stream that has not ended yet.
 #[derive(Default)]
-pub struct LineBuffer(Vec<u8>);
+pub(crate) struct LineBuffer(Vec<u8>);
 
 impl LineBuffer {
     /// Adds what was read. `each` gets every line that is whole now, without blanks around it;
     /// blank lines are left out.
-    pub fn add(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) {
+    pub(crate) fn add(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) {
         let (mut begin, mut searched) = (0, self.0.len());
         self.0.extend_from_slice(bytes);
         while let Some(length) = self.0[searched..].iter().position(|&byte| byte == b'\n') {
@@ -26,7 +26,7 @@ impl LineBuffer {
     }
 
     /// Bytes of the line that has not ended yet.
-    pub fn unfinished(&self) -> usize {
+    pub(crate) fn unfinished(&self) -> usize {
         self.0.len()
     }
 }

@@ -7,7 +7,7 @@ use super::params::Params;
 
 /// What a line says.
 #[derive(Debug)]
-pub enum Message {
+pub(crate) enum Message {
     /// The other side calls a method.
     Request(Request),
     /// The other side answers a call.
@@ -16,38 +16,38 @@ pub enum Message {
 
 /// A call of a method.
 #[derive(Debug)]
-pub struct Request {
+pub(crate) struct Request {
     /// `None` for a notification, which gets no response.
-    pub id: Option<Value>,
+    pub(crate) id: Option<Value>,
     /// Not checked yet: it may be a method that nobody knows.
-    pub method: String,
+    pub(crate) method: String,
     /// Empty if there were none.
-    pub params: Params,
+    pub(crate) params: Params,
 }
 
 /// What came of a call.
 #[derive(Debug)]
-pub struct Response {
+pub(crate) struct Response {
     /// The call's; null if it had none, or one that could not be read.
-    pub id: Value,
+    pub(crate) id: Value,
     /// The result, or why there is none.
-    pub result: Result<Value, RpcError>,
+    pub(crate) result: Result<Value, RpcError>,
 }
 
 /// A line that is neither a request nor a response.
 #[derive(Debug)]
-pub struct Malformed {
+pub(crate) struct Malformed {
     /// For the response: that of the line, null if it has none.
-    pub id: Value,
+    pub(crate) id: Value,
     /// What is wrong with the line.
-    pub error: RpcError,
+    pub(crate) error: RpcError,
 }
 
 /// Reads one line.
 ///
 /// # Errors
 /// What is to be answered to a line that is no message.
-pub fn parse(line: &[u8]) -> Result<Message, Malformed> {
+pub(crate) fn parse(line: &[u8]) -> Result<Message, Malformed> {
     let refuse = |id, code, message: String| Malformed { id, error: RpcError::new(code, message) };
     let value: Value = serde_json::from_slice(line).map_err(|error| {
         refuse(Value::Null, ErrorCode::ParseError, format!("the line must be JSON: {error}"))
@@ -104,7 +104,7 @@ pub(super) fn request(id: Option<u64>, method: &str, params: &Value) -> String {
 }
 
 /// Writes the response to the request of this `id`.
-pub fn response(id: &Value, result: Result<Value, RpcError>) -> String {
+pub(crate) fn response(id: &Value, result: Result<Value, RpcError>) -> String {
     match result {
         Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
         Err(error) => json!({"jsonrpc": "2.0", "id": id, "error": error.to_json()}),

@@ -23,18 +23,8 @@ macro_rules! methods {
             }
 
             /// The method with this name.
-            pub fn from_name(name: &str) -> Option<Self> {
+            pub(crate) fn from_name(name: &str) -> Option<Self> {
                 match name { $($name => Some(Self::$method),)+ _ => None }
-            }
-
-            /// Writes a call, which is answered under its `id`.
-            pub fn request(self, id: u64, params: &Value) -> String {
-                message::request(Some(id), self.name(), params)
-            }
-
-            /// Writes a call that is not answered.
-            pub fn notification(self, params: &Value) -> String {
-                message::request(None, self.name(), params)
             }
         }
 
@@ -107,7 +97,7 @@ methods! {
 /// How punchd carries out a call, and what that may cost. What drivers send in one round shares
 /// a transaction, and is answered after its commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Execution {
+pub(crate) enum Execution {
     /// Reads a row or little more.
     Read,
     /// Writes, in the transaction of its round.
@@ -121,8 +111,13 @@ pub enum Execution {
 }
 
 impl Method {
+    /// Writes a call, which is answered under its `id`.
+    pub(crate) fn request(self, id: u64, params: &Value) -> String {
+        message::request(Some(id), self.name(), params)
+    }
+
     /// How it is carried out.
-    pub fn execution(self) -> Execution {
+    pub(crate) fn execution(self) -> Execution {
         match self {
             Self::Register | Self::UserGet | Self::Status => Execution::Read,
             Self::Punch
@@ -138,6 +133,18 @@ impl Method {
             Self::Changes | Self::Export => Execution::ReadPage,
             Self::Verify | Self::Remote => Execution::AskServer,
         }
+    }
+}
+
+impl DriverMethod {
+    /// Writes a call, which is answered under its `id`.
+    pub(crate) fn request(self, id: u64, params: &Value) -> String {
+        message::request(Some(id), self.name(), params)
+    }
+
+    /// Writes a call that is not answered.
+    pub(crate) fn notification(self, params: &Value) -> String {
+        message::request(None, self.name(), params)
     }
 }
 

@@ -11,12 +11,14 @@ mod message;
 mod method;
 mod params;
 
-pub use client::{CallError, call};
-pub use error::{ErrorCode, RpcError};
-pub use lines::LineBuffer;
-pub use message::{Malformed, Message, Request, Response, parse, response};
-pub use method::{DriverMethod, Execution, Method};
-pub use params::Params;
+pub(crate) use client::call;
+pub use error::ErrorCode;
+pub(crate) use error::RpcError;
+pub(crate) use lines::LineBuffer;
+pub(crate) use message::{Malformed, Message, Request, Response, parse, response};
+pub(crate) use method::Execution;
+pub use method::{DriverMethod, Method};
+pub(crate) use params::Params;
 
 /// Longest line that punchd takes, in bytes: a photo of 2 MiB in base64.
-pub const LONGEST_LINE: usize = 3 << 20;
+pub(crate) const LONGEST_LINE: usize = 3 << 20;

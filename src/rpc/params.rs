@@ -9,11 +9,11 @@ use super::error::RpcError;
 
 /// The parameters of a call.
 #[derive(Clone, Debug, Default)]
-pub struct Params(Map<String, Value>);
+pub(crate) struct Params(Map<String, Value>);
 
 impl Params {
     /// The members of an object; `None` if it is something else.
-    pub fn from_value(value: Value) -> Option<Self> {
+    pub(crate) fn from_value(value: Value) -> Option<Self> {
         match value {
             Value::Object(members) => Some(Self(members)),
             _ => None,
@@ -21,12 +21,12 @@ impl Params {
     }
 
     /// A parameter as it came, null if it is missing.
-    pub fn get(&self, field: &str) -> &Value {
+    pub(crate) fn get(&self, field: &str) -> &Value {
         self.0.get(field).unwrap_or(&Value::Null)
     }
 
     /// A text. A whole number is taken as text, too, since PINs often are.
-    pub fn text(&self, field: &'static str) -> Result<Option<String>, RpcError> {
+    pub(crate) fn text(&self, field: &'static str) -> Result<Option<String>, RpcError> {
         match self.get(field) {
             Value::Null => Ok(None),
             Value::String(text) => Ok(Some(text.clone())),
@@ -38,12 +38,16 @@ impl Params {
     }
 
     /// A text that must be there.
-    pub fn required_text(&self, field: &'static str) -> Result<String, RpcError> {
+    pub(crate) fn required_text(&self, field: &'static str) -> Result<String, RpcError> {
         self.text(field)?.ok_or_else(|| missing(field))
     }
 
     /// A whole number from 0 to `highest`.
-    pub fn number(&self, field: &'static str, highest: u64) -> Result<Option<u64>, RpcError> {
+    pub(crate) fn number(
+        &self,
+        field: &'static str,
+        highest: u64,
+    ) -> Result<Option<u64>, RpcError> {
         let wrong =
             || RpcError::param(field, format_args!("must be a whole number from 0 to {highest}"));
         match self.get(field) {
@@ -53,12 +57,16 @@ impl Params {
     }
 
     /// A whole number from 0 to `highest` that must be there.
-    pub fn required_number(&self, field: &'static str, highest: u64) -> Result<u64, RpcError> {
+    pub(crate) fn required_number(
+        &self,
+        field: &'static str,
+        highest: u64,
+    ) -> Result<u64, RpcError> {
         self.number(field, highest)?.ok_or_else(|| missing(field))
     }
 
     /// True or false, also as 1 or 0.
-    pub fn switch(&self, field: &'static str) -> Result<Option<bool>, RpcError> {
+    pub(crate) fn switch(&self, field: &'static str) -> Result<Option<bool>, RpcError> {
         match self.get(field) {
             Value::Null => Ok(None),
             Value::Bool(on) => Ok(Some(*on)),
@@ -70,7 +78,7 @@ impl Params {
     }
 
     /// Bytes in base64 that must be there.
-    pub fn required_bytes(&self, field: &'static str) -> Result<Vec<u8>, RpcError> {
+    pub(crate) fn required_bytes(&self, field: &'static str) -> Result<Vec<u8>, RpcError> {
         let text = match self.get(field) {
             Value::Null => return Err(missing(field)),
             value => value.as_str().ok_or_else(|| RpcError::param(field, "must be a string"))?,
