@@ -19,13 +19,11 @@ impl MethodError {
     pub(super) fn into_rpc(self) -> RpcError {
         match self {
             Self::Refused(error) => error,
-            Self::Store(error) => not_recorded(&error),
+            Self::Store(error) => {
+                RpcError::new(ErrorCode::Capacity, format!("not recorded: {error}"))
+            }
         }
     }
-}
-
-fn not_recorded(error: &StoreError) -> RpcError {
-    RpcError::new(ErrorCode::Capacity, format!("not recorded: {error}"))
 }
 
 impl From<RpcError> for MethodError {
@@ -38,7 +36,9 @@ impl From<StoreError> for MethodError {
     fn from(error: StoreError) -> Self {
         match error {
             // Nothing was written, and the store works.
-            StoreError::TooManyUsers { .. } => Self::Refused(not_recorded(&error)),
+            StoreError::TooManyUsers { .. } => {
+                Self::Refused(RpcError::new(ErrorCode::Capacity, error.to_string()))
+            }
             _ => Self::Store(error),
         }
     }

@@ -52,7 +52,10 @@ pub(super) fn execute_after_commit(
     call: &Call,
 ) -> Reply {
     if call.execution() == Execution::ReadPage && !driver.connection.has_room_for_page() {
-        return Reply::Refused(RpcError::new(ErrorCode::Busy, "read the answers before first"));
+        return Reply::Refused(RpcError::new(
+            ErrorCode::Busy,
+            "read the pages that were sent before",
+        ));
     }
     execute(context, driver, call)
         .unwrap_or_else(|error| Reply::Refused(MethodError::Store(error).into_rpc()))

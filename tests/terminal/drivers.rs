@@ -122,6 +122,11 @@ fn the_socket_belongs_to_whom_the_owner_says_and_large_data_comes_as_files() {
         let error = driver.call("picture.put", put).unwrap_err();
         assert_eq!(error["data"]["field"], "file", "{file}: {error}");
     }
+    // The content is checked as it is in the file, and the error names the parameter.
+    std::fs::write(shared.join("2.jpg"), "/9j/2Q==").unwrap();
+    let put = json!({"pin": "1", "kind": "user", "file": "2.jpg"});
+    let error = driver.call("picture.put", put).unwrap_err();
+    assert_eq!(error["data"]["field"], "file", "{error}");
     let came = |received: &iclock_emulator::Received| received.photos().len() == 1;
     assert!(server.wait_until(TIMEOUT, came));
 }

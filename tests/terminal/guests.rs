@@ -170,6 +170,10 @@ fn an_answer_about_a_person_is_taken_whole_or_not_at_all() {
     terminal.driver().call("user.put", json!({"pin": "2002"})).unwrap();
     let full = terminal.driver().call("remote", json!({"pin": "1003"})).unwrap_err();
     assert_eq!((&full["code"], targets(&server, "remote").len()), (&json!(-1001), asked));
+    // Nor is it recorded, with the same code; changes of those who are there are.
+    let full = terminal.driver().call("user.put", json!({"pin": "1003"})).unwrap_err();
+    assert_eq!(full["code"], -1001, "{full}");
+    terminal.driver().call("user.put", json!({"pin": "2002", "name": "Bob"})).unwrap();
     terminal.stop();
     assert_eq!((counted(&terminal, "user"), counted(&terminal, "template")), (2, 0));
     assert_eq!((counted(&terminal, "guest"), counted(&terminal, "entry")), (1, 0));
