@@ -13,6 +13,8 @@ pub mod dialect;
 pub(crate) mod enroll;
 pub(crate) mod fields;
 pub(crate) mod file;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub(crate) mod handshake;
 pub(crate) mod lines;
 pub(crate) mod options;

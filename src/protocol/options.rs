@@ -165,7 +165,7 @@ fn times(value: &str) -> Option<Vec<u16>> {
     let minutes = |time: &str| {
         let (hours, minutes) = time.trim().split_once(':')?;
         let (hours, minutes): (u16, u16) = (hours.parse().ok()?, minutes.parse().ok()?);
-        (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+        (hours < 24 && minutes < 60).then(|| hours * 60 + minutes)
     };
     value.split(';').filter(|time| !time.trim().is_empty()).take(10).map(minutes).collect()
 }
@@ -178,7 +178,7 @@ pub fn parse_zone(value: &str) -> Option<i32> {
         let hours: i32 = hours.trim_start_matches(['+', '-']).parse().ok()?;
         let minutes: i32 = minutes.parse().ok()?;
         let fits = (0..=14).contains(&hours) && (0..60).contains(&minutes);
-        return fits.then_some(sign * (hours * 3600 + minutes * 60));
+        return fits.then(|| sign * (hours * 3600 + minutes * 60));
     }
     let number: f64 = value.parse().ok().filter(|number: &f64| number.is_finite())?;
     let minutes = if (-12.0..=14.0).contains(&number) {
@@ -212,8 +212,9 @@ mod tests {
         ] {
             assert_eq!(parse_zone(value), Some(seconds), "{value}");
         }
-        for value in ["", "15", "-13", "60", "900", "abc", "NaN", "+15:00", "8:99", "inf"] {
+        for value in ["", "15", "-13", "60", "900", "abc", "NaN", "+15:00", "8:99", "inf", "999999999:00"] {
             assert_eq!(parse_zone(value), None, "{value}");
         }
+        assert_eq!(times("1414:05"), None);
     }
 }
