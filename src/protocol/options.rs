@@ -212,7 +212,9 @@ mod tests {
         ] {
             assert_eq!(parse_zone(value), Some(seconds), "{value}");
         }
-        for value in ["", "15", "-13", "60", "900", "abc", "NaN", "+15:00", "8:99", "inf", "999999999:00"] {
+        for value in
+            ["", "15", "-13", "60", "900", "abc", "NaN", "+15:00", "8:99", "inf", "999999999:00"]
+        {
             assert_eq!(parse_zone(value), None, "{value}");
         }
         assert_eq!(times("1414:05"), None);
