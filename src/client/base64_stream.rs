@@ -3,30 +3,33 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// Most bytes between the first and the last character of four.
-const MOST_HELD: u64 = 1024;
+/// Most bytes of text from the first to the last character of four, with line ends and blanks.
+const MOST_UNDECODED: u64 = 1024;
 
-/// Decodes base64 that comes in chunks. Line ends and blanks in it count for nothing.
+/// Decodes base64 that comes in chunks. Line ends and blanks in it are skipped.
 #[derive(Default)]
 pub(super) struct Base64Stream {
-    /// Characters that are not yet four.
+    /// Up to three characters that wait for the rest of their four.
     text: Vec<u8>,
-    /// Bytes of the text since the first of those, line ends among them.
-    held: u64,
-    /// What the last chunk meant.
+    /// Bytes from the first of those on, with line ends and blanks.
+    undecoded: u64,
+    /// The last chunk, decoded.
     bytes: Vec<u8>,
     /// Padding came: nothing may follow.
     ended: bool,
 }
 
 impl Base64Stream {
-    /// Takes a chunk. The message says what is wrong with it.
+    /// Decodes a chunk.
+    ///
+    /// # Errors
+    /// What is wrong with it, as text.
     pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), String> {
         self.bytes.clear();
         for byte in chunk {
             if byte.is_ascii_whitespace() {
-                self.held += u64::from(!self.text.is_empty());
-                if self.held > MOST_HELD {
+                self.undecoded += u64::from(!self.text.is_empty());
+                if self.undecoded > MOST_UNDECODED {
                     return Err("it has more blanks than text".into());
                 }
                 continue;
@@ -34,7 +37,7 @@ impl Base64Stream {
             if self.ended {
                 return Err("it goes on after its end".into());
             }
-            self.held += 1;
+            self.undecoded += 1;
             self.text.push(*byte);
             if self.text.len() == 4 {
                 STANDARD
@@ -42,20 +45,20 @@ impl Base64Stream {
                     .map_err(|error| error.to_string())?;
                 self.ended = self.text.ends_with(b"=");
                 self.text.clear();
-                self.held = 0;
+                self.undecoded = 0;
             }
         }
         Ok(())
     }
 
-    /// What the last chunk meant.
+    /// The last chunk, decoded.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// How many bytes of the text have no meaning yet: from before them it can go on.
-    pub(super) fn held(&self) -> u64 {
-        self.held
+    /// How many bytes of the text are not decoded yet. A new decoder can continue before them.
+    pub(super) fn undecoded(&self) -> u64 {
+        self.undecoded
     }
 }
 
@@ -64,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_of_any_size_mean_the_same_and_can_go_on_from_what_is_held() {
+    fn chunks_of_any_size_decode_to_the_same_and_can_continue_before_what_is_undecoded() {
         let plain: Vec<u8> = (0..=255).cycle().take(1000).collect();
         let text =
             STANDARD.encode(&plain).as_bytes().chunks(76).collect::<Vec<_>>().join(&b"\r\n"[..]);
@@ -76,7 +79,7 @@ mod tests {
                 let chunk = &text[from..text.len().min(from + size.max(8))];
                 base64_stream.push(chunk).unwrap();
                 out.extend_from_slice(base64_stream.bytes());
-                from += chunk.len() - base64_stream.held() as usize;
+                from += chunk.len() - base64_stream.undecoded() as usize;
             }
             assert_eq!(out, plain, "in chunks of {size}");
         }

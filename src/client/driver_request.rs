@@ -1,5 +1,5 @@
-//! What drivers are asked for: enrolments and doors. These jobs need no exchange, so they go
-//! on also while there is no connection: what a person came for is kept.
+//! What drivers are asked for: enrolments and doors. These jobs need no exchange, so they continue
+//! without a connection: an enrolment for which a person came is not lost.
 
 use super::activity::Activity;
 use super::context::Context;
@@ -40,7 +40,7 @@ fn carry_out(context: &mut Context, job: &Job) -> Result<Step, CommandError> {
     let command = Command::parse(&job.text)?;
     let policy = &context.settings.policy;
     let is_denied = Family::of(&command).is_none_or(|family| !policy.allows(family));
-    // What a person came for already is taken.
+    // An enrolment that a driver has been asked for is taken from it.
     if is_denied && job.stage == Stage::Fetching {
         let why = "the owner of the terminal does not allow it any more";
         return Err(Refusal::new(ReturnCode::UNSUPPORTED, why).into());

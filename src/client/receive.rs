@@ -140,7 +140,7 @@ impl Receiver<'_> {
                 if let Err(why) = base64.push(came) {
                     return Ok(Some(no_base64(&why)));
                 }
-                self.download.fetched -= base64.held();
+                self.download.fetched -= base64.undecoded();
                 base64.bytes()
             }
         };

@@ -240,7 +240,7 @@ mod tests {
             ),
             ("jobs go in the order in which they came", &[Job(7), Job(3)], &[Job(7), Job(7)]),
             (
-                "a refused result waits for no end of the photos",
+                "a refused result does not wait for the last photo",
                 &[PHOTOS, RefusedReplies],
                 &[PHOTOS, RefusedReplies, PHOTOS],
             ),

@@ -29,12 +29,12 @@ impl Default for UploadWindow {
 }
 
 impl UploadWindow {
-    /// Opens, whatever the time.
+    /// Opens at any time.
     pub(super) fn open(&mut self) {
         self.open = true;
     }
 
-    /// Nothing is left to send: the next interval begins.
+    /// Closes: nothing is left to send, and the next interval starts.
     pub(super) fn close(&mut self, clock: &dyn Clock) {
         *self = Self { open: false, since: clock.monotonic(), since_utc: clock.utc() };
     }
@@ -70,7 +70,7 @@ impl UploadWindow {
 }
 
 /// The first moment after `after` (both in UTC) at which the wall clock shows `second` of the
-/// day. A time that summer time skips comes as much later as was skipped; one that comes
+/// day. A time that summer time skips is later by as much as was skipped; one that comes
 /// twice counts the first time.
 fn next_time(second: i64, after: i64, clock: &dyn Clock) -> Option<i64> {
     let today = (after + i64::from(clock.offset(after))).div_euclid(A_DAY);
