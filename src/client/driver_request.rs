@@ -40,7 +40,7 @@ fn carry_out(context: &mut Context, job: &Job) -> Result<Step, CommandError> {
     let command = Command::parse(&job.text)?;
     let policy = &context.settings.policy;
     let is_denied = Family::of(&command).is_none_or(|family| !policy.allows(family));
-    // An enrolment that a driver has been asked for is taken from it.
+    // What a driver has been asked for already is accepted from it.
     if is_denied && job.stage == Stage::Fetching {
         let why = "the owner of the terminal does not allow it any more";
         return Err(Refusal::new(ReturnCode::UNSUPPORTED, why).into());
