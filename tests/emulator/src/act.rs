@@ -1,4 +1,4 @@
-//! What a server can do wrong to a request.
+//! The faults that a server can apply to a request.
 
 use serde::{Deserialize, Serialize};
 
@@ -80,12 +80,12 @@ pub enum Act {
 }
 
 impl Act {
-    /// A status with words.
+    /// A status with a body.
     pub fn status(status: u16, body: &str) -> Act {
         Act::Answer { status, body: body.to_owned(), fields: Vec::new() }
     }
 
-    /// A captive portal: 200, and a page.
+    /// A captive portal: status 200 and a web page.
     pub fn html() -> Act {
         let fields = vec![("Content-Type".to_owned(), "text/html".to_owned())];
         Act::Answer {
@@ -109,7 +109,7 @@ impl Act {
         }
     }
 
-    /// Bytes that are no HTTP.
+    /// Bytes that are not HTTP.
     pub fn garbage() -> Act {
         Act::Garbage { text: "\u{1}\u{2}\u{3} 220 mail.example ESMTP\r\n".into() }
     }
@@ -139,7 +139,7 @@ impl Act {
         )
     }
 
-    /// What takes the place of the true answer; `None` when the request is to be served.
+    /// The answer in place of the normal one; `None` when the request is to be served.
     pub(crate) fn instead(&self) -> Option<Answer> {
         match self {
             Act::Answer { status, body, fields } => Some(Answer {
@@ -157,7 +157,7 @@ impl Act {
         }
     }
 
-    /// Changes the words of the true answer.
+    /// Changes the body of the normal answer.
     pub(crate) fn reword(&self, answer: &mut Answer) {
         let count = std::str::from_utf8(&answer.body)
             .ok()

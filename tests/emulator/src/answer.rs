@@ -37,7 +37,7 @@ pub(crate) struct Delivery {
     pub dates: Vec<String>,
     /// The connection ends with it.
     pub close: bool,
-    /// The fault that spoils it.
+    /// The fault that is applied to it.
     pub act: Option<Act>,
     /// How often the stalled had been released when the request was read.
     pub released: u64,
@@ -70,7 +70,7 @@ enum Framing {
     None,
 }
 
-/// Sends the answer, spoilt by the fault.
+/// Sends the answer, with the fault applied.
 pub(crate) fn send(wire: &mut Wire, delivery: &Delivery) -> io::Result<After> {
     let body = delivery.answer.body.as_slice();
     let half = &body[..body.len() / 2];

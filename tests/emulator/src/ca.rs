@@ -1,4 +1,4 @@
-//! A certificate authority to throw away, for tests and demonstrations of HTTPS.
+//! A temporary certificate authority, for tests and demonstrations of HTTPS.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,7 +6,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, Error, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
-/// A throw-away authority and the certificate it gave to `localhost` and 127.0.0.1. All PEM.
+/// A temporary authority and the certificate that it issued for `localhost` and 127.0.0.1. All PEM.
 #[derive(Debug, Clone)]
 pub struct PrivateCa {
     /// The authority's certificate: what the terminal has to trust.

@@ -14,7 +14,7 @@ use crate::http::{Broken, Head, Inbound};
 use crate::state::{Peer, State};
 use crate::wire::Wire;
 
-/// The state, and the bell that rings when it has changed.
+/// The state, and the condition that is signalled when it changes.
 pub(crate) struct Shared {
     state: Mutex<State>,
     pub changed: Condvar,
@@ -30,7 +30,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `done` or the time is over; gives the state either way.
+    /// Waits until `done`, at most `timeout`; returns the state in both cases.
     pub(crate) fn wait(
         &self,
         timeout: Option<Duration>,
@@ -52,7 +52,7 @@ impl Shared {
     }
 }
 
-/// Takes a connection on: it is known from now on, and served in a thread of its own.
+/// Registers a connection and serves it in a thread of its own.
 pub(crate) fn accept(shared: &Arc<Shared>, socket: TcpStream) {
     let mut state = shared.lock();
     state.connections += 1;
@@ -73,11 +73,11 @@ pub(crate) fn accept(shared: &Arc<Shared>, socket: TcpStream) {
 
 fn serve(shared: &Shared, socket: TcpStream, number: u64) {
     let peer = Peer { connection: number, port: socket.peer_addr().map_or(0, |peer| peer.port()) };
-    let (act, once, patience) = {
+    let (act, once, timeout) = {
         let mut state = shared.lock();
-        (state.faults.at_accept(), state.settings.manners.read_once, state.settings.patience)
+        (state.faults.at_accept(), state.settings.manners.read_once, state.settings.timeout)
     };
-    let Ok(wire) = Wire::new(socket, shared.tls.clone(), patience) else { return };
+    let Ok(wire) = Wire::new(socket, shared.tls.clone(), timeout) else { return };
     if let Some(act) = act {
         shared.lock().open.remove(&number);
         return end(wire, unread(&act));
@@ -155,7 +155,7 @@ fn deliver(shared: &Shared, inbound: &mut Inbound, delivery: &Delivery) -> After
     answer::send(&mut inbound.wire, delivery).unwrap_or(After::Close)
 }
 
-/// What came is no request, or not a whole one.
+/// Answers what is not a request, or not a complete one.
 fn refuse(
     shared: &Shared,
     inbound: &mut Inbound,

@@ -78,7 +78,7 @@ kinds! {
     RowEnd,
     /// A blank row.
     BlankRow,
-    /// A row that does not begin with a word its table knows.
+    /// A row that does not begin with a keyword of its table.
     UnknownRow,
     /// Bytes that are not in the encoding agreed upon.
     Encoding,
@@ -159,7 +159,7 @@ pub(crate) fn named<T: for<'de> Deserialize<'de>>(name: &str) -> Option<T> {
     T::deserialize(name).ok()
 }
 
-/// What is wrong with one thing: the rule it breaks, and how, in words.
+/// One fault of a message: the rule that it breaks, and an explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw {
     /// The rule.

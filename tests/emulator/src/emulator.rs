@@ -105,7 +105,7 @@ impl Emulator {
         self.shared.lock().faults.weather(weather);
     }
 
-    /// Disarms all faults, the weather too.
+    /// Removes all faults, the random ones too.
     pub fn clear_faults(&self) {
         self.shared.lock().faults.clear();
     }
@@ -131,7 +131,7 @@ impl Emulator {
         self.change(|state| state.settings.serials = serials);
     }
 
-    /// Changes its manners.
+    /// Changes how it differs from the document.
     pub fn set_manners(&self, manners: Manners) {
         self.change(|state| state.settings.manners = manners);
     }
@@ -237,7 +237,7 @@ impl Emulator {
         self.change(State::reset);
     }
 
-    /// Plays dead: connections break, nobody can connect. What it has it keeps.
+    /// Simulates a server that is down: closes all connections and accepts none. It keeps what it received.
     pub fn pause(&self) {
         let mut device = self.device.lock().unwrap_or_else(PoisonError::into_inner);
         drop(device.take());

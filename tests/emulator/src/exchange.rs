@@ -1,4 +1,4 @@
-//! What a request is for, told by its method, path and query.
+//! What a request is for, by its method, path and query.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
-//! Trouble on request: what the server does wrong, to which requests, how often.
+//! Fault injection: which fault, for which requests, how often.
 //!
-//! A fault waits until a request matches it. Some act before the request is read, some take the
-//! place of the answer, some spoil the true answer on its way out, and some keep the server's deed
-//! but lose its word. In JSON (`POST /faults`):
+//! A fault waits until a request matches it. Some act before the request is read, some replace
+//! the answer, some damage the normal answer, and some serve the request but lose the answer.
+//! In JSON (`POST /faults`):
 //! `{"on":"upload:ATTLOG","times":2,"act":"stall","ms":500}`.
 
 use serde::{Deserialize, Serialize};

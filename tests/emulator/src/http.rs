@@ -223,7 +223,7 @@ impl Request {
         self.flaws.note(flaws.0);
     }
 
-    /// How long the body is; `None` if a POST does not tell, or tells it in chunks.
+    /// How long the body is; `None` if a POST has no length, or comes in chunks.
     pub(crate) fn length(&self) -> Option<usize> {
         match self.head.field("content-length") {
             _ if self.head.field("transfer-encoding").is_some() => None,

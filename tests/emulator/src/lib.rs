@@ -1,9 +1,9 @@
 //! A strict server for the PUSH protocol: what a terminal is tested and shown against.
 //!
-//! It is a second reading of the protocol document, independent of the daemon's: it knows the
-//! handshake, uploads, polls and replies, keeps what it receives, and writes down in plain words
-//! whatever a terminal does otherwise than the document says. It can play the servers of the field
-//! ([`Persona`]) and every kind of trouble ([`Fault`]).
+//! It implements the protocol document independently of the daemon: it serves the
+//! handshake, uploads, polls and replies, keeps what it receives, and records with a message
+//! each deviation of a terminal from the document. It can behave like the servers in the field
+//! ([`Persona`]) and inject faults ([`Fault`]).
 //!
 //! ```
 //! use iclock_emulator::{Act, Emulator, Fault, On, Settings};
@@ -19,9 +19,9 @@
 //! ```
 //!
 //! The parts: [`record`] reads the records; `http` and `wire` the requests; `state` serves them
-//! with `session`, `upload`, `command`, `reply` and `file`; `answer` and [`Fault`] send or spoil
+//! with `session`, `upload`, `command`, `reply` and `file`; `answer` and [`Fault`] send or damage
 //! the answers; `connection`, `listener` and [`Emulator`] hold threads and sockets; `admin` is the
-//! door for programs.
+//! interface for programs.
 
 mod act;
 mod admin;

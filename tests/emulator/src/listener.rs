@@ -42,7 +42,7 @@ impl Listener {
 }
 
 impl Drop for Listener {
-    /// Stops listening. When this returns, nobody can connect and no further connection is handed
+    /// Stops listening. When this returns, new connections are refused and no further connection is handed
     /// on.
     fn drop(&mut self) {
         self.closing.store(true, Ordering::Relaxed);

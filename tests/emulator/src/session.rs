@@ -21,7 +21,7 @@ const STAMPED: [(&str, Option<&str>); 6] = [
     ("ERRORLOG", None),
 ];
 
-/// What the handshake says unless told otherwise.
+/// The options of the handshake by default.
 const OPTIONS: [(&str, &str); 11] = [
     ("ErrorDelay", "30"),
     ("Delay", "10"),
@@ -48,7 +48,7 @@ impl Version {
         text.split('.').map(|part| part.parse().ok()).collect::<Option<Vec<u32>>>().map(Version)
     }
 
-    /// The version of who does not tell any.
+    /// The version of a terminal that sends none.
     fn assumed() -> Version {
         Version(vec![2, 2, 14])
     }

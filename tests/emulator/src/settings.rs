@@ -35,7 +35,7 @@ pub struct Settings {
     /// The key of attendance rows that come encrypted, where the handshake says `EncryptFlag=1…`.
     pub attlog_key: Option<String>,
     /// How long it waits for the rest of a request, or for the next on the same connection.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// How long after the header the body may begin.
     pub body_grace: Duration,
     /// Whether a connection may carry several requests.
@@ -65,7 +65,7 @@ impl Default for Settings {
             commands_per_poll: 100,
             id_prefix: String::new(),
             attlog_key: None,
-            patience: Duration::from_secs(10),
+            timeout: Duration::from_secs(10),
             body_grace: Duration::from_millis(200),
             keep_alive: true,
             log: None,
@@ -74,7 +74,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The default, in the manners of a persona.
+    /// The default, with the behaviour of a persona.
     pub fn persona(persona: Persona) -> Settings {
         Settings { manners: Manners::of(persona), ..Settings::default() }
     }
@@ -98,7 +98,7 @@ pub enum Persona {
     Document,
     /// Stamps `None` under the new names and the old ones.
     NoneStamps,
-    /// Answers a bare `OK` to the handshake.
+    /// Answers only `OK` to the handshake.
     OkOnly,
     /// Ends its lines with CRLF.
     Crlf,
@@ -189,7 +189,7 @@ impl LineEnd {
     }
 }
 
-/// Where servers differ. A persona is a set of manners; each can be had by itself.
+/// How servers in the field differ. A persona is a set of these; each can also be set alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Manners {
     /// Which stamps it sends.
@@ -200,7 +200,7 @@ pub struct Manners {
     pub option_end: LineEnd,
     /// What stands between commands, and after the last where it is not LF.
     pub command_end: LineEnd,
-    /// A bare `OK` for the handshake.
+    /// Only `OK` for the handshake.
     pub ok_only: bool,
     /// Commands at the end of the handshake's reply.
     pub commands_in_handshake: bool,
@@ -213,7 +213,7 @@ pub struct Manners {
 }
 
 impl Manners {
-    /// The manners of a persona.
+    /// The behaviour of a persona.
     pub fn of(persona: Persona) -> Manners {
         let plain = Manners::default();
         match persona {

@@ -80,7 +80,7 @@ mod tests {
             (5, 0, "e", false),   // in smaller pieces
             (11, 1, "k", false),
             (11, 1, "l", false), // another row under the same stamp
-            (4, 1, "d", false),  // a row nobody asked for
+            (4, 1, "d", false),  // a row that was not requested
             (4, 1, "d", true),
             (11, 0, "x", false), // the same stamp, another row
         ]

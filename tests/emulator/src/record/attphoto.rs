@@ -12,7 +12,7 @@ use crate::text;
 /// The photo of one punch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AttPhoto {
-    /// The name of the file, which tells the rest.
+    /// The name of the file: it holds the time, PIN and card.
     pub file_name: String,
     /// When, as YYYYMMDDhhmmss.
     pub time: String,

@@ -10,7 +10,7 @@ use crate::deviation::{Flaw, Kind};
 pub struct ErrorLog {
     /// Eight characters: side, module, `E`, number.
     pub code: String,
-    /// The words to it.
+    /// The message.
     pub message: String,
     /// `true`: data of a command was at fault. `false`: the terminal's own.
     pub of_command: bool,

@@ -34,7 +34,7 @@ pub enum Operlog {
     Photo(photo::Photo),
 }
 
-/// Reads a row of the table OPERLOG by its first word.
+/// Reads a row of the table OPERLOG by its keyword.
 pub fn operlog(row: &str, charset: Charset) -> Result<Operlog, Flaw> {
     match word(row) {
         "OPLOG" => oplog::parse(row).map(Operlog::Oplog),
@@ -51,12 +51,12 @@ pub fn operlog(row: &str, charset: Charset) -> Result<Operlog, Flaw> {
     }
 }
 
-/// The word a row begins with.
+/// The keyword at the start of a row.
 fn word(row: &str) -> &str {
     row.split([' ', '\t']).next().unwrap_or("")
 }
 
-/// What follows the word and one blank.
+/// What follows the keyword and one blank.
 fn after<'a>(row: &'a str, word: &str) -> Result<&'a str, Flaw> {
     let rest = row.strip_prefix(word).and_then(|rest| rest.strip_prefix(' '));
     rest.ok_or_else(|| {
@@ -78,7 +78,7 @@ fn keyed<'a, const N: usize>(text: &'a str, keys: [&str; N]) -> Result<[&'a str;
     Ok(std::array::from_fn(|_| values.next().unwrap_or("")))
 }
 
-/// The bytes of base64 text whose length is told by `size`.
+/// The bytes of base64 text whose length is in `size`.
 fn sized(size: &str, text: &str) -> Result<Vec<u8>, Flaw> {
     if size != text.len().to_string() {
         return Err(Flaw::new(

@@ -15,7 +15,7 @@ pub struct Oplog {
     pub operator: String,
     /// When, by the terminal's clock.
     pub time: String,
-    /// The object: a PIN, an alarm, a number of an option, or words.
+    /// The object: a PIN, an alarm, a number of an option, or a text.
     pub who: String,
     /// The three further objects.
     pub values: [String; 3],

@@ -13,7 +13,7 @@ use crate::text::{self, number};
 /// A template of any of the four forms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Template {
-    /// The word the row began with.
+    /// The keyword of the row.
     pub form: &'static str,
     /// Whose it is.
     pub pin: String,

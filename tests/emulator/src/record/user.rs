@@ -27,7 +27,7 @@ pub struct User {
 const KEYS: [&str; 9] = ["PIN", "Name", "Pri", "Passwd", "Card", "Grp", "TZ", "Verify", "ViceCard"];
 const NAME_BYTES: usize = 24;
 
-/// Reads a row; the encoding tells how many bytes the name had on the wire.
+/// Reads a row; the encoding determines how many bytes the name had on the wire.
 pub fn parse(row: &str, charset: Charset) -> Result<User, Flaw> {
     let mut rest = after(row, "USER")?;
     let mut validity = None;
