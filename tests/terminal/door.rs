@@ -54,7 +54,7 @@ fn the_door_opens_at_once() {
     let (server, _terminal, mut driver) = with_door("");
     let times: Vec<u64> = (0..5).map(|_| unlock(&server, &mut driver)).collect();
     println!("from the server to the driver: {times:?} ms");
-    // The goal is 100 ms; a loaded machine may spoil one, not all.
+    // The goal is 100 ms; a loaded machine may delay one, not all.
     assert!(times.iter().min() < Some(&100), "{times:?}");
     server.assert_strict();
 }

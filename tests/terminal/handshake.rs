@@ -45,7 +45,7 @@ fn every_form_of_handshake_reply_is_understood() {
 }
 
 #[test]
-fn options_are_heeded_and_unknown_ones_ignored() {
+fn options_are_applied_and_unknown_ones_ignored() {
     let server = server();
     server.set_option("Delay", "2");
     server.set_option("TransFlag", "TransData OpLog");

@@ -9,7 +9,7 @@ use crate::harness::{Terminal, second, server};
 fn nonsense() -> Vec<(&'static str, Act, &'static str)> {
     vec![
         ("a web page", Act::html(), "web page"),
-        ("nothing", Act::empty(), "nothing"),
+        ("nothing", Act::empty(), "an empty body"),
         ("500", Act::status(500, "C:9:DATA UPDATE USERINFO PIN=666"), "status 500"),
         ("301", Act::redirect("https://127.0.0.1/"), "redirects"),
         ("half a body", Act::HalfBody, "broke off"),

@@ -174,7 +174,7 @@ fn a_refusal_that_passes_sets_nothing_aside() {
 }
 
 #[test]
-fn a_hunt_among_photos_does_not_hold_up_punches() {
+fn a_search_for_refused_photos_does_not_hold_up_punches() {
     let server = server();
     server.set_option("ErrorDelay", "1");
     let refuse = Act::status(400, "no photos today");
