@@ -25,7 +25,7 @@ SERIAL = "DEMO0000001"
 PUNCHES = 24  # with --once
 SILENT_FROM, SILENT_UNTIL = 10, 18  # the punches between which the server does not answer
 INTERVAL = 0.4  # seconds between two punches
-PATIENCE = 60  # seconds for anything to happen
+TIMEOUT = 60  # seconds for anything to happen
 
 # What the server asks for, and the return code that is right.
 COMMANDS = [
@@ -92,12 +92,12 @@ class Server(Program):
         self.silent = False
 
     def get(self, path):
-        with urllib.request.urlopen(self.admin + path, timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(self.admin + path, timeout=TIMEOUT) as answer:
             return json.load(answer)
 
     def queue(self, commands):
         body = "".join(command + "\n" for command in commands).encode()
-        with urllib.request.urlopen(self.admin + "/commands", body, timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(self.admin + "/commands", body, timeout=TIMEOUT) as answer:
             return json.load(answer)["ids"]
 
     def fall_silent(self):
@@ -134,8 +134,8 @@ class Show:
         self.seen, self.rows = [], []  # the sensor's lines with the time they came; the server's rows
         self.left = self.right = 0  # how many of each are on the screen
 
-    def until(self, enough, what, patience=PATIENCE):
-        wait(lambda: self.look() or enough(), what, self.server, self.terminal, self.sensor, patience=patience)
+    def until(self, enough, what, timeout=TIMEOUT):
+        wait(lambda: self.look() or enough(), what, self.server, self.terminal, self.sensor, timeout=timeout)
 
     def look(self):
         """Fetches what is new and shows it: on one line if the server has it within a second."""
@@ -198,14 +198,14 @@ def note(text):
     print(f"  ---- {text}")
 
 
-def wait(found, what, *programs, patience=PATIENCE):
+def wait(found, what, *programs, timeout=TIMEOUT):
     """Waits until `found()` is true and returns that; fails if a program ends meanwhile, or after some time."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while not (result := found()):
         for program in programs:
             program.check()
         if time.monotonic() > deadline:
-            raise Failure(f"waited {patience} s for {what}", *programs)
+            raise Failure(f"waited {timeout} s for {what}", *programs)
         time.sleep(0.05)
     return result
 
@@ -225,7 +225,7 @@ def play(show, once):
     if not once:
         note("more punches, until you press Ctrl-C")
         with contextlib.suppress(KeyboardInterrupt):
-            show.until(lambda: False, "Ctrl-C", patience=math.inf)
+            show.until(lambda: False, "Ctrl-C", timeout=math.inf)
         last = len(show.seen) + 1
         show.until(lambda: len(show.seen) >= last, "one more punch")
         show.sensor.stop()  # between two punches

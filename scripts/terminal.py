@@ -22,7 +22,7 @@ from disk import SECTOR, Disk
 
 REPO = Path(__file__).resolve().parent.parent
 WITH_SBIN = os.environ | {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
-PATIENCE = 120  # seconds for anything to happen: emulated machines are slow
+TIMEOUT = 120  # seconds for anything to happen: emulated machines are slow
 MODULES = ["virtio_mmio", "virtio_blk", "virtio_net", "virtio_input", "virtio_rng", "evdev", "crc32c_generic", "ext4"]
 
 
@@ -30,14 +30,14 @@ class Failure(Exception):
     """What did not happen, or happened otherwise."""
 
 
-def wait(what, condition, patience=PATIENCE):
+def wait(what, condition, timeout=TIMEOUT):
     """The first true value of `condition`, or a Failure that says `what` was waited for."""
-    until = time.monotonic() + patience
+    until = time.monotonic() + timeout
     while time.monotonic() < until:
         if value := condition():
             return value
         time.sleep(0.05)
-    raise Failure(f"waited {patience} s for {what}")
+    raise Failure(f"waited {timeout} s for {what}")
 
 
 def expect(condition, words):
@@ -67,12 +67,12 @@ class Server:
         self.there = f"https://localhost:{self.port}" if ca else f"http://10.0.2.2:{self.port}"
 
     def get(self, path):
-        with urllib.request.urlopen(self.admin + path, timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(self.admin + path, timeout=TIMEOUT) as answer:
             return json.load(answer)
 
     def post(self, path, body):
         body = body.encode() if isinstance(body, str) else body
-        with urllib.request.urlopen(self.admin + path, body, timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(self.admin + path, body, timeout=TIMEOUT) as answer:
             return json.load(answer)
 
     def queue(self, *commands):
@@ -81,10 +81,10 @@ class Server:
     def reply(self, command):
         return next((reply for reply in self.get("/replies") if reply["id"] == command), None)
 
-    def ask(self, command, patience=PATIENCE):
+    def ask(self, command, timeout=TIMEOUT):
         """Queues a command and waits for its reply."""
         (wanted,) = self.queue(command)
-        return wait(f"a reply to {command!r}", lambda: self.reply(wanted), patience)
+        return wait(f"a reply to {command!r}", lambda: self.reply(wanted), timeout)
 
     def requests(self, exchange):
         return [request for request in self.get("/requests") if request["exchange"] == exchange]
@@ -261,11 +261,11 @@ class Machine:
     def network(self, up):
         self.monitor("set_link", name="nic", up=up)
 
-    def shell(self, line, patience=PATIENCE):
+    def shell(self, line, timeout=TIMEOUT):
         """What a command prints on the terminal's console. The words around it tell it from the echo of the command."""
         self.marks += 1
         self.console.send(f"\necho; echo BEGIN''{self.marks}; {line}\necho; echo END''{self.marks} $?\n")
-        got, until, inside = [], time.monotonic() + patience, False
+        got, until, inside = [], time.monotonic() + timeout, False
         while True:
             text = self.console.line(until - time.monotonic()).strip("\r\n")
             if text.startswith(f"END{self.marks} "):
@@ -336,15 +336,15 @@ class Lines:
     def send(self, text):
         self.socket.sendall(text.encode())
 
-    def line(self, patience=PATIENCE):
+    def line(self, timeout=TIMEOUT):
         """The next line."""
-        return self.after(b"\n", patience)
+        return self.after(b"\n", timeout)
 
-    def after(self, text, patience=PATIENCE):
+    def after(self, text, timeout=TIMEOUT):
         """What comes before a text; it and the text are taken away."""
         with self.more:
-            self.more.wait_for(lambda: text in self.bytes or self.ended, patience)
+            self.more.wait_for(lambda: text in self.bytes or self.ended, timeout)
             if text not in self.bytes:
-                raise Failure(f"the terminal said no {text!r} within {patience:.0f} s; its last words: {self.bytes[-300:]!r}")
+                raise Failure(f"the terminal said no {text!r} within {timeout:.0f} s; its last words: {self.bytes[-300:]!r}")
             found, self.bytes = self.bytes.split(text, 1)
         return found.decode(errors="replace")

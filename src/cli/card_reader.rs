@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+use super::arguments::{Argument, Arguments, Halt};
 use super::call::driver_socket;
 use super::exit::Failure;
 use super::page::Page;
-use super::words::{Halt, Word, Words};
 use crate::drivers::{self, Format, settings};
 
 pub const PAGE: Page = Page {
@@ -35,18 +35,18 @@ Example:
 };
 
 /// Reads the options of `punchd card-reader`.
-pub fn parse(words: &mut Words) -> Result<settings::CardReader, Halt> {
+pub fn parse(arguments: &mut Arguments) -> Result<settings::CardReader, Halt> {
     let mut device: Option<OsString> = None;
     let (mut again, mut format, mut status, mut baud) = (3, Format::Auto, 0, None);
-    while let Some(word) = words.next()? {
-        match word.option() {
-            Some("--again") => again = words.number("--again", 0..=3600)?,
-            Some("--status") => status = words.number("--status", 0..=255)?,
-            Some("--baud") => baud = Some(words.number("--baud", 50..=4_000_000)?),
+    while let Some(argument) = arguments.next()? {
+        match argument.option() {
+            Some("--again") => again = arguments.number("--again", 0..=3600)?,
+            Some("--status") => status = arguments.number("--status", 0..=255)?,
+            Some("--baud") => baud = Some(arguments.number("--baud", 50..=4_000_000)?),
             Some("--hex") => format = Format::Hex,
             Some("--hex-reversed") => format = Format::HexReversed,
-            _ => match word {
-                Word::Argument(name) if device.is_none() => device = Some(name),
+            _ => match argument {
+                Argument::Argument(name) if device.is_none() => device = Some(name),
                 other => return Err(other.unexpected()),
             },
         }

@@ -2,9 +2,9 @@
 
 use std::ffi::OsStr;
 
+use super::arguments::{Argument, Arguments, Halt};
 use super::call::print;
 use super::page::{COMMON, Page};
-use super::words::{Halt, Word, Words};
 use super::{card_reader, check, export, import, punch, quarantine, relay, run, status};
 
 const INTRODUCTION: &str = "\
@@ -99,11 +99,11 @@ impl Command {
 }
 
 /// Reads the options of `punchd help`: about which command, or about all.
-pub fn parse(words: &mut Words) -> Result<Option<Command>, Halt> {
+pub fn parse(arguments: &mut Arguments) -> Result<Option<Command>, Halt> {
     let mut command = None;
-    while let Some(word) = words.next()? {
-        match word {
-            Word::Argument(name) if command.is_none() => command = Some(Command::named(&name)?),
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Argument::Argument(name) if command.is_none() => command = Some(Command::named(&name)?),
             other => return Err(other.unexpected()),
         }
     }

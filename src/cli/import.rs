@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::arguments::{Argument, Arguments, Halt};
 use super::call::print;
 use super::exit::{Exit, Failure};
 use super::page::Page;
 use super::punch::Punch;
-use super::words::{Halt, Word, Words};
 use crate::csv;
 
 pub const PAGE: Page = Page {
@@ -40,11 +40,11 @@ pub struct Import {
 }
 
 impl Import {
-    pub fn parse(words: &mut Words) -> Result<Self, Halt> {
+    pub fn parse(arguments: &mut Arguments) -> Result<Self, Halt> {
         let mut file: Option<OsString> = None;
-        while let Some(word) = words.next()? {
-            match word {
-                Word::Argument(name) if file.is_none() => file = Some(name),
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Argument::Argument(name) if file.is_none() => file = Some(name),
                 other => return Err(other.unexpected()),
             }
         }

@@ -3,6 +3,7 @@
 //!
 //! The program ends with an exit code of `exit::Exit`, and says on standard error what is wrong.
 
+mod arguments;
 mod call;
 mod card_reader;
 mod check;
@@ -18,24 +19,23 @@ mod run;
 mod status;
 #[cfg(test)]
 mod tests;
-mod words;
 
 use std::path::Path;
 use std::process::ExitCode;
 
+use arguments::{Argument, Arguments, Halt};
 use exit::{Exit, Failure};
 use help::Command;
-use words::{Halt, Word, Words};
 
 use crate::drivers::settings;
 use crate::logging;
 
 /// Does what the command line of this process asks for. The exit code is 0 only if it is done.
 pub fn main() -> ExitCode {
-    let mut words = Words::new(lexopt::Parser::from_env());
-    let done = Action::parse(&mut words).and_then(|action| {
-        logging::start(words.verbose);
-        action.run(&words.config)
+    let mut arguments = Arguments::new(lexopt::Parser::from_env());
+    let done = Action::parse(&mut arguments).and_then(|action| {
+        logging::start(arguments.verbose);
+        action.run(&arguments.config)
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,36 +64,36 @@ enum Action {
 
 impl Action {
     /// Reads the whole command line. `--help` and `--version` end it early.
-    fn parse(words: &mut Words) -> Result<Self, Failure> {
-        let command = match Self::command(words) {
+    fn parse(arguments: &mut Arguments) -> Result<Self, Failure> {
+        let command = match Self::command(arguments) {
             Ok(command) => command,
             Err(halt) => return Self::halted(halt, None),
         };
-        Self::of(command, words).or_else(|halt| Self::halted(halt, Some(command)))
+        Self::of(command, arguments).or_else(|halt| Self::halted(halt, Some(command)))
     }
 
-    /// The first word that is not an option of every command.
-    fn command(words: &mut Words) -> Result<Command, Halt> {
-        match words.next()? {
-            Some(Word::Argument(name)) => Command::named(&name),
+    /// The first argument that is not an option of every command.
+    fn command(arguments: &mut Arguments) -> Result<Command, Halt> {
+        match arguments.next()? {
+            Some(Argument::Argument(name)) => Command::named(&name),
             Some(option) => Err(option.unexpected()),
             None => Err(Halt::Usage("a command is missing".into())),
         }
     }
 
-    /// The words that follow the command.
-    fn of(command: Command, words: &mut Words) -> Result<Self, Halt> {
+    /// The arguments that follow the command.
+    fn of(command: Command, arguments: &mut Arguments) -> Result<Self, Halt> {
         Ok(match command {
-            Command::Run => Self::Run(run::Run::parse(words)?),
-            Command::Check => words.end().map(|()| Self::Check)?,
-            Command::Status => Self::Status(status::Status::parse(words)?),
-            Command::Quarantine => Self::Quarantine(quarantine::Quarantine::parse(words)?),
-            Command::Export => words.end().map(|()| Self::Export)?,
-            Command::Import => Self::Import(import::Import::parse(words)?),
-            Command::Punch => Self::Punch(punch::Punch::parse(words)?),
-            Command::CardReader => Self::CardReader(card_reader::parse(words)?),
-            Command::Relay => Self::Relay(relay::parse(words)?),
-            Command::Help => Self::Help(help::parse(words)?),
+            Command::Run => Self::Run(run::Run::parse(arguments)?),
+            Command::Check => arguments.end().map(|()| Self::Check)?,
+            Command::Status => Self::Status(status::Status::parse(arguments)?),
+            Command::Quarantine => Self::Quarantine(quarantine::Quarantine::parse(arguments)?),
+            Command::Export => arguments.end().map(|()| Self::Export)?,
+            Command::Import => Self::Import(import::Import::parse(arguments)?),
+            Command::Punch => Self::Punch(punch::Punch::parse(arguments)?),
+            Command::CardReader => Self::CardReader(card_reader::parse(arguments)?),
+            Command::Relay => Self::Relay(relay::parse(arguments)?),
+            Command::Help => Self::Help(help::parse(arguments)?),
         })
     }
 

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::arguments::{Arguments, Halt};
 use super::call::{call, print};
 use super::exit::Failure;
 use super::page::Page;
-use super::words::{Halt, Words};
 use crate::protocol::record::{HIGHEST_VERIFY, Punch as Row};
 use crate::rpc::Method;
 
@@ -43,19 +43,19 @@ pub struct Punch {
 }
 
 impl Punch {
-    pub fn parse(words: &mut Words) -> Result<Self, Halt> {
+    pub fn parse(arguments: &mut Arguments) -> Result<Self, Halt> {
         let mut pin = None;
         let mut punch = Self::default();
-        while let Some(word) = words.next()? {
-            match word.option() {
-                Some("--pin") => pin = Some(words.value()?),
-                Some("--time") => punch.time = Some(words.value()?),
-                Some("--status") => punch.status = Some(words.number("--status", 0..=255)?),
+        while let Some(argument) = arguments.next()? {
+            match argument.option() {
+                Some("--pin") => pin = Some(arguments.value()?),
+                Some("--time") => punch.time = Some(arguments.value()?),
+                Some("--status") => punch.status = Some(arguments.number("--status", 0..=255)?),
                 Some("--verify") => {
-                    punch.verify = Some(words.number("--verify", 0..=HIGHEST_VERIFY.into())?);
+                    punch.verify = Some(arguments.number("--verify", 0..=HIGHEST_VERIFY.into())?);
                 }
-                Some("--workcode") => punch.workcode = Some(words.value()?),
-                _ => return Err(word.unexpected()),
+                Some("--workcode") => punch.workcode = Some(arguments.value()?),
+                _ => return Err(argument.unexpected()),
             }
         }
         let pin = pin.ok_or_else(|| Halt::Usage("--pin PIN is missing".into()))?;

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::arguments::{Argument, Arguments, Halt};
 use super::call::{call, print};
 use super::exit::{Exit, Failure};
 use super::page::Page;
-use super::words::{Halt, Word, Words};
 use crate::rpc::Method;
 use crate::store::Seq;
 
@@ -48,11 +48,11 @@ pub enum Rows {
 }
 
 impl Quarantine {
-    pub fn parse(words: &mut Words) -> Result<Self, Halt> {
+    pub fn parse(arguments: &mut Arguments) -> Result<Self, Halt> {
         let mut action: Option<String> = None;
         let mut numbers = Vec::new();
-        while let Some(word) = words.next()? {
-            let Word::Argument(argument) = &word else { return Err(word.unexpected()) };
+        while let Some(argument) = arguments.next()? {
+            let Argument::Argument(argument) = &argument else { return Err(argument.unexpected()) };
             let text = argument.to_string_lossy();
             match (text.parse(), &action) {
                 (Ok(number @ 1..), _) if numbers.contains(&number) => {}

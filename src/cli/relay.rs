@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::arguments::{Argument, Arguments, Halt};
 use super::call::driver_socket;
 use super::exit::Failure;
 use super::page::Page;
-use super::words::{Halt, Word, Words};
 use crate::drivers::{self, Spec, settings};
 
 pub const PAGE: Page = Page {
@@ -32,18 +32,18 @@ Example:
 };
 
 /// Reads the options of `punchd relay`.
-pub fn parse(words: &mut Words) -> Result<settings::Relay, Halt> {
+pub fn parse(arguments: &mut Arguments) -> Result<settings::Relay, Halt> {
     let mut door = None;
     let mut alarm: Option<String> = None;
     let mut pulse = 3000;
     let mut active_low = false;
-    while let Some(word) = words.next()? {
-        match word.option() {
-            Some("--pulse") => pulse = words.number("--pulse", 10..=600_000)?,
-            Some("--alarm") => alarm = Some(words.value()?),
+    while let Some(argument) = arguments.next()? {
+        match argument.option() {
+            Some("--pulse") => pulse = arguments.number("--pulse", 10..=600_000)?,
+            Some("--alarm") => alarm = Some(arguments.value()?),
             Some("--active-low") => active_low = true,
-            _ => match word {
-                Word::Argument(line) if door.is_none() => {
+            _ => match argument {
+                Argument::Argument(line) if door.is_none() => {
                     door = Some(Spec::parse(&line.to_string_lossy()).map_err(Halt::Usage)?);
                 }
                 other => return Err(other.unexpected()),

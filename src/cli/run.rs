@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use super::arguments::{Arguments, Halt};
 use super::exit::Failure;
 use super::page::Page;
-use super::words::{Halt, Words};
 use crate::daemon;
 
 pub const PAGE: Page = Page {
@@ -29,12 +29,12 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn parse(words: &mut Words) -> Result<Self, Halt> {
+    pub fn parse(arguments: &mut Arguments) -> Result<Self, Halt> {
         let mut run = Self { set_aside_damaged_store: false };
-        while let Some(word) = words.next()? {
-            match word.option() {
+        while let Some(argument) = arguments.next()? {
+            match argument.option() {
                 Some("--set-aside-damaged-store") => run.set_aside_damaged_store = true,
-                _ => return Err(word.unexpected()),
+                _ => return Err(argument.unexpected()),
             }
         }
         Ok(run)

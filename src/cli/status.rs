@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::arguments::{Arguments, Halt};
 use super::call::{call, print};
 use super::exit::Failure;
 use super::page::Page;
-use super::words::{Halt, Words};
 use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
 use crate::rpc::Method;
@@ -36,12 +36,12 @@ pub struct Status {
 }
 
 impl Status {
-    pub fn parse(words: &mut Words) -> Result<Self, Halt> {
+    pub fn parse(arguments: &mut Arguments) -> Result<Self, Halt> {
         let mut status = Self { json: false };
-        while let Some(word) = words.next()? {
-            match word.option() {
+        while let Some(argument) = arguments.next()? {
+            match argument.option() {
                 Some("--json") => status.json = true,
-                _ => return Err(word.unexpected()),
+                _ => return Err(argument.unexpected()),
             }
         }
         Ok(status)

@@ -8,7 +8,7 @@ use super::*;
 use crate::drivers::{Format, Spec};
 
 fn parse(line: &[&str]) -> Result<Action, Failure> {
-    Action::parse(&mut Words::new(lexopt::Parser::from_args(line)))
+    Action::parse(&mut Arguments::new(lexopt::Parser::from_args(line)))
 }
 
 #[test]
@@ -61,10 +61,14 @@ fn the_options_of_every_command_stand_anywhere() {
         &["status", "-vca", "--json"],
         &["status", "--json", "--config=a", "--verbose"],
     ] {
-        let mut words = Words::new(lexopt::Parser::from_args(line));
-        let parsed = Action::parse(&mut words);
+        let mut arguments = Arguments::new(lexopt::Parser::from_args(line));
+        let parsed = Action::parse(&mut arguments);
         assert!(matches!(parsed, Ok(Action::Status(_))), "{line:?}");
-        assert_eq!((words.config.as_path(), words.verbose), (Path::new("a"), true), "{line:?}");
+        assert_eq!(
+            (arguments.config.as_path(), arguments.verbose),
+            (Path::new("a"), true),
+            "{line:?}"
+        );
     }
 }
 
@@ -74,22 +78,22 @@ proptest! {
     #[test]
     fn no_command_line_makes_the_parser_panic(
         command in proptest::option::of(proptest::sample::select(&Command::ALL[..])),
-        words in proptest::collection::vec(
+        arguments in proptest::collection::vec(
             prop_oneof![
                 proptest::sample::select(vec![
                     "--pin", "--status", "--time=", "--baud", "--alarm", "--pulse", "--json=x", "-c", "-vh",
                     "--", "-", "5", "-5", "drop", "list", "gpiochip0:17", "gpiochip0:", ":", "file:", "",
                     "18446744073709551616", "--hex", "--again=3", "-=", "--=",
-                ]).prop_map(|word| word.as_bytes().to_vec()),
+                ]).prop_map(|argument| argument.as_bytes().to_vec()),
                 proptest::collection::vec(any::<u8>(), 0..6),
             ],
             0..6,
         ),
     ) {
         use std::os::unix::ffi::OsStringExt;
-        let words = words.into_iter().map(std::ffi::OsString::from_vec);
-        let line = command.iter().map(|command| command.page().name.into()).chain(words);
-        if let Err(failure) = Action::parse(&mut Words::new(lexopt::Parser::from_args(line))) {
+        let arguments = arguments.into_iter().map(std::ffi::OsString::from_vec);
+        let line = command.iter().map(|command| command.page().name.into()).chain(arguments);
+        if let Err(failure) = Action::parse(&mut Arguments::new(lexopt::Parser::from_args(line))) {
             prop_assert_eq!(failure.exit, Exit::Usage);
             prop_assert!(failure.message.contains("; see punchd "), "{}", failure.message);
         }

@@ -57,9 +57,11 @@ impl<'a> DataFiles<'a> {
             let before = store.high_water_mark();
             // Drivers are not served meanwhile: no transaction is open across a wait.
             let stored = self.read(part, &mut || Ok(()), |lines| {
-                lines.iter().try_for_each(|line| self.replace(table, line, job.mark..before))
+                lines
+                    .iter()
+                    .try_for_each(|line| self.replace(table, line, job.high_water_mark..before))
             })?;
-            store.people().delete_unchanged(table, job.mark)?;
+            store.people().delete_unchanged(table, job.high_water_mark)?;
             if table == SyncTable::Users {
                 store.people().require_within_limit()?;
             }

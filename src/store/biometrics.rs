@@ -1,24 +1,15 @@
 //! Templates and pictures of people.
 
-use rusqlite::{OptionalExtension, Row, ToSql, params};
+use rusqlite::{OptionalExtension, ToSql, params};
 use serde_json::json;
 
 use super::db::Db;
 use super::error::Result;
 use super::retention::Retention;
-use super::rows::{Content, Origin, Seq};
+use super::rows::{Origin, Seq};
 use super::tombstones::Tombstones;
-use crate::protocol::record::{
-    Algorithm, BioPhoto, Jpeg, PictureKind, Pin, Record, Template, TemplateData, TemplateForm,
-    TemplateKind, TemplateSlot, UserPic,
-};
+use crate::protocol::record::{BioPhoto, PictureKind, Pin, Template, TemplateForm, UserPic};
 use crate::protocol::tables::BioType;
-
-/// The columns that [`template`] reads, after the number and `held`.
-pub(super) const TEMPLATE: &str =
-    "pin, kind, type, number, idx, valid, duress, major, minor, format, data";
-/// The columns that [`picture`] reads, after the number and `held`.
-pub(super) const PICTURE: &str = "pin, kind, type, data";
 
 /// Which templates of a person are meant; what is `None` does not matter.
 #[derive(Clone, Copy, Debug)]
@@ -188,41 +179,4 @@ impl<'a> Biometrics<'a> {
             self.db.prepare_cached(sql)?.query_row([of.code()], |row| row.get(0)).optional()?;
         Ok(count.unwrap_or(0))
     }
-}
-
-/// A template from its columns; `None` if it breaks a rule of this version.
-pub(super) fn template(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
-    let (pin, kind, bio_type): (String, u8, u8) = (row.get(2)?, row.get(3)?, row.get(4)?);
-    let (number, index) = (row.get(5)?, row.get(6)?);
-    let (valid, duress) = (row.get(7)?, row.get(8)?);
-    let (major, minor, format) = (row.get(9)?, row.get(10)?, row.get(11)?);
-    let data: Vec<u8> = row.get(12)?;
-    let read = || {
-        let kind = TemplateKind::new(TemplateForm::from_code(kind)?, BioType::new(bio_type)?);
-        Some(Template {
-            pin: Pin::new(&pin).ok()?,
-            slot: TemplateSlot::new(kind, number, index).ok()?,
-            valid,
-            duress,
-            algorithm: Algorithm::new(major, minor, format).ok()?,
-            data: TemplateData::new("tmp", data).ok()?,
-        })
-    };
-    Ok(read().map(|template| Content::Record(Record::Template(template))))
-}
-
-/// A picture from its columns; `None` if it breaks a rule of this version.
-pub(super) fn picture(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
-    let (pin, kind, bio_type): (String, u8, u8) = (row.get(2)?, row.get(3)?, row.get(4)?);
-    let data: Vec<u8> = row.get(5)?;
-    let read = || {
-        let (pin, photo) = (Pin::new(&pin).ok()?, Jpeg::new("photo", data).ok()?);
-        Some(match PictureKind::from_code(kind)? {
-            PictureKind::User => Record::UserPic(UserPic { pin, photo }),
-            PictureKind::Comparison => {
-                Record::BioPhoto(BioPhoto { pin, bio_type: BioType::new(bio_type)?, photo })
-            }
-        })
-    };
-    Ok(read().map(Content::Record))
 }

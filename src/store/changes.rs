@@ -6,10 +6,9 @@
 use rusqlite::{OptionalExtension, Row, params};
 use serde_json::Value;
 
-use super::biometrics::{self, PICTURE, TEMPLATE};
 use super::db::Db;
 use super::error::Result;
-use super::people::{self, USER};
+use super::readers::{self, PICTURE, TEMPLATE, USER};
 use super::rows::{Content, Seq};
 use super::tombstones::Tombstones;
 use crate::protocol::record::{Entry, Record};
@@ -111,9 +110,9 @@ impl<'a> Changes<'a> {
         let sql =
             format!("SELECT changed, NULL, {columns} FROM {table} WHERE {filter} AND changed = ?1");
         let read = |row: &Row<'_>| match table {
-            "user" => people::record(row).map(content),
-            "template" => biometrics::template(row).map(content),
-            "picture" => biometrics::picture(row).map(content),
+            "user" => readers::record(row).map(content),
+            "template" => readers::template(row).map(content),
+            "picture" => readers::picture(row).map(content),
             "entry" => {
                 let record: String = row.get(3)?;
                 let entry = serde_json::from_str(&record).unwrap_or_default();
@@ -189,14 +188,14 @@ mod tests {
         (1..=3).for_each(|nth| put(&store, nth));
         let sms = EntryTable::named("SMS").unwrap();
         store.tables().put(sms, &Entry::from([("uid".into(), "7".into())])).unwrap();
-        let mark = store.changes().last();
+        let loaded = store.changes().last();
         assert_eq!(after(&store, 0), ["1", "2", "3", "SMS"]);
         put(&store, 1);
         store.people().delete(&pin(2)).unwrap();
         store.people().delete(&pin(2)).unwrap();
         store.tables().delete(sms, "7").unwrap();
         assert_eq!(
-            after(&store, mark),
+            after(&store, loaded),
             ["1", r#"{"pin":"2"}"#, r#"{"record":{"uid":"7"},"table":"SMS"}"#]
         );
         assert_eq!(after(&store, store.changes().last()), [""; 0]);
@@ -204,7 +203,7 @@ mod tests {
         // Added and deleted a second time, it is listed once.
         put(&store, 2);
         store.people().delete(&pin(2)).unwrap();
-        assert_eq!(after(&store, mark).len(), 3);
+        assert_eq!(after(&store, loaded).len(), 3);
     }
 
     #[test]
@@ -243,8 +242,8 @@ mod tests {
             kept <= MOST_TOMBSTONES && kept > MOST_TOMBSTONES - tombstones::BATCH as u64,
             "{kept}"
         );
-        let forgotten = store.changes().horizon().unwrap();
-        assert!(forgotten > MOST_TOMBSTONES as i64 && forgotten < store.changes().last());
+        let horizon = store.changes().horizon().unwrap();
+        assert!(horizon > MOST_TOMBSTONES as i64 && horizon < store.changes().last());
         store.retention().clear_data().unwrap();
         assert_eq!(store.changes().horizon().unwrap(), store.changes().last());
         // The next start continues after it.

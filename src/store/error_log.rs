@@ -1,21 +1,18 @@
 //! The error log (§11.16), which keeps the last errors only: servers before 2.4.1 never take
 //! any.
 
-use rusqlite::{Row, params};
+use rusqlite::params;
 use serde_json::Value;
 
 use super::db::Db;
 use super::error::Result;
-use super::rows::{Content, Seq};
-use crate::protocol::record::{ErrorCode, ErrorLog, Record};
+use super::rows::Seq;
+use crate::protocol::record::ErrorLog;
 
 /// Errors that are kept.
 const MOST_ERRORS: u64 = 5000;
 /// Errors that are dropped together.
 const ERRORS_A_BATCH: i64 = 100;
-
-/// The columns that [`error`] reads, after the number and `held`.
-pub(super) const ERROR: &str = "code, message, command, additional";
 
 /// The error log.
 #[derive(Clone, Copy)]
@@ -46,16 +43,4 @@ impl<'a> ErrorRows<'a> {
         )?;
         Ok(seq)
     }
-}
-
-/// An error from its columns; `None` if it breaks a rule of this version.
-pub(super) fn error(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
-    let (code, message): (String, String) = (row.get(2)?, row.get(3)?);
-    let (command, additional): (Option<String>, Option<String>) = (row.get(4)?, row.get(5)?);
-    let additional = additional.map_or(Some(Value::Null), |text| serde_json::from_str(&text).ok());
-    let read = || {
-        let code = ErrorCode::new(&code).ok()?;
-        ErrorLog::new(code, &message, command.as_deref(), additional?).ok()
-    };
-    Ok(read().map(|error| Content::Record(Record::ErrorLog(error))))
 }

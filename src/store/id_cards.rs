@@ -1,15 +1,12 @@
 //! Identity cards (§11.6).
 
-use rusqlite::{Row, params};
+use rusqlite::params;
 
 use super::db::Db;
 use super::error::Result;
 use super::retention::Retention;
-use super::rows::{Content, Origin, Seq};
-use crate::protocol::record::{IdCard, Pin, Record};
-
-/// The columns that [`card`] reads, after the number and `held`.
-pub(super) const CARD: &str = "record";
+use super::rows::{Origin, Seq};
+use crate::protocol::record::{IdCard, Pin};
 
 /// The identity cards.
 #[derive(Clone, Copy)]
@@ -47,11 +44,4 @@ impl<'a> IdCards<'a> {
             ])?;
         Ok(seq)
     }
-}
-
-/// A card from its columns; `None` if it breaks a rule of this version.
-pub(super) fn card(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
-    let record: Vec<u8> = row.get(2)?;
-    let fields = record.strip_prefix(b"IDCARD ").unwrap_or(&record);
-    Ok(IdCard::parse(fields).ok().map(|card| Content::Record(Record::IdCard(Box::new(card)))))
 }

@@ -26,7 +26,7 @@ pub struct Job {
     /// How far its download is.
     pub download: Download,
     /// The last number that was given when it began: what changed since is newer than it.
-    pub mark: Seq,
+    pub high_water_mark: Seq,
 }
 
 /// How far a download is.
@@ -209,6 +209,6 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
             total: row.get::<_, Option<i64>>(7)?.map(i64::unsigned_abs),
             version: row.get(8)?,
         },
-        mark: row.get(9)?,
+        high_water_mark: row.get(9)?,
     })
 }

@@ -1,24 +1,15 @@
 //! The journals: punches, operations and attendance photos as they happened, never changed
 //! afterwards.
 
-use rusqlite::{Row, params};
+use rusqlite::params;
 
 use super::db::Db;
 use super::error::Result;
+use super::readers::{PUNCH, punch};
 use super::retention::Retention;
 use super::rows::{Content, NewOperation, NewPhoto, NewPunch, Seq};
-use crate::protocol::record::{
-    AttPhoto, CardPhotoKind, IdNumber, IdPunch, Jpeg, Operand, Operation, Pin, Punch, Record,
-    WorkCode,
-};
+use crate::protocol::record::{Operand, Punch, Record};
 use crate::protocol::time::LocalTime;
-
-/// The columns that [`punch`] reads, after the number and `held`.
-pub(super) const PUNCH: &str = "pin, time, status, verify, workcode, id_num, verification";
-/// The columns that [`operation`] reads, after the number and `held`.
-pub(super) const OPERATION: &str = "code, operator, time, who, v1, v2, v3";
-/// The columns that [`photo`] reads, after the number and `held`.
-pub(super) const PHOTO: &str = "pin, time, kind, id_num, data";
 
 /// The journals.
 #[derive(Clone, Copy)]
@@ -178,69 +169,4 @@ impl<'a> Journal<'a> {
     pub fn count_punches(&self) -> Result<u64> {
         self.db.count_punches()
     }
-}
-
-/// A punch from its columns; `None` if it breaks a rule of this version.
-pub(super) fn punch(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
-    let (pin, workcode): (String, String) = (row.get(2)?, row.get(6)?);
-    let time = LocalTime::from_seconds(row.get(3)?);
-    let (status, verify) = (row.get(4)?, row.get(5)?);
-    let (number, verification): (Option<String>, Option<bool>) = (row.get(7)?, row.get(8)?);
-    let read = || {
-        let punch = Punch {
-            pin: Pin::new(&pin).ok()?,
-            time: time?,
-            status,
-            verify,
-            workcode: WorkCode::new(&workcode).ok()?,
-        };
-        let Some(number) = number else { return Some(Record::Punch(punch)) };
-        let number = IdNumber::new("idnum", &number).ok()?;
-        Some(Record::IdPunch(match verification {
-            Some(true) => IdPunch::verification(punch, number).ok()?,
-            _ => IdPunch::attendance(punch, number),
-        }))
-    };
-    Ok(read().map(Content::Record))
-}
-
-/// An operation from its columns; `None` if it breaks a rule of this version.
-pub(super) fn operation(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
-    let operand = |index| -> rusqlite::Result<Option<Operand>> {
-        Ok(Operand::new("operand", &row.get::<_, String>(index)?).ok())
-    };
-    let code = row.get(2)?;
-    let (operator, who) = (operand(3)?, operand(5)?);
-    let values = [operand(6)?, operand(7)?, operand(8)?];
-    let time = LocalTime::from_seconds(row.get(4)?);
-    let read = || {
-        let [v1, v2, v3] = values;
-        Some(Record::Operation(Operation {
-            code,
-            operator: operator?,
-            time: time?,
-            who: who?,
-            values: [v1?, v2?, v3?],
-        }))
-    };
-    Ok(read().map(Content::Record))
-}
-
-/// A photo from its columns; `None` if it breaks a rule of this version.
-pub(super) fn photo(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
-    let pin: String = row.get(2)?;
-    let time = LocalTime::from_seconds(row.get(3)?);
-    let (kind, number): (Option<u8>, Option<String>) = (row.get(4)?, row.get(5)?);
-    let data: Vec<u8> = row.get(6)?;
-    let read = || {
-        let photo =
-            AttPhoto::new(time?, Pin::new(&pin).ok()?, Jpeg::new("photo", data).ok()?).ok()?;
-        Some(match kind.zip(number) {
-            Some((kind, number)) => {
-                photo.with_card(CardPhotoKind::new(kind)?, IdNumber::new("idnum", &number).ok()?)
-            }
-            None => photo,
-        })
-    };
-    Ok(read().map(Content::Photo))
 }

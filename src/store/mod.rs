@@ -23,6 +23,7 @@ mod outbox;
 mod people;
 mod quarantine;
 mod queries;
+mod readers;
 mod retention;
 mod rows;
 mod schema;

@@ -1,19 +1,16 @@
 //! The users on the terminal.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, params};
 use serde_json::json;
 
 use super::biometrics::Biometrics;
 use super::db::Db;
 use super::error::{Result, StoreError};
-use super::rows::{Content, Origin, Seq};
+use super::readers::{USER, user};
+use super::rows::{Origin, Seq};
 use super::tombstones::Tombstones;
 use crate::protocol::file::SyncTable;
-use crate::protocol::record::{Pin, Record, User};
-
-/// The columns that [`user`] reads, after the number and `held`.
-pub(super) const USER: &str =
-    "pin, name, privilege, password, card, grp, time_zones, verify, vice_card";
+use crate::protocol::record::{Pin, User};
 
 /// The people.
 #[derive(Clone, Copy)]
@@ -140,19 +137,21 @@ impl<'a> People<'a> {
     }
 
     /// Deletes what a table held at a [`Store::high_water_mark`](super::Store::high_water_mark) and was not written since.
-    pub fn delete_unchanged(&self, table: SyncTable, mark: Seq) -> Result<()> {
+    pub fn delete_unchanged(&self, table: SyncTable, high_water_mark: Seq) -> Result<()> {
         let kind = match table {
             SyncTable::Users => {
                 // Guests stay for their time, whatever the table holds.
-                let gone = "changed <= ?1 AND pin NOT IN (SELECT pin FROM guest)";
+                let unchanged = "changed <= ?1 AND pin NOT IN (SELECT pin FROM guest)";
                 for sql in [
                     format!(
-                        "DELETE FROM template WHERE pin IN (SELECT pin FROM user WHERE {gone})"
+                        "DELETE FROM template WHERE pin IN (SELECT pin FROM user WHERE {unchanged})"
                     ),
-                    format!("DELETE FROM picture WHERE pin IN (SELECT pin FROM user WHERE {gone})"),
-                    format!("DELETE FROM user WHERE {gone}"),
+                    format!(
+                        "DELETE FROM picture WHERE pin IN (SELECT pin FROM user WHERE {unchanged})"
+                    ),
+                    format!("DELETE FROM user WHERE {unchanged}"),
                 ] {
-                    self.db.prepare_cached(&sql)?.execute([mark])?;
+                    self.db.prepare_cached(&sql)?.execute([high_water_mark])?;
                 }
                 self.db.counts.users.set(None);
                 return Tombstones::new(self.db).forget_all();
@@ -162,7 +161,7 @@ impl<'a> People<'a> {
         };
         let sql = "DELETE FROM template WHERE kind = ?1 AND changed <= ?2
                    AND pin NOT IN (SELECT pin FROM guest)";
-        self.db.prepare_cached(sql)?.execute([kind, mark])?;
+        self.db.prepare_cached(sql)?.execute([kind, high_water_mark])?;
         Tombstones::new(self.db).forget_all()
     }
 
@@ -190,25 +189,4 @@ impl<'a> People<'a> {
     pub fn count(&self) -> Result<u64> {
         self.db.counted(&self.db.counts.users, "SELECT count(*) FROM user")
     }
-}
-
-/// A user from their columns; `None` if their PIN breaks a rule of this version.
-pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<Option<User>> {
-    let Ok(pin) = Pin::new(&row.get::<_, String>(2)?) else { return Ok(None) };
-    Ok(Some(User {
-        pin,
-        name: row.get(3)?,
-        privilege: row.get(4)?,
-        password: row.get(5)?,
-        card: row.get(6)?,
-        group: row.get(7)?,
-        time_zones: row.get(8)?,
-        verify: row.get(9)?,
-        vice_card: row.get(10)?,
-    }))
-}
-
-/// The same, as a row that goes up.
-pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
-    Ok(user(row)?.map(|user| Content::Record(Record::User(user))))
 }

@@ -2,8 +2,8 @@
 
 use rusqlite::Row;
 
+use super::readers;
 use super::rows::{Content, Pass};
-use super::{biometrics, error_log, id_cards, journal, people};
 use crate::protocol::stream::Stream;
 
 /// People's rows without those of guests, who are never uploaded (see `guests`).
@@ -38,14 +38,14 @@ impl Source {
             Stream::Punches => Self { filter: "id_num IS NULL", ..Self::punches() },
             Stream::IdPunches => Self { filter: "id_num IS NOT NULL", ..Self::punches() },
             Stream::Operations => Self {
-                columns: journal::OPERATION,
-                read: journal::operation,
+                columns: readers::OPERATION,
+                read: readers::operation,
                 ..Self::journal("operation")
             },
             Stream::Users => Self {
                 filter: residents!("TRUE"),
-                columns: people::USER,
-                read: people::record,
+                columns: readers::USER,
+                read: readers::record,
                 ..Self::changes("user")
             },
             Stream::Fingerprints => Self { filter: residents!("kind = 0"), ..Self::templates() },
@@ -55,12 +55,12 @@ impl Source {
             Stream::UserPics => Self { filter: residents!("kind = 0"), ..Self::pictures() },
             Stream::BioPhotos => Self { filter: residents!("kind = 1"), ..Self::pictures() },
             Stream::IdCards => {
-                Self { columns: id_cards::CARD, read: id_cards::card, ..Self::changes("card") }
+                Self { columns: readers::CARD, read: readers::card, ..Self::changes("card") }
             }
             Stream::Errors => Self {
                 can_await_clock: false,
-                columns: error_log::ERROR,
-                read: error_log::error,
+                columns: readers::ERROR,
+                read: readers::error,
                 ..Self::journal("error")
             },
             Stream::Photos => Self { filter: "id_num IS NULL", ..Self::photos() },
@@ -87,23 +87,19 @@ impl Source {
     }
 
     fn punches() -> Self {
-        Self { columns: journal::PUNCH, read: journal::punch, ..Self::journal("punch") }
+        Self { columns: readers::PUNCH, read: readers::punch, ..Self::journal("punch") }
     }
 
     fn templates() -> Self {
-        Self {
-            columns: biometrics::TEMPLATE,
-            read: biometrics::template,
-            ..Self::changes("template")
-        }
+        Self { columns: readers::TEMPLATE, read: readers::template, ..Self::changes("template") }
     }
 
     fn pictures() -> Self {
-        Self { columns: biometrics::PICTURE, read: biometrics::picture, ..Self::changes("picture") }
+        Self { columns: readers::PICTURE, read: readers::picture, ..Self::changes("picture") }
     }
 
     fn photos() -> Self {
-        Self { columns: journal::PHOTO, read: journal::photo, ..Self::journal("photo") }
+        Self { columns: readers::PHOTO, read: readers::photo, ..Self::journal("photo") }
     }
 
     /// The column with the number by which a pass goes.

@@ -36,9 +36,9 @@ mod tests {
 
     const PAGE: usize = 1024;
 
-    struct Place(PathBuf);
+    struct TestDir(PathBuf);
 
-    impl Place {
+    impl TestDir {
         fn new(name: &str) -> Self {
             let name = format!("punchd-wal-{name}-{}", std::process::id());
             let dir = std::env::temp_dir().join(name);
@@ -55,7 +55,7 @@ mod tests {
         }
     }
 
-    impl Drop for Place {
+    impl Drop for TestDir {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
@@ -74,7 +74,7 @@ mod tests {
     }
 
     /// What a power cut leaves, but for the last bytes of the last frame that was written.
-    fn cut(from: &Place, to: &Place, torn: usize) -> u64 {
+    fn cut(from: &TestDir, to: &TestDir, torn: usize) -> u64 {
         fs::copy(from.store(), to.store()).unwrap();
         let mut log = fs::read(from.log()).unwrap();
         let salts = log[16..24].to_vec();
@@ -89,29 +89,29 @@ mod tests {
 
     #[test]
     fn the_log_does_not_grow_while_punches_come() {
-        let place = Place::new("grow");
-        let store = Store::open(&place.store(), Limits::default()).unwrap();
+        let dir = TestDir::new("grow");
+        let store = Store::open(&dir.store(), Limits::default()).unwrap();
         store.fill_log();
-        assert!(fs::metadata(place.log()).unwrap().len() >= ROOM);
-        let before = fs::metadata(place.log()).unwrap().len();
+        assert!(fs::metadata(dir.log()).unwrap().len() >= ROOM);
+        let before = fs::metadata(dir.log()).unwrap().len();
         for nth in 1..3000 {
             punch(&store, nth);
         }
-        assert_eq!(fs::metadata(place.log()).unwrap().len(), before);
+        assert_eq!(fs::metadata(dir.log()).unwrap().len(), before);
     }
 
     #[test]
     fn a_cut_at_any_commit_leaves_all_that_was_committed_and_no_more() {
-        let (place, copy) = (Place::new("cut"), Place::new("copy"));
-        let store = Store::open(&place.store(), Limits::default()).unwrap();
+        let (dir, copy) = (TestDir::new("cut"), TestDir::new("copy"));
+        let store = Store::open(&dir.store(), Limits::default()).unwrap();
         store.fill_log();
         // Round the log more than once: what lies behind the end are zeros at first, and then
         // frames of the round before.
         for nth in 1..=2500 {
             punch(&store, nth);
             if nth % 83 == 0 || (990..1010).contains(&nth) {
-                assert_eq!(cut(&place, &copy, 0), u64::from(nth));
-                assert_eq!(cut(&place, &copy, 700), u64::from(nth - 1), "torn");
+                assert_eq!(cut(&dir, &copy, 0), u64::from(nth));
+                assert_eq!(cut(&dir, &copy, 700), u64::from(nth - 1), "torn");
             }
         }
     }

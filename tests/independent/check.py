@@ -30,7 +30,7 @@ from iclockhelper import CdataRequest, GetRequest, TableEnum
 
 SERIAL = "MADE0001"
 OPTIONS = f"GET OPTION FROM: {SERIAL}\nDelay=1\nErrorDelay=1\nRealtime=1\nTransFlag=1111111111\nPushProtVer=2.4.1\nATTPHOTOBase64=1\n"
-PATIENCE = 60  # seconds for everything to arrive
+TIMEOUT = 60  # seconds for everything to arrive
 
 
 class Server(BaseHTTPRequestHandler):
@@ -185,7 +185,7 @@ def info(request):
 
 
 def wait_until(done, place):
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + TIMEOUT
     while not done():
         if time.monotonic() > until:
             raise SystemExit(f"this takes too long; the terminal's log:\n{(place / 'log').read_text()}")

@@ -34,7 +34,7 @@ use crate::received::Summary;
 use crate::state::State;
 use crate::wire::Wire;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn listen(shared: &Arc<Shared>, address: SocketAddr) -> io::Result<Listener> {
     let shared = Arc::clone(shared);
@@ -45,9 +45,9 @@ pub(crate) fn listen(shared: &Arc<Shared>, address: SocketAddr) -> io::Result<Li
 }
 
 fn serve(shared: &Shared, socket: TcpStream) {
-    let Ok(wire) = Wire::new(socket, None, PATIENCE) else { return };
+    let Ok(wire) = Wire::new(socket, None, TIMEOUT) else { return };
     let mut inbound = Inbound::new(wire, false);
-    let request = inbound.head().and_then(|head| inbound.body(head, PATIENCE));
+    let request = inbound.head().and_then(|head| inbound.body(head, TIMEOUT));
     if let Ok(request) = request {
         let answer = match handle(&mut shared.lock(), &request) {
             Ok(value) => Answer::ok(format!("{value:#}\n")),

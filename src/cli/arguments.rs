@@ -11,7 +11,7 @@ use lexopt::{Parser, ValueExt};
 use crate::config::DEFAULT_PATH;
 
 /// The options and arguments that were not read yet.
-pub struct Words {
+pub struct Arguments {
     parser: Parser,
     /// `--config`: the configuration.
     pub config: PathBuf,
@@ -21,7 +21,7 @@ pub struct Words {
 
 /// An option or an argument.
 #[derive(Debug)]
-pub enum Word {
+pub enum Argument {
     /// An option with its dashes, without its value: `--pin`.
     Option(String),
     /// An argument that belongs to no option.
@@ -39,14 +39,14 @@ pub enum Halt {
     Usage(String),
 }
 
-impl Words {
-    /// The words that `parser` reads.
+impl Arguments {
+    /// The arguments that `parser` reads.
     pub fn new(parser: Parser) -> Self {
         Self { parser, config: DEFAULT_PATH.into(), verbose: false }
     }
 
-    /// The next word that is for the command; none at the end.
-    pub fn next(&mut self) -> Result<Option<Word>, Halt> {
+    /// The next argument that is for the command; none at the end.
+    pub fn next(&mut self) -> Result<Option<Argument>, Halt> {
         loop {
             return Ok(Some(match self.parser.next()? {
                 None => return Ok(None),
@@ -60,9 +60,9 @@ impl Words {
                 }
                 Some(Short('h') | Long("help")) => return Err(Halt::Help),
                 Some(Short('V') | Long("version")) => return Err(Halt::Version),
-                Some(Short(letter)) => Word::Option(format!("-{letter}")),
-                Some(Long(name)) => Word::Option(format!("--{name}")),
-                Some(Value(argument)) => Word::Argument(argument),
+                Some(Short(letter)) => Argument::Option(format!("-{letter}")),
+                Some(Long(name)) => Argument::Option(format!("--{name}")),
+                Some(Value(argument)) => Argument::Argument(argument),
             }));
         }
     }
@@ -88,11 +88,11 @@ impl Words {
 
     /// That nothing follows.
     pub fn end(&mut self) -> Result<(), Halt> {
-        self.next()?.map_or(Ok(()), |word| Err(word.unexpected()))
+        self.next()?.map_or(Ok(()), |argument| Err(argument.unexpected()))
     }
 }
 
-impl Word {
+impl Argument {
     /// The option's name, if it is an option.
     pub fn option(&self) -> Option<&str> {
         match self {
@@ -101,7 +101,7 @@ impl Word {
         }
     }
 
-    /// That the command does not take this word.
+    /// That the command does not take this argument.
     pub fn unexpected(self) -> Halt {
         Halt::Usage(match self {
             Self::Option(name) => format!("unknown option {name}"),
