@@ -47,6 +47,10 @@ fn carry_out(context: &mut Context, job: &Job) -> Result<Step, CommandError> {
     }
     match &command {
         Command::Enroll(enroll) => context.commands().enrolments().step(job, enroll),
-        _ => context.commands().doors().step(job),
+        Command::Unlock | Command::Unalarm => context.commands().doors().step(job),
+        _ => {
+            let why = "no driver carries out this command";
+            Err(Refusal::new(ReturnCode::UNSUPPORTED, why).into())
+        }
     }
 }

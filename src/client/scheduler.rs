@@ -75,7 +75,7 @@ impl Level {
     }
 
     /// The level of an activity, and its turn in it.
-    fn and_turn(activity: Activity) -> (Self, usize) {
+    fn with_turn(activity: Activity) -> (Self, usize) {
         match activity {
             Activity::DriverRequest(_) => (Self::DriverRequests, 0),
             Activity::ServerQuery => (Self::ServerQueries, 0),
@@ -144,7 +144,7 @@ impl Scheduler {
     /// The first level that has something to run and has not used up its burst.
     fn choose_level(&mut self, ready: &[Activity]) -> Option<Level> {
         let waits =
-            |level: &Level| ready.iter().any(|activity| Level::and_turn(*activity).0 == *level);
+            |level: &Level| ready.iter().any(|activity| Level::with_turn(*activity).0 == *level);
         let last = Level::ALL.into_iter().rev().find(waits)?;
         let may_go =
             |level: &Level| *level == last || self.levels[*level as usize].in_a_row < level.burst();
@@ -160,8 +160,8 @@ impl Scheduler {
 impl Turns {
     /// The next of the level in turn after the last one; of several jobs the first.
     fn choose(&mut self, level: Level, ready: &[Activity]) -> Activity {
-        let turn = |activity: &Activity| Level::and_turn(*activity).1;
-        let of_level = ready.iter().filter(|activity| Level::and_turn(**activity).0 == level);
+        let turn = |activity: &Activity| Level::with_turn(*activity).1;
+        let of_level = ready.iter().filter(|activity| Level::with_turn(**activity).0 == level);
         let chosen = of_level
             .min_by_key(|activity| (turn(activity) + LAST_TURN - self.last) % (LAST_TURN + 1))
             .expect("a level is chosen for what it has to run");
@@ -335,10 +335,19 @@ mod tests {
         .collect()
     }
 
+    #[test]
+    fn each_activity_has_a_turn_of_its_own() {
+        let mut turns = std::collections::BTreeSet::new();
+        for activity in all() {
+            let (level, turn) = Level::with_turn(activity);
+            assert!(turn <= LAST_TURN && turns.insert((level as usize, turn)), "{activity:?}");
+        }
+    }
+
     /// The most decisions for which an activity that has work can wait.
     fn longest_wait(activity: Activity) -> usize {
-        let (level, _) = Level::and_turn(activity);
-        let turns = all().iter().filter(|other| Level::and_turn(**other).0 == level).count();
+        let (level, _) = Level::with_turn(activity);
+        let turns = all().iter().filter(|other| Level::with_turn(**other).0 == level).count();
         let before = &Level::ALL[..level as usize];
         let before: u32 = before.iter().map(|level| level.burst() + 1).product();
         // Between two of its turns the level may let another pass.

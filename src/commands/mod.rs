@@ -1,5 +1,5 @@
 //! Commands of the server (§12): each takes effect once, and its result is kept until the server has
-//! taken it. [`Commands`] gives a type for each family; `executor` says which command is of which.
+//! taken it. `Commands` gives a type for each family; `executor` says which command is of which.
 
 mod context;
 mod data;

@@ -1,4 +1,4 @@
-//! `SET OPTION` (§12.7.1): the option is kept, drivers and `INFO` see it, and those that the
+//! `SET OPTION` (§12.7.1): the option is kept, `INFO` and the options push report it, and those that the
 //! handshake sets hold at once.
 
 use super::context::Context;

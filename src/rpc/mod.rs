@@ -2,7 +2,7 @@
 //! and for the drivers that ship. `docs/drivers.md` describes the protocol.
 //!
 //! [`Method`] lists what drivers call, [`DriverMethod`] what punchd calls, [`ErrorCode`] how a
-//! call can fail. Apart from [`call`], nothing here does input or output.
+//! call can fail. Apart from `call`, nothing here does input or output.
 
 mod client;
 mod error;

@@ -21,7 +21,7 @@ const LONGEST_KEPT: usize = 1024;
 pub enum Begun {
     /// To be executed.
     Now {
-        /// Its row in the journal.
+        /// Its row in the command log.
         row: i64,
         /// 1 unless an earlier attempt never came to an end.
         attempts: u32,
@@ -33,7 +33,7 @@ pub enum Begun {
 /// A reply that the server has not taken yet.
 #[derive(Clone, Debug)]
 pub struct Due {
-    /// Its row in the journal.
+    /// Its row in the command log.
     pub row: i64,
     /// How often it did not get through by itself.
     pub refusals: u32,

@@ -2,13 +2,14 @@
 //! kept in memory. Every subject of the store works over one [`Db`].
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use rusqlite::{CachedStatement, Connection};
 
 use super::error::{Result, StoreError};
 use super::rows::Seq;
+use super::source::Source;
 use crate::protocol::stream::Stream;
 
 /// What the store may take.
@@ -139,13 +140,13 @@ impl Db {
         self.last_seq.get()
     }
 
-    /// The next number, for something that sensors load.
+    /// The next number, for something that drivers load.
     pub(super) fn next_change(&self) -> Seq {
         self.last_change.set(self.next_seq());
         self.last_change.get()
     }
 
-    /// The last number that was given to something that sensors load, or a higher one.
+    /// The last number that was given to something that drivers load, or a higher one.
     pub(super) fn last_change(&self) -> Seq {
         self.last_change.get()
     }
@@ -182,22 +183,16 @@ impl Db {
     }
 }
 
+/// The highest number that any row has, or had when it was acknowledged.
 pub(super) fn highest_seq(connection: &Connection) -> rusqlite::Result<Seq> {
-    connection.query_row(
-        "SELECT max(
-            (SELECT coalesce(max(seq), 0) FROM punch),
-            (SELECT coalesce(max(seq), 0) FROM operation),
-            (SELECT coalesce(max(changed), 0) FROM user),
-            (SELECT coalesce(max(changed), 0) FROM template),
-            (SELECT coalesce(max(changed), 0) FROM picture),
-            (SELECT coalesce(max(changed), 0) FROM card),
-            (SELECT coalesce(max(changed), 0) FROM entry),
-            (SELECT coalesce(max(changed), 0) FROM gone),
-            (SELECT coalesce(max(seq), 0) FROM photo),
-            (SELECT coalesce(max(seq), 0) FROM error),
-            (SELECT coalesce(max(mark), 0) FROM job),
-            (SELECT coalesce(max(max(sent, coalesce(again_end, 0))), 0) FROM cursor))",
-        [],
-        |row| row.get(0),
-    )
+    let streams = Stream::ALL.map(Source::of).map(|source| (source.table, source.resend));
+    let others = [("entry", "changed"), ("gone", "changed"), ("job", "mark")];
+    let columns: BTreeSet<(&str, &str)> = streams.into_iter().chain(others).collect();
+    let highest = |(table, column)| format!("(SELECT coalesce(max({column}), 0) FROM {table})");
+    let highest: Vec<String> = columns.into_iter().map(highest).collect();
+    let sql = format!(
+        "SELECT max({}, (SELECT coalesce(max(max(sent, coalesce(again_end, 0))), 0) FROM cursor))",
+        highest.join(", ")
+    );
+    connection.query_row(&sql, [], |row| row.get(0))
 }

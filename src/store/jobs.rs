@@ -13,7 +13,7 @@ use crate::protocol::codes::ReturnCode;
 /// A command that continues in the background.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// The row of its command in the journal.
+    /// The row of its command in the command log.
     pub row: i64,
     /// The server's id of the command.
     pub id: String,

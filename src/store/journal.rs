@@ -8,6 +8,7 @@ use super::error::Result;
 use super::readers::{PUNCH, punch};
 use super::retention::Retention;
 use super::rows::{Content, NewOperation, NewPhoto, NewPunch, Seq};
+use super::source::Source;
 use crate::protocol::record::{Operand, Punch, Record};
 use crate::protocol::time::LocalTime;
 
@@ -107,7 +108,7 @@ impl<'a> Journal<'a> {
     ) -> Result<(usize, usize)> {
         self.db.atomically(|| {
             let (mut exact, mut estimated) = (0, 0);
-            for table in ["punch", "operation", "photo"] {
+            for table in Source::tables_that_await_the_clock() {
                 exact += self
                     .db
                     .prepare_cached(&format!(
@@ -134,18 +135,15 @@ impl<'a> Journal<'a> {
 
     /// How many rows wait for the clock to be set.
     pub fn count_awaiting_clock(&self) -> Result<u64> {
-        Ok(self
-            .db
-            .prepare_cached(
-                "SELECT (SELECT count(*) FROM punch WHERE held IS NOT NULL)
-                  + (SELECT count(*) FROM operation WHERE held IS NOT NULL)
-                  + (SELECT count(*) FROM photo WHERE held IS NOT NULL)",
-            )?
-            .query_row([], |row| row.get(0))?)
+        let count = |table| format!("(SELECT count(*) FROM {table} WHERE held IS NOT NULL)");
+        let counts: Vec<String> =
+            Source::tables_that_await_the_clock().into_iter().map(count).collect();
+        let sql = format!("SELECT {}", counts.join(" + "));
+        Ok(self.db.prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
     }
 
     /// A page of the attendance after a number, and the number with which the next begins.
-    /// Rows that are held and verifications of cards, which are no attendance, are left out.
+    /// Rows that await the clock and verifications of cards, which are no attendance, are left out.
     pub fn punches_after(&self, after: Seq, most: usize) -> Result<(Vec<Punch>, Option<Seq>)> {
         let sql = format!(
             "SELECT seq, held, {PUNCH} FROM punch

@@ -120,7 +120,7 @@ impl<'a> Outbox<'a> {
         let cursor = self.cursors().get(stream)?;
         // Changes by the server are resent too; their numbers may be above `sent`.
         let until =
-            if Source::of(stream).resend == "changed" { self.db.last_seq() } else { cursor.sent };
+            if Source::of(stream).changes_in_place() { self.db.last_seq() } else { cursor.sent };
         // A range without rows would never be finished.
         let has_rows = self.cursors().has_row_to_send(stream, Pass::Resend, from, until)?;
         self.cursors().set(stream, Cursor { resend: has_rows.then_some((from, until)), ..cursor })

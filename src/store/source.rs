@@ -1,5 +1,7 @@
 //! Where the rows of each stream are, and how they are read.
 
+use std::collections::BTreeSet;
+
 use rusqlite::Row;
 
 use super::readers;
@@ -100,6 +102,17 @@ impl Source {
 
     fn photos() -> Self {
         Self { columns: readers::PHOTO, read: readers::photo, ..Self::journal("photo") }
+    }
+
+    /// The SQL tables whose rows may wait for the clock to be set.
+    pub(super) fn tables_that_await_the_clock() -> BTreeSet<&'static str> {
+        let sources = Stream::ALL.into_iter().map(Self::of);
+        sources.filter(|source| source.can_await_clock).map(|source| source.table).collect()
+    }
+
+    /// Whether rows change in place, and are numbered by their last change.
+    pub(super) fn changes_in_place(&self) -> bool {
+        self.resend == "changed"
     }
 
     /// The column with the number by which a pass goes.
