@@ -106,7 +106,7 @@ impl Connection {
         self.output.len()
     }
 
-    /// Whether the driver has read enough to be sent another page.
+    /// Whether the driver has read enough to be sent another page. Writes first what can be written.
     pub(super) fn has_room_for_page(&mut self) -> bool {
         self.flush();
         self.unread() <= MOST_UNREAD

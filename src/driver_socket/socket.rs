@@ -69,10 +69,8 @@ impl DriverSocket {
     /// each with the place of its driver.
     fn receive(&mut self) -> Vec<(usize, Call)> {
         let mut calls = Vec::new();
-        let unfinished = |drivers: &Drivers| -> usize {
-            drivers.iter().map(|driver| driver.connection.unfinished()).sum()
-        };
-        let mut in_use = unfinished(&self.drivers);
+        let unfinished = self.drivers.iter().map(|driver| driver.connection.unfinished());
+        let mut in_use: usize = unfinished.sum();
         for (place, driver) in self.drivers.iter_mut().enumerate() {
             let connection = &mut driver.connection;
             let before = connection.unfinished();
