@@ -283,7 +283,7 @@ def damage(bench):
     wait("punchd to be there again", lambda: "recorded as" in shell("punchd punch --pin 300"))
     # Room on it, while the server is away: what was delivered makes room as long as there is some, then punches are refused.
     bench.machine.network(False)
-    shell("dd if=/dev/zero of=/var/lib/punchd/full bs=65536; dd if=/dev/zero of=/var/lib/punchd/fuller bs=512; sync", patience=300)
+    shell("dd if=/dev/zero of=/var/lib/punchd/full bs=65536; dd if=/dev/zero of=/var/lib/punchd/fuller bs=512; sync", timeout=300)
     pins = {"taken": [], "refused": []}
 
     def refused():
@@ -339,7 +339,7 @@ def wear(bench):
             bench.machine.network(server)
             time.sleep(3)
             before, there = bench.written(), bench.punches()
-            bench.machine.shell(f"driver {count} {group} {200 if server else 20} 100000 >/run/answered", patience=1800)
+            bench.machine.shell(f"driver {count} {group} {200 if server else 20} 100000 >/run/answered", timeout=1800)
             expect(bench.machine.number("wc -l </run/answered") == count, "not all were answered")
             if server:
                 wait("all punches at the server", lambda: bench.punches() == there + count)

@@ -93,7 +93,7 @@ class FlashTrial(powercut.Trial):
                 self.machine.network(network)
                 time.sleep(3)
                 there, pages, blocks = self.punches(), *self.written()
-                self.machine.shell(f"driver {count} {group} {200 if network else 20} {self.first} >/run/answered", patience=1800)
+                self.machine.shell(f"driver {count} {group} {200 if network else 20} {self.first} >/run/answered", timeout=1800)
                 self.first += 1_000_000
                 expect(self.machine.number("wc -l </run/answered") == count, "not all were answered")
                 if network:
