@@ -3,7 +3,7 @@
 use iclock_emulator::{Act, Fault, On, Received};
 use serde_json::{Value, json};
 
-use crate::harness::{TIMEOUT, Terminal, base64, polls, second, server, targets};
+use crate::harness::{TIMEOUT, Terminal, base64, polls, second, server, targets, until};
 
 fn template(pin: &str, finger: u32) -> String {
     let data = base64(b"made-up template");
@@ -195,10 +195,14 @@ fn a_late_answer_about_a_person_changes_nothing() {
     // And one for a driver that has left.
     server.fault(Fault::new(On::remote(), late));
     let mut driver = terminal.driver();
+    driver.call("register", json!({"name": "brief"})).unwrap();
     let call = json!({"jsonrpc": "2.0", "id": 1, "method": "remote", "params": {"pin": "1001"}});
     driver.send(call.to_string().as_bytes()).unwrap();
     assert!(server.wait_until(TIMEOUT, |received| received.count("remote") == 2));
     drop(driver);
+    // A process that another test starts may hold the connection open for a moment.
+    let is_gone = || terminal.log().contains("driver brief disconnected");
+    until("disconnected", is_gone, || terminal.log());
     server.release_stalled();
     polls(&server, 2);
     assert_eq!(terminal.status()["users"], 0);
