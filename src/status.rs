@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::protocol::stream::Stream;
-use crate::store::{Audit, Job, Quarantined, Result, Store};
+use crate::store::{Audit, Job, RefusedRow, Result, Store};
 
 /// Most rows in quarantine that a report names.
 const MOST_QUARANTINED: usize = 100;
@@ -35,6 +35,8 @@ pub struct Connection {
     /// What went wrong last, in plain language, and when; cleared by the next success of the
     /// same kind.
     pub trouble: Option<(String, i64)>,
+    /// Rows that count as delivered although the server did not count them.
+    pub not_counted: u64,
     /// The time on the wall clock is known.
     pub clock_set: bool,
 }
@@ -61,12 +63,15 @@ impl Status {
         let mut streams = serde_json::Map::new();
         for stream in Stream::ALL {
             let pending = store.outbox().backlog(stream)?;
+            let (suspects, set_aside) = store.quarantine().count(stream)?;
             streams.insert(
                 stream.name().into(),
                 json!({
-                    "pending": pending.new,
+                    // A suspect is passed over and stays pending.
+                    "pending": pending.new + suspects,
+                    "suspect": suspects,
                     "again": pending.resend,
-                    "quarantined": store.quarantine().count(stream)?,
+                    "quarantined": set_aside,
                     "sent_up_to": pending.sent,
                 }),
             );
@@ -85,6 +90,8 @@ impl Status {
             "streams": streams,
             "full": store.retention().shortage(),
             "failing": store.write_failure(),
+            "suspects": suspects(store)?,
+            "not_counted": connection.not_counted,
             "quarantine": quarantine(store)?,
             "replies_pending": store.command_log().count_replies()?,
             "punches": store.journal().count_punches()?,
@@ -119,15 +126,26 @@ fn audited(audit: &Audit) -> Value {
     })
 }
 
-/// The rows that the server refuses, with its message; the first of them.
+/// The rows that are set aside, with the server's message; the first of them.
 pub fn quarantine(store: &Store) -> Result<Vec<Value>> {
-    let rows = store.quarantine().list(MOST_QUARANTINED)?;
-    let describe = |row: &Quarantined| {
+    refused_rows(store, true)
+}
+
+/// The rows that are passed over and offered again, with the server's message; the first of them.
+pub fn suspects(store: &Store) -> Result<Vec<Value>> {
+    refused_rows(store, false)
+}
+
+fn refused_rows(store: &Store, is_aside: bool) -> Result<Vec<Value>> {
+    let rows = store.quarantine().list(is_aside, MOST_QUARANTINED)?;
+    let describe = |row: &RefusedRow| {
         json!({
             "stream": row.stream.name(),
             "seq": row.seq,
             "words": row.message,
-            "at": row.at,
+            "at": row.first,
+            "refusals": row.refusals,
+            "next_offer": row.offer_at,
             "retry": row.retry,
         })
     };

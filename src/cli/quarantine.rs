@@ -16,7 +16,9 @@ pub const PAGE: Page = Page {
     arguments: "[list | retry [NUMBER...] | drop [NUMBER...]]",
     summary: "list, resend or give up the rows that the server refuses",
     details: "\
-Rows that the server refuses do not hold up the others: they are set aside.
+Rows that the server refuses do not hold up the others: they are passed over,
+and set aside once they were refused three times over ten minutes or more. They
+are offered again after an hour, then daily.
 A row that is given up stays in the store, but the server never gets it.
 
   list                show these rows with the server's message (default)

@@ -136,8 +136,8 @@ fn streams<'a>(report: &'a Value, lines: &mut Lines<'a>) {
     let mut nothing = Vec::new();
     for (name, stream) in streams {
         let count = |key: &str| stream[key].as_u64().unwrap_or(0);
-        let (pending, again, quarantined) =
-            (count("pending"), count("again"), count("quarantined"));
+        let (pending, again) = (count("pending"), count("again"));
+        let (suspects, quarantined) = (count("suspect"), count("quarantined"));
         if pending + again + quarantined == 0 {
             nothing.push(name);
             continue;
@@ -146,6 +146,9 @@ fn streams<'a>(report: &'a Value, lines: &mut Lines<'a>) {
         if again > 0 {
             text += &format!(", {again} to be sent again");
         }
+        if suspects > 0 {
+            text += &format!(", {suspects} of them passed over");
+        }
         if quarantined > 0 {
             text += &format!(", {quarantined} in quarantine");
         }
@@ -153,6 +156,21 @@ fn streams<'a>(report: &'a Value, lines: &mut Lines<'a>) {
     }
     if !nothing.is_empty() {
         lines.0.push(Line::Whole(format!("nothing pending: {}", nothing.join(", "))));
+    }
+    if let Some(rows @ 1..) = report["not_counted"].as_u64() {
+        lines.add("delivered", format!("{rows} rows that the server did not count"));
+    }
+    for row in elements(&report["suspects"]) {
+        let (stream, message) = (text(row, "stream"), text(row, "words"));
+        let time = |key: &str| row[key].as_i64().map(utc).unwrap_or_default();
+        let (since, next) = (time("at"), time("next_offer"));
+        lines.add(
+            "passed over",
+            format!(
+                "row {} of the {stream}, since {since} UTC, next offer at {next} UTC: {message}",
+                row["seq"]
+            ),
+        );
     }
     for row in elements(&report["quarantine"]) {
         let (stream, message) = (text(row, "stream"), text(row, "words"));

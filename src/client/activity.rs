@@ -32,6 +32,11 @@ pub(super) enum Activity {
 }
 
 impl Activity {
+    /// Whether the server answers it.
+    pub(super) fn is_exchange(self) -> bool {
+        !matches!(self, Self::Reboot | Self::Job(_) | Self::DriverRequest(_) | Self::Store)
+    }
+
     /// As text, for the log and for `punchd status`.
     pub(super) fn name(self) -> &'static str {
         match self {

@@ -55,6 +55,17 @@ impl Backoffs {
         self.entry(activity).fail(now, base, LONGEST_PAUSE.max(base))
     }
 
+    /// Counts a failure: holds the activity back for `pause`, however often it failed. Returns how
+    /// long.
+    pub(super) fn fail_for(
+        &mut self,
+        activity: Activity,
+        now: Duration,
+        pause: Duration,
+    ) -> Duration {
+        self.entry(activity).hold(now, pause)
+    }
+
     /// Whether this message is not that of the activity's last failure.
     pub(super) fn is_news(&mut self, activity: Activity, message: &str) -> bool {
         let backoff = self.entry(activity);
@@ -101,7 +112,11 @@ impl Backoff {
     /// more.
     fn fail(&mut self, now: Duration, base: u32, longest: u32) -> Duration {
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-        let pause = doubled(seconds(base), self.failures, seconds(longest));
+        self.hold(now, doubled(seconds(base), self.failures, seconds(longest)))
+    }
+
+    /// This pause, and up to a quarter more.
+    fn hold(&mut self, now: Duration, pause: Duration) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let pause = pause + pause.mul_f64(self.jitter() / 4.0);
         self.until = now + pause;

@@ -126,6 +126,8 @@ impl CommandReader {
 pub(super) enum Origin {
     Handshake,
     Poll,
+    /// In place of an answer to an upload.
+    Upload,
 }
 
 /// How the commands of a list are carried out.

@@ -44,26 +44,29 @@ impl Context {
         Target::new(&self.settings.dialect.path(path), &self.settings.profile.serial)
     }
 
-    /// Sends a GET. Any status but 200 is a refusal.
+    /// Sends a GET. Any status but a 2xx is a refusal.
     pub(super) fn get(&mut self, target: &Target) -> Result<Response, Trouble> {
         let mut response = self.uplink.exchange(&Request::get(target.as_str()))?;
-        if response.status == 200 {
+        if ack::is_success(response.status) {
             return Ok(response);
         }
         let body = response.read_up_to(ack::ANSWER_BYTES)?;
-        Err(Trouble::Refused(ack::refusal(response.status, &body)))
+        match not_now(ack::not_taken(response.status, &body), response.retry_after)? {
+            Ack::Taken(_) => Ok(response),
+            not_taken => Err(Trouble::Refused(not_taken.message())),
+        }
     }
 
-    /// Sends a POST; the status, and whether the server took the body.
-    pub(super) fn post(&mut self, target: &Target, body: &[u8]) -> Result<(u16, Ack), Failure> {
+    /// Sends a POST; whether the server took the body, or the request was at fault.
+    pub(super) fn post(&mut self, target: &Target, body: &[u8]) -> Result<Ack, Trouble> {
         self.send(&Request::post(target.as_str(), body))
     }
 
-    /// Sends a request; the status, and whether the server took its body.
-    pub(super) fn send(&mut self, request: &Request<'_>) -> Result<(u16, Ack), Failure> {
+    /// Sends a request; whether the server took its body, or the request was at fault.
+    pub(super) fn send(&mut self, request: &Request<'_>) -> Result<Ack, Trouble> {
         let mut response = self.uplink.exchange(request)?;
         let answer = response.read_up_to(ack::ANSWER_BYTES)?;
-        Ok((response.status, ack::read(response.status, &answer)))
+        not_now(ack::read(response.status, &answer), response.retry_after)
     }
 
     /// Sends a GET, or a POST if there is a body, that ends at this moment of the monotonic clock.
@@ -96,5 +99,20 @@ impl Context {
             command_bytes: self.settings.command_bytes,
         };
         Commands::new(context, self.device.as_mut())
+    }
+}
+
+/// Longest pause that a server may ask for.
+const LONGEST_PAUSE: u32 = 3600;
+
+/// Separates what no request is at fault for: a server that does not know the terminal, or that
+/// wants to be asked later.
+pub(super) fn not_now(ack: Ack, retry_after: Option<u32>) -> Result<Ack, Trouble> {
+    let pause = retry_after.map(|seconds| Duration::from_secs(seconds.min(LONGEST_PAUSE).into()));
+    match ack {
+        Ack::NotKnown(message) => Err(Trouble::NotKnown(message)),
+        Ack::Later(message) => Err(Trouble::Later { message, pause }),
+        Ack::Trouble(message) if pause.is_some() => Err(Trouble::Later { message, pause }),
+        ack => Ok(ack),
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn shake_hands(
         Handshake::Bare => session.take_bare_ok(base, now),
         Handshake::Refused(message) => return Err(Trouble::Refused(message)),
     };
-    session.connect(retry_at);
+    session.connect(now, retry_at);
     if !was_online {
         log::info!(
             "connected to {}: protocol {}, polling every {} s",

@@ -73,10 +73,8 @@ impl Jobs {
         match &done {
             Err(Trouble::Link(Failure::Stopping)) => {}
             // What was written down meanwhile stays: only the failure is counted.
-            Err(Trouble::Refused(_) | Trouble::Link(_)) => {
-                context.store.jobs().add_failures(row, 1)?
-            }
             Err(Trouble::Store(_)) | Ok(_) => {}
+            Err(_) => context.store.jobs().add_failures(row, 1)?,
         }
         done
     }

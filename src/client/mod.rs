@@ -10,6 +10,7 @@ mod base64_stream;
 mod batch_size;
 mod command_list;
 mod context;
+mod delivery;
 mod downloads;
 mod driver_request;
 mod encrypt;
@@ -24,15 +25,19 @@ mod poller;
 mod queries;
 mod receive;
 mod replies;
+mod row_search;
+#[cfg(test)]
+mod row_search_model;
 mod scheduler;
 mod server_date;
 mod server_query;
 mod session;
-mod set_aside;
 mod settings;
 mod stamps;
+mod suspects;
 mod trouble;
 mod upload_body;
+mod upload_tools;
 mod upload_window;
 mod uploader;
 
@@ -55,6 +60,7 @@ use scheduler::{Decision, Due, Scheduler, Situation};
 use server_query::ServerQueryRunner;
 use session::Session;
 use trouble::Trouble;
+use upload_tools::Tools;
 use uploader::Uploader;
 
 use crate::device::Device;
@@ -100,7 +106,7 @@ impl Client {
         let mut backoffs = Backoffs::new(&settings.profile.serial);
         backoffs.spread(Activity::Handshake, shared.clock.monotonic(), settings.start_spread);
         Self {
-            session: Session::new(settings.error_delay),
+            session: Session::new(settings.error_delay, settings.punches_always),
             scheduler: Scheduler::default(),
             backoffs,
             commands: CommandReader::default(),
@@ -210,12 +216,17 @@ impl Client {
             return Ok(Vec::new());
         }
         let mut tables = Vec::new();
+        let (utc, quarantine) = (context.clock.utc(), context.store.quarantine());
         for table in Table::ALL {
+            let streams = session.allowed(table);
             if uploader.has_comparison_row(context, session, table)? {
                 backoffs.clear(Activity::Upload(table));
             }
-            if context.store.outbox().has_rows(&session.allowed(table))? {
+            let offer_in = quarantine.next_offer(&streams, utc)?.map(|at| (at - utc).max(0));
+            if offer_in == Some(0) || context.store.outbox().has_rows(&streams)? {
                 tables.push(table);
+            } else if let Some(seconds) = offer_in {
+                *wake_at = (now + Duration::from_secs(seconds.unsigned_abs())).min(*wake_at);
             }
         }
         // A table that is held back does not keep the window open for the others.
@@ -235,7 +246,8 @@ impl Client {
             Activity::RefusedReplies => replies::send_refused(context),
             Activity::Upload(table) => {
                 let punches_at = self.backoffs.until(Activity::Upload(Table::Attlog));
-                self.uploader.upload(context, session, table, punches_at)
+                let commands = &mut self.commands;
+                self.uploader.upload(&mut Tools { context, session, commands, punches_at }, table)
             }
             Activity::Query => queries::answer(context, session, self.backoffs.failures(activity)),
             Activity::Poll => self.poller.poll(context, session, &mut self.commands),
@@ -287,7 +299,17 @@ impl Client {
     /// and a failed connection sends everything back to the handshake.
     fn record(&mut self, activity: Activity, done: Result<(), Trouble>) {
         match done {
-            Ok(()) => self.record_success(activity),
+            Ok(()) => {
+                // That the server answers the others says that a failure may be a row's.
+                let table = match activity {
+                    Activity::Upload(table) => Some(table),
+                    _ => None,
+                };
+                if activity.is_exchange() {
+                    self.uploader.other_request_answered(table);
+                }
+                self.record_success(activity);
+            }
             Err(Trouble::Link(Failure::Stopping)) => {}
             Err(trouble) => self.record_failure(activity, &trouble),
         }
@@ -310,16 +332,25 @@ impl Client {
 
     fn record_failure(&mut self, activity: Activity, trouble: &Trouble) {
         let (now, base) = (self.context.clock.monotonic(), self.session.options.error_delay);
-        if matches!(trouble, Trouble::Link(_)) {
+        if matches!(trouble, Trouble::Link(_) | Trouble::NotKnown(_)) {
             self.session.disconnect();
-            // The handshake gets a pause; the activity gets one of its own, which grows until it
-            // succeeds, so that the others have their turn after the handshake.
-            if activity != Activity::Handshake {
-                self.backoffs.fail(Activity::Handshake, now, base);
-            }
+        }
+        // The handshake gets a pause; the activity gets one of its own, which grows until it
+        // succeeds, so that the others have their turn after the handshake.
+        if matches!(trouble, Trouble::Link(_)) && activity != Activity::Handshake {
+            self.backoffs.fail(Activity::Handshake, now, base);
         }
         let message = format!("{}: {trouble}", activity.name());
-        let pause = self.backoffs.fail(activity, now, base);
+        let pause = match trouble {
+            Trouble::Later { pause: Some(pause), .. } => {
+                self.backoffs.fail_for(activity, now, *pause)
+            }
+            // The same rows go again after `ErrorDelay`, so that the search comes to its end.
+            _ if matches!(activity, Activity::Upload(_)) => {
+                self.backoffs.fail_for(activity, now, Duration::from_secs(base.into()))
+            }
+            _ => self.backoffs.fail(activity, now, base),
+        };
         if self.backoffs.is_news(activity, &message) {
             log::warn!("{message}; next attempt in {} s", pause.as_secs());
         }

@@ -68,12 +68,12 @@ impl OptionsPush {
         let stamp = context.store.outbox().acknowledged(Table::Operlog)?;
         let (name, stamp) = context.settings.dialect.stamp(Table::Operlog, stamp);
         let target = context.target("/iclock/cdata").with("table", "options").with(name, stamp);
-        match context.post(&target, &body)?.1 {
+        match context.post(&target, &body)? {
             Ack::Taken(_) => {
                 self.known = Some(changed);
                 Ok(())
             }
-            Ack::Refused(message) => Err(Trouble::Refused(message)),
+            not_taken => Err(Trouble::Refused(not_taken.message())),
         }
     }
 }

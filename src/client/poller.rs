@@ -8,7 +8,7 @@ use super::poll_info::PollInfo;
 use super::server_date::ServerDate;
 use super::session::Session;
 use super::trouble::Trouble;
-use crate::protocol::ack;
+use crate::protocol::ack::{self, Ack};
 
 /// Asks for commands.
 #[derive(Default)]
@@ -59,12 +59,19 @@ impl Poller {
     }
 }
 
-/// Refuses an answer without commands that is not `OK`, and warns of other lines among commands.
+/// Refuses an answer without commands that is a web page or says that the terminal is not known, and
+/// warns of other lines among commands. Whatever else has no command (options, a date, nothing at
+/// all) is no failure.
 fn check_others(list: &List, has_fragment: bool) -> Result<(), Trouble> {
     let first = list.others.first().map_or("", String::as_str).trim_start();
-    let is_ok = first.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("OK"));
-    if list.commands == 0 && !is_ok && !has_fragment {
-        return Err(Trouble::Refused(ack::refusal(200, first.as_bytes())));
+    if list.commands == 0 && !has_fragment {
+        match ack::read(200, first.as_bytes()) {
+            Ack::NotKnown(message) => return Err(Trouble::NotKnown(message)),
+            Ack::Trouble(message) if first.starts_with('<') => {
+                return Err(Trouble::Refused(message));
+            }
+            _ => {}
+        }
     }
     for line in list.others.iter().filter(|_| list.commands > 0) {
         let shown: String = line.chars().take(80).collect();

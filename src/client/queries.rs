@@ -36,13 +36,14 @@ pub(super) fn answer(
         .with("Count", query.count)
         .with("PackCnt", query.packs)
         .with("PackIdx", query.pack + 1);
-    match context.post(&target, &body)?.1 {
+    match context.post(&target, &body)? {
         Ack::Taken(_) => Ok(context.store.queries().advance(query.command, last)?),
-        Ack::Refused(message) if failures >= MOST_REFUSALS => {
-            log::warn!("query {} is given up: the server refuses its rows: {message}", query.id);
+        not_taken if failures >= MOST_REFUSALS => {
+            let (id, message) = (&query.id, not_taken.message());
+            log::warn!("query {id} is given up: the server refuses its rows: {message}");
             Ok(end(context, &query, ReturnCode::TIMED_OUT)?)
         }
-        Ack::Refused(message) => Err(Trouble::Refused(message)),
+        not_taken => Err(Trouble::Refused(not_taken.message())),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::protocol::codes::ReturnCode;
 use crate::protocol::query::Target;
 use crate::protocol::reply::{MOST_IN_ONE_POST, Reply};
 use crate::store::Due;
-use crate::uplink::{Body, Failure, Request};
+use crate::uplink::{Body, Request};
 
 /// How often the server may refuse the file of a command.
 const MOST_REFUSALS: u32 = 5;
@@ -40,13 +40,13 @@ impl Replies {
                 self.batch = (self.batch * 2).min(MOST_IN_ONE_POST);
                 Ok(())
             }
-            Ack::Refused(_) if together > 1 => {
+            _ if together > 1 => {
                 self.batch = together / 2;
                 Ok(())
             }
-            Ack::Refused(message) => {
+            not_taken => {
                 context.store.command_log().reply_refused(first.row)?;
-                Err(Trouble::Refused(message))
+                Err(Trouble::Refused(not_taken.message()))
             }
         }
     }
@@ -64,9 +64,9 @@ pub(super) fn send_refused(context: &mut Context) -> Result<(), Trouble> {
     let sent = post(context, std::slice::from_ref(&due));
     match sent.inspect_err(|_| defer_file(context, &due))? {
         Ack::Taken(_) => Ok(()),
-        Ack::Refused(message) => {
+        not_taken => {
             context.store.command_log().reply_refused(row)?;
-            Err(Trouble::Refused(message))
+            Err(Trouble::Refused(not_taken.message()))
         }
     }
 }
@@ -90,7 +90,7 @@ fn post(context: &mut Context, due: &[Due]) -> Result<Ack, Trouble> {
             for due in due {
                 due.reply.write(&context.settings.profile.serial, &mut body);
             }
-            context.post(&target, &body)?.1
+            context.post(&target, &body)?
         }
     };
     if matches!(ack, Ack::Taken(_)) {
@@ -107,7 +107,7 @@ fn post_file(
     target: &Target,
     reply: &Reply,
     path: &str,
-) -> Result<Ack, Failure> {
+) -> Result<Ack, Trouble> {
     let (mut reply, mut body) = (reply.clone(), Vec::new());
     let opened = context.commands().files().open(path);
     match &opened {
@@ -120,5 +120,5 @@ fn post_file(
     reply.write(&context.settings.profile.serial, &mut body);
     let file = opened.as_ref().ok().map(|(file, size)| (file, *size));
     let body = Body { bytes: &body, file };
-    Ok(context.send(&Request { body: Some(body), ..Request::get(target.as_str()) })?.1)
+    context.send(&Request { body: Some(body), ..Request::get(target.as_str()) })
 }

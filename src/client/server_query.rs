@@ -56,8 +56,8 @@ fn verify(context: &mut Context, query: &ServerQuery, attempt: &Punch) -> Result
     let answer = response.read_up_to(ack::ANSWER_BYTES)?;
     Ok(match ack::read(response.status, &answer) {
         Ack::Taken(_) => Outcome::Allowed(true),
-        Ack::Refused(message) => {
-            log::info!("{} may not pass: {message}", attempt.pin);
+        denied => {
+            log::info!("{} may not pass: {}", attempt.pin, denied.message());
             Outcome::Allowed(false)
         }
     })

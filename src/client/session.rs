@@ -15,6 +15,9 @@ use crate::store::{Store, StoreError};
 
 /// How many bare `OK`s in a row are answered with another handshake, for want of options.
 const BARE_OK_RETRIES: u8 = 3;
+/// How often the options are asked for although nothing asks for it: a zone that changes with summer
+/// time comes no other way.
+const HANDSHAKE_EVERY: Duration = Duration::from_secs(6 * 3600);
 /// The first version with `EncryptFlag`.
 const ENCRYPT_FLAG_SINCE: Version = Version(2, 3, 0);
 
@@ -26,6 +29,10 @@ pub(super) struct Session {
     pub(super) window: UploadWindow,
     /// What commands asked for that does not concern the session.
     pub(super) asked: Asked,
+    /// How often in a row an upload was answered with commands.
+    pub(super) command_answers: u32,
+    /// The owner wants punches sent, whatever `TransFlag` says.
+    punches_always: bool,
     /// Whether the handshake succeeded and no exchange failed since.
     online: bool,
     /// Bare `OK`s in a row in place of options.
@@ -44,12 +51,15 @@ pub(super) struct Asked {
 }
 
 impl Session {
-    /// No session yet; `error_delay` is the owner's.
-    pub(super) fn new(error_delay: u32) -> Self {
+    /// No session yet; `error_delay` is the owner's, and so is whether punches go up whatever
+    /// `TransFlag` says.
+    pub(super) fn new(error_delay: u32, punches_always: bool) -> Self {
         Self {
             options: ServerOptions { error_delay, ..ServerOptions::default() },
             window: UploadWindow::default(),
             asked: Asked::default(),
+            command_answers: 0,
+            punches_always,
             online: false,
             bare_oks: 0,
             handshake_at: None,
@@ -84,10 +94,10 @@ impl Session {
         (self.bare_oks < BARE_OK_RETRIES).then_some(retry_at)
     }
 
-    /// The handshake succeeded; when the next one is due, if it is.
-    pub(super) fn connect(&mut self, handshake_at: Option<Duration>) {
+    /// The handshake succeeded; another is due at `retry_at`, or after [`HANDSHAKE_EVERY`].
+    pub(super) fn connect(&mut self, now: Duration, retry_at: Option<Duration>) {
         self.online = true;
-        self.handshake_at = handshake_at;
+        self.handshake_at = Some(retry_at.unwrap_or(now + HANDSHAKE_EVERY));
     }
 
     /// The protocol version of this session: the lower of both (App. 6).
@@ -99,10 +109,11 @@ impl Session {
     pub(super) fn allowed(&self, table: Table) -> Vec<Stream> {
         let flag = self.options.trans_flag;
         let version = self.version();
+        let is_owners = self.punches_always && table == Table::Attlog;
         let wanted = |stream: &Stream| {
             let kinds = stream.kinds();
             let is_on = kinds.is_empty() || kinds.iter().any(|kind| flag.allows(*kind));
-            is_on && stream.since() <= version
+            (is_on || is_owners) && stream.since() <= version
         };
         table.streams().filter(wanted).collect()
     }

@@ -29,6 +29,8 @@ pub struct Settings {
     pub policy: Policy,
     /// The server's URL.
     pub server: String,
+    /// Punches go up whatever the server's `TransFlag` says.
+    pub punches_always: bool,
     /// Most bytes in the body of an upload.
     pub post_bytes: usize,
     /// Longest command in bytes.

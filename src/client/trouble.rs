@@ -1,6 +1,7 @@
 //! Why an activity failed.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::reactor::Stopping;
 use crate::store::StoreError;
@@ -13,6 +14,14 @@ pub(super) enum Trouble {
     Link(Failure),
     /// The server's answer, or what it sent, was not accepted; the message says why.
     Refused(String),
+    /// The server does not know the terminal: a handshake comes first.
+    NotKnown(String),
+    /// The server has no time now (429, `Retry-After`), or a proxy stands before it (407).
+    Later {
+        message: String,
+        /// How long the server wants to be left alone, if it said so.
+        pause: Option<Duration>,
+    },
     /// The store failed.
     Store(StoreError),
 }
@@ -21,7 +30,9 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Link(failure) => failure.fmt(f),
-            Self::Refused(message) => f.write_str(message),
+            Self::Refused(message) | Self::NotKnown(message) | Self::Later { message, .. } => {
+                f.write_str(message)
+            }
             Self::Store(error) => error.fmt(f),
         }
     }

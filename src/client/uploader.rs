@@ -1,48 +1,76 @@
-//! Uploads (§11): a batch of a table, the server's answer to it, the cursors; and rows that the
-//! server refuses, found by bisecting and set aside.
+//! Uploads (§11): a batch of a table, the server's answer to it, the cursors. What the server
+//! refuses is searched for (`row_search`), and a row that it refuses while it takes others is
+//! passed over (`suspects`).
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::batch_size::BatchSize;
 use super::context::Context;
+use super::delivery::{Answer, Delivery, deliver};
+use super::row_search::{Failure, Next, Offer, REPEATS, RowSearch, compare};
 use super::session::Session;
-use super::set_aside::set_aside;
+use super::suspects::{self, Occasions};
 use super::trouble::Trouble;
-use super::upload_body::{self, Body, Encoded};
-use crate::protocol::ack::Ack;
-use crate::protocol::stream::{Stream, Table};
-use crate::store::{Batch, Pass, PendingRow, Seq, StoreError};
+use super::upload_body;
+use super::upload_tools::Tools;
+use crate::protocol::stream::Table;
+use crate::store::{Batch, Pass, PendingRow, RefusedRow, StoreError};
+use crate::uplink;
 
-/// So many rows after a refused one are offered by themselves, to see whether it is the row's
-/// fault or the server's.
+/// So many rows after a refused one are offered alone, to see whether it is the row's fault or the
+/// server's.
 const COMPARISON_ROWS: usize = 4;
 
 /// Uploads batches, each table's of a size of its own.
 pub(super) struct Uploader {
     most_bytes: usize,
-    batch_sizes: BTreeMap<Table, BatchSize>,
+    tables: BTreeMap<Table, Progress>,
+    /// The server's counts mean nothing: it says 0 of every row.
+    ignores_counts: bool,
 }
 
-/// A row that was refused by itself.
-struct RefusedRow {
-    stream: Stream,
-    seq: Seq,
-    message: String,
+/// How uploads of one table go.
+struct Progress {
+    size: BatchSize,
+    search: RowSearch,
+    /// Rows are searched that the server did not count.
+    by_count: bool,
+    /// The only row there was has been refused; nothing shows whether it is the row's fault.
+    sole_row: bool,
+    /// After rows that were taken, a suspect whose time has come is offered: new rows go first, and
+    /// do not keep suspects waiting for ever.
+    offers_next: bool,
+    /// The server's `MaxPostSize`, if it is less than one row of the table: it is not heeded.
+    ignored_limit: Option<usize>,
 }
 
-/// The server's answer to a body.
-enum Answer {
-    /// Taken; whether it confirmed the count of rows.
-    Taken { counted: bool },
-    /// Not taken.
-    Refused { message: String, too_large: bool },
+impl Progress {
+    /// Most bytes in a request, if the server's `MaxPostSize` is `limit`.
+    fn limit(&self, limit: usize) -> usize {
+        if self.ignored_limit == Some(limit) { usize::MAX } else { limit }
+    }
+
+    fn ignore_limit(&mut self, limit: usize, row_bytes: usize, table: Table) {
+        self.ignored_limit = Some(limit);
+        log::warn!(
+            "the server's MaxPostSize={limit} is less than one row of {} ({row_bytes} bytes): it is \
+             ignored for this table",
+            table.name()
+        );
+    }
+}
+
+/// A suspect that is offered.
+struct Known<'a> {
+    refused: &'a RefusedRow,
+    /// The server took other rows of the table just before.
+    taken_before: bool,
 }
 
 impl Uploader {
     /// `most_bytes`: the owner's limit for the body of an upload.
     pub(super) fn new(most_bytes: usize) -> Self {
-        Self { most_bytes, batch_sizes: BTreeMap::new() }
+        Self { most_bytes, tables: BTreeMap::new(), ignores_counts: false }
     }
 
     /// Whether the table's only row was refused, and another has come since that can show
@@ -53,184 +81,272 @@ impl Uploader {
         session: &Session,
         table: Table,
     ) -> Result<bool, StoreError> {
-        if !self.batch_sizes.get(&table).is_some_and(BatchSize::is_sole_row) {
+        if !self.tables.get(&table).is_some_and(|progress| progress.sole_row) {
             return Ok(false);
         }
         let batch = context.store.outbox().next_batch(&session.allowed(table), 2)?;
         Ok(batch.is_some_and(|batch| batch.rows.len() > 1))
     }
 
-    /// Uploads the next batch of a table. `punches_at`: when punches may go up, since isolating a
-    /// refused row of another table does not delay them.
-    pub(super) fn upload(
-        &mut self,
-        context: &mut Context,
-        session: &mut Session,
-        table: Table,
-        punches_at: Duration,
-    ) -> Result<(), Trouble> {
-        let limit = session.largest_post();
-        let streams = session.allowed(table);
-        let batch_size = *self.batch_size(table);
-        let most = batch_size.rows(table);
-        let Some(batch) = context.store.outbox().next_batch(&streams, most)? else {
-            return Ok(());
-        };
-        let body = upload_body::write(context, session, &batch.rows, batch_size.bytes(limit));
+    /// A request that was no upload of this table was answered as it should be.
+    pub(super) fn other_request_answered(&mut self, but: Option<Table>) {
+        for (table, progress) in &mut self.tables {
+            if Some(*table) != but {
+                progress.search.other_request_answered();
+            }
+        }
+    }
+
+    /// Uploads the next batch of a table, or offers a suspect whose time has come.
+    pub(super) fn upload(&mut self, tools: &mut Tools<'_>, table: Table) -> Result<(), Trouble> {
+        let streams = tools.session.allowed(table);
+        let (store, now) = (tools.context.store.clone(), tools.context.clock.utc());
+        let taken_before = std::mem::take(&mut self.progress(table).offers_next);
+        let is_turn = taken_before || !store.outbox().has_rows(&streams)?;
+        if is_turn && let Some((refused, row)) = store.quarantine().due(&streams, now)? {
+            return self.offer_suspect(tools, table, &refused, row, taken_before);
+        }
+        let progress = self.progress(table);
+        let most =
+            if table.is_single() { 1 } else { progress.search.most_rows(progress.size.rows()) };
+        let is_repeated = progress.search.is_repeating();
+        let limit = progress.limit(tools.session.largest_post());
+        let bytes = if is_repeated { limit } else { progress.size.bytes(limit) };
+        let Some(batch) = store.outbox().next_batch(&streams, most)? else { return Ok(()) };
+        let body = upload_body::write(tools.context, tools.session, &batch.rows, bytes);
         let sent = &batch.rows[..body.used];
         if body.rows == 0 {
-            return Ok(context.store.outbox().acknowledge(table, batch.pass, sent)?);
+            return Ok(store.outbox().acknowledge(table, batch.pass, sent)?);
         }
         if body.used == 1 && body.bytes.len() > limit {
-            let bytes = body.bytes.len();
-            let message =
-                format!("it has {bytes} bytes, more than the server's MaxPostSize={limit}");
-            return Ok(set_aside(context, batch.pass, sent, &message)?);
+            self.progress(table).ignore_limit(limit, body.bytes.len(), table);
         }
         let is_full = body.used < batch.rows.len() || batch.rows.len() == most;
-        match deliver(context, session, table, batch.pass, sent, &body) {
+        let delivery = Delivery { table, pass: batch.pass, rows: sent, body: &body };
+        let answer = deliver(tools, &delivery, self.ignores_counts);
+        let progress = self.progress(table);
+        let (failure, trouble) = match answer {
             Ok(Answer::Taken { counted }) => {
-                self.batch_size(table).taken(body.used, counted && is_full);
-                Ok(context.store.outbox().acknowledge(table, batch.pass, sent)?)
+                progress.sole_row = false;
+                progress.offers_next = true;
+                progress.search.passed(body.used);
+                progress.by_count &= progress.search.is_searching();
+                if counted && is_full && !progress.search.is_searching() {
+                    progress.size.confirmed();
+                }
+                return Ok(store.outbox().acknowledge(table, batch.pass, sent)?);
             }
-            Ok(Answer::Refused { too_large, .. }) if body.used > 1 => {
-                // Half of it at once; this ends at a single row.
-                self.batch_size(table).refused(body.used, body.bytes.len(), too_large);
-                Ok(())
+            // The commands were executed; the same bytes go again.
+            Ok(Answer::Commands) => return Ok(()),
+            Ok(Answer::NotCounted { message }) => {
+                progress.by_count = true;
+                (Failure::Refused, Trouble::Refused(message))
             }
-            Ok(Answer::Refused { message, .. }) => {
-                let refused = RefusedRow { stream: sent[0].stream, seq: sent[0].seq, message };
-                self.compare(context, session, table, batch.pass, refused, punches_at)
+            Ok(Answer::Refused { message, too_large }) => {
+                if too_large && body.used > 1 {
+                    progress.size.too_large(body.bytes.len());
+                }
+                (Failure::Refused, Trouble::Refused(message))
             }
-            Err(trouble) => {
-                self.batch_size(table).broken();
-                Err(trouble)
+            Ok(Answer::Trouble(message)) => (Failure::Trouble, Trouble::Refused(message)),
+            Err(trouble @ Trouble::Link(uplink::Failure::Broken(_))) => (Failure::Trouble, trouble),
+            Err(trouble) => (Failure::Unrelated, trouble),
+        };
+        progress.size.failed();
+        match progress.search.failed(body.used, failure) {
+            Next::SameAfterPause => Err(trouble),
+            Next::HalfAtOnce => Ok(()),
+            Next::Compare => {
+                let first = (sent[0].stream, sent[0].seq);
+                let Some(Batch { rows, pass, .. }) =
+                    store.outbox().next_batch(&streams, 1 + COMPARISON_ROWS)?
+                else {
+                    return Ok(());
+                };
+                // Drivers were served meanwhile: the row may have changed, and is another one then.
+                if pass != batch.pass || (rows[0].stream, rows[0].seq) != first {
+                    return Ok(());
+                }
+                self.compare(tools, table, pass, &rows, None, trouble)
             }
         }
     }
 
-    /// A row was refused by itself. If the server takes one of the next rows and then refuses
-    /// this one again, it is the row's fault, and the row is set aside; otherwise it is the
-    /// server's, and the row waits.
+    /// Offers a row alone that the server refused before. `taken_before`: the request before this one
+    /// carried rows of the table, and the server took them.
+    fn offer_suspect(
+        &mut self,
+        tools: &mut Tools<'_>,
+        table: Table,
+        refused: &RefusedRow,
+        row: PendingRow,
+        taken_before: bool,
+    ) -> Result<(), Trouble> {
+        let trouble = match self.offer(tools, table, Pass::Retry, &row)? {
+            (Offer::Taken, _) => {
+                let store = tools.context.store.clone();
+                log::info!("row {} of the {} was taken after all", row.seq, row.stream.name());
+                return Ok(store.outbox().acknowledge(table, Pass::Retry, &[row])?);
+            }
+            (Offer::Unclear, trouble) => return Err(trouble.unwrap_or_else(nothing_said)),
+            (Offer::Refused, trouble) => trouble.unwrap_or_else(nothing_said),
+        };
+        let streams = tools.session.allowed(table);
+        let next = tools.context.store.outbox().next_batch(&streams, COMPARISON_ROWS)?;
+        let (pass, others) = next.map_or((Pass::New, Vec::new()), |batch| (batch.pass, batch.rows));
+        let mut rows = vec![row];
+        rows.extend(others);
+        let known = Known { refused, taken_before };
+        self.compare(tools, table, pass, &rows, Some(known), trouble)
+    }
+
+    /// Compares the first of these rows, which was refused alone, with the others. `known`: it is
+    /// a suspect already; otherwise all of them are the next by `pass`.
     fn compare(
         &mut self,
-        context: &mut Context,
-        session: &mut Session,
+        tools: &mut Tools<'_>,
         table: Table,
         pass: Pass,
-        refused: RefusedRow,
-        punches_at: Duration,
+        rows: &[PendingRow],
+        known: Option<Known<'_>>,
+        trouble: Trouble,
     ) -> Result<(), Trouble> {
-        let batch =
-            context.store.outbox().next_batch(&session.allowed(table), 1 + COMPARISON_ROWS)?;
-        let Some(Batch { rows, pass: now, .. }) = batch else { return Ok(()) };
-        // Drivers were served meanwhile: the row may have changed, and is another one then.
-        if now != pass || (rows[0].stream, rows[0].seq) != (refused.stream, refused.seq) {
-            return Ok(());
-        }
-        if pass == Pass::Retry {
-            return Ok(set_aside(context, pass, &rows[..1], &refused.message)?);
-        }
-        for nth in 1..rows.len() {
-            // A punch does not wait for rows of another table; the comparison is repeated after
-            // it.
-            if table != Table::Attlog && punches_can_go(context, session, punches_at)? {
+        let taken_before = known.as_ref().is_some_and(|known| known.taken_before);
+        let known = known.map(|known| known.refused);
+        let now = tools.context.clock.utc();
+        let repeats = known.map_or(REPEATS, |known| {
+            Occasions { count: known.refusals, first: known.first }.repeats(now)
+        });
+        let pass_of = |nth: usize| if nth == 0 && known.is_some() { Pass::Retry } else { pass };
+        let mut is_over = false;
+        let found = compare(rows.len(), repeats, taken_before, |nth| {
+            // A punch does not wait for rows of another table; the comparison is repeated later.
+            if !is_over && table != Table::Attlog && nth > 0 && tools.punches_can_go()? {
+                is_over = true;
+            }
+            if is_over {
+                return Ok(Offer::Unclear);
+            }
+            Ok::<_, Trouble>(self.offer(tools, table, pass_of(nth), &rows[nth])?.0)
+        })?;
+        let Some(found) = found else {
+            if is_over {
                 return Ok(());
             }
-            if !offer(context, session, table, pass, &rows[nth])? {
-                continue;
+            if self.progress(table).by_count {
+                // Only neighbours show that the counts mean nothing; of a row alone they show that the
+                // server knew it.
+                self.ignores_counts |= rows.len() > 1;
+                return self.take_uncounted(tools, table, pass_of(0), &rows[..1]);
             }
-            let mut refused_again = Vec::new();
-            for (before, row) in rows[..nth].iter().enumerate() {
-                if !offer(context, session, table, pass, row)? {
-                    refused_again.push(before);
+            let progress = self.progress(table);
+            progress.search.servers_trouble();
+            progress.sole_row = rows.len() == 1 && known.is_none();
+            if let Some(known) = known {
+                let delay = tools.session.options.error_delay;
+                let message = trouble.to_string();
+                suspects::record(
+                    tools.context,
+                    Pass::Retry,
+                    &rows[0],
+                    Some(known),
+                    false,
+                    &message,
+                    delay,
+                )?;
+                return Ok(());
+            }
+            return Err(trouble);
+        };
+        let (context, delay) = (&*tools.context, tools.session.options.error_delay);
+        let message = trouble.to_string();
+        context.store.atomically(|| {
+            for (nth, row) in rows[..found.settled].iter().enumerate() {
+                let earlier = known.filter(|_| nth == 0);
+                let is_suspect = found.suspects.contains(&nth);
+                if is_suspect || found.unclear.contains(&nth) {
+                    suspects::record(
+                        context,
+                        pass_of(nth),
+                        row,
+                        earlier,
+                        is_suspect,
+                        &message,
+                        delay,
+                    )?;
+                } else {
+                    let row = std::slice::from_ref(row);
+                    context.store.outbox().acknowledge_within(table, pass_of(nth), row)?;
                 }
             }
-            for before in refused_again {
-                set_aside(context, pass, &rows[before..=before], &refused.message)?;
-            }
-            self.batch_size(table).taken(nth + 1, false);
-            return Ok(context.store.outbox().acknowledge(table, pass, &rows[nth..=nth])?);
-        }
-        self.batch_size(table).refused_one(rows.len() == 1);
-        Err(Trouble::Refused(refused.message))
+            Ok::<_, StoreError>(())
+        })?;
+        let progress = self.progress(table);
+        progress.sole_row = false;
+        progress.search.passed(found.settled - usize::from(known.is_some()));
+        progress.by_count &= progress.search.is_searching();
+        Ok(())
     }
 
-    fn batch_size(&mut self, table: Table) -> &mut BatchSize {
-        self.batch_sizes.entry(table).or_insert_with(|| BatchSize::new(self.most_bytes))
+    /// The server said 0 of a row, and of its neighbours if there are any: it counts as delivered.
+    fn take_uncounted(
+        &mut self,
+        tools: &mut Tools<'_>,
+        table: Table,
+        pass: Pass,
+        rows: &[PendingRow],
+    ) -> Result<(), Trouble> {
+        tools.not_counted(rows.len() as u64);
+        let progress = self.progress(table);
+        progress.by_count = false;
+        progress.search.servers_trouble();
+        Ok(tools.context.store.outbox().acknowledge(table, pass, rows)?)
+    }
+
+    /// Offers a row alone. What became of it, and what went wrong.
+    fn offer(
+        &mut self,
+        tools: &mut Tools<'_>,
+        table: Table,
+        pass: Pass,
+        row: &PendingRow,
+    ) -> Result<(Offer, Option<Trouble>), Trouble> {
+        let row = std::slice::from_ref(row);
+        let body = upload_body::write(tools.context, tools.session, row, usize::MAX);
+        if body.rows == 0 {
+            return Ok((Offer::Unclear, None));
+        }
+        let delivery = Delivery { table, pass, rows: row, body: &body };
+        let by_count = self.progress(table).by_count;
+        Ok(match deliver(tools, &delivery, self.ignores_counts && !by_count) {
+            Ok(Answer::Taken { .. }) => (Offer::Taken, None),
+            Ok(Answer::NotCounted { .. }) if !by_count => (Offer::Taken, None),
+            Ok(
+                Answer::NotCounted { message }
+                | Answer::Refused { message, .. }
+                | Answer::Trouble(message),
+            ) => (Offer::Refused, Some(Trouble::Refused(message))),
+            Ok(Answer::Commands) => (Offer::Unclear, None),
+            Err(trouble @ Trouble::Link(uplink::Failure::Broken(_))) => {
+                (Offer::Refused, Some(trouble))
+            }
+            Err(Trouble::Store(error)) => return Err(error.into()),
+            Err(trouble) => (Offer::Unclear, Some(trouble)),
+        })
+    }
+
+    fn progress(&mut self, table: Table) -> &mut Progress {
+        self.tables.entry(table).or_insert_with(|| Progress {
+            size: BatchSize::new(self.most_bytes),
+            search: RowSearch::default(),
+            by_count: false,
+            sole_row: false,
+            offers_next: false,
+            ignored_limit: None,
+        })
     }
 }
 
-/// Whether a punch waits that could go up at once.
-fn punches_can_go(
-    context: &Context,
-    session: &mut Session,
-    punches_at: Duration,
-) -> Result<bool, StoreError> {
-    let is_open = session.window.is_open(&session.options, &*context.clock);
-    Ok(is_open
-        && punches_at <= context.clock.monotonic()
-        && context.store.outbox().has_rows(&session.allowed(Table::Attlog))?)
-}
-
-/// Offers a row by itself. Whether the server took it; one that cannot be sent is no
-/// proof of anything.
-fn offer(
-    context: &mut Context,
-    session: &Session,
-    table: Table,
-    pass: Pass,
-    row: &PendingRow,
-) -> Result<bool, Trouble> {
-    let row = std::slice::from_ref(row);
-    let body = upload_body::write(context, session, row, usize::MAX);
-    if body.rows == 0 || body.bytes.len() > session.largest_post() {
-        return Ok(false);
-    }
-    let answer = deliver(context, session, table, pass, row, &body)?;
-    Ok(matches!(answer, Answer::Taken { .. }))
-}
-
-/// Posts a body until the server's answer to it is clear.
-fn deliver(
-    context: &mut Context,
-    session: &Session,
-    table: Table,
-    pass: Pass,
-    rows: &[PendingRow],
-    body: &Body,
-) -> Result<Answer, Trouble> {
-    let last = rows.last().map_or(0, |row| row.seq);
-    // New rows never set a table's stamp back: a kind that was held up may come late.
-    let stamp = match pass {
-        Pass::New | Pass::Retry => last.max(context.store.outbox().acknowledged(table)?),
-        Pass::Resend => last,
-    };
-    let (name, value) = context.settings.dialect.stamp(table, stamp);
-    let mut target = context.target("/iclock/cdata").with("table", table.name()).with(name, value);
-    let encoded = upload_body::encode(context, session, table, &body.bytes);
-    let bytes = match &encoded {
-        Encoded::Plain => &body.bytes,
-        Encoded::Packed(bytes) => {
-            target = target.with("ContentType", "tgz");
-            bytes
-        }
-        Encoded::Encrypted(bytes) => bytes,
-    };
-    let mut sent_before = false;
-    loop {
-        let (status, ack) = context.post(&target, bytes)?;
-        match ack {
-            Ack::Taken(Some(count)) if count < body.rows && !sent_before => sent_before = true,
-            Ack::Taken(Some(count)) if count < body.rows => {
-                // Some servers count only the rows that are new to them.
-                log::debug!("the server counted {count} of {} rows twice: delivered", body.rows);
-                return Ok(Answer::Taken { counted: false });
-            }
-            Ack::Taken(count) => return Ok(Answer::Taken { counted: count.is_some() }),
-            Ack::Refused(message) => {
-                return Ok(Answer::Refused { message, too_large: status == 413 });
-            }
-        }
-    }
+fn nothing_said() -> Trouble {
+    Trouble::Refused("a row could not be sent alone".into())
 }

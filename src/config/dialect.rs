@@ -124,8 +124,9 @@ fn device_type<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D:
 
 fn pushver<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
     let text = String::deserialize(input)?;
-    let has_only_digits_and_dots = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    if text.is_empty() || (has_only_digits_and_dots && Version::parse(&text).is_some()) {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_version = text.split('.').all(is_number) && text.split('.').count() <= 3;
+    if text.is_empty() || (is_version && Version::parse(&text).is_some()) {
         return Ok(Some(text));
     }
     Err(D::Error::custom(format!("pushver {text:?} is not a version such as \"2.32\"")))

@@ -53,6 +53,8 @@ pub struct Config {
     pub(crate) timezone: Zone,
     #[serde(default)]
     device: Device,
+    #[serde(default)]
+    upload: tables::Upload,
     #[serde(default, deserialize_with = "dialect::dialect")]
     dialect: Dialect,
     #[serde(default)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Config;
-use super::tables::Permission;
+use super::tables::{Permission, Punches};
 use crate::clock::ClockOffset;
 use crate::commands::DeviceProfile;
 use crate::policy::Policy;
@@ -44,6 +44,7 @@ impl Config {
             policy: self.policy(),
             server: self.server.clone(),
             attlog_key: self.encryption.attlog_key.clone(),
+            punches_always: self.upload.punches == Punches::Always,
             post_bytes: self.limits.post_bytes,
             command_bytes: self.limits.command_bytes,
             error_delay: self.timeouts.retry,

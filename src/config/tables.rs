@@ -33,6 +33,25 @@ pub(super) struct Device {
     pub(super) enroll_seconds: u32,
 }
 
+/// `[upload]`: what goes up.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Upload {
+    /// When punches go up.
+    pub(super) punches: Punches,
+}
+
+/// When punches go up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Punches {
+    /// If the server's `TransFlag` names them.
+    #[default]
+    Flag,
+    /// Whatever the server's `TransFlag` says.
+    Always,
+}
+
 /// `[commands]`: what the owner lets the server do.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]

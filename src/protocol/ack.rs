@@ -1,40 +1,103 @@
 //! The answer of a server to an upload, or to the replies to commands (§11, §13).
 
-/// Whether the server accepted a request.
+/// Whether the server accepted a request, and otherwise what that means. The texts say for people
+/// what came instead, with the message of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ack {
     /// Accepted, with the count, if the server gave one.
     Taken(Option<u64>),
-    /// Not accepted; the reason for people, with the message of the server.
+    /// The server refuses this request: 400, 422, or text in a 2xx that is not `OK`.
     Refused(String),
+    /// The same, since it is too large: 413.
+    TooLarge(String),
+    /// The server is in trouble, or one row is: another status, an empty answer, a web page, the
+    /// text of the handshake reply.
+    Trouble(String),
+    /// The server does not know the terminal: 401, 403, `UNKNOWN DEVICE`, `… not authorized`.
+    NotKnown(String),
+    /// The server has no time, or a proxy wants a password: 407, 429.
+    Later(String),
+}
+
+impl Ack {
+    /// Why it was not taken; empty if it was.
+    pub fn message(self) -> String {
+        match self {
+            Self::Taken(_) => String::new(),
+            Self::Refused(message)
+            | Self::TooLarge(message)
+            | Self::Trouble(message)
+            | Self::NotKnown(message)
+            | Self::Later(message) => message,
+        }
+    }
 }
 
 /// Bytes of an answer that are read to find its meaning.
 pub const ANSWER_BYTES: usize = 4096;
 
-/// Reads status and body. Success is the status 200 and a body that begins with `OK`. Nothing
-/// else marks a row as sent.
+/// Reads status and body. Success is a 2xx and a body that begins with `OK`. Nothing else marks a
+/// row as sent.
 pub fn read(status: u16, body: &[u8]) -> Ack {
-    if status != 200 {
-        return Ack::Refused(refusal(status, body));
-    }
     let text = String::from_utf8_lossy(body);
-    let text = text.trim_start();
-    let Some(rest) =
-        text.get(..2).filter(|start| start.eq_ignore_ascii_case("OK")).map(|_| &text[2..])
-    else {
-        return Ack::Refused(refusal(status, body));
-    };
-    // `OK`, `OK:9`, `OK: 9`, `OK\r\n`; but `OKAY` and `ok_page.html` are no acknowledgements.
-    if rest.starts_with(|next: char| next.is_alphanumeric() || next == '_') {
-        return Ack::Refused(refusal(status, body));
+    match after_ok(&text) {
+        // A count is a whole number; `OK:-1` and `OK:abc` have none.
+        Some(rest) if is_success(status) => {
+            let digits = rest.trim_start_matches([':', ' ', '\t']);
+            let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+            Ack::Taken(digits[..end].parse().ok())
+        }
+        _ => not_taken(status, body),
     }
-    let digits: String = rest
-        .trim_start_matches([':', ' ', '\t'])
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect();
-    Ack::Taken(digits.parse().ok())
+}
+
+/// What it means that this is no acknowledgement.
+pub fn not_taken(status: u16, body: &[u8]) -> Ack {
+    let message = refusal(status, body);
+    let text = String::from_utf8_lossy(&body[..body.len().min(ANSWER_BYTES)]).to_lowercase();
+    let text = text.trim_start_matches(MARK).trim();
+    let denies = ["not authorized", "not authorised", "not registered", "device not exist"];
+    match status {
+        407 | 429 => Ack::Later(message),
+        401 | 403 => Ack::NotKnown(message),
+        413 => Ack::TooLarge(message),
+        400 | 422 => Ack::Refused(message),
+        _ if !is_success(status) => Ack::Trouble(message),
+        _ if text.starts_with("unknown") || denies.iter().any(|part| text.contains(part)) => {
+            Ack::NotKnown(message)
+        }
+        _ if text.is_empty() || text.starts_with('<') || text.starts_with("get option") => {
+            Ack::Trouble(message)
+        }
+        _ => Ack::Refused(message),
+    }
+}
+
+/// Whether a text is `OK` and nothing else, but perhaps a count.
+pub fn is_bare_ok(text: &str) -> bool {
+    let count = |rest: &str| {
+        let rest = rest.trim_start_matches([':', ' ', '\t']).trim_end_matches(['"', ' ', '\t']);
+        rest.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    after_ok(text).is_some_and(count)
+}
+
+/// Whether a status is a 2xx: a framework in wide use answers POST with 201.
+pub fn is_success(status: u16) -> bool {
+    (200..300).contains(&status)
+}
+
+/// A byte order mark, as some editors leave it.
+const MARK: char = '\u{feff}';
+
+/// What follows `OK`, in any case, after blanks, a byte order mark or JSON's quote. `OKAY` and
+/// `ok_page.html` are no `OK`.
+fn after_ok(text: &str) -> Option<&str> {
+    let text = text.trim_start().trim_start_matches(MARK).trim_start();
+    let text = text.strip_prefix('"').unwrap_or(text).trim_start();
+    let rest =
+        text.get(..2).filter(|start| start.eq_ignore_ascii_case("OK")).map(|_| &text[2..])?;
+    (!rest.starts_with(|next: char| next.is_alphanumeric() || next == '_')).then_some(rest)
 }
 
 /// Describes for people an answer that is neither an acknowledgement nor the expected content.
@@ -73,8 +136,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_200_that_begins_with_ok_is_success() {
-        let taken: [(&[u8], Option<u64>); 9] = [
+    fn only_a_2xx_that_begins_with_ok_is_success() {
+        let taken: [(&[u8], Option<u64>); 14] = [
             (b"OK", None),
             (b"ok\r\n", None),
             (b"  OK\n", None),
@@ -84,9 +147,16 @@ mod tests {
             (b"OK\nPOST from: MADE01", None),
             (b"OK:abc", None),
             (b"OK:99999999999999999999999", None),
+            (b"OK:-1", None),
+            (b"\"OK\"", None),
+            (b"\"OK:3\"", Some(3)),
+            ("\u{feff}OK:4".as_bytes(), Some(4)),
+            ("\u{feff}\"ok\"\n".as_bytes(), None),
         ];
         for (body, count) in taken {
-            assert_eq!(read(200, body), Ack::Taken(count), "{:?}", String::from_utf8_lossy(body));
+            for status in [200, 201, 204] {
+                assert_eq!(read(status, body), Ack::Taken(count), "{body:?}");
+            }
         }
         let refused: [(u16, &[u8]); 13] = [
             (200, b""),
@@ -99,16 +169,56 @@ mod tests {
             (200, b"GET OPTION FROM: MADE01\nOK"),
             (200, b"OKAY"),
             (200, b"\xff\xfeO\0K\0"),
-            (201, b"OK"),
+            (199, b"OK"),
             (500, b"OK:1"),
             (302, b"OK"),
         ];
         for (status, body) in refused {
             assert!(
-                matches!(read(status, body), Ack::Refused(_)),
+                !matches!(read(status, body), Ack::Taken(_)),
                 "{status} {:?}",
                 String::from_utf8_lossy(body)
             );
+        }
+    }
+
+    #[test]
+    fn the_fault_is_told_from_status_and_text() {
+        let (refused, trouble, not_known, later) = ("refused", "trouble", "not known", "later");
+        let cases: [(u16, &str, &str); 22] = [
+            (400, "bad row", refused),
+            (413, "", "too large"),
+            (422, "{}", refused),
+            (200, "FAIL", refused),
+            (200, "ERROR: no such column", refused),
+            (201, "{\"error\":1}", refused),
+            (200, "", trouble),
+            (200, " \r\n", trouble),
+            (200, "<html>", trouble),
+            (200, "\u{feff}<!DOCTYPE html>", trouble),
+            (200, "GET OPTION FROM: MADE01\nDelay=1", trouble),
+            (302, "", trouble),
+            (404, "", trouble),
+            (408, "", trouble),
+            (500, "OK", trouble),
+            (503, "", trouble),
+            (401, "", not_known),
+            (403, "", not_known),
+            (200, "UNKNOWN DEVICE", not_known),
+            (200, "Terminal Not Authorized", not_known),
+            (407, "", later),
+            (429, "", later),
+        ];
+        for (status, body, expected) in cases {
+            let found = match read(status, body.as_bytes()) {
+                Ack::Taken(_) => "taken",
+                Ack::Refused(_) => refused,
+                Ack::TooLarge(_) => "too large",
+                Ack::Trouble(_) => trouble,
+                Ack::NotKnown(_) => not_known,
+                Ack::Later(_) => later,
+            };
+            assert_eq!(found, expected, "{status} {body:?}");
         }
     }
 

@@ -17,14 +17,14 @@ pub enum Handshake {
 /// Reads the lines of a reply with status 200, without those that are commands. Options that the
 /// reply does not name have the value of `base`.
 pub fn read_handshake(lines: &[String], base: &ServerOptions) -> Handshake {
-    let Some(first) = lines.first().map(|line| line.trim()) else {
+    let Some(first) = lines.first().map(|line| line.trim_start_matches('\u{feff}').trim()) else {
         return Handshake::Refused(ack::refusal(200, b""));
     };
     let refused = || Handshake::Refused(ack::refusal(200, first.as_bytes()));
     if lines.iter().any(|line| line.trim().eq_ignore_ascii_case("RETRY")) {
         return Handshake::Refused("the server asks to try again later (RETRY)".into());
     }
-    if first.eq_ignore_ascii_case("OK") {
+    if ack::is_bare_ok(first) {
         return Handshake::Bare;
     }
     if !first.to_ascii_uppercase().starts_with("GET OPTION") {
@@ -34,7 +34,8 @@ pub fn read_handshake(lines: &[String], base: &ServerOptions) -> Handshake {
     // The example in the document has a line break after the first word of TransFlag.
     let mut is_wrapped = false;
     for line in &lines[1..] {
-        match line.split_once('=') {
+        // Some servers write `key: value`; a value may contain either.
+        match line.split_once('=').or_else(|| line.split_once(": ")) {
             Some((name, value)) => {
                 let (key, value) = (name.trim().to_ascii_lowercase(), value.trim());
                 options.set(&key, value);
@@ -115,17 +116,21 @@ mod tests {
     #[test]
     fn an_invalid_value_is_ignored_with_a_warning_and_delays_are_clamped() {
         let options = options(
-            "GET OPTION FROM: MADE01\nDelay=0\nErrorDelay=99999999\nTransTimes=25:00\nTransFlag=maybe\nTimeZone=99\nRealtime=x",
+            "GET OPTION FROM: MADE01\nDelay=0\nErrorDelay=99999999\n\
+             TransTimes=25:00;13004:05;07:30;24:00\nTransFlag=2\nTimeZone=99\nRealtime=x",
         );
         assert_eq!((options.delay, options.error_delay), (1, 86_400));
         assert_eq!(options.trans_flag, TransFlag::ALL);
         assert_eq!(options.time_zone, Given::Invalid);
-        assert_eq!(options.warnings.len(), 4);
+        assert_eq!(options.trans_times, [450, 0]);
+        assert_eq!(options.warnings.len(), 5, "{:?}", options.warnings);
     }
 
     #[test]
     fn replies_that_are_no_handshake_are_refused() {
-        assert_eq!(read("OK\r\n"), Handshake::Bare);
+        for body in ["OK\r\n", "ok", "OK: 0", "\u{feff}OK"] {
+            assert_eq!(read(body), Handshake::Bare, "{body:?}");
+        }
         for body in [
             "",
             "UNKNOWN DEVICE",

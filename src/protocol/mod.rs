@@ -8,6 +8,7 @@ pub(crate) mod ack;
 pub mod codes;
 pub(crate) mod command;
 pub(crate) mod data_table;
+pub(crate) mod date;
 pub(crate) mod device;
 pub mod dialect;
 pub(crate) mod enroll;

@@ -102,11 +102,27 @@ impl ServerOptions {
         let is_valid = match key {
             "errordelay" => clamp(value).map(|seconds| self.error_delay = seconds),
             "delay" => clamp(value).map(|seconds| self.delay = seconds),
-            "transtimes" => times(value).map(|times| self.trans_times = times),
+            "transtimes" => {
+                let (times, wrong) = times(value);
+                if !times.is_empty() || wrong.is_empty() {
+                    self.trans_times = times;
+                }
+                for time in wrong {
+                    self.warnings.push(format!(
+                        "transtimes: {time:?} is no time of the day, it is left out"
+                    ));
+                }
+                Some(())
+            }
             "transinterval" => {
                 value.parse().ok().map(|minutes: u32| self.trans_interval = minutes.min(1440))
             }
-            "transflag" => TransFlag::parse(value).map(|flag| self.trans_flag = flag),
+            "transflag" => TransFlag::parse(value).map(|(flag, unknown)| {
+                self.trans_flag = flag;
+                for word in unknown {
+                    self.warnings.push(format!("transflag: the word {word:?} is not known"));
+                }
+            }),
             "timezone" => {
                 self.time_zone = parse_zone(value).map_or(Given::Invalid, Given::Value);
                 (self.time_zone != Given::Invalid).then_some(())
@@ -117,7 +133,9 @@ impl ServerOptions {
                 self.encrypt_flag = value.chars().take(32).collect();
                 Some(())
             }
-            "pushprotver" => Version::parse(value).map(|version| self.push_version = version),
+            // App. 6 begins with 2.2.14: what is older, or unreadable, is spoken to like that.
+            "pushprotver" => Version::parse(value)
+                .map(|version| self.push_version = version.max(Version::OLDEST)),
             "pushoptions" => {
                 let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
                 self.push_options = names.take(MOST_OTHERS).map(str::to_owned).collect();
@@ -160,19 +178,39 @@ fn switch(value: &str) -> Option<bool> {
     }
 }
 
-/// Up to ten times `hh:mm`, separated by semicolons; as minutes of the day.
-fn times(value: &str) -> Option<Vec<u16>> {
+/// Up to ten times `hh:mm`, separated by semicolons, as minutes of the day, and the entries that are
+/// no times. `24:00` is midnight.
+fn times(value: &str) -> (Vec<u16>, Vec<String>) {
     let minutes = |time: &str| {
-        let (hours, minutes) = time.trim().split_once(':')?;
+        let (hours, minutes) = time.split_once(':')?;
         let (hours, minutes): (u16, u16) = (hours.parse().ok()?, minutes.parse().ok()?);
-        (hours < 24 && minutes < 60).then(|| hours * 60 + minutes)
+        let fits = hours < 24 && minutes < 60 || (hours, minutes) == (24, 0);
+        fits.then_some(hours % 24 * 60 + minutes)
     };
-    value.split(';').filter(|time| !time.trim().is_empty()).take(10).map(minutes).collect()
+    let (mut times, mut wrong) = (Vec::new(), Vec::new());
+    for entry in value.split(';').map(str::trim).filter(|time| !time.is_empty()).take(10) {
+        match minutes(entry) {
+            Some(minute) => times.push(minute),
+            None => wrong.push(entry.to_owned()),
+        }
+    }
+    (times, wrong)
 }
 
-/// An offset from UTC in seconds: hours from −12 to 14 (also fractions), minutes beyond ±60,
-/// or `+08:00`. `None` for anything else.
+/// An offset from UTC in seconds: hours from −12 to 14 (also fractions), minutes from ±60 on,
+/// `+08:00`, `UTC+5`, or `Etc/GMT-1`, whose sign is the other way round. `None` for anything else.
 pub fn parse_zone(value: &str) -> Option<i32> {
+    let value = value.trim();
+    let after = |prefix: &str| {
+        let start = value.get(..prefix.len())?;
+        start.eq_ignore_ascii_case(prefix).then(|| &value[prefix.len()..])
+    };
+    if let Some(rest) = after("Etc/GMT") {
+        return if rest.is_empty() { Some(0) } else { parse_zone(rest).map(|offset| -offset) };
+    }
+    if let Some(rest) = after("UTC").or_else(|| after("GMT")) {
+        return if rest.is_empty() { Some(0) } else { parse_zone(rest) };
+    }
     if let Some((hours, minutes)) = value.split_once(':') {
         let sign = if hours.starts_with('-') { -1 } else { 1 };
         let hours: i32 = hours.trim_start_matches(['+', '-']).parse().ok()?;
@@ -183,7 +221,7 @@ pub fn parse_zone(value: &str) -> Option<i32> {
     let number: f64 = value.parse().ok().filter(|number: &f64| number.is_finite())?;
     let minutes = if (-12.0..=14.0).contains(&number) {
         number * 60.0
-    } else if number.abs() > 60.0 && (-720.0..=840.0).contains(&number) {
+    } else if number.abs() >= 60.0 && (-720.0..=840.0).contains(&number) {
         number
     } else {
         return None;
@@ -209,14 +247,34 @@ mod tests {
             ("+08:00", 28_800),
             ("-03:30", -12_600),
             ("0", 0),
+            ("60", 3600),
+            ("-60", -3600),
+            ("UTC+5", 18_000),
+            ("utc", 0),
+            ("GMT-3:30", -12_600),
+            ("Etc/GMT-1", 3600),
+            ("Etc/GMT+5", -18_000),
         ] {
             assert_eq!(parse_zone(value), Some(seconds), "{value}");
         }
-        for value in
-            ["", "15", "-13", "60", "900", "abc", "NaN", "+15:00", "8:99", "inf", "999999999:00"]
-        {
+        for value in [
+            "",
+            "15",
+            "-13",
+            "59",
+            "900",
+            "3803808:7",
+            "Etc/Mars",
+            "UTCx",
+            "abc",
+            "NaN",
+            "+15:00",
+            "8:99",
+            "inf",
+            "999999999:00",
+        ] {
             assert_eq!(parse_zone(value), None, "{value}");
         }
-        assert_eq!(times("1414:05"), None);
+        assert_eq!(times("1414:05;07:30;24:00"), (vec![450, 0], vec!["1414:05".to_owned()]));
     }
 }

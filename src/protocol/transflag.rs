@@ -59,12 +59,13 @@ impl TransFlag {
         self.0 & (1 << kind as u8) != 0
     }
 
-    /// Reads both formats: `1111000000`, and `TransData AttLog⇥OpLog…` with TABs, blanks or
-    /// commas between the names. Unknown names are ignored.
+    /// Reads both formats: `1111000000`, and `TransData AttLog⇥OpLog…` with TABs, blanks, `,`, `;`,
+    /// `|`, or a backslash and a `t` between the names, with or without `TransData`. The second
+    /// value holds the words that are not known; if none is known, everything is on.
     ///
-    /// As in the document, zeros only means attendance photos only. `None` if the value has
-    /// neither format.
-    pub fn parse(value: &str) -> Option<Self> {
+    /// As in the document, zeros only means attendance photos only. `None` if the value is empty
+    /// or holds other digits.
+    pub fn parse(value: &str) -> Option<(Self, Vec<String>)> {
         let value = value.trim();
         if !value.is_empty() && value.bytes().all(|byte| matches!(byte, b'0' | b'1')) {
             let set = value
@@ -72,20 +73,24 @@ impl TransFlag {
                 .zip(KINDS)
                 .filter(|(digit, _)| *digit == b'1')
                 .fold(0, |set, (_, (kind, _))| set | 1 << kind as u8);
-            return Some(if value.contains('1') {
-                Self(set)
-            } else {
-                Self(1 << Kind::AttPhoto as u8)
-            });
+            let set = if value.contains('1') { set } else { 1 << Kind::AttPhoto as u8 };
+            return Some((Self(set), Vec::new()));
         }
-        let mut names = value.split(['\t', ' ', ',']).filter(|name| !name.is_empty());
-        if !names.next()?.eq_ignore_ascii_case("TransData") {
+        if value.is_empty() || value.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
-        let set = names
-            .filter_map(|name| KINDS.iter().find(|(_, known)| known.eq_ignore_ascii_case(name)))
-            .fold(0, |set, (kind, _)| set | 1 << *kind as u8);
-        Some(Self(set))
+        // Three servers in use write the two characters backslash and t.
+        let value = value.replace("\\t", "\t");
+        let names = value.split(['\t', ' ', ',', ';', '|']).filter(|name| !name.is_empty());
+        let (mut set, mut unknown, mut words) = (0, Vec::new(), 0);
+        for name in names.filter(|name| !name.eq_ignore_ascii_case("TransData")) {
+            words += 1;
+            match KINDS.iter().find(|(_, known)| known.eq_ignore_ascii_case(name)) {
+                Some((kind, _)) => set |= 1 << *kind as u8,
+                None => unknown.push(name.chars().take(40).collect()),
+            }
+        }
+        Some((if words > 0 && unknown.len() == words { Self::ALL } else { Self(set) }, unknown))
     }
 }
 
@@ -95,16 +100,24 @@ mod tests {
 
     #[test]
     fn both_formats_are_read() {
-        let cases: [(&str, &[Kind]); 6] = [
+        let all = KINDS.map(|(kind, _)| kind);
+        let cases: [(&str, &[Kind]); 13] = [
             ("1100000000", &[Kind::AttLog, Kind::OpLog]),
             ("0000000000", &[Kind::AttPhoto]),
             ("000000000001", &[Kind::BioPhoto]),
             ("TransData AttLog\tOpLog\tEnrollFP", &[Kind::AttLog, Kind::OpLog, Kind::EnrollFp]),
             ("transdata attlog,oplog Unheard", &[Kind::AttLog, Kind::OpLog]),
             ("TransData", &[]),
+            ("TransData AttLog\\tOpLog", &[Kind::AttLog, Kind::OpLog]),
+            ("AttLog;OpLog|FACE", &[Kind::AttLog, Kind::OpLog, Kind::Face]),
+            ("AttLog OpLog", &[Kind::AttLog, Kind::OpLog]),
+            ("TransData  AttLog", &[Kind::AttLog]),
+            ("maybe", &all),
+            ("TransData Everything", &all),
+            ("Unheard AttLog", &[Kind::AttLog]),
         ];
         for (value, kinds) in cases {
-            let flag = TransFlag::parse(value).unwrap();
+            let (flag, _) = TransFlag::parse(value).unwrap();
             for (kind, name) in KINDS {
                 assert_eq!(flag.allows(kind), kinds.contains(&kind), "{value}: {name}");
             }
@@ -113,7 +126,7 @@ mod tests {
 
     #[test]
     fn other_values_are_refused() {
-        for value in ["", "  ", "AttLog OpLog", "2111", "yes"] {
+        for value in ["", "  ", "2111"] {
             assert_eq!(TransFlag::parse(value), None, "{value:?}");
         }
     }

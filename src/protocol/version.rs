@@ -10,15 +10,15 @@ impl Version {
     /// The version of a server that names none.
     pub const OLDEST: Self = Self(2, 2, 14);
 
-    /// Reads a version of two or three parts (some firmware sends `2.32`). `None` if it is none.
+    /// Reads a version of one to three parts (some firmware sends `2.32`), also as `V2.4.1` and
+    /// `2.4.1-20190802`: the leading digits count. `None` if there are none.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.trim().split('.').map(|part| part.parse::<u8>().ok());
-        let version = Self(
-            parts.next()??,
-            parts.next().unwrap_or(Some(0))?,
-            parts.next().unwrap_or(Some(0))?,
-        );
-        parts.next().is_none().then_some(version)
+        let text = text.trim().trim_start_matches(['V', 'v']);
+        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let mut parts = text[..end].trim_end_matches('.').splitn(4, '.').map(str::parse::<u8>);
+        let first = parts.next()?.ok()?;
+        let mut next = || parts.next().map_or(Some(0), Result::ok);
+        Some(Self(first, next()?, next()?))
     }
 }
 
@@ -37,7 +37,10 @@ mod tests {
         assert!(Version(2, 4, 1) > Version(2, 2, 14));
         assert_eq!(Version::parse("2.2.14"), Some(Version::OLDEST));
         assert_eq!(Version::parse(" 2.32 "), Some(Version(2, 32, 0)));
-        for wrong in ["", "x", "2.4.1.7", "2..1", "Ver 2.0", "-1.2", "2.999.1"] {
+        for text in ["V2.4.1", "v2.4.1", "2.4.1-20190802", "2.4.1.7", "2.4.1 2020", "2.4.1."] {
+            assert_eq!(Version::parse(text), Some(Version(2, 4, 1)), "{text:?}");
+        }
+        for wrong in ["", "x", "V", "2..1", "Ver 2.0", "-1.2", "2.999.1", "."] {
             assert_eq!(Version::parse(wrong), None, "{wrong:?}");
         }
     }

@@ -58,12 +58,13 @@ pub(super) struct Counts {
     pub(super) errors: Cell<Option<u64>>,
     pub(super) guests: Cell<Option<u64>>,
     pub(super) tombstones: Cell<Option<u64>>,
+    pub(super) refused_rows: Cell<Option<u64>>,
 }
 
 impl Counts {
     pub(super) fn forget(&self) {
-        let Self { users, punches, jobs, errors, guests, tombstones } = self;
-        for count in [users, punches, jobs, errors, guests, tombstones] {
+        let Self { users, punches, jobs, errors, guests, tombstones, refused_rows } = self;
+        for count in [users, punches, jobs, errors, guests, tombstones, refused_rows] {
             count.set(None);
         }
     }

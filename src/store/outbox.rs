@@ -49,7 +49,7 @@ impl<'a> Outbox<'a> {
                 return Ok(true);
             }
         }
-        Ok(self.quarantine().next_to_retry(streams)?.is_some())
+        Ok(false)
     }
 
     /// The next rows of these streams, which share a table; new ones first. `None` when
@@ -84,35 +84,35 @@ impl<'a> Outbox<'a> {
                 return Ok(Some(Batch { pass, rows }));
             }
         }
-        Ok(self
-            .quarantine()
-            .next_to_retry(streams)?
-            .map(|row| Batch { pass: Pass::Retry, rows: vec![row] }))
+        Ok(None)
     }
 
     /// The server took these rows of a table, which were the next.
     pub fn acknowledge(&self, table: Table, pass: Pass, rows: &[PendingRow]) -> Result<()> {
-        self.db.atomically(|| {
-            // A row that is sent once more is not in quarantine any longer.
-            if pass != Pass::New {
-                rows.iter().try_for_each(|row| self.quarantine().release(row.stream, row.seq))?;
+        self.db.atomically(|| self.acknowledge_within(table, pass, rows))
+    }
+
+    /// The same within a transaction of the caller's.
+    pub fn acknowledge_within(&self, table: Table, pass: Pass, rows: &[PendingRow]) -> Result<()> {
+        // A row that is sent once more is not in quarantine any longer.
+        if pass != Pass::New {
+            rows.iter().try_for_each(|row| self.quarantine().release(row.stream, row.seq))?;
+        }
+        if pass == Pass::Retry {
+            return Ok(());
+        }
+        for stream in table.streams() {
+            let last = rows.iter().rev().find(|row| row.stream == stream).map(|row| row.seq);
+            if let Some(last) = last {
+                self.cursors().advance(stream, pass, last)?;
             }
-            if pass == Pass::Retry {
-                return Ok(());
+        }
+        match (pass, rows.last()) {
+            (Pass::Resend, Some(row)) => {
+                self.stamps().set(table, Stamp { resent: row.seq, ..self.stamps().get(table)? })
             }
-            for stream in table.streams() {
-                let last = rows.iter().rev().find(|row| row.stream == stream).map(|row| row.seq);
-                if let Some(last) = last {
-                    self.cursors().advance(stream, pass, last)?;
-                }
-            }
-            match (pass, rows.last()) {
-                (Pass::Resend, Some(row)) => {
-                    self.stamps().set(table, Stamp { resent: row.seq, ..self.stamps().get(table)? })
-                }
-                _ => self.stamps().clear_resent(table),
-            }
-        })
+            _ => self.stamps().clear_resent(table),
+        }
     }
 
     /// Everything after `from` that was sent goes up again, in the background.

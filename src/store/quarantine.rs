@@ -1,7 +1,11 @@
-//! Quarantine: rows that the server refuses, set aside with its message so that they block no
-//! others. The row stays in its journal, and `punchd quarantine retry` sends it again.
+//! Rows that the server refuses, passed over so that they block no others. The row stays in its
+//! journal.
+//!
+//! A *suspect* was refused while the server took others; it stays pending and is offered again
+//! soon. After some refusals it is *set aside* (quarantine): it is offered from time to time, until
+//! the server takes it or a person drops it. Rows of both kinds are never deleted by retention.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::cursors::Cursors;
 use super::db::Db;
@@ -9,22 +13,32 @@ use super::error::Result;
 use super::rows::{Pass, PendingRow, Seq};
 use crate::protocol::stream::Stream;
 
-/// A row that was set aside.
+/// A row that the server refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quarantined {
+pub struct RefusedRow {
     /// Whose row.
     pub stream: Stream,
     /// Its number.
     pub seq: Seq,
     /// The server's message.
     pub message: String,
-    /// When, in seconds since 1970.
-    pub at: i64,
-    /// It is to be sent once more.
+    /// When it was refused first, in seconds since 1970.
+    pub first: i64,
+    /// On how many occasions.
+    pub refusals: u32,
+    /// When it is offered again, in seconds since 1970.
+    pub offer_at: i64,
+    /// Whether it is set aside; a suspect otherwise.
+    pub is_aside: bool,
+    /// A person wants it to be sent now.
     pub retry: bool,
 }
 
-/// The rows that were set aside.
+const COLUMNS: &str = "stream, seq, words, at, refusals, offer_at, aside, retry";
+/// Longest time until an offer: one that is later was set by a wrong clock.
+const LONGEST: i64 = 90_000;
+
+/// The rows that the server refuses.
 #[derive(Clone, Copy)]
 pub struct Quarantine<'a> {
     db: &'a Db,
@@ -35,46 +49,35 @@ impl<'a> Quarantine<'a> {
         Self { db }
     }
 
-    /// Sets rows aside that were the next of a table, with the server's message.
-    pub fn set_aside(&self, pass: Pass, rows: &[PendingRow], message: &str, at: i64) -> Result<()> {
-        for row in rows {
-            self.db
-                .prepare_cached("INSERT OR REPLACE INTO quarantine VALUES (?1, ?2, ?3, ?4, 0)")?
-                .execute(params![row.stream.code(), row.seq, message, at])?;
-            if pass != Pass::Retry {
-                Cursors::new(self.db).advance(row.stream, pass, row.seq)?;
-            }
+    /// Records a refusal. A row that was the next of its stream by `pass` is passed over.
+    pub fn put(&self, pass: Pass, row: &RefusedRow) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO quarantine (stream, seq, words, at, retry, aside, refusals, offer_at)
+                   VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?7)";
+        let RefusedRow { stream, seq, message, first, refusals, offer_at, is_aside, .. } = row;
+        let values = params![stream.code(), seq, message, first, is_aside, refusals, offer_at];
+        self.db.prepare_cached(sql)?.execute(values)?;
+        self.db.counts.refused_rows.set(None);
+        if pass != Pass::Retry {
+            Cursors::new(self.db).advance(*stream, pass, *seq)?;
         }
         Ok(())
     }
 
-    /// What was set aside, the oldest first; at most `most`.
-    pub fn list(&self, most: usize) -> Result<Vec<Quarantined>> {
-        let sql = "SELECT stream, seq, words, at, retry FROM quarantine ORDER BY seq LIMIT ?1";
-        let mut statement = self.db.prepare_cached(sql)?;
-        let rows = statement.query_map([most as i64], |row| {
-            let code: String = row.get(0)?;
-            Ok(Stream::from_code(&code)
-                .map(|stream| (stream, row.get(1), row.get(2), row.get(3), row.get(4))))
-        })?;
-        let mut found = Vec::new();
-        for row in rows {
-            let Some((stream, seq, message, at, retry)) = row? else { continue };
-            found.push(Quarantined {
-                stream,
-                seq: seq?,
-                message: message?,
-                at: at?,
-                retry: retry?,
-            });
-        }
-        Ok(found)
+    /// The rows that are set aside, or the suspects; the oldest first, at most `most`.
+    pub fn list(&self, is_aside: bool, most: usize) -> Result<Vec<RefusedRow>> {
+        let sql =
+            format!("SELECT {COLUMNS} FROM quarantine WHERE aside = ?1 ORDER BY seq LIMIT ?2");
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let rows = statement.query_map(params![is_aside, most as i64], refused_row)?;
+        Ok(rows.filter_map(rusqlite::Result::transpose).collect::<rusqlite::Result<_>>()?)
     }
 
-    /// How many rows of a stream are set aside.
-    pub fn count(&self, stream: Stream) -> Result<u64> {
-        let sql = "SELECT count(*) FROM quarantine WHERE stream = ?1";
-        Ok(self.db.prepare_cached(sql)?.query_row([stream.code()], |row| row.get(0))?)
+    /// How many rows of a stream are suspects, and how many are set aside.
+    pub fn count(&self, stream: Stream) -> Result<(u64, u64)> {
+        let sql = "SELECT coalesce(sum(aside = 0), 0), coalesce(sum(aside), 0) FROM quarantine
+                   WHERE stream = ?1";
+        let mut statement = self.db.prepare_cached(sql)?;
+        Ok(statement.query_row([stream.code()], |row| Ok((row.get(0)?, row.get(1)?)))?)
     }
 
     /// Sends rows once more: the one with this number, or all. How many.
@@ -83,27 +86,52 @@ impl<'a> Quarantine<'a> {
         Ok(self.db.prepare_cached(sql)?.execute([seq])?)
     }
 
-    /// Takes rows out of the quarantine without sending them; they stay in the journal. How many.
+    /// Gives rows up: the one with this number, or all that are set aside; they stay in the journal.
+    /// How many.
     pub fn drop_rows(&self, seq: Option<Seq>) -> Result<usize> {
-        let sql = "DELETE FROM quarantine WHERE ?1 IS NULL OR seq = ?1";
-        Ok(self.db.prepare_cached(sql)?.execute([seq])?)
+        let sql = "DELETE FROM quarantine WHERE (?1 IS NULL AND aside = 1) OR seq = ?1";
+        let dropped = self.db.prepare_cached(sql)?.execute([seq])?;
+        self.db.counts.refused_rows.set(None);
+        Ok(dropped)
     }
 
-    /// The next row of a table that goes up once more, if it is still there.
-    pub(super) fn next_to_retry(&self, streams: &[Stream]) -> Result<Option<PendingRow>> {
+    /// When a row of these streams is offered next, in seconds since 1970; 0 for one that a person
+    /// wants to be sent.
+    pub fn next_offer(&self, streams: &[Stream], now: i64) -> Result<Option<i64>> {
+        // Nearly always there is none, and the loop asks for each table all the time.
+        if self.is_empty()? {
+            return Ok(None);
+        }
+        let mut earliest: Option<i64> = None;
         for stream in streams {
-            let sql =
-                "SELECT seq FROM quarantine WHERE stream = ?1 AND retry = 1 ORDER BY seq LIMIT 1";
-            let mut next = self.db.prepare_cached(sql)?;
-            while let Some(seq) =
-                next.query_row([stream.code()], |row| row.get::<_, Seq>(0)).optional()?
-            {
+            let sql = "SELECT min(iif(retry = 1 OR offer_at > ?2, 0, offer_at)) FROM quarantine
+                       WHERE stream = ?1";
+            let mut statement = self.db.prepare_cached(sql)?;
+            let found: Option<i64> =
+                statement.query_row(params![stream.code(), now + LONGEST], |row| row.get(0))?;
+            earliest = earliest.into_iter().chain(found).min();
+        }
+        Ok(earliest)
+    }
+
+    /// The row of these streams whose offer is due, if it is still there.
+    pub fn due(&self, streams: &[Stream], now: i64) -> Result<Option<(RefusedRow, PendingRow)>> {
+        let streams = if self.is_empty()? { &[] } else { streams };
+        for stream in streams {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM quarantine
+                 WHERE stream = ?1 AND (retry = 1 OR offer_at <= ?2 OR offer_at > ?3)
+                 ORDER BY retry DESC, offer_at, seq LIMIT 1"
+            );
+            let mut next = self.db.prepare_cached(&sql)?;
+            let values = params![stream.code(), now, now + LONGEST];
+            while let Some(refused) = next.query_row(values, refused_row).optional()?.flatten() {
+                let seq = refused.seq;
                 // A row that the server changed last has its number in the other column.
                 for pass in [Pass::Resend, Pass::New] {
-                    if let Some(row) =
-                        Cursors::new(self.db).rows(*stream, pass, seq - 1, seq, 1)?.pop()
-                    {
-                        return Ok(Some(row));
+                    let found = Cursors::new(self.db).rows(*stream, pass, seq - 1, seq, 1)?.pop();
+                    if let Some(row) = found {
+                        return Ok(Some((refused, row)));
                     }
                 }
                 // The row was changed or deleted since; its successor is uploaded by itself.
@@ -113,11 +141,33 @@ impl<'a> Quarantine<'a> {
         Ok(None)
     }
 
-    /// A row is not set aside any more.
+    /// The server took a row after all.
     pub(super) fn release(&self, stream: Stream, seq: Seq) -> Result<()> {
         self.db
             .prepare_cached("DELETE FROM quarantine WHERE stream = ?1 AND seq = ?2")?
             .execute(params![stream.code(), seq])?;
+        self.db.counts.refused_rows.set(None);
         Ok(())
     }
+
+    fn is_empty(&self) -> Result<bool> {
+        let sql = "SELECT count(*) FROM quarantine";
+        Ok(self.db.counted(&self.db.counts.refused_rows, sql)? == 0)
+    }
+}
+
+/// A row of the table; `None` for a stream of a later version.
+fn refused_row(row: &Row<'_>) -> rusqlite::Result<Option<RefusedRow>> {
+    let code: String = row.get(0)?;
+    let Some(stream) = Stream::from_code(&code) else { return Ok(None) };
+    Ok(Some(RefusedRow {
+        stream,
+        seq: row.get(1)?,
+        message: row.get(2)?,
+        first: row.get(3)?,
+        refusals: row.get(4)?,
+        offer_at: row.get(5)?,
+        is_aside: row.get(6)?,
+        retry: row.get(7)?,
+    }))
 }

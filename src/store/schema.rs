@@ -12,7 +12,7 @@ pub const APPLICATION_ID: i64 = 0x706e_6368;
 
 /// The steps from one schema version to the next. A step that has been released is never
 /// changed again.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     "
     CREATE TABLE punch (
         seq      INTEGER PRIMARY KEY,
@@ -239,6 +239,13 @@ const STEPS: [&str; 4] = [
         WHERE stream IN (SELECT name FROM code);
     DROP TABLE code;
 ",
+    "
+    -- Suspects are passed over and stay pending; what was set aside before is offered daily.
+    ALTER TABLE quarantine ADD COLUMN aside INTEGER NOT NULL DEFAULT 1;   -- 0: a suspect
+    ALTER TABLE quarantine ADD COLUMN refusals INTEGER NOT NULL DEFAULT 3; -- occasions
+    ALTER TABLE quarantine ADD COLUMN offer_at INTEGER NOT NULL DEFAULT 0; -- seconds since 1970
+    CREATE INDEX quarantine_offer ON quarantine (stream, offer_at);
+",
 ];
 
 /// The version of the schema that this program writes.
@@ -281,7 +288,8 @@ mod tests {
             .unwrap();
             if version >= 2 {
                 db.execute_batch(&format!(
-                    "INSERT INTO quarantine VALUES ('{}', 3, 'bad row', 1793577600, 1);
+                    "INSERT INTO quarantine (stream, seq, words, at, retry)
+                     VALUES ('{}', 3, 'bad row', 1793577600, 1);
                      INSERT INTO command (row, digest, id, name, attempts, due)
                      VALUES (1, x'00', '9', 'DATA', 1, 0);
                      INSERT INTO query (command, after, until, packs, pack, count, stream)
@@ -298,7 +306,8 @@ mod tests {
             assert!(store.outbox().backlog(Stream::Faces).unwrap().new == 0);
             assert_eq!(store.outbox().backlog(Stream::Punches).unwrap().sent, 6);
             if version >= 2 {
-                let aside = store.quarantine().list(9).unwrap();
+                let aside = store.quarantine().list(true, 9).unwrap();
+                assert_eq!((aside[0].refusals, aside[0].offer_at), (3, 0));
                 assert_eq!((aside[0].stream, aside[0].seq), (Stream::IdPhotos, 3));
                 let query = store.queries().next().unwrap().unwrap();
                 assert_eq!((query.asked.stream, query.after), (Stream::FingerVeins, 4));

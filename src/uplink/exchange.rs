@@ -64,6 +64,8 @@ pub struct Response {
     pub status: u16,
     /// The first `Date` header in seconds since 1970, if it could be read.
     pub date: Option<i64>,
+    /// Seconds after which the server wants to be asked again (`Retry-After`).
+    pub retry_after: Option<u32>,
     /// Time from the request to the head of the response.
     pub took: Duration,
     /// Whether the end of the body can be told from a connection that broke: it has a length, or

@@ -49,7 +49,39 @@ pub(super) fn failure(error: &Error, server: &str) -> Failure {
         }
         other => format!("{server}: {other}"),
     };
-    Failure::new(message)
+    if is_sent(error) { Failure::Broken(message) } else { Failure::Unsent(message) }
+}
+
+/// Whether the request reached the server before this went wrong, as far as can be told.
+fn is_sent(error: &Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
+    match error {
+        Error::HostNotFound | Error::TlsRequired => false,
+        Error::Timeout(phase) => !matches!(
+            phase,
+            Timeout::Resolve
+                | Timeout::Connect
+                | Timeout::SendRequest
+                | Timeout::SendBody
+                | Timeout::PerWrite
+        ),
+        Error::Io(error) => {
+            let before = [ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut]
+                .contains(&error.kind());
+            !before && !is_of_tls(error)
+        }
+        _ => true,
+    }
+}
+
+#[cfg(feature = "tls")]
+fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
+#[cfg(not(feature = "tls"))]
+fn is_of_tls(_: &io::Error) -> bool {
+    false
 }
 
 /// An error of the system, of TLS, or of reading a body.

@@ -9,7 +9,10 @@ use crate::reactor::Stopping;
 pub enum Failure {
     /// The program was asked to stop; nothing is wrong.
     Stopping,
-    /// For a person: the address, what went wrong there, and what to change.
+    /// The request did not reach the server as a whole. For a person: the address, what went
+    /// wrong there, and what to change.
+    Unsent(String),
+    /// The request was sent, and no whole answer came; likewise.
     Broken(String),
 }
 
@@ -30,7 +33,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stopping => Stopping.fmt(f),
-            Self::Broken(message) => f.write_str(message),
+            Self::Unsent(message) | Self::Broken(message) => f.write_str(message),
         }
     }
 }

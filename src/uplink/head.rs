@@ -1,9 +1,7 @@
 //! The head of a response.
 
-use std::time::UNIX_EPOCH;
-
 use ureq::http::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED,
+    CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED, RETRY_AFTER,
     TRANSFER_ENCODING,
 };
 
@@ -37,8 +35,24 @@ fn content_range(text: &str) -> Option<(u64, u64, u64)> {
     Some((number(from)?, number(to)?, number(all)?))
 }
 
+/// `Retry-After` in seconds; as a date it is compared with the server's own `Date`.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<u32> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    text.parse().ok().or_else(|| {
+        let now = crate::protocol::date::parse(headers.get(DATE)?.to_str().ok()?)?;
+        u32::try_from(crate::protocol::date::parse(text)? - now).ok()
+    })
+}
+
 /// The first `Date`, in seconds since 1970.
 pub(super) fn date(headers: &HeaderMap) -> Option<i64> {
-    let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
-    i64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
+    let text = headers.get(DATE)?.to_str().ok()?;
+    let date = crate::protocol::date::parse(text);
+    if date.is_none() {
+        static WARNED: std::sync::Once = std::sync::Once::new();
+        WARNED.call_once(|| {
+            log::warn!("the server's Date cannot be read and does not set the clock: {text:?}");
+        });
+    }
+    date
 }

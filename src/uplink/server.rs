@@ -114,6 +114,7 @@ impl Uplink for Server {
         Ok(Response {
             status: parts.status.as_u16(),
             date: date.and_then(|date| self.checked_date(date)),
+            retry_after: head::retry_after(&parts.headers),
             took: started.elapsed(),
             framed,
             file: head::file(&parts.headers),

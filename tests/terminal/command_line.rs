@@ -5,7 +5,7 @@ use std::process::Output;
 use iclock_emulator::{Act, Fault, On};
 use serde_json::json;
 
-use crate::harness::{TIMEOUT, Terminal, second, server};
+use crate::harness::{TIMEOUT, Terminal, second, server, set_aside};
 
 const COMMANDS: [&str; 10] = [
     "run",
@@ -162,13 +162,21 @@ fn several_rows_leave_quarantine_by_their_numbers() {
         .map(|nth| {
             let seq = driver.punch("bad", &second(2 * nth));
             driver.punch("good", &second(2 * nth + 1));
-            terminal.wait_for("set aside", |status| {
-                status["streams"]["punches"]["quarantined"] == nth + 1
-                    && status["streams"]["punches"]["pending"] == 0
+            terminal.wait_for("passed over", |status| {
+                status["streams"]["punches"]["suspect"] == nth + 1
+                    && status["streams"]["punches"]["pending"] == nth + 1
             });
             seq.to_string()
         })
         .collect();
+    let shown = done(&terminal.punchd(&["status"]));
+    assert!(shown.contains("\npunches     4 pending, 4 of them passed over\n"), "{shown}");
+    let mut more = 0;
+    set_aside(&server, &terminal, "punches", 4, || {
+        driver.punch("good", &crate::harness::second(100 + more));
+        more += 1;
+    });
+    terminal.wait_for("good ones sent", |status| status["streams"]["punches"]["pending"] == 0);
     let [first, second, third, fourth] = &refused[..] else { panic!("{refused:?}") };
     let numbers = || -> Vec<String> {
         let rows = terminal.status()["quarantine"].take();
@@ -200,7 +208,7 @@ fn several_rows_leave_quarantine_by_their_numbers() {
     let output = terminal.punchd(&["quarantine", "retry", fourth, "999999"]);
     assert_eq!(output.status.code(), Some(66), "{output:?}");
     assert_eq!(stdout(&output), "1 row\n");
-    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 5));
+    assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() as u32 == 5 + more));
     let bad = server.attlog().into_iter().filter(|row| row.record.pin == "bad");
     assert_eq!(bad.count(), 1);
     terminal.wait_for("empty", |status| status["quarantine"] == json!([]));

@@ -93,6 +93,7 @@ fn every_key_of_the_configuration_is_documented() {
         "timeouts",
         "tls",
         "upgrade",
+        "upload",
         "verification",
     ];
     for field in fields {

@@ -141,6 +141,11 @@ impl Emulator {
         self.change(|state| state.clock_offset = seconds);
     }
 
+    /// Puts its clock ahead by so much more.
+    pub fn advance_clock(&self, seconds: i64) {
+        self.change(|state| state.clock_offset += seconds);
+    }
+
     /// Stops its clock at a time in unix seconds, or lets it go again.
     pub fn fix_clock(&self, at: Option<u64>) {
         self.change(|state| state.clock_fixed = at);

@@ -13,6 +13,7 @@ mod driver;
 mod enrolment;
 mod fake_daemon;
 mod files;
+mod raw_server;
 mod shipped;
 mod terminal;
 
@@ -22,6 +23,7 @@ pub use driver::Driver;
 pub use enrolment::{FP, asked_to_enroll, enroll_all, enrolling, finger, sensor};
 pub use fake_daemon::FakeDaemon;
 pub use files::{script, store, terminal_with_files};
+pub use raw_server::{RawAnswer, RawRequest, RawServer, options, polls_of, says};
 pub use shipped::{Shipped, nowhere};
 pub use terminal::Terminal;
 
@@ -57,4 +59,28 @@ pub fn given(more: &str) -> (Emulator, Terminal, Driver) {
     terminal.wait_until_online();
     let driver = terminal.driver();
     (server, terminal, driver)
+}
+
+/// Waits until so many rows of a stream are set aside. A row has to be refused on three occasions
+/// over ten minutes, while the server takes others: time goes by in steps, by the server's clock,
+/// and `another_row` brings a row for each.
+pub fn set_aside(
+    server: &Emulator,
+    terminal: &Terminal,
+    stream: &str,
+    rows: u64,
+    mut another_row: impl FnMut(),
+) -> serde_json::Value {
+    for _ in 0..60 {
+        let status = terminal.status();
+        if status["streams"][stream]["quarantined"] == rows {
+            return status;
+        }
+        server.advance_clock(601);
+        // By its next poll the terminal has the time.
+        let polls = server.received(|received| received.count("poll"));
+        server.wait_until(TIMEOUT, |received| received.count("poll") > polls + 1);
+        another_row();
+    }
+    panic!("not set aside: {:#}", terminal.status());
 }

@@ -1,0 +1,121 @@
+//! One upload and what the server says to it, until that is clear.
+
+use std::io::Read as _;
+
+use super::command_list::Origin;
+use super::context::not_now;
+use super::trouble::Trouble;
+use super::upload_body::{self, Body, Encoded};
+use super::upload_tools::Tools;
+use crate::protocol::ack::{self, Ack};
+use crate::protocol::stream::Table;
+use crate::store::{Pass, PendingRow};
+use crate::uplink::Request;
+
+/// How often commands may come in place of an answer before the upload pauses.
+const MOST_COMMAND_ANSWERS: u32 = 3;
+
+/// Rows of a table as a body.
+pub(super) struct Delivery<'a> {
+    pub(super) table: Table,
+    pub(super) pass: Pass,
+    pub(super) rows: &'a [PendingRow],
+    pub(super) body: &'a Body,
+}
+
+/// What the server said.
+pub(super) enum Answer {
+    /// It took all rows; whether it confirmed their count.
+    Taken { counted: bool },
+    /// It counts fewer rows than were sent, twice the same number.
+    NotCounted { message: String },
+    /// It refuses the request.
+    Refused { message: String, too_large: bool },
+    /// It is in trouble, or one of the rows is.
+    Trouble(String),
+    /// It sent commands, which were executed; it did not say whether it took the rows.
+    Commands,
+}
+
+/// Posts rows until the server's answer is clear. `ignores_counts`: its counts mean nothing.
+pub(super) fn deliver(
+    tools: &mut Tools<'_>,
+    delivery: &Delivery<'_>,
+    ignores_counts: bool,
+) -> Result<Answer, Trouble> {
+    let (sent, mut first_count) = (delivery.body.rows, None);
+    loop {
+        let count = match post(tools, delivery)? {
+            Some(Ack::Taken(Some(count))) if count < sent && !ignores_counts => count,
+            Some(Ack::Taken(count)) => return Ok(Answer::Taken { counted: count == Some(sent) }),
+            Some(Ack::TooLarge(message)) => {
+                return Ok(Answer::Refused { message, too_large: true });
+            }
+            Some(Ack::Refused(message)) => {
+                return Ok(Answer::Refused { message, too_large: false });
+            }
+            Some(other) => return Ok(Answer::Trouble(other.message())),
+            None => return Ok(Answer::Commands),
+        };
+        // The document says that the count is what was processed, but some servers count only the
+        // rows that are new to them: the same bytes show which.
+        match first_count {
+            None => first_count = Some(count),
+            Some(first) if count == 0 && first == 0 && sent == 1 => {
+                let message = "the server counted 0 of 1 row, twice".to_owned();
+                return Ok(Answer::NotCounted { message });
+            }
+            Some(first) if count < first || count == 0 => {
+                if first == 0 {
+                    tools.not_counted(sent);
+                }
+                return Ok(Answer::Taken { counted: false });
+            }
+            Some(first) if count == first => {
+                let message = format!("the server counted {count} of {sent} rows, twice");
+                return Ok(Answer::NotCounted { message });
+            }
+            Some(_) => return Ok(Answer::Taken { counted: false }),
+        }
+    }
+}
+
+/// Posts the rows once. `None`: the server sent commands in place of an answer, and they were
+/// executed.
+fn post(tools: &mut Tools<'_>, delivery: &Delivery<'_>) -> Result<Option<Ack>, Trouble> {
+    let Delivery { table, pass, rows, body } = delivery;
+    let Tools { context, session, commands, .. } = tools;
+    let last = rows.last().map_or(0, |row| row.seq);
+    // New rows never set a table's stamp back: a kind that was not sent for a time may come late.
+    let stamp = match pass {
+        Pass::New | Pass::Retry => last.max(context.store.outbox().acknowledged(*table)?),
+        Pass::Resend => last,
+    };
+    let (name, value) = context.settings.dialect.stamp(*table, stamp);
+    let mut target = context.target("/iclock/cdata").with("table", table.name()).with(name, value);
+    let encoded = upload_body::encode(context, session, *table, &body.bytes);
+    let bytes = match &encoded {
+        Encoded::Plain => &body.bytes,
+        Encoded::Packed(bytes) => {
+            target = target.with("ContentType", "tgz");
+            bytes
+        }
+        Encoded::Encrypted(bytes) => bytes,
+    };
+    let mut response = context.uplink.exchange(&Request::post(target.as_str(), bytes))?;
+    let start = response.read_up_to(ack::ANSWER_BYTES)?;
+    if !(ack::is_success(response.status) && start.trim_ascii_start().starts_with(b"C:")) {
+        session.command_answers = 0;
+        return not_now(ack::read(response.status, &start), response.retry_after).map(Some);
+    }
+    session.command_answers += 1;
+    if session.command_answers > MOST_COMMAND_ANSWERS {
+        session.command_answers = 0;
+        let message = "the server answers uploads with commands and never says OK to the rows";
+        return Err(Trouble::Refused(message.into()));
+    }
+    let rest = std::mem::replace(&mut response.body, Box::new(std::io::empty()));
+    response.body = Box::new(std::io::Cursor::new(start).chain(rest));
+    commands.read(context, session, &mut response, Origin::Upload)?;
+    Ok(None)
+}

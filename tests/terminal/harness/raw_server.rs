@@ -1,0 +1,152 @@
+//! A server of a few lines that knows no protocol: a test gives it an answer for each request.
+//! For rules on which the emulator and punchd could share a wrong reading.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use super::until;
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct RawRequest {
+    /// `GET`, `POST`.
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl RawRequest {
+    /// Whether it is the handshake (§6).
+    pub fn is_handshake(&self) -> bool {
+        self.method == "GET" && self.target.contains("options=all")
+    }
+
+    /// Whether it asks for commands (§12).
+    pub fn is_poll(&self) -> bool {
+        self.target.contains("/getrequest")
+    }
+
+    /// Whether it uploads rows of this table (§11).
+    pub fn is_upload(&self, table: &str) -> bool {
+        self.method == "POST" && self.target.contains(&format!("table={table}&"))
+            || self.target.ends_with(&format!("table={table}"))
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The lines of the body.
+    pub fn lines(&self) -> Vec<String> {
+        self.text().lines().map(str::to_owned).collect()
+    }
+}
+
+/// What is answered: a status and a body, or nothing.
+#[derive(Clone, Debug)]
+pub enum RawAnswer {
+    /// Status, further header lines (each ended by CRLF), body.
+    Says(u16, &'static str, String),
+    /// The connection is closed without an answer.
+    Closes,
+}
+
+/// An answer with a status and a body.
+pub fn says(status: u16, body: impl Into<String>) -> RawAnswer {
+    RawAnswer::Says(status, "", body.into())
+}
+
+/// The options of a handshake, with further lines.
+pub fn options(more: &str) -> RawAnswer {
+    says(
+        200,
+        format!(
+            "GET OPTION FROM: MADE0001\nATTLOGStamp=None\nOPERLOGStamp=None\nATTPHOTOStamp=None\n\
+             ErrorDelay=1\nDelay=1\nTransTimes=00:00\nTransInterval=1\nTransFlag=1111111111\n\
+             TimeZone=0\nRealtime=1\nEncrypt=0\nServerVer=2.4.1\nPushProtVer=2.4.1\n{more}"
+        ),
+    )
+}
+
+/// The server.
+pub struct RawServer {
+    url: String,
+    requests: Arc<Mutex<Vec<RawRequest>>>,
+}
+
+impl RawServer {
+    /// Starts it; `answer` is asked for each request, in the order in which they come.
+    pub fn start(answer: impl FnMut(&RawRequest) -> RawAnswer + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (seen, answer) = (Arc::clone(&requests), Arc::new(Mutex::new(answer)));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
+                std::thread::spawn(move || serve(&stream, &seen, &answer));
+            }
+        });
+        Self { url, requests }
+    }
+
+    /// For `server` in the configuration.
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// Every request so far.
+    pub fn requests(&self) -> Vec<RawRequest> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+fn serve<A: FnMut(&RawRequest) -> RawAnswer>(
+    stream: &TcpStream,
+    seen: &Mutex<Vec<RawRequest>>,
+    answer: &Mutex<A>,
+) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    let mut first = String::new();
+    reader.read_line(&mut first).ok()?;
+    let mut words = first.split(' ').map(str::to_owned);
+    let (method, target) = (words.next()?, words.next()?);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let line = line.trim_end().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let request = RawRequest { method, target, body };
+    let answered = (answer.lock().ok()?)(&request);
+    seen.lock().ok()?.push(request);
+    if let RawAnswer::Says(status, more, body) = answered {
+        let mut out = stream;
+        let head = format!(
+            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n{more}\r\n{body}",
+            body.len()
+        );
+        out.write_all(head.as_bytes()).ok()?;
+    }
+    Some(())
+}
+
+/// Waits until the server has seen this many more polls.
+#[track_caller]
+pub fn polls_of(server: &RawServer, more: usize) {
+    let count = || server.requests().iter().filter(|request| request.is_poll()).count();
+    let before = count();
+    until("polled", || count() >= before + more, || format!("{:?}", server.requests()));
+}
