@@ -17,7 +17,7 @@ use crate::rpc::{Params, RpcError};
 use crate::store::Origin;
 
 pub(super) fn put_template(context: &MethodContext, params: &Params) -> Result<Value, MethodError> {
-    let template = template(params, resident(context, params)?, data(context, params)?)?;
+    let template = template(params, resident(context, params)?, || data(context, params))?;
     context.recorded(context.store.biometrics().put_template(&template, Origin::Terminal))
 }
 
@@ -72,8 +72,13 @@ pub(super) fn data(context: &MethodContext, params: &Params) -> Result<Data, Rpc
     Ok(Data { field: "file", bytes })
 }
 
-/// A template by the parameters of `template.put`, whoever sends it and why.
-pub(super) fn template(params: &Params, pin: Pin, data: Data) -> Result<Template, MethodError> {
+/// A template by the parameters of `template.put`, whoever sends it and why. `data` is read last, so
+/// that an error names the first parameter that is wrong.
+pub(super) fn template(
+    params: &Params,
+    pin: Pin,
+    data: impl FnOnce() -> Result<Data, RpcError>,
+) -> Result<Template, MethodError> {
     let kind = match TemplateForm::from_name(&params.required_text("kind")?) {
         Some(TemplateForm::Fingerprint) => TemplateKind::Fingerprint,
         Some(TemplateForm::Face) => TemplateKind::Face,
@@ -88,12 +93,16 @@ pub(super) fn template(params: &Params, pin: Pin, data: Data) -> Result<Template
         |field| -> Result<u8, RpcError> { Ok(params.number(field, 255)?.unwrap_or(0) as u8) };
     let version =
         |field| -> Result<u16, RpcError> { Ok(params.number(field, 999)?.unwrap_or(0) as u16) };
+    let slot = TemplateSlot::new(kind, byte("number")?, byte("index")?)?;
+    let algorithm = Algorithm::new(version("majorver")?, version("minorver")?, byte("format")?)?;
+    let (valid, duress) = (params.switch("valid")?, params.switch("duress")?);
+    let data = data()?;
     Ok(Template {
         pin,
-        slot: TemplateSlot::new(kind, byte("number")?, byte("index")?)?,
-        valid: params.switch("valid")?.unwrap_or(true),
-        duress: params.switch("duress")?.unwrap_or(false),
-        algorithm: Algorithm::new(version("majorver")?, version("minorver")?, byte("format")?)?,
+        slot,
+        valid: valid.unwrap_or(true),
+        duress: duress.unwrap_or(false),
+        algorithm,
         data: TemplateData::new(data.field, data.bytes)?,
     })
 }

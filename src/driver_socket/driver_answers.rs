@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::biometrics::{self, Data};
 use super::context::MethodContext;
-use super::error::MethodError;
 use crate::driver_requests::{Answer, DriverRequest};
 use crate::protocol::codes::Language;
 use crate::protocol::enroll::{Enroll, Outcome, Sought};
@@ -89,9 +88,7 @@ fn templates(enroll: &Enroll, list: Value) -> Result<Vec<Template>, String> {
 
 fn one_template(enroll: &Enroll, template: Value) -> Result<Template, String> {
     let params = Params::from_value(template).ok_or("a template must be an object")?;
-    let template = Data::inline(&params)
-        .map_err(MethodError::from)
-        .and_then(|data| biometrics::template(&params, enroll.pin.clone(), data))
+    let template = biometrics::template(&params, enroll.pin.clone(), || Data::inline(&params))
         .map_err(|error| error.into_rpc().message)?;
     let slot = template.slot;
     let (of, number) = (slot.kind().bio_type(), slot.number());

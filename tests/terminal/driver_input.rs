@@ -112,6 +112,8 @@ fn wrong_data_from_drivers_is_refused_with_the_field() {
             "number",
         ),
         ("template.put", json!({"pin": "1", "kind": "toe", "data": tmp}), "kind"),
+        ("template.put", json!({"pin": "1"}), "kind"),
+        ("template.put", json!({"pin": "1", "kind": "toe", "data": "!!"}), "kind"),
         ("template.put", json!({"pin": "a b", "kind": "face", "data": tmp}), "pin"),
         ("template.put", json!({"pin": "1", "kind": "unified", "type": 10, "data": tmp}), "type"),
         (
