@@ -1,11 +1,14 @@
 //! Reads the tokens of a file: modules, items, imports, paths, and what is under `cfg(test)`.
 
 use super::source::{Mention, Module, ModulePath, Source};
-use super::tokens::{Kind, Token, tokens};
+use super::tokens::{Kind, Token, closing, nesting, tokens};
 
 /// The words before the name of an item.
 const ITEMS: [&str; 9] =
     ["fn", "struct", "enum", "union", "trait", "type", "const", "static", "macro_rules"];
+
+/// Attributes that change where a path leads, in a way that is not followed.
+const UNFOLLOWED: [&str; 3] = ["path", "macro_use", "macro_export"];
 
 /// Where the reading of a file is.
 pub struct Reader {
@@ -50,9 +53,11 @@ impl Reader {
                     }
                     depth -= 1;
                 }
-                "mod" if depth == 0 && self.is_name(self.at + 1) => self.child(path),
+                "mod" if self.is_name(self.at + 1) => self.child(path),
                 "use" if !self.sign_at(self.at + 1, "<") => self.import(path),
-                word if depth == 0 && ITEMS.contains(&word) => self.item(path),
+                word if depth == 0 && ITEMS.contains(&word) && !self.is_pointer() => {
+                    self.item(path)
+                }
                 _ => self.path(path),
             }
         }
@@ -87,20 +92,26 @@ impl Reader {
     fn attribute(&mut self, path: &ModulePath) {
         let is_inner = self.sign_at(self.at + 1, "!");
         let start = self.at + if is_inner { 3 } else { 2 };
-        let end = self.closing(start - 1);
+        let end = closing(&self.tokens, start - 1);
         let words: Vec<&str> =
             self.tokens[start..end].iter().map(|token| token.text.as_str()).collect();
         let is_test = words.starts_with(&["cfg", "(", "test", ")"])
             || words.starts_with(&["cfg", "(", "all", "(", "test", ","]);
         let is_doc = words.first() == Some(&"doc");
-        let is_followed = !matches!(words.first(), Some(&"path" | &"macro_use"));
-        assert!(is_followed, "{}: #[{}] is not followed", self.source.file, words.join(""));
+        let named = if words.starts_with(&["cfg_attr"]) { &words[..] } else { &words[..1] };
+        if words != ["macro_export"]
+            && let Some(word) = named.iter().find(|word| UNFOLLOWED.contains(word))
+        {
+            let says = format!("`{word}` in an attribute cannot be followed: remove it");
+            self.source.refused.push((self.tokens[start].line, says));
+        }
         if words == ["macro_export"] {
             let name = self.tokens[end..].iter().skip_while(|token| !token.is_sign("!")).nth(1);
             self.source.exported_macros.extend(name.map(|token| token.text.clone()));
         }
         if is_test {
-            let reach = if is_inner { self.tokens.len() } else { self.end_of_item(end + 1) };
+            let reach =
+                if is_inner { self.end_of_block(end + 1) } else { self.end_of_item(end + 1) };
             self.test_until = self.test_until.max(reach);
         }
         self.at = start;
@@ -118,14 +129,16 @@ impl Reader {
         self.at = end + 1;
     }
 
-    /// `#[serde(with = "crate::x::y")]` names a path.
+    /// `#[serde(with = "crate::x::y")]` names a path, `#[serde(bound = "…")]` several.
     fn path_in_string(&mut self, path: &ModulePath, token: &Token) {
         let inner = tokens(&token.text);
-        if inner.first().is_some_and(|token| token.kind == Kind::Name) {
-            let (segments, _) = segments(&inner, 0);
-            if segments.len() > 1 {
+        let mut at = 0;
+        while at < inner.len() {
+            let (segments, end) = segments(&inner, at);
+            if inner[at].kind == Kind::Name && segments.len() > 1 {
                 self.mention(path, token.line, segments, None);
             }
+            at = end;
         }
     }
 
@@ -184,9 +197,15 @@ impl Reader {
                 here.push("*".to_owned());
                 return self.mention(path, line, here, None);
             }
+            if self.sign_at(self.at, "$") {
+                self.at += 1;
+                if !self.name_at(self.at, "crate") {
+                    let says = "`$` in a `use` hides where the path leads: write it out";
+                    self.source.refused.push((line, says.to_owned()));
+                }
+            }
             let Some(token) = self.tokens.get(self.at).filter(|token| token.kind == Kind::Name)
             else {
-                // A macro's variable, most likely.
                 self.at += 1;
                 return;
             };
@@ -234,9 +253,16 @@ impl Reader {
             || self.sign_at(self.at + 1, "!") && self.sign_at(self.at + 2, "[")
     }
 
-    /// Whether the token goes on a path or an expression: `a.use_it`, `<T>::f`.
+    /// Whether the token goes on a path or an expression: `a.use_it`, `<T>::f`, but not `..A`.
     fn follows_path(&self) -> bool {
-        self.at > 0 && (self.sign_at(self.at - 1, "::") || self.sign_at(self.at - 1, "."))
+        let is_range = self.at > 1 && self.sign_at(self.at - 2, ".");
+        let is_method = self.at > 0 && self.sign_at(self.at - 1, ".") && !is_range;
+        is_method || self.at > 0 && self.sign_at(self.at - 1, "::")
+    }
+
+    /// Whether the token is the `const` of `*const A` or `&raw const A`.
+    fn is_pointer(&self) -> bool {
+        self.at > 0 && (self.sign_at(self.at - 1, "*") || self.name_at(self.at - 1, "raw"))
     }
 
     fn is_name(&self, at: usize) -> bool {
@@ -251,35 +277,42 @@ impl Reader {
         self.tokens.get(at).is_some_and(|token| token.is_sign(sign))
     }
 
-    /// The place of the bracket that closes the one at `open`.
-    fn closing(&self, open: usize) -> usize {
+    /// Where the block ends in which `start` is: after its bracket, or at the end of the file.
+    fn end_of_block(&self, start: usize) -> usize {
         let mut depth = 0;
-        for (at, token) in self.tokens.iter().enumerate().skip(open) {
+        let is_end = |token: &Token| {
             depth += nesting(token);
-            if depth == 0 {
-                return at;
-            }
-        }
-        self.tokens.len()
+            depth < 0
+        };
+        let rest = self.tokens[start..].iter().position(is_end);
+        rest.map_or(self.tokens.len(), |length| start + length + 1)
     }
 
     /// Where the item, field, arm or statement ends whose attributes end before `start`.
     fn end_of_item(&self, start: usize) -> usize {
         let mut head = start;
         while self.sign_at(head, "#") {
-            head = self.closing(head + 1) + 1;
+            head = closing(&self.tokens, head + 1) + 1;
         }
         if self.name_at(head, "pub") {
-            head = if self.sign_at(head + 1, "(") { self.closing(head + 1) } else { head } + 1;
+            head = if self.sign_at(head + 1, "(") { closing(&self.tokens, head + 1) } else { head }
+                + 1;
         }
         let word = self.tokens.get(head).map_or("", |token| token.text.as_str());
         let is_import = matches!(word, "use" | "let");
         let is_item =
             matches!(word, "mod" | "impl" | "unsafe" | "async" | "extern") || ITEMS.contains(&word);
-        let mut depth = 0;
+        // A field may have the name of such a word: `union: u8`.
+        let is_item = is_item && !self.sign_at(head + 1, ":");
+        let (mut depth, mut angles) = (0, 0);
         for (at, token) in self.tokens.iter().enumerate().skip(head) {
             depth += nesting(token);
+            if depth == 0 {
+                angles += self.angle(at);
+            }
+            // With one `>` too many, this is a generic parameter.
             let is_end = depth < 0
+                || angles < 0
                 || depth == 0 && token.is_sign(";")
                 || depth == 0 && token.is_sign("}") && !is_import
                 || depth == 0 && token.is_sign(",") && !is_import && !is_item;
@@ -289,13 +322,11 @@ impl Reader {
         }
         self.tokens.len()
     }
-}
 
-fn nesting(token: &Token) -> i32 {
-    match (token.kind, token.text.as_str()) {
-        (Kind::Sign, "{" | "(" | "[") => 1,
-        (Kind::Sign, "}" | ")" | "]") => -1,
-        _ => 0,
+    /// 1 for `<`, -1 for a `>` that is no arrow.
+    fn angle(&self, at: usize) -> i32 {
+        let is_arrow = self.sign_at(at - 1, "-") || self.sign_at(at - 1, "=");
+        i32::from(self.sign_at(at, "<")) - i32::from(self.sign_at(at, ">") && !is_arrow)
     }
 }
 

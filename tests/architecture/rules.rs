@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
-use super::source::{Mention, Source};
+use super::source::{Mention, Source, module_of};
 use super::table::{Allowed, Table};
 use super::tree::Tree;
 
@@ -12,6 +12,8 @@ use super::tree::Tree;
 pub enum Violation {
     /// A path that leads to a room that its own room may not know.
     Forbidden { place: String, path: String, from: String, to: String, says: String },
+    /// What cannot be followed.
+    Refused { place: String, says: String },
     /// A room without a row.
     Unlisted { room: String },
     /// A row without a room.
@@ -21,21 +23,7 @@ pub enum Violation {
     /// The table itself allows a circle of rooms.
     CircleOfRooms { rooms: Vec<String> },
     /// Files of which each uses the next, and the last the first.
-    CircleOfFiles { room: String, steps: Vec<String> },
-}
-
-impl Violation {
-    /// What an entry of a list of known violations says for it.
-    pub fn key(&self) -> String {
-        match self {
-            Violation::Forbidden { from, to, .. } => format!("{from} -> {to}"),
-            Violation::Unlisted { room } => format!("unlisted {room}"),
-            Violation::Absent { room } => format!("absent {room}"),
-            Violation::Unused { from, to } => format!("unused {from} -> {to}"),
-            Violation::CircleOfRooms { .. } => "circle in the table".to_owned(),
-            Violation::CircleOfFiles { room, .. } => format!("circle in {room}"),
-        }
-    }
+    CircleOfFiles { steps: Vec<String> },
 }
 
 impl fmt::Display for Violation {
@@ -44,6 +32,7 @@ impl fmt::Display for Violation {
             Violation::Forbidden { place, path, from, to, says } => {
                 write!(out, "{place}: `{path}`: `{from}` uses `{to}`, but {says}")
             }
+            Violation::Refused { place, says } => write!(out, "{place}: {says}"),
             Violation::Unlisted { room } => {
                 write!(out, "src/{room}: this room is not in the table of docs/architecture.md")
             }
@@ -61,7 +50,7 @@ impl fmt::Display for Violation {
                     rooms.join(" → ")
                 )
             }
-            Violation::CircleOfFiles { steps, .. } => {
+            Violation::CircleOfFiles { steps } => {
                 write!(out, "circle of files: {}", steps.join("; "))
             }
         }
@@ -70,11 +59,19 @@ impl fmt::Display for Violation {
 
 /// Everything that is not as the table has it.
 pub fn violations(table: &Table, tree: &Tree) -> Vec<Violation> {
-    let mut found = rooms(table, tree);
+    let mut found = refused(tree);
+    found.extend(rooms(table, tree));
     found.extend(arrows(table, tree));
     found.extend(circles_of_rooms(table));
     found.extend(circles_of_files(tree));
     found
+}
+
+fn refused(tree: &Tree) -> Vec<Violation> {
+    let lines = tree.sources.iter().flat_map(|source| {
+        source.refused.iter().map(|(line, says)| (format!("{}:{line}", source.file), says))
+    });
+    lines.map(|(place, says)| Violation::Refused { place, says: says.clone() }).collect()
 }
 
 /// Rooms without a row, and rows without a room.
@@ -139,10 +136,10 @@ fn circles_of_rooms(table: &Table) -> Vec<Violation> {
 fn circles_of_files(tree: &Tree) -> Vec<Violation> {
     let mut graph: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for (source, mention) in tree.mentions() {
-        if is_mere_reexport(source, mention) {
-            continue;
-        }
         for target in tree.resolve(source, mention).files {
+            if is_mere_reexport(source, mention, &target) {
+                continue;
+            }
             let step = format!(
                 "{}:{} uses `{}` of {target}",
                 mention.file,
@@ -157,7 +154,6 @@ fn circles_of_files(tree: &Tree) -> Vec<Violation> {
     circles(&graph)
         .into_iter()
         .map(|files| Violation::CircleOfFiles {
-            room: files[0].split(['/', '.']).nth(1).unwrap_or_default().to_owned(),
             steps: (0..files.len())
                 .map(|at| graph[&files[at]][&files[(at + 1) % files.len()]].clone())
                 .collect(),
@@ -165,11 +161,11 @@ fn circles_of_files(tree: &Tree) -> Vec<Violation> {
         .collect()
 }
 
-/// A `pub use child::X` whose `X` the rest of the file does not use: a parent that only shows
-/// what its children have does not depend on them.
-fn is_mere_reexport(source: &Source, mention: &Mention) -> bool {
-    let is_of_child = !matches!(mention.segments[0].as_str(), "crate" | "super" | "punchd");
-    let name = mention.reexported_as.as_ref().filter(|_| is_of_child);
+/// A `pub use` of what a file below has, whose name the rest of the file does not use: a parent
+/// that only shows what its children have does not depend on them.
+fn is_mere_reexport(source: &Source, mention: &Mention, target: &str) -> bool {
+    let is_below = module_of(target).starts_with(&mention.module);
+    let name = mention.reexported_as.as_ref().filter(|_| is_below);
     name.is_some_and(|name| !source.names.contains(name))
 }
 

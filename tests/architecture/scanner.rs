@@ -50,6 +50,7 @@ fn a_wrong_import_is_found_wherever_it_stands() {
         ("fn f() { <T as crate::client::Step>::f() }", "crate::client::Step"),
         ("fn f() { println!(\"{}\", crate::client::step()) }", "crate::client::step"),
         ("macro_rules! m { () => { $crate::client::step() } }", "crate::client::step"),
+        ("macro_rules! m { () => { use $crate::client::step; } }", "crate::client::step"),
         ("#[derive(crate::client::Step)] struct A;", "crate::client::Step"),
         ("#[serde(with = \"crate::client::step\")] struct A;", "crate::client::step"),
         ("mod inner { use super::super::client::step; }", "super::super::client::step"),
@@ -58,15 +59,64 @@ fn a_wrong_import_is_found_wherever_it_stands() {
         ("use punchd::client::step;", "punchd::client::step"),
         ("fn f() { let c = '\"'; crate::client::step(); let d = '\\''; }", "crate::client::step"),
         ("fn f<'a>(t: &'a str) { r#\"\"\"#; crate::client::step() }", "crate::client::step"),
+        ("fn f() { for _ in 0..crate::client::MOST {} }", "crate::client::MOST"),
+        ("fn f(x: &[u8]) { &x[..crate::client::MOST]; }", "crate::client::MOST"),
+        ("fn f() -> A { A { a: 1, ..crate::client::a() } }", "crate::client::a"),
+        ("type A = *const crate::client::Step;", "crate::client::Step"),
+        ("type A = *mut crate::client::Step;", "crate::client::Step"),
+        ("static A: P = &raw const crate::client::STEP;", "crate::client::STEP"),
+        ("use crate::client::*; type A = *const step;", "crate::client::*"),
+        ("#[serde(try_from = \"Vec<crate::client::Step>\")] struct A;", "crate::client::Step"),
+        ("#[serde(bound = \"T: a::B + crate::client::Step\")] struct A;", "crate::client::Step"),
+        ("fn f() { mod inner { use super::super::client::step; } }", "super::super::client::step"),
     ] {
         let text = format!("pub struct Row; pub fn row() {{}}\n{line}");
-        let found = found(&[("src/store.rs", &text)]);
+        let client = ("src/client.rs", "use crate::store::row; pub fn step() {}");
+        let found = found(&[("src/store.rs", &text), client]);
         let expected = format!("src/store.rs:2: `{path}");
         let says = "`store` uses `client`, but `store` may know nobody";
         assert!(
             found.iter().any(|it| it.starts_with(&expected) && it.ends_with(says)),
             "{line}: {found:?}"
         );
+    }
+}
+
+#[test]
+fn what_cannot_be_followed_is_refused() {
+    for (line, what) in [
+        ("extern crate self as me;", "`extern crate self`"),
+        ("include!(\"other.rs\");", "`include!`"),
+        ("fn f() { std::include! { \"other.rs\" } }", "`include!`"),
+        ("#[path = \"other.rs\"] mod x;", "`path` in an attribute"),
+        ("#[cfg_attr(all(), path = \"other.rs\")] mod x;", "`path` in an attribute"),
+        ("#[macro_use] mod x;", "`macro_use` in an attribute"),
+        ("#[cfg_attr(all(), macro_export)] macro_rules! x {}", "`macro_export` in an attribute"),
+        ("macro_rules! m { ($r:ident) => { crate::$r::X } }", "`crate::$`"),
+        ("macro_rules! m { ($r:ident) => { $crate::$r::X } }", "`crate::$`"),
+        ("macro_rules! m { ($r:ident) => { super::$r::X } }", "`super::$`"),
+        ("macro_rules! m { ($r:ident) => { use crate::{$r::X}; } }", "`$` in a `use`"),
+    ] {
+        let text = format!("pub struct Row; pub fn row() {{}}\n{line}");
+        let found = found(&[("src/store.rs", &text)]);
+        let expected = format!("src/store.rs:2: {what}");
+        assert!(found.iter().any(|it| it.starts_with(&expected)), "{line}: {found:?}");
+    }
+}
+
+#[test]
+fn the_root_only_declares_modules() {
+    let declared = "//! Docs.\n#![warn(a::b)]\n#[cfg(unix)] pub(crate) mod client; mod store;";
+    assert_eq!(found(&[("src/lib.rs", declared)]), [""; 0]);
+    for item in [
+        "pub use client::step;",
+        "pub fn f() { client::step() }",
+        "pub mod x { pub use crate::client::step; }",
+        "m!();",
+        "const A: u8 = 1;",
+    ] {
+        let found = found(&[("src/lib.rs", &format!("mod client;\n{item}\nmod store;"))]);
+        assert!(found.iter().any(|it| it.starts_with("src/lib.rs:2: ")), "{item}: {found:?}");
     }
 }
 
@@ -135,6 +185,8 @@ fn tests_are_exempt_and_nothing_beside_them() {
         #[cfg(test)] use crate::client::step;
         #[cfg(test)] pub(crate) fn f() -> crate::client::Step { crate::client::step() }
         struct A { #[cfg(test)] step: crate::client::Step, }
+        mod whole { #![cfg(test)] use crate::client::step; }
+        #[cfg(test)] fn g<T: Into<Vec<u8>>>() -> Vec<T> { crate::client::step() }
         #[cfg(all(test, unix))] const A: [crate::client::Step; 1] = [crate::client::Step];";
     let tests = ("src/store/tests.rs", "use crate::client::step; mod deep { use super::step; }");
     assert_eq!(found(&[("src/store.rs", exempt), tests]), [""; 0]);
@@ -144,6 +196,13 @@ fn tests_are_exempt_and_nothing_beside_them() {
         "struct A { #[cfg(test)] a: u8, step: crate::client::Step }",
         "#[cfg(not(test))] use crate::client::step;",
         "#[cfg(any(test, unix))] use crate::client::step;",
+        "mod inner { #![cfg(test)] } use crate::client::step;",
+        "fn f() { { #![cfg(test)] } crate::client::step() }",
+        "fn f<#[cfg(test)] T>(x: crate::client::Step) {}",
+        "fn f<A, #[cfg(test)] const B: u8>(x: crate::client::Step) {}",
+        "fn f<#[cfg(test)] 'a>(x: crate::client::Step) {}",
+        "fn f<#[cfg(test)] T: Into<Vec<u8>>>(x: crate::client::Step) {}",
+        "struct A { #[cfg(test)] union: u8, step: crate::client::Step }",
     ] {
         let text = format!("pub struct Row; pub fn row() {{}}\n{line}");
         let found = found(&[("src/store.rs", &text)]);
@@ -221,6 +280,33 @@ fn circles_of_files_are_found() {
                 ("src/store/b.rs", "pub struct B; fn f() -> super::a::A { super::a::A }"),
             ],
             "src/store/a.rs:1 uses `super::B` of src/store/b.rs; src/store/b.rs:1 uses `super::a::A` of src/store/a.rs",
+        ),
+        // By struct update.
+        (
+            "mod a; mod b;",
+            vec![
+                ("src/store/a.rs", "use super::b::B; pub struct A;"),
+                ("src/store/b.rs", "pub struct B; fn f() { B { ..super::a::A } }"),
+            ],
+            "src/store/a.rs:1 uses `super::b::B` of src/store/b.rs; src/store/b.rs:1 uses `super::a::A` of src/store/a.rs",
+        ),
+        // From a module within a function.
+        (
+            "mod a; mod b;",
+            vec![
+                ("src/store/a.rs", "use super::b::B; pub struct A;"),
+                ("src/store/b.rs", "pub struct B; fn f() { mod c { use super::super::a::A; } }"),
+            ],
+            "src/store/a.rs:1 uses `super::b::B` of src/store/b.rs; src/store/b.rs:1 uses `super::super::a::A` of src/store/a.rs",
+        ),
+        // By a re-export of what no child has.
+        (
+            "mod a; mod b;",
+            vec![
+                ("src/store/a.rs", "use super::b; pub use b::B; pub struct A;"),
+                ("src/store/b.rs", "pub struct B; fn f(_: super::a::A) {}"),
+            ],
+            "src/store/a.rs:1 uses `b::B` of src/store/b.rs; src/store/b.rs:1 uses `super::a::A` of src/store/a.rs",
         ),
         // Three.
         (

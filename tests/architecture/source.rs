@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::reader::Reader;
+use super::refused::refused;
 use super::tokens::tokens;
 
 /// A module by its names from the crate's root, which is empty.
@@ -45,24 +46,28 @@ pub struct Source {
     pub names: BTreeSet<String>,
     /// Macros that `#[macro_export]` puts at the crate's root.
     pub exported_macros: BTreeSet<String>,
+    /// Lines that cannot be followed, and why.
+    pub refused: Vec<(usize, String)>,
 }
 
 impl Source {
     /// Reads a file `src/…/x.rs`.
     pub fn parse(file: &str, text: &str) -> Source {
+        let tokens = tokens(text);
         let source = Source {
             file: file.to_owned(),
             modules: BTreeMap::new(),
             mentions: Vec::new(),
             names: BTreeSet::new(),
             exported_macros: BTreeSet::new(),
+            refused: refused(file, &tokens),
         };
-        Reader::new(tokens(text), source).read(&module_of(file))
+        Reader::new(tokens, source).read(&module_of(file))
     }
 }
 
 /// The module that a file is.
-fn module_of(file: &str) -> ModulePath {
+pub fn module_of(file: &str) -> ModulePath {
     let inside = file.trim_start_matches("src/").trim_end_matches(".rs");
     let mut names: ModulePath = inside.split('/').map(str::to_owned).collect();
     let is_root = matches!(inside, "lib" | "main");

@@ -38,6 +38,25 @@ pub fn tokens(source: &str) -> Vec<Token> {
     lexer.found
 }
 
+/// The place of the bracket that closes the one at `open`.
+pub fn closing(tokens: &[Token], open: usize) -> usize {
+    let mut depth = 0;
+    let is_end = |token: &Token| {
+        depth += nesting(token);
+        depth == 0
+    };
+    tokens[open..].iter().position(is_end).map_or(tokens.len(), |length| open + length)
+}
+
+/// 1 for a bracket that opens, -1 for one that closes.
+pub fn nesting(token: &Token) -> i32 {
+    match (token.kind, token.text.as_str()) {
+        (Kind::Sign, "{" | "(" | "[") => 1,
+        (Kind::Sign, "}" | ")" | "]") => -1,
+        _ => 0,
+    }
+}
+
 struct Lexer {
     chars: Vec<char>,
     at: usize,
