@@ -1,11 +1,8 @@
 //! Reads the tokens of a file: modules, items, imports, paths, and what is under `cfg(test)`.
 
+use super::reach::{ITEMS, end_of_block, end_of_item};
 use super::source::{Mention, Module, ModulePath, Source};
-use super::tokens::{Kind, Token, closing, nesting, tokens};
-
-/// The words before the name of an item.
-const ITEMS: [&str; 9] =
-    ["fn", "struct", "enum", "union", "trait", "type", "const", "static", "macro_rules"];
+use super::tokens::{Kind, Token, closing, tokens};
 
 /// Attributes that change where a path leads, in a way that is not followed.
 const UNFOLLOWED: [&str; 3] = ["path", "macro_use", "macro_export"];
@@ -110,8 +107,11 @@ impl Reader {
             self.source.exported_macros.extend(name.map(|token| token.text.clone()));
         }
         if is_test {
-            let reach =
-                if is_inner { self.end_of_block(end + 1) } else { self.end_of_item(end + 1) };
+            let reach = if is_inner {
+                end_of_block(&self.tokens, end + 1)
+            } else {
+                end_of_item(&self.tokens, end + 1)
+            };
             self.test_until = self.test_until.max(reach);
         }
         self.at = start;
@@ -275,58 +275,6 @@ impl Reader {
 
     fn sign_at(&self, at: usize, sign: &str) -> bool {
         self.tokens.get(at).is_some_and(|token| token.is_sign(sign))
-    }
-
-    /// Where the block ends in which `start` is: after its bracket, or at the end of the file.
-    fn end_of_block(&self, start: usize) -> usize {
-        let mut depth = 0;
-        let is_end = |token: &Token| {
-            depth += nesting(token);
-            depth < 0
-        };
-        let rest = self.tokens[start..].iter().position(is_end);
-        rest.map_or(self.tokens.len(), |length| start + length + 1)
-    }
-
-    /// Where the item, field, arm or statement ends whose attributes end before `start`.
-    fn end_of_item(&self, start: usize) -> usize {
-        let mut head = start;
-        while self.sign_at(head, "#") {
-            head = closing(&self.tokens, head + 1) + 1;
-        }
-        if self.name_at(head, "pub") {
-            head = if self.sign_at(head + 1, "(") { closing(&self.tokens, head + 1) } else { head }
-                + 1;
-        }
-        let word = self.tokens.get(head).map_or("", |token| token.text.as_str());
-        let is_import = matches!(word, "use" | "let");
-        let is_item =
-            matches!(word, "mod" | "impl" | "unsafe" | "async" | "extern") || ITEMS.contains(&word);
-        // A field may have the name of such a word: `union: u8`.
-        let is_item = is_item && !self.sign_at(head + 1, ":");
-        let (mut depth, mut angles) = (0, 0);
-        for (at, token) in self.tokens.iter().enumerate().skip(head) {
-            depth += nesting(token);
-            if depth == 0 {
-                angles += self.angle(at);
-            }
-            // With one `>` too many, this is a generic parameter.
-            let is_end = depth < 0
-                || angles < 0
-                || depth == 0 && token.is_sign(";")
-                || depth == 0 && token.is_sign("}") && !is_import
-                || depth == 0 && token.is_sign(",") && !is_import && !is_item;
-            if is_end {
-                return at + 1;
-            }
-        }
-        self.tokens.len()
-    }
-
-    /// 1 for `<`, -1 for a `>` that is no arrow.
-    fn angle(&self, at: usize) -> i32 {
-        let is_arrow = self.sign_at(at - 1, "-") || self.sign_at(at - 1, "=");
-        i32::from(self.sign_at(at, "<")) - i32::from(self.sign_at(at, ">") && !is_arrow)
     }
 }
 

@@ -23,6 +23,13 @@ pub fn refused(file: &str, tokens: &[Token]) -> Vec<(usize, String)> {
         });
         found.extend(places.map(|row| (row[0].line, says.to_owned())));
     }
+    for row in tokens.windows(3) {
+        let [sign, name, colons] = row else { continue };
+        if sign.is_sign("$") && colons.is_sign("::") && !name.is_name("crate") {
+            let says = format!("`${}::` hides where the path leads: pass all of it", name.text);
+            found.push((name.line, says));
+        }
+    }
     if file == "src/lib.rs"
         && let Some(line) = item_of_root(tokens)
     {
