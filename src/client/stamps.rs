@@ -1,5 +1,9 @@
-//! The server's stamps (§6, and the clarifications' "Stamps"): they ask for nothing, for an upload
-//! from the start, or for one from the place to which the server was set back.
+//! The server's stamps (§6): they ask for nothing, for an upload from the start, or for one from the
+//! place to which the server was set back.
+//!
+//! Servers send anything: None, 9999, times, dates. So 0 asks for everything only with a `CHECK`, or
+//! after this server has sent another stamp; a lower stamp counts only once the server has proved
+//! that it keeps stamps, by returning exactly what was sent at two different values.
 
 use super::context::Context;
 use super::session::Session;

@@ -1,4 +1,4 @@
-//! What is known of the server's stamps (§6, and the clarifications' "Stamps").
+//! What is known of the server's stamps (§6); `client/stamps.rs` has the rules.
 
 use rusqlite::{OptionalExtension, params};
 

@@ -1,4 +1,4 @@
-//! Handshake replies and polls as servers in use answer them (clarifications, "Handshake reply"),
+//! Handshake replies and polls as servers in use answer them,
 //! against a raw server that knows only the rule.
 
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Replies to uploads as servers in use give them (clarifications, "Replies to an upload"), each
+//! Replies to uploads as servers in use give them, each
 //! against a raw server that knows only the rule: every row goes up, or has its reason, and what
 //! is wrong with the server is never held against a row.
 

@@ -1,4 +1,4 @@
-//! What a terminal did otherwise than the document and the clarifications say.
+//! What a terminal did otherwise than the protocol document, or servers in use, expect.
 //!
 //! Every deviation has a [`Kind`] — one rule of the protocol, named so that it can be permitted —
 //! and a plain sentence that names the request and the field. The kinds that end in `dialect` are
