@@ -13,7 +13,7 @@ pub enum Family {
     Data,
     /// `DATA QUERY`.
     Query,
-    /// `CHECK`, `LOG`, `VERIFY SUM`, `INFO`: they change nothing.
+    /// `CHECK`, `LOG`, `VERIFY SUM`, `INFO`: they change no data.
     Check,
     /// `SET OPTION`, `RELOAD OPTIONS`.
     Options,
@@ -95,7 +95,7 @@ impl Family {
     }
 
     /// Whether the audit log records each of its commands, not only those that were denied:
-    /// all but those that come in thousands.
+    /// all but those that change no setting and those that come in thousands.
     pub fn is_audited(self) -> bool {
         !matches!(self, Self::Data | Self::Query | Self::Check)
     }

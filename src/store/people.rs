@@ -94,7 +94,7 @@ impl<'a> People<'a> {
         Ok(seq)
     }
 
-    /// Deletes a user with templates and pictures. Whether there was one.
+    /// Deletes a user with templates and pictures. Returns whether the user existed.
     pub fn delete(&self, pin: &Pin) -> Result<bool> {
         let mut delete = self.db.prepare_cached("DELETE FROM user WHERE pin = ?1")?;
         let was_there = delete.execute([pin.as_str()])? > 0;
@@ -107,11 +107,6 @@ impl<'a> People<'a> {
             self.db.counts.users.set(self.db.counts.users.get().map(|count| count - 1));
         }
         Ok(was_there)
-    }
-
-    /// The last number that was given: what changes from now on has a higher one.
-    pub fn high_water_mark(&self) -> Seq {
-        self.db.last_seq()
     }
 
     /// Deletes the row that makes this person a guest.
@@ -136,7 +131,8 @@ impl<'a> People<'a> {
         Ok(self.db.prepare_cached(sql)?.query_row([pin.as_str()], |row| row.get(0))?)
     }
 
-    /// Deletes what a table held at a [`Store::high_water_mark`](super::Store::high_water_mark) and was not written since.
+    /// Deletes the rows of a table that were written at `high_water_mark` or before
+    /// ([`Store::high_water_mark`](super::Store::high_water_mark)).
     pub fn delete_unchanged(&self, table: SyncTable, high_water_mark: Seq) -> Result<()> {
         let kind = match table {
             SyncTable::Users => {
