@@ -40,6 +40,7 @@ mod upload_body;
 mod upload_tools;
 mod upload_window;
 mod uploader;
+mod withheld;
 
 pub use settings::{Settings, Shared};
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::upload_window::UploadWindow;
+use super::withheld::{Withheld, withheld};
 use crate::commands::Effects;
 use crate::protocol::PUSH_VERSION;
 use crate::protocol::options::ServerOptions;
@@ -105,17 +106,14 @@ impl Session {
         self.options.push_version.min(PUSH_VERSION)
     }
 
+    /// Why new rows of a stream do not go up by themselves in this session; `None` if they do.
+    pub(super) fn withheld(&self, stream: Stream) -> Option<Withheld> {
+        withheld(stream, &self.options, self.version(), self.punches_always)
+    }
+
     /// The streams of a table that the server wants, and that the version of this session has.
     pub(super) fn allowed(&self, table: Table) -> Vec<Stream> {
-        let flag = self.options.trans_flag;
-        let version = self.version();
-        let is_owners = self.punches_always && table == Table::Attlog;
-        let wanted = |stream: &Stream| {
-            let kinds = stream.kinds();
-            let is_on = kinds.is_empty() || kinds.iter().any(|kind| flag.allows(*kind));
-            (is_on || is_owners) && stream.since() <= version
-        };
-        table.streams().filter(wanted).collect()
+        table.streams().filter(|stream| self.withheld(*stream).is_none()).collect()
     }
 
     /// Most bytes in the body of a POST, as the server has it.

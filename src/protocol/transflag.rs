@@ -28,10 +28,21 @@ pub enum Kind {
     WorkCode,
     /// Photos for comparison.
     BioPhoto,
+    /// Templates in the unified form, whatever they are of. The document has no such kind; servers
+    /// in use name it.
+    BioData,
 }
 
-/// The kinds in the order of the digits of format one, with their names in format two.
-const KINDS: [(Kind, &str); 12] = [
+impl Kind {
+    /// Its name in `TransFlag`.
+    pub fn name(self) -> &'static str {
+        KINDS[self as usize].1
+    }
+}
+
+/// The kinds in the order of the digits of format one, with their names in format two. The last has
+/// no digit.
+const KINDS: [(Kind, &str); 13] = [
     (Kind::AttLog, "AttLog"),
     (Kind::OpLog, "OpLog"),
     (Kind::AttPhoto, "AttPhoto"),
@@ -44,7 +55,12 @@ const KINDS: [(Kind, &str); 12] = [
     (Kind::UserPic, "UserPic"),
     (Kind::WorkCode, "WORKCODE"),
     (Kind::BioPhoto, "BioPhoto"),
+    (Kind::BioData, "BioData"),
 ];
+/// How many kinds have a digit.
+const DIGITS: usize = 12;
+/// The bit of everything that has no flag.
+const REST: u16 = 1 << 15;
 
 /// The set of kinds that are uploaded without being asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +68,16 @@ pub struct TransFlag(u16);
 
 impl TransFlag {
     /// All kinds: the default.
-    pub const ALL: Self = Self(0xFFF);
+    pub const ALL: Self = Self(REST | 0x1FFF);
 
     /// Whether the kind is in the set.
     pub fn allows(self, kind: Kind) -> bool {
         self.0 & (1 << kind as u8) != 0
+    }
+
+    /// Whether data goes that has no flag in the document: always, but for zeros only.
+    pub fn allows_the_rest(self) -> bool {
+        self.0 & REST != 0
     }
 
     /// Reads both formats: `1111000000`, and `TransData AttLog⇥OpLog…` with TABs, blanks, `,`, `;`,
@@ -70,9 +91,9 @@ impl TransFlag {
         if !value.is_empty() && value.bytes().all(|byte| matches!(byte, b'0' | b'1')) {
             let set = value
                 .bytes()
-                .zip(KINDS)
+                .zip(&KINDS[..DIGITS])
                 .filter(|(digit, _)| *digit == b'1')
-                .fold(0, |set, (_, (kind, _))| set | 1 << kind as u8);
+                .fold(REST, |set, (_, (kind, _))| set | 1 << *kind as u8);
             let set = if value.contains('1') { set } else { 1 << Kind::AttPhoto as u8 };
             return Some((Self(set), Vec::new()));
         }
@@ -82,7 +103,7 @@ impl TransFlag {
         // Three servers in use write the two characters backslash and t.
         let value = value.replace("\\t", "\t");
         let names = value.split(['\t', ' ', ',', ';', '|']).filter(|name| !name.is_empty());
-        let (mut set, mut unknown, mut words) = (0, Vec::new(), 0);
+        let (mut set, mut unknown, mut words) = (REST, Vec::new(), 0);
         for name in names.filter(|name| !name.eq_ignore_ascii_case("TransData")) {
             words += 1;
             match KINDS.iter().find(|(_, known)| known.eq_ignore_ascii_case(name)) {
@@ -101,10 +122,12 @@ mod tests {
     #[test]
     fn both_formats_are_read() {
         let all = KINDS.map(|(kind, _)| kind);
-        let cases: [(&str, &[Kind]); 13] = [
+        let cases: [(&str, &[Kind]); 15] = [
             ("1100000000", &[Kind::AttLog, Kind::OpLog]),
             ("0000000000", &[Kind::AttPhoto]),
             ("000000000001", &[Kind::BioPhoto]),
+            ("0000000000001", &[]),
+            ("TransData BioData", &[Kind::BioData]),
             ("TransData AttLog\tOpLog\tEnrollFP", &[Kind::AttLog, Kind::OpLog, Kind::EnrollFp]),
             ("transdata attlog,oplog Unheard", &[Kind::AttLog, Kind::OpLog]),
             ("TransData", &[]),
@@ -121,6 +144,7 @@ mod tests {
             for (kind, name) in KINDS {
                 assert_eq!(flag.allows(kind), kinds.contains(&kind), "{value}: {name}");
             }
+            assert_eq!(flag.allows_the_rest(), value != "0000000000", "{value}");
         }
     }
 
