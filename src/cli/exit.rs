@@ -8,6 +8,8 @@ use crate::{daemon, drivers};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
+    /// Something needs a person (`punchd status --check`).
+    Attention = 1,
     /// The command line is wrong.
     Usage = 64,
     /// The store is damaged, or a CSV file cannot be imported.

@@ -21,6 +21,7 @@ const VERSION: &str = "  -V, --version       show the version\n\n";
 const EXIT_CODES: &str = "\
 Exit codes:
   0   done
+  1   something needs a person (punchd status --check)
   64  the command line is wrong
   65  the store is damaged, or the CSV file cannot be imported
   66  DEVICE is no card reader, or no row with this NUMBER is in quarantine

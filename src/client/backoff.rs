@@ -44,6 +44,15 @@ impl Backoffs {
         self.by_activity.get(&activity).map_or(0, |backoff| backoff.failures)
     }
 
+    /// What failed since its last success: until when it is held back, since when it fails, and what
+    /// was said about the last failure.
+    pub(super) fn failing(&self) -> impl Iterator<Item = (Activity, Duration, Duration, &str)> {
+        let failed = self.by_activity.iter().filter(|(_, backoff)| backoff.failures > 0);
+        failed.map(|(activity, backoff)| {
+            (*activity, backoff.until, backoff.since, backoff.message.as_str())
+        })
+    }
+
     /// Whether any activity has failed since its last success.
     pub(super) fn any_failed(&self) -> bool {
         self.by_activity.values().any(|backoff| backoff.failures > 0)
@@ -97,6 +106,8 @@ struct Backoff {
     seed: u64,
     failures: u32,
     until: Duration,
+    /// The first failure since the last success.
+    since: Duration,
     /// What was said about the last failure.
     message: String,
 }
@@ -105,7 +116,13 @@ impl Backoff {
     fn new(serial: &str) -> Self {
         let digest: [u8; 16] = Md5::digest(serial.as_bytes()).into();
         let seed = digest.iter().fold(0u64, |seed, &byte| seed.rotate_left(8) ^ u64::from(byte));
-        Self { seed, failures: 0, until: Duration::ZERO, message: String::new() }
+        Self {
+            seed,
+            failures: 0,
+            until: Duration::ZERO,
+            since: Duration::ZERO,
+            message: String::new(),
+        }
     }
 
     /// `base` seconds, doubled with each further failure up to `longest`, and up to a quarter
@@ -117,6 +134,9 @@ impl Backoff {
 
     /// This pause, and up to a quarter more.
     fn hold(&mut self, now: Duration, pause: Duration) -> Duration {
+        if self.failures == 0 {
+            self.since = now;
+        }
         self.failures = self.failures.saturating_add(1);
         let pause = pause + pause.mul_f64(self.jitter() / 4.0);
         self.until = now + pause;

@@ -51,7 +51,7 @@ impl Context {
             return Ok(response);
         }
         let body = response.read_up_to(ack::ANSWER_BYTES)?;
-        match not_now(ack::not_taken(response.status, &body), response.retry_after)? {
+        match not_now(ack::not_taken(&response.answer(&body)), response.retry_after)? {
             Ack::Taken(_) => Ok(response),
             not_taken => Err(Trouble::Refused(not_taken.message())),
         }
@@ -66,7 +66,7 @@ impl Context {
     pub(super) fn send(&mut self, request: &Request<'_>) -> Result<Ack, Trouble> {
         let mut response = self.uplink.exchange(request)?;
         let answer = response.read_up_to(ack::ANSWER_BYTES)?;
-        not_now(ack::read(response.status, &answer), response.retry_after)
+        not_now(ack::read(&response.answer(&answer)), response.retry_after)
     }
 
     /// Sends a GET, or a POST if there is a body, that ends at this moment of the monotonic clock.

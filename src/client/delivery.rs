@@ -106,7 +106,7 @@ fn post(tools: &mut Tools<'_>, delivery: &Delivery<'_>) -> Result<Option<Ack>, T
     let start = response.read_up_to(ack::ANSWER_BYTES)?;
     if !(ack::is_success(response.status) && start.trim_ascii_start().starts_with(b"C:")) {
         session.command_answers = 0;
-        return not_now(ack::read(response.status, &start), response.retry_after).map(Some);
+        return not_now(ack::read(&response.answer(&start)), response.retry_after).map(Some);
     }
     session.command_answers += 1;
     if session.command_answers > MOST_COMMAND_ANSWERS {

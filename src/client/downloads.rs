@@ -112,10 +112,10 @@ fn resume_at(
             let why = format!("the server has no such file (status {})", response.status);
             Err(Trouble::Refused(why))
         }
-        status => {
+        _ => {
             // A body that breaks off says nothing of the connection to the server.
             let body = response.read_up_to(ack::ANSWER_BYTES).unwrap_or_default();
-            Err(Trouble::Refused(ack::refusal(status, &body)))
+            Err(Trouble::Refused(response.answer(&body).refusal()))
         }
     }
 }

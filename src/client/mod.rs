@@ -22,6 +22,7 @@ mod options_push;
 mod person;
 mod poll_info;
 mod poller;
+mod publication;
 mod queries;
 mod receive;
 mod replies;
@@ -56,6 +57,7 @@ use job_end::Progress;
 use jobs::Jobs;
 use options_push::OptionsPush;
 use poller::Poller;
+use publication::{WaitingLog, publish_failing, publish_times, publish_withheld};
 use replies::Replies;
 use scheduler::{Decision, Due, Scheduler, Situation};
 use server_query::ServerQueryRunner;
@@ -85,6 +87,7 @@ pub struct Client {
     jobs: Jobs,
     server_query: ServerQueryRunner,
     housekeeping: Housekeeping,
+    waiting_log: WaitingLog,
 }
 
 /// What to do after a step.
@@ -118,6 +121,7 @@ impl Client {
             jobs: Jobs::default(),
             server_query: ServerQueryRunner::default(),
             housekeeping: Housekeeping::default(),
+            waiting_log: WaitingLog::default(),
             context: Context::new(Box::new(uplink), device, shared, settings),
         }
     }
@@ -134,12 +138,18 @@ impl Client {
         if self.backoffs.failures(Activity::Store) > 0 {
             self.record_success(Activity::Store);
         }
+        publish_times(&self.context, &self.session, &self.backoffs, &self.poller);
         match self.scheduler.decide(self.context.clock.monotonic(), &situation) {
             Decision::Run(activity) => {
                 self.run(activity);
                 Next::Immediately
             }
-            Decision::RestUntil(until) => Next::RestUntil(until),
+            Decision::RestUntil(until) => {
+                if let Err(error) = self.waiting_log.say(&self.context) {
+                    self.record(Activity::Store, Err(error.into()));
+                }
+                Next::RestUntil(until)
+            }
         }
     }
 
@@ -279,8 +289,10 @@ impl Client {
         let was_online = self.session.is_online();
         let date = shake_hands(&mut self.context, &mut self.session, &mut self.commands)?;
         self.options_push.begin_session();
+        publish_withheld(&self.context, &self.session);
         if !was_online {
             self.poller.hurry();
+            self.waiting_log.begin_session();
         }
         Ok(date.apply(&self.context, &self.session.options)?)
     }
@@ -293,6 +305,7 @@ impl Client {
         }
         if asked.option_set {
             self.options_push.hurry();
+            publish_withheld(&self.context, &self.session);
         }
     }
 
@@ -317,18 +330,24 @@ impl Client {
     }
 
     fn record_success(&mut self, activity: Activity) {
-        if self.backoffs.clear(activity) && activity != Activity::Handshake {
+        let had_failed = self.backoffs.clear(activity);
+        if had_failed && activity != Activity::Handshake {
             log::info!("{} works again", activity.name());
         }
         let in_trouble = self.backoffs.any_failed();
         let (at, online) = (self.context.clock.utc(), self.session.is_online());
         self.context.status.update(|connection| {
             connection.online = online;
-            connection.last_contact = Some(at);
+            if activity.is_exchange() {
+                connection.last_contact = Some(at);
+            }
             if !in_trouble {
                 connection.trouble = None;
             }
         });
+        if had_failed {
+            publish_failing(&self.context, &self.backoffs);
+        }
     }
 
     fn record_failure(&mut self, activity: Activity, trouble: &Trouble) {
@@ -360,6 +379,7 @@ impl Client {
             connection.online = online;
             connection.trouble = Some((message, at));
         });
+        publish_failing(&self.context, &self.backoffs);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::protocol::data_table::DataTable;
 use crate::protocol::fields::{Fields, Refusal};
 use crate::protocol::lines::{Line, Lines};
 use crate::protocol::record::Pin;
+use crate::protocol::refusal::Answer;
 use crate::server_queries::{Outcome, ServerQuery};
 use crate::uplink::Failure;
 
@@ -36,7 +37,7 @@ pub(super) fn fetch(
         return Err(Trouble::Refused(message.into()));
     }
     if lines.first().is_some_and(|line| line.trim_ascii_start().starts_with(b"<")) {
-        return Err(Trouble::Refused(ack::refusal(200, &lines[0])));
+        return Err(Trouble::Refused(Answer::new(200, &lines[0]).refusal()));
     }
     let language = context.settings.language;
     let records = lines.iter().filter_map(|line| record_of(language, pin, line).transpose());
@@ -62,7 +63,7 @@ fn fetch_lines(
     let mut response = context.exchange_until(query.until, &target, None)?;
     if response.status != 200 {
         let body = response.read_up_to(ack::ANSWER_BYTES)?;
-        return Err(Trouble::Refused(ack::refusal(response.status, &body)));
+        return Err(Trouble::Refused(response.answer(&body).refusal()));
     }
     let mut lines = Lines::new(context.settings.command_bytes.min(MOST_BYTES));
     let mut found = Vec::new();

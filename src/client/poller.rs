@@ -9,6 +9,7 @@ use super::server_date::ServerDate;
 use super::session::Session;
 use super::trouble::Trouble;
 use crate::protocol::ack::{self, Ack};
+use crate::protocol::refusal::Answer;
 
 /// Asks for commands.
 #[derive(Default)]
@@ -65,7 +66,7 @@ impl Poller {
 fn check_others(list: &List, has_fragment: bool) -> Result<(), Trouble> {
     let first = list.others.first().map_or("", String::as_str).trim_start();
     if list.commands == 0 && !has_fragment {
-        match ack::read(200, first.as_bytes()) {
+        match ack::read(&Answer::new(200, first.as_bytes())) {
             Ack::NotKnown(message) => return Err(Trouble::NotKnown(message)),
             Ack::Trouble(message) if first.starts_with('<') => {
                 return Err(Trouble::Refused(message));

@@ -54,7 +54,7 @@ fn verify(context: &mut Context, query: &ServerQuery, attempt: &Punch) -> Result
     let target = context.target("/iclock/cdata").with("type", "PostVerifyData");
     let mut response = context.exchange_until(query.until, &target, Some(&row))?;
     let answer = response.read_up_to(ack::ANSWER_BYTES)?;
-    Ok(match ack::read(response.status, &answer) {
+    Ok(match ack::read(&response.answer(&answer)) {
         Ack::Taken(_) => Outcome::Allowed(true),
         denied => {
             log::info!("{} may not pass: {}", attempt.pin, denied.message());

@@ -1,5 +1,7 @@
 //! The answer of a server to an upload, or to the replies to commands (§11, §13).
 
+use super::refusal::{Answer, is_not_known};
+
 /// Whether the server accepted a request, and otherwise what that means. The texts say for people
 /// what came instead, with the message of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,34 +40,33 @@ pub const ANSWER_BYTES: usize = 4096;
 
 /// Reads status and body. Success is a 2xx and a body that begins with `OK`. Nothing else marks a
 /// row as sent.
-pub fn read(status: u16, body: &[u8]) -> Ack {
-    let text = String::from_utf8_lossy(body);
+pub fn read(answer: &Answer<'_>) -> Ack {
+    let text = String::from_utf8_lossy(answer.body);
     match after_ok(&text) {
         // A count is a whole number; `OK:-1` and `OK:abc` have none.
-        Some(rest) if is_success(status) => {
+        Some(rest) if is_success(answer.status) => {
             let digits = rest.trim_start_matches([':', ' ', '\t']);
             let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
             Ack::Taken(digits[..end].parse().ok())
         }
-        _ => not_taken(status, body),
+        _ => not_taken(answer),
     }
 }
 
 /// What it means that this is no acknowledgement.
-pub fn not_taken(status: u16, body: &[u8]) -> Ack {
-    let message = refusal(status, body);
+pub fn not_taken(answer: &Answer<'_>) -> Ack {
+    let Answer { status, body, .. } = *answer;
+    let message = answer.refusal();
     let text = String::from_utf8_lossy(&body[..body.len().min(ANSWER_BYTES)]).to_lowercase();
     let text = text.trim_start_matches(MARK).trim();
-    let denies = ["not authorized", "not authorised", "not registered", "device not exist"];
     match status {
         407 | 429 => Ack::Later(message),
         401 | 403 => Ack::NotKnown(message),
         413 => Ack::TooLarge(message),
         400 | 422 => Ack::Refused(message),
         _ if !is_success(status) => Ack::Trouble(message),
-        _ if text.starts_with("unknown") || denies.iter().any(|part| text.contains(part)) => {
-            Ack::NotKnown(message)
-        }
+        _ if is_not_known(text) => Ack::NotKnown(message),
+        _ if answer.compression().is_some() => Ack::Trouble(message),
         _ if text.is_empty() || text.starts_with('<') || text.starts_with("get option") => {
             Ack::Trouble(message)
         }
@@ -100,37 +101,6 @@ fn after_ok(text: &str) -> Option<&str> {
     (!rest.starts_with(|next: char| next.is_alphanumeric() || next == '_')).then_some(rest)
 }
 
-/// Describes for people an answer that is neither an acknowledgement nor the expected content.
-pub fn refusal(status: u16, body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(ANSWER_BYTES)]);
-    let text = text.trim_start();
-    let message: String = text
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .map(|c| if c.is_control() || c == char::REPLACEMENT_CHARACTER { '.' } else { c })
-        .take(120)
-        .collect();
-    match status {
-        200 if text.is_empty() => "the server answered with an empty body".into(),
-        200 if text.starts_with('<') => format!(
-            "the server answered with a web page ({message:?}): is there a login page or another \
-             program at this address?"
-        ),
-        200 => format!("the server answered {message:?}"),
-        301 | 302 | 303 | 307 | 308 => format!(
-            "the server redirects (status {status}): set `server` to the address it moved to, \
-             often https:// in place of http://"
-        ),
-        401 | 403 => format!("the server does not accept this terminal (status {status}): is its serial registered there?"),
-        404 => "the server does not know this path (status 404): is `server` the right address and port?".into(),
-        413 => "the server finds the request too large (status 413)".into(),
-        _ if message.is_empty() || text.starts_with('<') => format!("the server answered with status {status}"),
-        _ => format!("the server answered with status {status}: {message:?}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,7 +125,7 @@ mod tests {
         ];
         for (body, count) in taken {
             for status in [200, 201, 204] {
-                assert_eq!(read(status, body), Ack::Taken(count), "{body:?}");
+                assert_eq!(read(&Answer::new(status, body)), Ack::Taken(count), "{body:?}");
             }
         }
         let refused: [(u16, &[u8]); 13] = [
@@ -175,7 +145,7 @@ mod tests {
         ];
         for (status, body) in refused {
             assert!(
-                !matches!(read(status, body), Ack::Taken(_)),
+                !matches!(read(&Answer::new(status, body)), Ack::Taken(_)),
                 "{status} {:?}",
                 String::from_utf8_lossy(body)
             );
@@ -210,7 +180,7 @@ mod tests {
             (429, "", later),
         ];
         for (status, body, expected) in cases {
-            let found = match read(status, body.as_bytes()) {
+            let found = match read(&Answer::new(status, body.as_bytes())) {
                 Ack::Taken(_) => "taken",
                 Ack::Refused(_) => refused,
                 Ack::TooLarge(_) => "too large",
@@ -220,13 +190,5 @@ mod tests {
             };
             assert_eq!(found, expected, "{status} {body:?}");
         }
-    }
-
-    #[test]
-    fn a_refusal_says_what_to_check() {
-        assert!(refusal(301, b"").contains("https://"));
-        assert!(refusal(200, b"<html>").contains("web page"));
-        assert!(refusal(200, b"").contains("empty"));
-        assert!(refusal(500, b"\x00\x01boom").contains("..boom"));
     }
 }

@@ -11,6 +11,7 @@ use super::handshake::{Handshake, read_handshake};
 use super::lines::{Line, Lines};
 use super::options::ServerOptions;
 use super::record::{BioPhotoUpdate, IdCard, PictureKind, Template, User, UserChange, UserPic};
+use super::refusal::Answer;
 
 /// The limit of a line here. It is small, so that overlong lines are found.
 const LONGEST_LINE: usize = 500;
@@ -54,8 +55,10 @@ pub fn handshake(bytes: &[u8]) {
             base = *options;
         }
     }
-    let _ = ack::read(200, bytes);
-    assert!(ack::refusal(500, bytes).chars().all(|c| !c.is_control()));
+    for status in [200, 302, 500] {
+        let _ = ack::read(&Answer::new(status, bytes));
+        assert!(Answer::new(status, bytes).refusal().chars().all(|c| !c.is_control()));
+    }
 }
 
 /// A record of `DATA UPDATE` (§12.2): `TABLE fields`, in a language by the first byte.

@@ -2,6 +2,7 @@
 
 use super::ack;
 use super::options::ServerOptions;
+use super::refusal::Answer;
 
 /// The meaning of a handshake reply.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,9 +19,9 @@ pub enum Handshake {
 /// reply does not name have the value of `base`.
 pub fn read_handshake(lines: &[String], base: &ServerOptions) -> Handshake {
     let Some(first) = lines.first().map(|line| line.trim_start_matches('\u{feff}').trim()) else {
-        return Handshake::Refused(ack::refusal(200, b""));
+        return Handshake::Refused(Answer::new(200, b"").refusal());
     };
-    let refused = || Handshake::Refused(ack::refusal(200, first.as_bytes()));
+    let refused = || Handshake::Refused(Answer::new(200, first.as_bytes()).refusal());
     if lines.iter().any(|line| line.trim().eq_ignore_ascii_case("RETRY")) {
         return Handshake::Refused("the server asks to try again later (RETRY)".into());
     }

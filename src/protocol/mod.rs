@@ -21,6 +21,7 @@ pub(crate) mod lines;
 pub(crate) mod options;
 pub(crate) mod query;
 pub mod record;
+pub(crate) mod refusal;
 pub(crate) mod reply;
 pub(crate) mod stream;
 pub mod tables;

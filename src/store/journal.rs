@@ -10,6 +10,7 @@ use super::retention::Retention;
 use super::rows::{Content, NewOperation, NewPhoto, NewPunch, Seq};
 use super::source::Source;
 use crate::protocol::record::{Operand, Punch, Record};
+use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
 
 /// The journals.
@@ -139,6 +140,16 @@ impl<'a> Journal<'a> {
         let counts: Vec<String> =
             Source::tables_that_await_the_clock().into_iter().map(count).collect();
         let sql = format!("SELECT {}", counts.join(" + "));
+        Ok(self.db.prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
+    }
+
+    /// How many rows of a stream await the clock.
+    pub fn awaiting_clock(&self, stream: Stream) -> Result<u64> {
+        let Source { table, filter, can_await_clock, .. } = Source::of(stream);
+        if !can_await_clock {
+            return Ok(0);
+        }
+        let sql = format!("SELECT count(*) FROM {table} WHERE held IS NOT NULL AND {filter}");
         Ok(self.db.prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
     }
 

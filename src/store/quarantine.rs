@@ -72,6 +72,16 @@ impl<'a> Quarantine<'a> {
         Ok(rows.filter_map(rusqlite::Result::transpose).collect::<rusqlite::Result<_>>()?)
     }
 
+    /// The first row of a stream that is set aside, or that is a suspect.
+    pub fn first(&self, stream: Stream, is_aside: bool) -> Result<Option<RefusedRow>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM quarantine WHERE stream = ?1 AND aside = ?2 ORDER BY seq LIMIT 1"
+        );
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let row = statement.query_row(params![stream.code(), is_aside], refused_row).optional()?;
+        Ok(row.flatten())
+    }
+
     /// How many rows of a stream are suspects, and how many are set aside.
     pub fn count(&self, stream: Stream) -> Result<(u64, u64)> {
         let sql = "SELECT coalesce(sum(aside = 0), 0), coalesce(sum(aside), 0) FROM quarantine

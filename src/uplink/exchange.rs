@@ -5,6 +5,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use super::failure::Failure;
+use crate::protocol::refusal::{Answer, Redirect};
 
 /// What carries requests to the server, one at a time.
 pub trait Uplink {
@@ -68,6 +69,12 @@ pub struct Response {
     pub retry_after: Option<u32>,
     /// Time from the request to the head of the response.
     pub took: Duration,
+    /// The path that was asked for, without its query.
+    pub path: String,
+    /// Where the server redirects to.
+    pub redirect: Option<Redirect>,
+    /// `Content-Encoding`.
+    pub coding: Option<String>,
     /// Whether the end of the body can be told from a connection that broke: it has a length, or
     /// is chunked.
     pub framed: bool,
@@ -96,5 +103,16 @@ impl Response {
         let mut bytes = Vec::new();
         (&mut self.body).take(most as u64).read_to_end(&mut bytes).map_err(Failure::in_body)?;
         Ok(bytes)
+    }
+
+    /// What its meaning depends on; `body`: the first bytes of the body.
+    pub fn answer<'a>(&'a self, body: &'a [u8]) -> Answer<'a> {
+        Answer {
+            status: self.status,
+            body,
+            path: Some(&self.path),
+            redirect: self.redirect.as_ref(),
+            coding: self.coding.as_deref(),
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! The head of a response.
 
+use ureq::http::Uri;
 use ureq::http::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED, RETRY_AFTER,
-    TRANSFER_ENCODING,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName,
+    LAST_MODIFIED, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
 };
 
 use super::exchange::FileHead;
+use crate::protocol::refusal::Redirect;
 
 /// Whether the body is chunked.
 pub(super) fn is_chunked(headers: &HeaderMap) -> bool {
@@ -42,6 +44,19 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<u32> {
         let now = crate::protocol::date::parse(headers.get(DATE)?.to_str().ok()?)?;
         u32::try_from(crate::protocol::date::parse(text)? - now).ok()
     })
+}
+
+/// Where it redirects to, if it does; `server` is the URL that answered.
+pub(super) fn redirect(headers: &HeaderMap, server: &str) -> Option<Redirect> {
+    let location = String::from_utf8_lossy(headers.get(LOCATION)?.as_bytes()).into_owned();
+    let host = |url: &str| url.parse::<Uri>().ok()?.host().map(str::to_ascii_lowercase);
+    let is_elsewhere = host(&location).is_some_and(|found| Some(found) != host(server));
+    Some(Redirect { location, is_elsewhere })
+}
+
+/// How the body is encoded.
+pub(super) fn coding(headers: &HeaderMap) -> Option<String> {
+    Some(headers.get(CONTENT_ENCODING)?.to_str().ok()?.trim().to_owned())
 }
 
 /// The first `Date`, in seconds since 1970.

@@ -110,17 +110,26 @@ impl Uplink for Server {
         // As ureq sees it: without a length it knows, the body ends with the connection.
         let framed = body.content_length().is_some()
             || (parts.version != Version::HTTP_10 && head::is_chunked(&parts.headers));
+        let redirect = head::redirect(&parts.headers, server);
         let date = head::date(&parts.headers).filter(|_| !is_elsewhere);
         Ok(Response {
             status: parts.status.as_u16(),
             date: date.and_then(|date| self.checked_date(date)),
             retry_after: head::retry_after(&parts.headers),
             took: started.elapsed(),
+            path: path_of(request.target).to_owned(),
+            redirect,
+            coding: head::coding(&parts.headers),
             framed,
             file: head::file(&parts.headers),
             body: Box::new(ExactBody { inner: body.into_reader(), excess: self.excess.clone() }),
         })
     }
+}
+
+/// A target without its query.
+fn path_of(target: &str) -> &str {
+    target.split(['?', '#']).next().unwrap_or_default()
 }
 
 type Answer = Result<ureq::http::Response<ureq::Body>, ureq::Error>;

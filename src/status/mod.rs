@@ -1,9 +1,20 @@
-//! The report of `punchd status`: the connection, what is pending, what the server asked for.
+//! The report of `punchd status`: the connection, what is pending and why, what needs a person, what
+//! the server asked for.
+
+mod attention;
+mod connection;
+mod waiting;
+
+pub use connection::{Connection, Failing, Reason, Schedule, WithheldStream};
+pub use waiting::Waiting;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
+use attention::attention;
 use serde_json::{Value, json};
+use waiting::{Rows, reasons};
 
 use crate::clock::Clock;
 use crate::protocol::stream::Stream;
@@ -23,24 +34,6 @@ pub struct Status {
     connection: RefCell<Connection>,
 }
 
-/// The connection to the server.
-#[derive(Clone, Debug, Default)]
-pub struct Connection {
-    /// The server's URL.
-    pub server: String,
-    /// Whether the handshake succeeded and nothing failed since.
-    pub online: bool,
-    /// When the server last answered correctly, in seconds since 1970.
-    pub last_contact: Option<i64>,
-    /// What went wrong last, in plain language, and when; cleared by the next success of the
-    /// same kind.
-    pub trouble: Option<(String, i64)>,
-    /// Rows that count as delivered although the server did not count them.
-    pub not_counted: u64,
-    /// The time on the wall clock is known.
-    pub clock_set: bool,
-}
-
 impl Status {
     /// The status of a terminal that has had no exchange with its server yet.
     pub fn new(serial: &str, clock: Rc<dyn Clock>) -> Self {
@@ -57,25 +50,40 @@ impl Status {
         self.connection.borrow().clone()
     }
 
+    /// Why rows wait, of each stream of which some do.
+    pub fn waiting(&self, store: &Store) -> Result<Vec<(Stream, Vec<Waiting>)>> {
+        let rows = self.rows(store)?.into_iter();
+        let waiting = rows.map(|(rows, waiting)| (rows.stream, waiting));
+        Ok(waiting.filter(|(_, waiting)| !waiting.is_empty()).collect())
+    }
+
+    /// The rows of each stream, and why they wait.
+    fn rows(&self, store: &Store) -> Result<Vec<(Rows, Vec<Waiting>)>> {
+        let connection = self.connection.borrow();
+        let all = Stream::ALL.into_iter().map(|stream| {
+            let rows = Rows::of(store, stream)?;
+            let waiting = reasons(&rows, &connection, &*self.clock);
+            Ok((rows, waiting))
+        });
+        all.collect()
+    }
+
     /// Everything, as `punchd status --json` prints it.
     pub fn report(&self, store: &Store) -> Result<Value> {
         let connection = self.connection.borrow();
+        let rows = self.rows(store)?;
         let mut streams = serde_json::Map::new();
-        for stream in Stream::ALL {
-            let pending = store.outbox().backlog(stream)?;
-            let (suspects, set_aside) = store.quarantine().count(stream)?;
-            streams.insert(
-                stream.name().into(),
-                json!({
-                    // A suspect is passed over and stays pending.
-                    "pending": pending.new + suspects,
-                    "suspect": suspects,
-                    "again": pending.resend,
-                    "quarantined": set_aside,
-                    "sent_up_to": pending.sent,
-                }),
-            );
+        for (rows, waiting) in &rows {
+            let (stream, report) = stream_report(rows, waiting);
+            streams.insert(stream.name().into(), report);
         }
+        let (full, write_failure) = (store.retention().shortage(), store.write_failure());
+        let waiting: Vec<_> =
+            rows.into_iter().map(|(rows, waiting)| (rows.stream, waiting)).collect();
+        let now = self.clock.monotonic();
+        let attention =
+            attention(&connection, &waiting, full.as_deref(), write_failure.as_deref(), now);
+        let seconds_until = |at: Option<Duration>| at.map(|at| at.saturating_sub(now).as_secs());
         Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "serial": self.serial,
@@ -87,9 +95,12 @@ impl Status {
             "clock_set": connection.clock_set,
             "time": self.clock.local().map(|time| time.to_string()),
             "held": store.journal().count_awaiting_clock()?,
+            "next_handshake_in": seconds_until(connection.schedule.handshake),
+            "next_poll_in": seconds_until(connection.schedule.poll),
+            "attention": attention,
             "streams": streams,
-            "full": store.retention().shortage(),
-            "failing": store.write_failure(),
+            "full": full,
+            "failing": write_failure,
             "suspects": suspects(store)?,
             "not_counted": connection.not_counted,
             "quarantine": quarantine(store)?,
@@ -100,6 +111,20 @@ impl Status {
             "audit": store.audit_log().latest(MOST_AUDITED)?.iter().map(audited).collect::<Vec<_>>(),
         }))
     }
+}
+
+/// What waits of a stream.
+fn stream_report(rows: &Rows, waiting: &[Waiting]) -> (Stream, Value) {
+    let report = json!({
+        // A suspect is passed over and stays pending.
+        "pending": rows.backlog.new + rows.suspects,
+        "suspect": rows.suspects,
+        "again": rows.backlog.resend,
+        "quarantined": rows.set_aside,
+        "sent_up_to": rows.backlog.sent,
+        "waits": waiting.iter().map(Waiting::to_json).collect::<Vec<_>>(),
+    });
+    (rows.stream, report)
 }
 
 /// A command that is under way.

@@ -1,61 +1,19 @@
-//! `punchd status`: the state of the running daemon, for a person or as JSON.
+//! A report as text for a person: a label and a text on each line, the texts in one column.
 
-use std::path::Path;
+use serde_json::Value;
 
-use serde_json::{Value, json};
-
-use super::arguments::{Arguments, Halt};
-use super::call::{call, print};
-use super::exit::Failure;
-use super::page::Page;
 use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
-use crate::rpc::Method;
-
-pub const PAGE: Page = Page {
-    name: "status",
-    arguments: "[--json]",
-    summary: "show the state of the running punchd",
-    details: "\
-Asks the running punchd for its state: the connection to the server, what was
-not uploaded yet and why, what the server asked for last.
-
-Options:
-  --json              everything, as JSON
-",
-};
 
 /// How many entries of the audit log a person is shown.
 const SHOWN: usize = 10;
+/// Reasons for waiting whose rows are listed one by one.
+const LISTED: [&str; 2] = ["passed-over", "set-aside"];
 /// The least width of the labels.
 const NARROWEST: usize = 10;
 
-#[derive(Debug, PartialEq)]
-pub struct Status {
-    json: bool,
-}
-
-impl Status {
-    pub fn parse(arguments: &mut Arguments) -> Result<Self, Halt> {
-        let mut status = Self { json: false };
-        while let Some(argument) = arguments.next()? {
-            match argument.option() {
-                Some("--json") => status.json = true,
-                _ => return Err(argument.unexpected()),
-            }
-        }
-        Ok(status)
-    }
-
-    pub fn run(&self, config: &Path) -> Result<(), Failure> {
-        let report = call(config, Method::Status, &json!({}))?;
-        print(&if self.json { format!("{report:#}\n") } else { describe(&report) });
-        Ok(())
-    }
-}
-
-/// A report for a person: a label and a text on each line, the texts in one column.
-fn describe(report: &Value) -> String {
+/// The text of a report.
+pub(super) fn of(report: &Value) -> String {
     let mut lines = Lines::default();
     terminal(report, &mut lines);
     streams(report, &mut lines);
@@ -107,6 +65,17 @@ fn terminal(report: &Value, lines: &mut Lines<'_>) {
         let at = report["trouble_at"].as_i64().map(utc).unwrap_or_default();
         lines.add("trouble", format!("{message} (at {at} UTC)"));
     }
+    for message in elements(&report["attention"]).filter_map(Value::as_str) {
+        lines.add("ATTENTION", message.into());
+    }
+    let next = |key: &str, what: &str| {
+        report[key].as_u64().map(|seconds| format!("{what} in {seconds} s"))
+    };
+    let nexts = [next("next_poll_in", "poll"), next("next_handshake_in", "handshake")];
+    let nexts: Vec<String> = nexts.into_iter().flatten().collect();
+    if !nexts.is_empty() {
+        lines.add("next", nexts.join(", "));
+    }
     if let Some(time) = report["time"].as_str() {
         lines.add("time", format!("{time} on the terminal's clock"));
     }
@@ -153,6 +122,11 @@ fn streams<'a>(report: &'a Value, lines: &mut Lines<'a>) {
             text += &format!(", {quarantined} in quarantine");
         }
         lines.add(name, text);
+        for waits in elements(&stream["waits"])
+            .filter(|waits| !LISTED.contains(&self::text(waits, "reason")))
+        {
+            lines.add("", format!("{} wait: {}", waits["rows"], self::text(waits, "message")));
+        }
     }
     if !nothing.is_empty() {
         lines.0.push(Line::Whole(format!("nothing pending: {}", nothing.join(", "))));

@@ -1,0 +1,263 @@
+//! What to say to a person about an answer that is neither an acknowledgement nor the content that
+//! was expected: what the server answered, and what to change.
+
+/// Most characters of the server's own text that are shown.
+const SHOWN: usize = 120;
+/// Most bytes of a body in which a text is looked for.
+const SEARCHED: usize = 4096;
+
+/// An answer, as far as its meaning depends on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// The status code of HTTP.
+    pub status: u16,
+    /// The first bytes of the body.
+    pub body: &'a [u8],
+    /// The path that was asked for, if it is known.
+    pub path: Option<&'a str>,
+    /// Where the server redirects to.
+    pub redirect: Option<&'a Redirect>,
+    /// `Content-Encoding`: the terminal asks for none.
+    pub coding: Option<&'a str>,
+}
+
+/// Where a server redirects to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// `Location`, as it came.
+    pub location: String,
+    /// It is at another host than the server.
+    pub is_elsewhere: bool,
+}
+
+impl<'a> Answer<'a> {
+    /// An answer of which no more is known.
+    pub fn new(status: u16, body: &'a [u8]) -> Self {
+        Self { status, body, path: None, redirect: None, coding: None }
+    }
+
+    /// What is wrong with it, and what to change.
+    pub fn refusal(&self) -> String {
+        let status = self.status;
+        match status {
+            200..=299 => self.refusal_by_text(),
+            300..=399 => self.redirection(),
+            401 | 403 => format!(
+                "the server does not accept this terminal (status {status}{}): register its serial \
+                 number at the server",
+                self.quoted_after(": ")
+            ),
+            404 => format!(
+                "the server does not know the path {} (status 404): is `server` the right address \
+                 and port, without /iclock at its end?",
+                self.path.unwrap_or("that was asked for")
+            ),
+            407 => {
+                "a proxy between the terminal and the server wants a password (status 407): let \
+                    the proxy pass the terminal without one"
+                    .into()
+            }
+            413 => {
+                "the server finds the request too large (status 413): requests are made smaller; \
+                    if this goes on, set post_bytes in [limits] below the server's limit"
+                    .into()
+            }
+            _ => format!("the server answered with status {status}{}", self.quoted_after(": ")),
+        }
+    }
+
+    /// A 2xx whose body is not what was expected.
+    fn refusal_by_text(&self) -> String {
+        let text = self.text();
+        let text = text.trim_start_matches('\u{feff}').trim_start();
+        if let Some(coding) = self.compression() {
+            return format!(
+                "the server answered in {coding}, which the terminal did not ask for: turn \
+                 compression off at the server or at the proxy before it"
+            );
+        }
+        if text.is_empty() {
+            let of = self.path.map(|path| format!(" to {path}")).unwrap_or_default();
+            return format!(
+                "the server answered{of} with an empty body: is `server` the address for terminals, \
+                 and does the server know this terminal?"
+            );
+        }
+        if text.starts_with('<') {
+            return format!(
+                "the server answered with a web page{}: is there a login page or another program at \
+                 this address?",
+                self.quoted_after(" ")
+            );
+        }
+        let quoted = quote(text.lines().next().unwrap_or_default());
+        if text.starts_with(['{', '[']) {
+            return format!(
+                "the server answered in JSON ({quoted}): set `server` to its address for terminals; \
+                 this one is for other programs"
+            );
+        }
+        if is_not_known(text) {
+            return format!(
+                "the server does not know this terminal ({quoted}): register its serial number at the \
+                 server"
+            );
+        }
+        format!("the server answered {quoted}")
+    }
+
+    fn redirection(&self) -> String {
+        let status = self.status;
+        let Some(Redirect { location, is_elsewhere }) = self.redirect else {
+            return format!(
+                "the server redirects (status {status}): set `server` to the address it moved to, \
+                 often https:// in place of http://"
+            );
+        };
+        let location = quote(location);
+        if *is_elsewhere {
+            return format!(
+                "the server redirects to another host, {location} (status {status}): if that is a login \
+                 page of the network, let the terminal pass without it; if the server moved, set \
+                 `server` to its new address"
+            );
+        }
+        format!(
+            "the server redirects to {location} (status {status}): set `server` to that address, \
+             without /iclock and what follows it"
+        )
+    }
+
+    /// How the body is compressed, if it is.
+    pub(super) fn compression(&self) -> Option<String> {
+        let named = self.coding.filter(|coding| !coding.eq_ignore_ascii_case("identity"));
+        // The magic number, also where the second byte was replaced because it is no UTF-8.
+        let is_gzip =
+            self.body.starts_with(b"\x1f\x8b") || self.body.starts_with(b"\x1f\xef\xbf\xbd");
+        named.map(quote).or_else(|| is_gzip.then(|| "gzip".into()))
+    }
+
+    /// The first line of text of the body after `separator`; nothing if there is none.
+    fn quoted_after(&self, separator: &str) -> String {
+        let text = self.text();
+        let text = text.trim_start_matches('\u{feff}').trim_start();
+        let line = if text.starts_with('<') {
+            text_of_page(text)
+        } else {
+            text.lines().next().unwrap_or_default().to_owned()
+        };
+        if line.trim().is_empty() { String::new() } else { format!("{separator}{}", quote(&line)) }
+    }
+
+    fn text(&self) -> std::borrow::Cow<'a, str> {
+        String::from_utf8_lossy(&self.body[..self.body.len().min(SEARCHED)])
+    }
+}
+
+/// Whether a text says that the server does not know the terminal.
+pub(super) fn is_not_known(text: &str) -> bool {
+    const DENIES: [&str; 4] =
+        ["not authorized", "not authorised", "not registered", "device not exist"];
+    let text = text.trim_start_matches('\u{feff}').trim().to_lowercase();
+    text.starts_with("unknown") || DENIES.iter().any(|part| text.contains(part))
+}
+
+/// Text of the server in quotes: one line, bounded, without characters that move a cursor.
+fn quote(text: &str) -> String {
+    let text = text.trim();
+    let shown = text.chars().take(SHOWN).map(|c| match c {
+        c if c.is_control() || c == char::REPLACEMENT_CHARACTER => '.',
+        c => c,
+    });
+    format!("{:?}", shown.collect::<String>())
+}
+
+/// The title of a web page, else the first text that it shows.
+fn text_of_page(page: &str) -> String {
+    let lower = page.to_ascii_lowercase();
+    let after_title = lower.find("<title").and_then(|at| Some(at + lower[at..].find('>')? + 1));
+    if let Some(begin) = after_title {
+        let end = lower[begin..].find('<').map_or(page.len(), |at| begin + at);
+        return one_line(&page[begin..end]);
+    }
+    let texts = page.split('<').filter_map(|part| part.split_once('>'));
+    let shown = texts.map(|(_, text)| one_line(text)).find(|text| !text.is_empty());
+    shown.unwrap_or_default()
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_what_to_change() {
+        let elsewhere =
+            Redirect { location: "http://login.wifi.example/?u=1".into(), is_elsewhere: true };
+        let to_https = Redirect { location: "https://server/iclock".into(), is_elsewhere: false };
+        let answer = Answer::new;
+        let cases: [(Answer<'_>, &[&str]); 21] = [
+            (answer(200, b"UNKNOWN DEVICE"), &["\"UNKNOWN DEVICE\"", "register its serial number"]),
+            (answer(401, b""), &["status 401", "register its serial number"]),
+            (answer(403, b"go away"), &["status 403", "\"go away\""]),
+            (answer(200, b""), &["empty body", "`server`"]),
+            (
+                Answer { path: Some("/iclock/cdata"), ..answer(200, b" \r\n") },
+                &["empty body", "/iclock/cdata"],
+            ),
+            (answer(200, b"{\"error\": 5}"), &["JSON", "{\\\"error\\\": 5}", "`server`"]),
+            (answer(200, b"[]"), &["JSON"]),
+            (answer(200, b"\x1f\x8b\x08\0"), &["gzip", "turn compression off"]),
+            (answer(200, "\u{1f}\u{fffd}\u{8}".as_bytes()), &["gzip"]),
+            (
+                Answer { coding: Some("br"), ..answer(200, b"\x8b\x02") },
+                &["\"br\"", "turn compression off"],
+            ),
+            (
+                answer(200, b"<html><head><title> Log\nin </title>"),
+                &["web page \"Log in\"", "login page"],
+            ),
+            (answer(200, b"FAIL"), &["answered \"FAIL\""]),
+            (answer(407, b"<html>"), &["proxy", "password"]),
+            (answer(413, b""), &["too large", "post_bytes in [limits]"]),
+            (answer(500, b"no such column\nat line 5"), &["status 500: \"no such column\""]),
+            (
+                answer(502, b"<html><body><h1></h1><h1>Bad Gateway</h1>"),
+                &["status 502: \"Bad Gateway\""],
+            ),
+            (answer(500, b""), &["with status 500"]),
+            (
+                Answer { redirect: Some(&elsewhere), ..answer(302, b"") },
+                &["\"http://login.wifi.example/?u=1\"", "login page of the network"],
+            ),
+            (
+                Answer { redirect: Some(&to_https), ..answer(301, b"") },
+                &["\"https://server/iclock\"", "set `server` to that address"],
+            ),
+            (answer(308, b""), &["https:// in place of http://"]),
+            (
+                Answer { path: Some("/iclock/devicecmd"), ..answer(404, b"") },
+                &["the path /iclock/devicecmd", "without /iclock at its end"],
+            ),
+        ];
+        for (answer, parts) in cases {
+            let message = answer.refusal();
+            for part in parts {
+                assert!(message.contains(part), "{part:?} is not in {message:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn text_of_the_server_is_bounded_and_moves_no_cursor() {
+        let long = format!("\u{202e}a\u{7}\x1b[2J\u{2066}{}", "\u{301}".repeat(5000));
+        for status in [200, 201, 403, 500] {
+            let message = Answer::new(status, long.as_bytes()).refusal();
+            assert!(message.len() < 2000, "{}", message.len());
+            assert!(message.is_ascii(), "{message}");
+        }
+    }
+}

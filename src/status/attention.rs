@@ -1,0 +1,48 @@
+//! What needs a person: what does not end by itself.
+
+use std::time::Duration;
+
+use super::connection::{Connection, Reason};
+use super::waiting::Waiting;
+use crate::protocol::stream::Stream;
+
+/// What lasts as long as this does not end by itself.
+const LASTS: Duration = Duration::from_secs(15 * 60);
+
+/// What needs a person, one message each. `now`: on the monotonic clock.
+pub(super) fn attention(
+    connection: &Connection,
+    waiting: &[(Stream, Vec<Waiting>)],
+    full: Option<&str>,
+    write_failure: Option<&str>,
+    now: Duration,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    found.extend(full.map(|shortage| format!("new punches are refused: {shortage}")));
+    found.extend(write_failure.map(|message| format!("nothing is recorded: {message}")));
+    let lasts = |since: Duration| now.saturating_sub(since) >= LASTS;
+    let schedule = &connection.schedule;
+    let is_offline = !connection.online
+        && (connection.last_contact.is_none() || schedule.offline_since.is_some_and(lasts));
+    if let (true, Some((message, _))) = (is_offline, &connection.trouble) {
+        found.push(format!("there is no connection to the server: {message}"));
+    }
+    if connection.online {
+        let lasting = schedule.failing.iter().filter(|failing| lasts(failing.since));
+        found.extend(lasting.map(|failing| failing.message.clone()));
+    }
+    if connection.online && !connection.clock_set {
+        found.push("the clock is not set, and the server's Date does not set it".into());
+    }
+    for (stream, waiting) in waiting {
+        let needs_person = |waiting: &&Waiting| match waiting.reason {
+            Reason::SetAside => true,
+            Reason::TransFlag => *stream == Stream::Punches || *stream == Stream::IdPunches,
+            _ => false,
+        };
+        for Waiting { rows, message, .. } in waiting.iter().filter(needs_person) {
+            found.push(format!("{rows} {} wait: {message}", stream.name()));
+        }
+    }
+    found
+}

@@ -1,0 +1,156 @@
+//! Why rows wait: for each stream the reasons, each with a message that names what to change.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::connection::{Connection, Failing, Reason, Schedule, WithheldStream};
+use crate::clock::Clock;
+use crate::protocol::stream::Stream;
+use crate::protocol::time::LocalTime;
+use crate::store::{Backlog, RefusedRow, Result, Store};
+
+/// Rows of a stream that wait for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// What holds them back.
+    pub reason: Reason,
+    /// How many rows.
+    pub rows: u64,
+    /// For a person: why, until when, and what to change.
+    pub message: String,
+}
+
+impl Waiting {
+    pub(super) fn to_json(&self) -> Value {
+        let Self { reason, rows, message } = self;
+        json!({ "reason": reason.code(), "rows": rows, "message": message })
+    }
+}
+
+/// A stream, as far as its reasons depend on it.
+pub(super) struct Rows {
+    pub(super) stream: Stream,
+    pub(super) backlog: Backlog,
+    pub(super) suspects: u64,
+    pub(super) set_aside: u64,
+    awaiting_clock: u64,
+    /// The first of the suspects.
+    suspect: Option<RefusedRow>,
+    /// The first of the rows that are set aside.
+    aside: Option<RefusedRow>,
+}
+
+impl Rows {
+    /// What the store has of a stream.
+    pub(super) fn of(store: &Store, stream: Stream) -> Result<Self> {
+        let (quarantine, journal) = (store.quarantine(), store.journal());
+        let (suspects, set_aside) = quarantine.count(stream)?;
+        let first = |is_aside, count| match count {
+            0 => Ok(None),
+            _ => quarantine.first(stream, is_aside),
+        };
+        Ok(Self {
+            stream,
+            backlog: store.outbox().backlog(stream)?,
+            suspects,
+            set_aside,
+            awaiting_clock: journal.awaiting_clock(stream)?,
+            suspect: first(false, suspects)?,
+            aside: first(true, set_aside)?,
+        })
+    }
+}
+
+/// Why rows of a stream wait; nothing if they go up now.
+pub(super) fn reasons(rows: &Rows, connection: &Connection, clock: &dyn Clock) -> Vec<Waiting> {
+    let schedule = &connection.schedule;
+    let trouble = connection.trouble.as_ref().map(|(message, _)| message.as_str());
+    let mut found = Vec::new();
+    let mut add = |rows: u64, reason, message: String| {
+        if rows > 0 {
+            found.push(Waiting { reason, rows, message });
+        }
+    };
+    let Rows { stream, backlog, .. } = *rows;
+    let withheld = schedule.withheld.iter().find(|withheld| withheld.stream == stream);
+    let mut failing = schedule.failing.iter();
+    let retry = failing.find(|failing| failing.table == Some(stream.table()));
+    let now = clock.monotonic();
+    // What the server asked for again goes whatever it does not ask for.
+    let new = backlog.new.saturating_sub(rows.awaiting_clock);
+    let mut waits = new + backlog.resend;
+    if let Some(WithheldStream { reason, message, .. }) = withheld {
+        add(new, *reason, message.clone());
+        waits = backlog.resend;
+    }
+    if !connection.online {
+        add(waits, Reason::NotConnected, not_connected(schedule, trouble, now));
+    } else if let Some(Failing { until, message, .. }) = retry {
+        let next = seconds(until.saturating_sub(now));
+        add(waits, Reason::Retry, format!("{message}; next attempt in {next}"));
+    } else if schedule.uploads > now {
+        add(waits, Reason::Schedule, until_window(schedule.uploads, clock));
+    }
+    let (suspect, aside) = (rows.suspect.as_ref().map(describe), rows.aside.as_ref().map(describe));
+    add(
+        rows.suspects,
+        Reason::PassedOver,
+        format!("the server refused them while it took others, {}", suspect.unwrap_or_default()),
+    );
+    add(
+        rows.set_aside,
+        Reason::SetAside,
+        format!(
+            "the server refuses them, {}; correct the server, then `punchd quarantine retry`, or give \
+             them up with `punchd quarantine drop`",
+            aside.unwrap_or_default()
+        ),
+    );
+    add(
+        rows.awaiting_clock,
+        Reason::Clock,
+        "their time is not known until the clock is set: by the server's Date, or by hand".into(),
+    );
+    found
+}
+
+/// Since when a row is refused, when it is offered again, and the server's message.
+fn describe(row: &RefusedRow) -> String {
+    let time = |at| LocalTime::from_seconds(at).map_or_else(|| "?".into(), |at| at.to_string());
+    let (since, next) = (time(row.first), time(row.offer_at));
+    format!("since {since} UTC, next offer at {next} UTC: {}", row.message)
+}
+
+fn not_connected(schedule: &Schedule, trouble: Option<&str>, now: Duration) -> String {
+    let next = match schedule.handshake {
+        Some(at) if at > now => format!("next attempt in {}", seconds(at - now)),
+        _ => "connecting now".into(),
+    };
+    let why = trouble.map(|trouble| format!(": {trouble}")).unwrap_or_default();
+    format!("there is no connection to the server{why}; {next}")
+}
+
+fn until_window(opens: Duration, clock: &dyn Clock) -> String {
+    const REMEDY: &str = "the server's command LOG brings them at once, Realtime=1 always";
+    if opens == Duration::MAX {
+        return format!(
+            "the server takes nothing by itself (Realtime=0, no TransInterval, no TransTimes); {REMEDY}"
+        );
+    }
+    let wait = opens.saturating_sub(clock.monotonic());
+    let at = clock
+        .local()
+        .and_then(|now| LocalTime::from_seconds(now.seconds().saturating_add(whole_seconds(wait))));
+    let at = at.map_or_else(|| format!("in {}", seconds(wait)), |at| format!("at {at}"));
+    format!("the server wants them {at} (Realtime=0, TransInterval, TransTimes); {REMEDY}")
+}
+
+/// A duration as whole seconds; what has begun counts.
+fn seconds(duration: Duration) -> String {
+    format!("{} s", whole_seconds(duration))
+}
+
+fn whole_seconds(duration: Duration) -> i64 {
+    duration.as_millis().div_ceil(1000).try_into().unwrap_or(i64::MAX)
+}
