@@ -24,7 +24,11 @@ pub(super) fn answer(
         return Ok(end(context, &query, ReturnCode::DONE)?);
     };
     let table = query.asked.stream.table();
-    let body = upload_body::write(context, session, &rows, usize::MAX).bytes;
+    let body = upload_body::write(context, session, &rows, usize::MAX);
+    if (body.rows as usize) < rows.len() {
+        log::error!("rows that query {} asks for cannot be read from the store", query.id);
+    }
+    let body = body.bytes;
     let body = upload_body::encrypted(context, session, table, &body).unwrap_or(body);
     let acknowledged = context.store.outbox().acknowledged(table)?;
     let (name, stamp) = context.settings.dialect.stamp(table, acknowledged);

@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::row_search::REPEATS;
 use crate::protocol::record::{ErrorCode, ErrorLog};
-use crate::protocol::stream::Stream;
+use crate::protocol::stream::{Stream, Table};
 use crate::store::{Pass, PendingRow, RefusedRow, StoreError};
 
 /// Device, PUSH module, error, a number of our own.
@@ -12,6 +12,8 @@ const ROW_REFUSED: &str = "D01E1001";
 /// How often a row is offered once more on the occasion that may set it aside: at a server of which every second request
 /// fails by chance, no healthy row is refused so often.
 const LAST_REPEATS: u32 = 10;
+/// Seconds from one offer of a row that is set aside to the next.
+const A_DAY: i64 = 86_400;
 
 /// The occasions on which a suspect was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +54,7 @@ impl Occasions {
                 if count == OCCASIONS {
                     3600
                 } else {
-                    86_400
+                    A_DAY
                 }
             }
             // Longer the longer nothing shows whether it is the row: it may cost a time-out each time.
@@ -76,6 +78,9 @@ pub(super) fn record(
     message: &str,
     error_delay: u32,
 ) -> Result<(), StoreError> {
+    if row.content.is_none() {
+        return set_unreadable_aside(context, pass, row, earlier.is_some());
+    }
     let now = context.clock.utc();
     let known = earlier.map(|known| Occasions { count: known.refusals, first: known.first });
     let occasions = match is_refusal {
@@ -117,6 +122,54 @@ pub(super) fn record(
         );
     }
     Ok(())
+}
+
+/// The server took these rows of a table, which were the next. Those that could not be read were
+/// not in the request.
+pub(super) fn acknowledge(
+    context: &Context,
+    table: Table,
+    pass: Pass,
+    rows: &[PendingRow],
+) -> Result<(), StoreError> {
+    context.store.atomically(|| {
+        context.store.outbox().acknowledge_within(table, pass, rows)?;
+        let mut unreadable = rows.iter().filter(|row| row.content.is_none());
+        // Their stream has advanced.
+        unreadable.try_for_each(|row| set_unreadable_aside(context, Pass::Retry, row, false))
+    })
+}
+
+/// Sets a row aside that this version cannot read from the store, and looks at it daily: it was
+/// accepted once, and a later version may read it.
+fn set_unreadable_aside(
+    context: &Context,
+    pass: Pass,
+    row: &PendingRow,
+    is_known: bool,
+) -> Result<(), StoreError> {
+    let (now, seq, stream) = (context.clock.utc(), row.seq, row.stream);
+    let message = "this version of punchd cannot read the row from its store".to_owned();
+    if !is_known {
+        log::error!(
+            "row {seq} of the {} is set aside (punchd quarantine): {message}",
+            stream.name()
+        );
+    }
+    let (offer_at, is_aside, retry) = (now + A_DAY, true, false);
+    context.store.quarantine().put(
+        pass,
+        &RefusedRow {
+            stream,
+            seq,
+            message,
+            first: now,
+            refusals: OCCASIONS,
+            offer_at,
+            is_aside,
+            retry,
+        },
+    )
 }
 
 /// The line of the error log about a row that is set aside: an error of the PUSH module, as App. 9

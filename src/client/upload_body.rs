@@ -15,7 +15,8 @@ pub(super) struct Body {
     pub(super) bytes: Vec<u8>,
     /// How many rows it holds.
     pub(super) rows: u64,
-    /// How many of a batch are done with it: also those that could not be read.
+    /// How many of a batch are done with it: also those that cannot be read from the store, which
+    /// are set aside.
     pub(super) used: usize,
 }
 
@@ -59,11 +60,7 @@ fn write_row(context: &Context, session: &Session, row: &PendingRow, out: &mut V
         Some(Content::Photo(photo)) => {
             photo.write(out, &settings.profile.serial, session.options.photos_base64);
         }
-        None => log::error!(
-            "row {} of the {} cannot be read from the store and was skipped",
-            row.seq,
-            row.stream.name()
-        ),
+        None => {}
     }
 }
 

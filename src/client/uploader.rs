@@ -116,7 +116,7 @@ impl Uploader {
         let body = upload_body::write(tools.context, tools.session, &batch.rows, bytes);
         let sent = &batch.rows[..body.used];
         if body.rows == 0 {
-            return Ok(store.outbox().acknowledge(table, batch.pass, sent)?);
+            return Ok(suspects::acknowledge(tools.context, table, batch.pass, sent)?);
         }
         if body.used == 1 && body.bytes.len() > limit {
             self.progress(table).ignore_limit(limit, body.bytes.len(), table);
@@ -134,7 +134,7 @@ impl Uploader {
                 if counted && is_full && !progress.search.is_searching() {
                     progress.size.confirmed();
                 }
-                return Ok(store.outbox().acknowledge(table, batch.pass, sent)?);
+                return Ok(suspects::acknowledge(tools.context, table, batch.pass, sent)?);
             }
             // The commands were executed; the same bytes go again.
             Ok(Answer::Commands) => return Ok(()),
@@ -182,6 +182,10 @@ impl Uploader {
         row: PendingRow,
         taken_before: bool,
     ) -> Result<(), Trouble> {
+        if row.content.is_none() {
+            let known = Some(refused);
+            return Ok(suspects::record(tools.context, Pass::Retry, &row, known, false, "", 0)?);
+        }
         let trouble = match self.offer(tools, table, Pass::Retry, &row)? {
             (Offer::Taken, _) => {
                 let store = tools.context.store.clone();

@@ -5,7 +5,9 @@ use serde_json::Value;
 use super::biometrics;
 use super::context::MethodContext;
 use super::error::MethodError;
-use crate::protocol::record::{CardPhotoKind, HIGHEST_VERIFY, IdNumber, Jpeg, Pin, WorkCode};
+use crate::protocol::record::{
+    AttPhoto, CardPhotoKind, HIGHEST_VERIFY, IdNumber, Jpeg, Pin, WorkCode,
+};
 use crate::rpc::{Params, RpcError};
 use crate::store::{NewPhoto, NewPunch, WithCard};
 
@@ -52,6 +54,9 @@ pub(super) fn photo(context: &MethodContext, params: &Params) -> Result<Value, M
         }
     };
     let pin = Pin::new(&params.required_text("pin")?)?;
+    if card.is_none() {
+        AttPhoto::check_pin(&pin)?;
+    }
     let moment = context.moment(params)?;
     let data = biometrics::data(context, params)?;
     let photo = NewPhoto { pin, moment, card, photo: Jpeg::new(data.field, data.bytes)? };

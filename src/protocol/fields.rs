@@ -42,6 +42,21 @@ impl Fields {
     /// A record with blanks instead of TABs is refused: otherwise the value of the first field
     /// would contain all others.
     pub fn parse(record: &[u8], known: &[&str], language: Language) -> Result<Self, Refusal> {
+        let fields = Self::split(record, known, language)?;
+        for (key, value) in &fields.pairs {
+            // Most values have no blank, above all the longest ones.
+            let inner = known.iter().find(|name| value.contains(' ') && holds_key(value, name));
+            if let Some(inner) = inner {
+                return Err(Refusal::parameter(format!(
+                    "the value of {key} contains {inner}=: fields must be separated by TAB, not by blanks"
+                )));
+            }
+        }
+        Ok(fields)
+    }
+
+    /// The same for a record that surely has TABs: a value may contain ` key=`.
+    pub fn split(record: &[u8], known: &[&str], language: Language) -> Result<Self, Refusal> {
         let mut fields = Self::default();
         for (nth, part) in record.split(|&byte| byte == b'\t').enumerate() {
             if nth == MOST_FIELDS {
@@ -65,13 +80,6 @@ impl Fields {
             if fields.get(&key).is_some() {
                 return Err(Refusal::parameter(format!(
                     "{key} is there twice; it is allowed once"
-                )));
-            }
-            // Most values have no blank, above all the longest ones.
-            let inner = known.iter().find(|name| value.contains(' ') && holds_key(value, name));
-            if let Some(inner) = inner {
-                return Err(Refusal::parameter(format!(
-                    "the value of {key} contains {inner}=: fields must be separated by TAB, not by blanks"
                 )));
             }
             fields.pairs.push((key, value.to_owned()));

@@ -88,8 +88,7 @@ pub(super) const CARD: &str = "record";
 /// A card from its columns; `None` if it breaks a rule of this version.
 pub(super) fn card(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
     let record: Vec<u8> = row.get(2)?;
-    let fields = record.strip_prefix(b"IDCARD ").unwrap_or(&record);
-    Ok(IdCard::parse(fields).ok().map(|card| Content::Record(Record::IdCard(Box::new(card)))))
+    Ok(IdCard::from_row(&record).ok().map(|card| Content::Record(Record::IdCard(Box::new(card)))))
 }
 
 /// The columns that [`punch`] reads, after the number and `held`.
@@ -154,8 +153,7 @@ pub(super) fn photo(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
     let (kind, number): (Option<u8>, Option<String>) = (row.get(4)?, row.get(5)?);
     let data: Vec<u8> = row.get(6)?;
     let read = || {
-        let photo =
-            AttPhoto::new(time?, Pin::new(&pin).ok()?, Jpeg::new("photo", data).ok()?).ok()?;
+        let photo = AttPhoto::new(time?, Pin::new(&pin).ok()?, Jpeg::new("photo", data).ok()?);
         Some(match kind.zip(number) {
             Some((kind, number)) => {
                 photo.with_card(CardPhotoKind::new(kind)?, IdNumber::new("idnum", &number).ok()?)
@@ -176,7 +174,7 @@ pub(super) fn error(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
     let additional = additional.map_or(Some(Value::Null), |text| serde_json::from_str(&text).ok());
     let read = || {
         let code = ErrorCode::new(&code).ok()?;
-        ErrorLog::new(code, &message, command.as_deref(), additional?).ok()
+        ErrorLog::stored(code, message, command, additional?)
     };
     Ok(read().map(|error| Content::Record(Record::ErrorLog(error))))
 }

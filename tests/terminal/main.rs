@@ -59,6 +59,7 @@ mod start;
 mod tls;
 mod upgrade;
 mod upload;
+mod upload_forms;
 mod upload_modes;
 mod upload_replies;
 mod waiting;

@@ -46,16 +46,27 @@ pub struct AttPhoto {
 }
 
 impl AttPhoto {
-    /// A photo of a punch. A PIN with a dash is refused: the server reads the PIN from the name
-    /// of the file, whose parts are separated by dashes.
-    pub fn new(time: LocalTime, pin: Pin, photo: Jpeg) -> Result<Self, Invalid> {
-        if pin.as_str().contains('-') {
-            return Err(Invalid::new(
-                "pin",
-                "has a dash; the name of a photo uses dashes to separate its parts",
-            ));
+    /// A photo of a punch.
+    pub fn new(time: LocalTime, pin: Pin, photo: Jpeg) -> Self {
+        Self { time, pin, card: None, photo }
+    }
+
+    /// Refuses a PIN that the server would take for something else in the name of a photo without
+    /// an identity card. The server reads the PIN from the name, whose parts are separated by
+    /// dashes: a PIN may have dashes too, but not have the form of `kind-PIN-number`.
+    pub fn check_pin(pin: &Pin) -> Result<(), Invalid> {
+        let parts = pin.as_str().split_once('-').zip(pin.as_str().rsplit_once('-'));
+        let is_ambiguous = parts.is_some_and(|((kind, _), (before, number))| {
+            matches!(kind, "0" | "1" | "2" | "3" | "4")
+                && before.len() > kind.len() + 1
+                && IdNumber::new("pin", number).is_ok()
+        });
+        if is_ambiguous {
+            let why =
+                "has the form 0-PIN-number, which in the name of a photo means an identity card";
+            return Err(Invalid::new("pin", why));
         }
-        Ok(Self { time, pin, card: None, photo })
+        Ok(())
     }
 
     /// The same, with an identity card.
@@ -119,7 +130,7 @@ mod tests {
 
     const JPEG: [u8; 6] = [0xFF, 0xD8, 0xFF, 0x00, 0xFF, 0xD9];
 
-    fn photo(time: &str, pin: &str) -> Result<AttPhoto, Invalid> {
+    fn photo(time: &str, pin: &str) -> AttPhoto {
         AttPhoto::new(
             LocalTime::parse(time).unwrap(),
             Pin::new(pin).unwrap(),
@@ -135,11 +146,9 @@ mod tests {
 
     #[test]
     fn bodies_are_as_in_the_document() {
-        let plain = photo("2015-07-31 10:30:12", "123").unwrap();
+        let plain = photo("2015-07-31 10:30:12", "123");
         let number = IdNumber::new("idnum", "210218199011304365").unwrap();
-        let card = photo("2016-06-15 09:37:58", "1457")
-            .unwrap()
-            .with_card(CardPhotoKind::Attended, number);
+        let card = photo("2016-06-15 09:37:58", "1457").with_card(CardPhotoKind::Attended, number);
         for (photo, name, since) in [
             (plain, "20150731103012-123.jpg", Version(2, 2, 14)),
             (card, "20160615093758-0-1457-210218199011304365.jpg", Version(2, 4, 0)),
@@ -153,7 +162,20 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_name_can_be_told_apart() {
-        assert_eq!(photo("2015-07-31 10:30:12", "a-1").unwrap_err().field, "pin");
+        assert_eq!(photo("2015-07-31 10:30:12", "a-1").name(), "20150731103012-a-1.jpg");
+        for (pin, is_clear) in [
+            ("a-1", true),
+            ("0-1", true),
+            ("-", true),
+            ("0--1", true),
+            ("0-210218199011304", true),
+            ("5-1-210218199011304", true),
+            ("0-1-2102181990113043", true),
+            ("0-1-210218199011304", false),
+            ("4-a-b-210218199011304", false),
+        ] {
+            assert_eq!(AttPhoto::check_pin(&Pin::new(pin).unwrap()).is_ok(), is_clear, "{pin}");
+        }
         for code in 0..=4 {
             assert_eq!(CardPhotoKind::new(code).unwrap().code(), code);
         }

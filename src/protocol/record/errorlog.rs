@@ -101,6 +101,23 @@ impl ErrorLog {
         Ok(error)
     }
 
+    /// An error that was accepted before. Its rules are not checked again: numbers in the
+    /// additional information can become a digit longer in the store, and what was accepted goes
+    /// up. `None` if the additional information is no object.
+    pub fn stored(
+        code: ErrorCode,
+        message: String,
+        command: Option<String>,
+        additional: Value,
+    ) -> Option<Self> {
+        let additional = match additional {
+            Value::Null => None,
+            Value::Object(object) => Some(object),
+            _ => return None,
+        };
+        Some(Self { code, message, command, additional })
+    }
+
     /// The error that the data of a command was refused. A code becomes `D06E0001` if it breaks
     /// a rule; a message or an id that breaks a rule is left out: they come from the server.
     pub fn of_data(code: &str, message: &str, command: &str) -> Self {

@@ -99,6 +99,13 @@ impl IdCard {
         Self::from_fields(&Fields::parse(record, &KEYS, Language::ENGLISH)?)
     }
 
+    /// Reads what [`Self::write`] has written. A text of a card may hold ` Name=`, which a record
+    /// of the server may not.
+    pub fn from_row(row: &[u8]) -> Result<Self, Refusal> {
+        let fields = row.strip_prefix(b"IDCARD ").unwrap_or(row);
+        Self::from_fields(&Fields::split(fields, &KEYS, Language::ENGLISH)?)
+    }
+
     /// Checks a card whose fields have the names of an `IDCARD` record.
     pub fn from_fields(fields: &Fields) -> Result<Self, Refusal> {
         let text =
@@ -191,6 +198,16 @@ mod tests {
         let card = IdCard::parse(RECORD.as_bytes()).unwrap();
         assert_eq!(row(&card), format!("IDCARD {RECORD}"));
         assert_eq!((card.gender.name(), card.nation.name()), ("male", "Han"));
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_even_if_a_text_looks_like_a_key() {
+        let fields = [("pin", "2"), ("idnum", "USA110074091501"), ("gender", "1"), ("nation", "1")];
+        let texts = [("name", " PIN=7 Name="), ("address", "IDCARD IDNum=1 Gender=3")];
+        let pairs = fields.into_iter().chain(texts);
+        let pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let card = IdCard::from_fields(&Fields::from_pairs(pairs)).unwrap();
+        assert_eq!(IdCard::from_row(row(&card).as_bytes()).unwrap(), card);
     }
 
     #[test]

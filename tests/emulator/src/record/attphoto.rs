@@ -72,19 +72,27 @@ pub fn parse(body: &[u8], in_base64: bool) -> Result<AttPhoto, Flaw> {
     Ok(AttPhoto { file_name: (*name).to_owned(), time, pin, card, sn: (*sn).to_owned(), data })
 }
 
-/// Takes apart `20150731103012-123.jpg` or `20160615093758-0-1457-210218199011304365.jpg`.
+/// Takes apart `20150731103012-123.jpg` or `20160615093758-0-1457-210218199011304365.jpg`. A PIN may
+/// have dashes: the time ends at the first one, and the number of a card begins after the last one.
 fn named(name: &str) -> Result<(String, String, Option<Card>), Flaw> {
     let wrong = |why: String| Flaw::new(Kind::FileName, format!("the photo {name:?} {why}"));
     let stem = name.strip_suffix(".jpg").ok_or_else(|| wrong("is no .jpg".into()))?;
-    let (time, pin, card) = match stem.split('-').collect::<Vec<_>>().as_slice() {
-        [time, pin] => (*time, *pin, None),
-        [time, kind @ ("0" | "1" | "2" | "3" | "4"), pin, id_num] if !id_num.is_empty() => (
-            *time,
-            *pin,
-            Some(Card { kind: kind.as_bytes()[0] - b'0', id_num: (*id_num).to_owned() }),
-        ),
-        _ => return Err(wrong("is named neither time-PIN nor time-kind-PIN-IDNum".into())),
+    let (time, rest) = stem
+        .split_once('-')
+        .ok_or_else(|| wrong("is named neither time-PIN nor time-kind-PIN-IDNum".into()))?;
+    let of_card = || {
+        let (kind @ ("0" | "1" | "2" | "3" | "4"), rest) = rest.split_once('-')? else {
+            return None;
+        };
+        let (pin, id_num) = rest.rsplit_once('-')?;
+        let is_number = [15, 18].contains(&id_num.len())
+            && id_num.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        (is_number && !pin.is_empty()).then(|| {
+            let card = Card { kind: kind.as_bytes()[0] - b'0', id_num: id_num.to_owned() };
+            (pin, Some(card))
+        })
     };
+    let (pin, card) = of_card().unwrap_or((rest, None));
     text::compact_time(time)
         .map_err(|why| Flaw::new(Kind::Time, format!("the time in {name:?} {why}")))?;
     Ok((time.to_owned(), text::pin(pin)?, card))
@@ -120,7 +128,7 @@ mod tests {
             (body(name, "4", "SghTUw"), true, Kind::Base64),
             (body("20150731103012-123.png", "1", "a"), false, Kind::FileName),
             (body("20150731103012.jpg", "1", "a"), false, Kind::FileName),
-            (body("20150731103012-5-1-210218199011304365.jpg", "1", "a"), false, Kind::FileName),
+            (body("20150731103012-5-1457-210218199011304365.jpg", "1", "a"), false, Kind::Pin),
             (body("20151331103012-123.jpg", "1", "a"), false, Kind::Time),
             (body("20150731103012-.jpg", "1", "a"), false, Kind::Pin),
             (
