@@ -20,12 +20,13 @@ pub(super) fn answer(
 ) -> Result<(), Trouble> {
     let Some(query) = context.store.queries().next()? else { return Ok(()) };
     let rows = context.store.queries().rows(&query, rows_a_pack(query.asked.stream))?;
-    let Some(last) = rows.last().map(|row| row.seq) else {
+    if rows.is_empty() {
         return Ok(end(context, &query, ReturnCode::DONE)?);
-    };
+    }
     let table = query.asked.stream.table();
     let body = upload_body::write(context, session, &rows, usize::MAX);
-    if (body.rows as usize) < rows.len() {
+    let last = rows[body.used - 1].seq;
+    if (body.rows as usize) < body.used {
         log::error!("rows that query {} asks for cannot be read from the store", query.id);
     }
     let body = body.bytes;

@@ -4,7 +4,7 @@ use super::context::Context;
 use super::encrypt::encrypt;
 use super::session::Session;
 use crate::protocol::record::Record;
-use crate::protocol::stream::Table;
+use crate::protocol::stream::{Stream, Table};
 use crate::store::{Content, PendingRow};
 
 /// A body shorter than this is not packed: the archive alone takes 1.5 KB before it shrinks.
@@ -28,7 +28,7 @@ pub(super) enum Encoded {
     Encrypted(Vec<u8>),
 }
 
-/// Writes as many rows as fit into `most` bytes, one at least.
+/// Writes as many rows as fit into `most` bytes and may share a body, one at least.
 pub(super) fn write(
     context: &Context,
     session: &Session,
@@ -36,14 +36,20 @@ pub(super) fn write(
     most: usize,
 ) -> Body {
     let mut body = Body { bytes: Vec::new(), rows: 0, used: 0 };
+    let mut first = None;
     for row in rows {
         let before = body.bytes.len();
         write_row(context, session, row, &mut body.bytes);
-        if body.bytes.len() > most && body.rows > 0 {
-            body.bytes.truncate(before);
-            break;
+        if row.content.is_some() {
+            let sharing = Sharing::of(row.stream, &body.bytes[before..]);
+            let shares = first.is_none_or(|first| sharing.with(first));
+            if !shares || (body.bytes.len() > most && body.rows > 0) {
+                body.bytes.truncate(before);
+                break;
+            }
+            first = Some(sharing);
+            body.rows += 1;
         }
-        body.rows += u64::from(row.content.is_some());
         body.used += 1;
     }
     body
@@ -61,6 +67,38 @@ fn write_row(context: &Context, session: &Session, row: &PendingRow, out: &mut V
             photo.write(out, &settings.profile.serial, session.options.photos_base64);
         }
         None => {}
+    }
+}
+
+/// With which rows a row may share a body. There are servers that pass over every other row of a
+/// body of the operation log in which the word `USERPIC` stands, wherever that is, and say OK.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    /// With rows that do not have the word.
+    Any,
+    /// With photos of users only.
+    UserPics,
+    /// With none: the word is in a value of another row, such as a name.
+    Alone,
+}
+
+/// The values that may be any text are in the first part of a row.
+const START_OF_A_ROW: usize = 2048;
+
+impl Sharing {
+    fn of(stream: Stream, row: &[u8]) -> Self {
+        let word = b"USERPIC";
+        let start = &row[..row.len().min(START_OF_A_ROW)];
+        let has_word = || start.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+        match stream {
+            Stream::UserPics => Self::UserPics,
+            _ if stream.table() == Table::Operlog && has_word() => Self::Alone,
+            _ => Self::Any,
+        }
+    }
+
+    fn with(self, other: Self) -> bool {
+        self == other && self != Self::Alone
     }
 }
 

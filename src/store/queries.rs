@@ -7,7 +7,7 @@ use super::error::Result;
 use super::rows::{PendingRow, Seq};
 use super::source::Source;
 use crate::protocol::record::Pin;
-use crate::protocol::stream::Stream;
+use crate::protocol::stream::{Stream, Table};
 use crate::protocol::time::LocalTime;
 
 /// What a query asks for.
@@ -101,7 +101,7 @@ impl<'a> Queries<'a> {
                     command,
                     asked.pin,
                     until,
-                    count.div_ceil(rows_a_pack),
+                    self.count_packs(asked, until, count, rows_a_pack)?,
                     count,
                     asked.stream.code(),
                     asked.number,
@@ -110,6 +110,34 @@ impl<'a> Queries<'a> {
                 ])?;
         }
         Ok(count)
+    }
+
+    /// How many requests the rows take. Most have as many rows as may be; a row of the operation
+    /// log with the word `USERPIC` in a value goes alone, where it stands.
+    fn count_packs(&self, asked: &Asked, until: Seq, count: u64, rows_a_pack: u64) -> Result<u64> {
+        let texts = match asked.stream {
+            Stream::UserPics => return Ok(count.div_ceil(rows_a_pack)),
+            Stream::Users => "pin || ' ' || name || ' ' || password",
+            stream if stream.table() == Table::Operlog => "pin",
+            _ => return Ok(count.div_ceil(rows_a_pack)),
+        };
+        let source = Source::of(asked.stream);
+        let sql = format!(
+            "SELECT instr(upper({texts}), 'USERPIC') > 0 FROM {} WHERE {} ORDER BY {}",
+            source.table,
+            asked.condition(&source),
+            source.resend
+        );
+        let (from, to) = asked.times();
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![0, until, asked.pin, asked.number, from, to])?;
+        let (mut packs, mut in_pack) = (0, 0);
+        while let Some(row) = rows.next()? {
+            let is_alone: bool = row.get(0)?;
+            packs += u64::from(is_alone || in_pack == 0);
+            in_pack = if is_alone { 0 } else { (in_pack + 1) % rows_a_pack };
+        }
+        Ok(packs)
     }
 
     /// How many rows are asked for.

@@ -78,6 +78,8 @@ kinds! {
     RowEnd,
     /// A blank row.
     BlankRow,
+    /// Photos of users in one body with other rows: servers in use pass over the others.
+    SharedBody,
     /// A row that does not begin with a keyword of its table.
     UnknownRow,
     /// Bytes that are not in the encoding agreed upon.

@@ -121,11 +121,13 @@ pub enum Persona {
     UnixStamps,
     /// Answers a page to whom or what it does not know.
     HtmlOnUnknown,
+    /// Passes over the other rows of a body in which `USERPIC` stands, and says OK to all.
+    UserpicAlone,
 }
 
 impl Persona {
     /// All of them.
-    pub const ALL: [Persona; 13] = [
+    pub const ALL: [Persona; 14] = [
         Persona::Document,
         Persona::NoneStamps,
         Persona::OkOnly,
@@ -139,6 +141,7 @@ impl Persona {
         Persona::Stamps9999,
         Persona::UnixStamps,
         Persona::HtmlOnUnknown,
+        Persona::UserpicAlone,
     ];
 
     /// The persona of that name, as `--persona` takes it.
@@ -210,6 +213,8 @@ pub struct Manners {
     pub read_once: bool,
     /// A page instead of `UNKNOWN DEVICE` and 404.
     pub html_on_unknown: bool,
+    /// Only the photos of users of a body in which `USERPIC` stands are read.
+    pub userpic_alone: bool,
 }
 
 impl Manners {
@@ -232,6 +237,7 @@ impl Manners {
             Persona::Stamps9999 => Manners { stamps: Stamps::Nines, ..plain },
             Persona::UnixStamps => Manners { stamps: Stamps::Unix, ..plain },
             Persona::HtmlOnUnknown => Manners { html_on_unknown: true, ..plain },
+            Persona::UserpicAlone => Manners { userpic_alone: true, ..plain },
         }
     }
 }

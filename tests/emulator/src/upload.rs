@@ -78,8 +78,16 @@ impl State {
         let Some(body) = upload.unpacked(flaws) else { return Tally::default() };
         upload.check_version(flaws);
         let mut tally = Tally::default();
+        let is_picture = |row: &[u8]| row.starts_with(b"USERPIC ");
+        let has_word = upload.table == "OPERLOG" && body.windows(7).any(|part| part == b"USERPIC");
+        if has_word && lines(&body).count() > 1 && !lines(&body).all(is_picture) {
+            flaws.add(Kind::SharedBody, "USERPIC stands in a body with other rows");
+        }
         for row in rows(&body, upload.request, flaws) {
             tally.rows += 1;
+            if has_word && self.settings.manners.userpic_alone && !is_picture(row) {
+                continue;
+            }
             let mut of_row = Flaws::default();
             match upload.decode(row).and_then(|text| self.take_row(upload, &text, row, &mut of_row))
             {

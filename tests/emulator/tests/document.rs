@@ -92,10 +92,11 @@ fn operations_users_templates_and_pictures() {
         "FP PIN=2\tFID=0\tSize=8\tValid=1\tTMP=SghTUw==\n",
         "FACE PIN=306\tFID=2\tSIZE=24\tVALID=1\tTMP=AAAAAAAAAAAAAAAAAAAAAFo=\n",
         "FVEIN Pin=306\tFID=2\tIndex=0\tSize=8\tValid=1\tTmp=SghTUw==\n",
-        "USERPIC PIN=123\tFileName=123.jpg\tSize=8\tContent=SghTUw==\n",
     ]
     .concat();
-    assert_eq!(t.upload("OPERLOG", 7, &rows).body, "OK:7");
+    assert_eq!(t.upload("OPERLOG", 6, &rows).body, "OK:6");
+    let picture = "USERPIC PIN=123\tFileName=123.jpg\tSize=8\tContent=SghTUw==\n";
+    assert_eq!(t.upload("OPERLOG", 7, picture).body, "OK:1");
     let photo = "BIOPHOTO PIN=123\tFileName=123.jpg\tType=2\tSize=8\tContent=SghTUw==\n";
     assert_eq!(t.upload("OPERLOG", 8, photo).body, "OK");
     let bio = "BIODATA Pin=306\tNo=0\tIndex=2\tValid=1\tDuress=0\tType=8\tMajorVer=1\tMinorVer=0\tFormat=0\tTmp=SghTUw==\n";

@@ -113,6 +113,18 @@ fn a_page_for_whom_it_does_not_know() {
 }
 
 #[test]
+fn rows_that_share_a_body_with_photos_of_users_are_passed_over() {
+    let (server, t) = start_with(Settings::persona(Persona::UserpicAlone));
+    t.handshake();
+    let picture = "USERPIC PIN=1\tFileName=1.jpg\tSize=8\tContent=/9j/2Q==\n";
+    let operation = "OPLOG 4\t14\t2015-07-30 10:22:34\t0\t0\t0\t0\n";
+    assert_eq!(t.upload("OPERLOG", 2, &format!("{operation}{picture}")).body, "OK:2");
+    assert_eq!((server.oplog().len(), kinds(&server)), (0, vec![Kind::SharedBody]));
+    assert_eq!(t.upload("OPERLOG", 3, operation).body, "OK:1");
+    assert_eq!(server.oplog().len(), 1);
+}
+
+#[test]
 fn a_terminal_the_server_gets_to_know_later() {
     let (server, t) = start();
     server.allow(Kind::UnknownSerial);

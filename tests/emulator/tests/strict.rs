@@ -114,6 +114,11 @@ fn provoke(kind: Kind, t: Terminal) {
             t.upload("ATTLOG", 2, &punch(2, 0).replace('\n', "\r\n"));
         }
         Kind::BlankRow => drop(t.post(&att, format!("{row}\n"))),
+        Kind::SharedBody => {
+            let picture = "USERPIC PIN=1\tFileName=1.jpg\tSize=8\tContent=/9j/2Q==\n";
+            let operation = "OPLOG 4\t14\t2015-07-30 10:22:34\t0\t0\t0\t0\n";
+            t.post(&opr, format!("{operation}{picture}"));
+        }
         Kind::UnknownRow => drop(t.post(&opr, "NOTE PIN=1\n")),
         Kind::Encoding => drop(t.post(&att, b"\xd5\xc5\t2026-03-02 08:00:00\t0\t1\t0\t0\t0\n")),
         Kind::FieldCount => {
