@@ -3,16 +3,22 @@
 //! What is written needs no quotes: no field can hold a comma, a quote or a line end. What is read
 //! may have been saved by a spreadsheet: quoted fields and CRLF (RFC 4180), a byte order mark.
 
-use crate::protocol::record::{HIGHEST_VERIFY, Pin, Punch, Status, WorkCode};
+use crate::protocol::record::{
+    HIGHEST_VERIFY, Pin, Punch, Screening, Status, Temperature, WorkCode,
+};
 use crate::protocol::time::LocalTime;
 
 /// The first line.
-pub const HEADER: &str = "pin,time,status,verify,workcode";
+pub const HEADER: &str = "pin,time,status,verify,workcode,mask,temperature";
+/// The first line of a file without mask and temperature; earlier versions wrote it.
+const SHORT_HEADER: &str = "pin,time,status,verify,workcode";
 
 /// A punch as a line, without its end.
 pub fn row(punch: &Punch) -> String {
-    let Punch { pin, time, status, verify, workcode } = punch;
-    format!("{pin},{time},{status},{verify},{}", workcode.as_str())
+    let Punch { pin, time, status, verify, workcode, screening } = punch;
+    let mask = screening.mask.map(|mask| u8::from(mask).to_string()).unwrap_or_default();
+    let temperature = screening.temperature.map(|it| it.to_string()).unwrap_or_default();
+    format!("{pin},{time},{status},{verify},{},{mask},{temperature}", workcode.as_str())
 }
 
 /// Reads a file, and checks all of it: each punch with the number of the line on which it starts.
@@ -21,7 +27,9 @@ pub fn read(text: &str) -> Result<Vec<(usize, Punch)>, String> {
     let wrong = |line: usize, why: &str| format!("line {line}: {why}; nothing was recorded");
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (names, mut text) = split_row(text).map_err(|why| wrong(1, why))?;
-    if names.join(",") != HEADER {
+    let names = names.join(",");
+    let columns = names.split(',').count();
+    if names != HEADER && names != SHORT_HEADER {
         return Err(format!("the first line is not {HEADER}; nothing was recorded"));
     }
     let mut line = 2;
@@ -29,7 +37,7 @@ pub fn read(text: &str) -> Result<Vec<(usize, Punch)>, String> {
     while !text.is_empty() {
         let (fields, rest) = split_row(text).map_err(|why| wrong(line, why))?;
         if fields != [""] {
-            punches.push((line, punch(&fields).map_err(|why| wrong(line, &why))?));
+            punches.push((line, punch(&fields, columns).map_err(|why| wrong(line, &why))?));
         }
         line += text[..text.len() - rest.len()].matches('\n').count();
         text = rest;
@@ -81,9 +89,11 @@ fn split_quoted(mut text: &str) -> Result<(String, &str), &'static str> {
     }
 }
 
-fn punch(fields: &[String]) -> Result<Punch, String> {
-    let [pin, time, status, verify, workcode] = fields else {
-        return Err(format!("it has {} fields instead of 5", fields.len()));
+fn punch(fields: &[String], columns: usize) -> Result<Punch, String> {
+    let (true, [pin, time, status, verify, workcode, rest @ ..]) =
+        (fields.len() == columns, fields)
+    else {
+        return Err(format!("it has {} fields instead of {columns}", fields.len()));
     };
     let number = |name: &str, text: &str, highest: Status| {
         let number = text.parse().ok().filter(|number| *number <= highest);
@@ -95,7 +105,29 @@ fn punch(fields: &[String]) -> Result<Punch, String> {
         status: number("status", status, Status::MAX)?,
         verify: number("verify", verify, HIGHEST_VERIFY)?,
         workcode: WorkCode::new(workcode.trim_end()).map_err(|invalid| invalid.to_string())?,
+        screening: match rest {
+            [mask, temperature] => screening(mask, temperature)?,
+            _ => Screening::default(),
+        },
     })
+}
+
+/// Mask and temperature; an empty field is one that is not known.
+fn screening(mask: &str, temperature: &str) -> Result<Screening, String> {
+    let mask = match mask {
+        "" => None,
+        "0" => Some(false),
+        "1" => Some(true),
+        _ => return Err("mask is neither 0 nor 1".into()),
+    };
+    let temperature = match temperature.trim_end() {
+        "" => None,
+        text => {
+            let degrees = text.parse().map_err(|_| "temperature is not a number")?;
+            Some(Temperature::new("temperature", degrees).map_err(|invalid| invalid.to_string())?)
+        }
+    };
+    Ok(Screening { mask, temperature })
 }
 
 #[cfg(test)]
@@ -104,8 +136,9 @@ mod tests {
 
     #[test]
     fn files_that_spreadsheets_save_are_taken() {
-        let plain =
-            format!("{HEADER}\n7,2026-11-02 08:00:00,0,1,0\n8,2026-11-02 08:00:01,1,15,A\n");
+        let plain = format!(
+            "{HEADER}\n7,2026-11-02 08:00:00,0,1,0,,\n8,2026-11-02 08:00:01,1,15,A,1,36.6\n"
+        );
         let punches = read(&plain).unwrap();
         assert_eq!(punches.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3]);
         let written: Vec<String> = punches.iter().map(|(_, punch)| row(punch)).collect();
@@ -129,8 +162,27 @@ mod tests {
     }
 
     #[test]
+    fn files_without_mask_and_temperature_are_taken() {
+        let text = "pin,time,status,verify,workcode\n7,2026-11-02 08:00:00,0,1,A  \n";
+        let punches = read(text).unwrap();
+        assert_eq!(row(&punches[0].1), "7,2026-11-02 08:00:00,0,1,A,,");
+        let with = |end: &str| format!("{HEADER}\n1,2026-11-02 08:00:00,0,1,0{end}\n");
+        for (text, message) in [
+            (with(""), "line 2: it has 5 fields instead of 7"),
+            (with(",,,"), "line 2: it has 8 fields instead of 7"),
+            (with(",2,"), "line 2: mask"),
+            (with(",,97.7"), "line 2: temperature"),
+            (with(",,warm"), "line 2: temperature"),
+            (with(",,nan"), "line 2: temperature"),
+        ] {
+            let error = read(&text).unwrap_err();
+            assert!(error.contains(message), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
     fn wrong_files_are_refused_with_line_and_field() {
-        let with = |line: &str| format!("{HEADER}\n1,2026-11-02 08:00:00,0,1,0\n{line}\n");
+        let with = |line: &str| format!("{SHORT_HEADER}\n1,2026-11-02 08:00:00,0,1,0\n{line}\n");
         assert_eq!(read(&with("")).unwrap().len(), 1);
         for (text, message) in [
             (String::new(), "first line"),

@@ -23,7 +23,7 @@ every punch a second time.
 The file is UTF-8 text as `punchd export` or a spreadsheet writes it: commas
 between the fields (RFC 4180), and this first line:
 
-  pin,time,status,verify,workcode
+  pin,time,status,verify,workcode,mask,temperature
 
 The whole file is checked first. If a line is wrong, a message names it,
 nothing is recorded, and the exit code is 65.

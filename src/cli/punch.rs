@@ -8,7 +8,7 @@ use super::arguments::{Arguments, Halt};
 use super::call::{call, print};
 use super::exit::Failure;
 use super::page::Page;
-use crate::protocol::record::{HIGHEST_VERIFY, Punch as Row};
+use crate::protocol::record::{HIGHEST_VERIFY, Punch as Row, Temperature};
 use crate::rpc::Method;
 
 pub const PAGE: Page = Page {
@@ -25,6 +25,9 @@ Options:
   --status NUMBER     attendance status, 0 to 255: 0 in (default), 1 out
   --verify NUMBER     how the person was verified, 0 to 28 (default 0)
   --workcode CODE     up to 24 letters and digits (default 0)
+  --mask 0|1          whether the person wore a mask
+  --temperature NUMBER
+                      of the person, in degrees Celsius, 20.0 to 50.0
 
 Example:
   punchd punch --pin 1001 --time '2026-11-02 08:00:00' --status 1
@@ -40,6 +43,8 @@ pub struct Punch {
     status: Option<u8>,
     verify: Option<u8>,
     workcode: Option<String>,
+    mask: Option<u8>,
+    temperature: Option<f64>,
 }
 
 impl Punch {
@@ -55,6 +60,8 @@ impl Punch {
                     punch.verify = Some(arguments.number("--verify", 0..=HIGHEST_VERIFY.into())?);
                 }
                 Some("--workcode") => punch.workcode = Some(arguments.value()?),
+                Some("--mask") => punch.mask = Some(arguments.number("--mask", 0..=1)?),
+                Some("--temperature") => punch.temperature = Some(temperature(arguments)?),
                 _ => return Err(argument.unexpected()),
             }
         }
@@ -70,9 +77,10 @@ impl Punch {
 
     /// Has the running punchd record it, and returns its answer.
     pub fn record(&self, config: &Path) -> Result<Value, Failure> {
-        let Self { pin, time, status, verify, workcode } = self;
+        let Self { pin, time, status, verify, workcode, mask, temperature } = self;
         let params = json!({
-            "pin": pin, "time": time, "status": status, "verify": verify, "workcode": workcode
+            "pin": pin, "time": time, "status": status, "verify": verify, "workcode": workcode,
+            "mask": mask, "temperature": temperature
         });
         call(config, Method::Punch, &params)
     }
@@ -86,6 +94,19 @@ impl From<&Row> for Punch {
             status: Some(row.status),
             verify: Some(row.verify),
             workcode: Some(row.workcode.as_str().to_owned()),
+            mask: row.screening.mask.map(u8::from),
+            temperature: row.screening.temperature.map(Temperature::degrees),
         }
     }
+}
+
+/// The value of `--temperature`.
+fn temperature(arguments: &mut Arguments) -> Result<f64, Halt> {
+    let text = arguments.value()?;
+    let degrees = text.parse().ok().and_then(|it| Temperature::new("temperature", it).ok());
+    degrees.map(Temperature::degrees).ok_or_else(|| {
+        Halt::Usage(format!(
+            "--temperature {text} is not a number of degrees Celsius from 20.0 to 50.0"
+        ))
+    })
 }

@@ -92,7 +92,8 @@ fn post(tools: &mut Tools<'_>, delivery: &Delivery<'_>) -> Result<Option<Ack>, T
         Pass::Resend => last,
     };
     let (name, value) = context.settings.dialect.stamp(*table, stamp);
-    let mut target = context.target("/iclock/cdata").with("table", table.name()).with(name, value);
+    let path = context.settings.dialect.upload_path(*table);
+    let mut target = context.target(path).with("table", table.name()).with(name, value);
     let encoded = upload_body::encode(context, session, *table, &body.bytes);
     let bytes = match &encoded {
         Encoded::Plain => &body.bytes,

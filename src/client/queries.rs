@@ -34,7 +34,7 @@ pub(super) fn answer(
     let acknowledged = context.store.outbox().acknowledged(table)?;
     let (name, stamp) = context.settings.dialect.stamp(table, acknowledged);
     let target = context
-        .target("/iclock/cdata")
+        .target(context.settings.dialect.upload_path(table))
         .with("table", table.name())
         .with(name, stamp)
         .with("CmdId", &query.id)

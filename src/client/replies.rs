@@ -4,6 +4,7 @@
 //! deferred, and sent by itself from then on, so that it holds up no other.
 
 use super::context::Context;
+use super::settings::Settings;
 use super::trouble::Trouble;
 use crate::protocol::ack::Ack;
 use crate::protocol::codes::ReturnCode;
@@ -88,7 +89,8 @@ fn post(context: &mut Context, due: &[Due]) -> Result<Ack, Trouble> {
         None => {
             let mut body = Vec::new();
             for due in due {
-                due.reply.write(&context.settings.profile.serial, &mut body);
+                let Settings { profile, dialect, .. } = &context.settings;
+                due.reply.write(&profile.serial, dialect.one_line_replies, &mut body);
             }
             context.post(&target, &body)?
         }
@@ -117,7 +119,8 @@ fn post_file(
             (reply.code, reply.file) = (refusal.code, None);
         }
     }
-    reply.write(&context.settings.profile.serial, &mut body);
+    let Settings { profile, dialect, .. } = &context.settings;
+    reply.write(&profile.serial, dialect.one_line_replies, &mut body);
     let file = opened.as_ref().ok().map(|(file, size)| (file, *size));
     let body = Body { bytes: &body, file };
     context.send(&Request { body: Some(body), ..Request::get(target.as_str()) })

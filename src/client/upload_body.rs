@@ -62,6 +62,10 @@ fn write_row(context: &Context, session: &Session, row: &PendingRow, out: &mut V
             settings.dialect.write_punch(punch, row.seq, out);
             out.push(b'\n');
         }
+        Some(Content::Record(Record::User(user))) => {
+            settings.dialect.write_user(user, settings.language, out);
+            out.push(b'\n');
+        }
         Some(Content::Record(record)) => record.write(out, settings.language),
         Some(Content::Photo(photo)) => {
             photo.write(out, &settings.profile.serial, session.options.photos_base64);

@@ -2,7 +2,7 @@
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 
-use crate::protocol::dialect::{DOCUMENT_FIELDS, Dialect, FIXED_STAMP, Family};
+use crate::protocol::dialect::{DOCUMENT_FIELDS, Dialect, FAHRENHEIT, FIXED_STAMP, Family};
 use crate::protocol::version::Version;
 
 /// The dialect that the table describes.
@@ -21,6 +21,12 @@ struct Settings {
     empty_workcode: Option<bool>,
     empty_extra: Option<bool>,
     running_index: Option<bool>,
+    mask_temperature: Option<bool>,
+    tab_at_end: Option<bool>,
+    user_validity: Option<bool>,
+    /// Whether it is `fdata`.
+    #[serde(deserialize_with = "photo_path")]
+    photo_path: Option<bool>,
     /// Whether it is the fixed one, 9999.
     #[serde(deserialize_with = "stamp")]
     stamp: Option<bool>,
@@ -36,6 +42,7 @@ struct Settings {
     #[serde(deserialize_with = "pushver")]
     pushver: Option<String>,
     replies_alone: Option<bool>,
+    one_line_replies: Option<bool>,
     packed: Option<bool>,
     attlog_count: Option<bool>,
 }
@@ -48,6 +55,10 @@ impl Settings {
             empty_workcode: self.empty_workcode.unwrap_or(family.empty_workcode),
             empty_extra: self.empty_extra.unwrap_or(family.empty_extra),
             running_index: self.running_index.unwrap_or(family.running_index),
+            mask_temperature: self.mask_temperature.unwrap_or(family.mask_temperature),
+            tab_at_end: self.tab_at_end.unwrap_or(family.tab_at_end),
+            user_validity: self.user_validity.unwrap_or(family.user_validity),
+            photos_to_fdata: self.photo_path.unwrap_or(family.photos_to_fdata),
             fixed_stamp: self.stamp.unwrap_or(family.fixed_stamp),
             op_stamp: self.op_stamp.unwrap_or(family.op_stamp),
             info_values: self.info_values.unwrap_or(family.info_values),
@@ -57,11 +68,23 @@ impl Settings {
             language_first: self.language_first.unwrap_or(family.language_first),
             pushver: self.pushver.unwrap_or(family.pushver),
             replies_alone: self.replies_alone.unwrap_or(family.replies_alone),
+            one_line_replies: self.one_line_replies.unwrap_or(family.one_line_replies),
             packed: self.packed.unwrap_or(family.packed),
             attlog_count: self.attlog_count.unwrap_or(family.attlog_count),
         };
         if dialect.running_index && dialect.attlog_fields == DOCUMENT_FIELDS {
             return Err("[dialect] running_index needs attlog_fields = 8 or more".into());
+        }
+        if dialect.mask_temperature && dialect.attlog_fields < FAHRENHEIT {
+            return Err(format!(
+                "[dialect] mask_temperature needs attlog_fields = {FAHRENHEIT} or more"
+            ));
+        }
+        if dialect.mask_temperature && dialect.running_index && dialect.attlog_fields == FAHRENHEIT
+        {
+            return Err(
+                "[dialect] running_index with mask_temperature needs attlog_fields = 11".into()
+            );
         }
         Ok(dialect)
     }
@@ -79,6 +102,16 @@ fn attlog_fields<'de, D: Deserializer<'de>>(input: D) -> Result<Option<usize>, D
     match i64::deserialize(input)? {
         fields @ 7..=11 => Ok(Some(fields as usize)),
         other => Err(D::Error::custom(format!("attlog_fields = {other} is not within 7 to 11"))),
+    }
+}
+
+fn photo_path<'de, D: Deserializer<'de>>(input: D) -> Result<Option<bool>, D::Error> {
+    match String::deserialize(input)?.as_str() {
+        "cdata" => Ok(Some(false)),
+        "fdata" => Ok(Some(true)),
+        other => Err(D::Error::custom(format!(
+            "photo_path {other:?} is neither \"cdata\" nor \"fdata\""
+        ))),
     }
 }
 
@@ -172,6 +205,12 @@ mod tests {
             ("language_first = false", Dialect { language_first: false, ..family.clone() }),
             ("pushver = \"2.32\"", Dialect { pushver: "2.32".into(), ..family.clone() }),
             ("replies_alone = true", Dialect { replies_alone: true, ..family.clone() }),
+            ("one_line_replies = true", Dialect { one_line_replies: true, ..family.clone() }),
+            ("mask_temperature = true", Dialect { mask_temperature: true, ..family.clone() }),
+            ("tab_at_end = true", Dialect { tab_at_end: true, ..family.clone() }),
+            ("user_validity = true", Dialect { user_validity: true, ..family.clone() }),
+            ("photo_path = \"fdata\"", Dialect { photos_to_fdata: true, ..family.clone() }),
+            ("attlog_count = true", Dialect { attlog_count: true, ..family.clone() }),
             ("packed = true", Dialect { packed: true, ..family.clone() }),
         ];
         for (setting, dialect) in cases {
@@ -194,6 +233,16 @@ mod tests {
             ("attlog_fields = -1", "attlog_fields = -1"),
             ("running_index = true", "running_index needs attlog_fields"),
             ("family = \"region-type\"\nattlog_fields = 7", "running_index needs attlog_fields"),
+            ("mask_temperature = true", "mask_temperature needs attlog_fields = 10"),
+            (
+                "family = \"visible-light\"\nattlog_fields = 9",
+                "mask_temperature needs attlog_fields",
+            ),
+            (
+                "family = \"visible-light\"\nrunning_index = true",
+                "running_index with mask_temperature needs attlog_fields = 11",
+            ),
+            ("photo_path = \"edata\"", "photo_path \"edata\" is neither"),
             ("stamp = \"now\"", "stamp \"now\" is neither"),
             ("stamp = \"\"", "stamp \"\""),
             ("info_values = 7", "info_values = 7 is none of"),

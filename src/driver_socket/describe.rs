@@ -5,12 +5,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::protocol::record::{
-    BioPhoto, Entry, PictureKind, Template, TemplateKind, User, UserPic,
+    BioPhoto, Entry, PictureKind, Template, TemplateKind, User, UserPic, Validity,
 };
 
 /// A user, as `user.put` takes it.
 pub(super) fn user(user: &User) -> Value {
-    json!({
+    let mut value = json!({
         "pin": user.pin.as_str(),
         "name": user.name,
         "pri": user.privilege,
@@ -20,7 +20,20 @@ pub(super) fn user(user: &User) -> Value {
         "tz": user.time_zones,
         "verify": user.verify,
         "vicecard": user.vice_card,
-    })
+    });
+    // Most servers never give a validity.
+    let Validity { start, end, expires } = &user.validity;
+    let expires = expires.map(Value::from);
+    for (key, given) in [
+        ("startdatetime", start.as_deref().map(Value::from)),
+        ("enddatetime", end.as_deref().map(Value::from)),
+        ("expires", expires),
+    ] {
+        if let Some(given) = given {
+            value[key] = given;
+        }
+    }
+    value
 }
 
 /// A template, as `template.put` takes it.

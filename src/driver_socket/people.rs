@@ -11,8 +11,20 @@ use crate::rpc::{Params, RpcError};
 use crate::store::Origin;
 
 /// The parameters of `user.put`, by the protocol's names in lower case.
-const USER_FIELDS: [&str; 9] =
-    ["pin", "name", "pri", "passwd", "card", "grp", "tz", "verify", "vicecard"];
+const USER_FIELDS: [&str; 12] = [
+    "pin",
+    "name",
+    "pri",
+    "passwd",
+    "card",
+    "grp",
+    "tz",
+    "verify",
+    "vicecard",
+    "startdatetime",
+    "enddatetime",
+    "expires",
+];
 
 /// The parameters of `idcard.put`, by the protocol's names in lower case.
 const ID_CARD_FIELDS: [&str; 17] = [

@@ -6,7 +6,7 @@ use super::biometrics;
 use super::context::MethodContext;
 use super::error::MethodError;
 use crate::protocol::record::{
-    AttPhoto, CardPhotoKind, HIGHEST_VERIFY, IdNumber, Jpeg, Pin, WorkCode,
+    AttPhoto, CardPhotoKind, HIGHEST_VERIFY, IdNumber, Jpeg, Pin, Screening, Temperature, WorkCode,
 };
 use crate::rpc::{Params, RpcError};
 use crate::store::{NewPhoto, NewPunch, WithCard};
@@ -24,8 +24,18 @@ pub(super) fn attempt(context: &MethodContext, params: &Params) -> Result<NewPun
         status: params.number("status", 255)?.unwrap_or(0) as u8,
         verify: params.number("verify", HIGHEST_VERIFY.into())?.unwrap_or(0) as u8,
         workcode: WorkCode::new(&params.text("workcode")?.unwrap_or_default())?,
+        screening: screening(params)?,
         card: None,
     })
+}
+
+/// What a terminal with a camera for it saw of mask and temperature.
+fn screening(params: &Params) -> Result<Screening, MethodError> {
+    let temperature = match params.get("temperature") {
+        Value::Null => None,
+        value => Some(Temperature::new("temperature", value.as_f64().unwrap_or(f64::NAN))?),
+    };
+    Ok(Screening { mask: params.switch("mask")?, temperature })
 }
 
 /// The identity card that a punch was made with.

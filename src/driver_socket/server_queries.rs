@@ -22,7 +22,8 @@ const MOST_OF_ONE_DRIVER: usize = 8;
 
 /// May this person pass, whom the sensor knows?
 pub(super) fn verify(context: &MethodContext, params: &Params) -> Result<Reply, MethodError> {
-    let NewPunch { pin, moment, status, verify, workcode, .. } = attempt(context, params)?;
+    let NewPunch { pin, moment, status, verify, workcode, screening, .. } =
+        attempt(context, params)?;
     if context.store.options().get(VERIFICATION)?.is_none() {
         return Ok(Reply::Done(json!({"allowed": true, "by": "terminal"})));
     }
@@ -31,7 +32,7 @@ pub(super) fn verify(context: &MethodContext, params: &Params) -> Result<Reply, 
     if !context.status.connection().online {
         return Ok(Reply::Done(fallback(context)));
     }
-    Ok(Reply::AskServer(Question::Verify(Punch { pin, time, status, verify, workcode })))
+    Ok(Reply::AskServer(Question::Verify(Punch { pin, time, status, verify, workcode, screening })))
 }
 
 /// Who is this, whom the terminal does not know, or knows as a guest?

@@ -29,29 +29,35 @@ impl Reply {
     }
 
     /// Appends the reply, with LF before it if it is not the first. The content of a file must
-    /// follow.
-    pub fn write(&self, serial: &str, out: &mut Vec<u8>) {
+    /// follow. `one_line`: the replies that have several lines in the document have one line,
+    /// joined by `&`, up to their content.
+    pub fn write(&self, serial: &str, one_line: bool, out: &mut Vec<u8>) {
         let Self { id, name, code, rest, file } = self;
+        let and = if one_line { '&' } else { '\n' };
         if !out.is_empty() {
             out.push(b'\n');
         }
         match name.as_str() {
             "GetFile" => {
-                out.extend_from_slice(format!("ID={id}\nSN={serial}\nFILENAME=").as_bytes());
+                let head = format!("ID={id}{and}SN={serial}{and}FILENAME=");
+                out.extend_from_slice(head.as_bytes());
                 out.extend_from_slice(rest);
-                out.extend_from_slice(format!("\nCMD=GetFile\nReturn={code}").as_bytes());
+                let tail = format!("{and}CMD=GetFile{and}Return={code}");
+                out.extend_from_slice(tail.as_bytes());
                 if file.is_some() {
-                    out.extend_from_slice(b"\nContent=");
+                    out.extend_from_slice(format!("{and}Content=").as_bytes());
                 }
             }
             "Shell" => {
-                let head = format!("ID={id}\nSN={serial}\nReturn={code}\nCMD=Shell");
+                let head = format!(
+                    "ID={id}{and}SN={serial}{and}Return={code}{and}CMD=Shell{and}\
+                     FILENAME=shellout.txt{and}Content="
+                );
                 out.extend_from_slice(head.as_bytes());
-                out.extend_from_slice(b"\nFILENAME=shellout.txt\nContent=");
                 out.extend_from_slice(rest);
             }
             "PutFile" => {
-                let lines = format!("ID={id}\nReturn={code}\nCMD=PutFile");
+                let lines = format!("ID={id}{and}Return={code}{and}CMD=PutFile");
                 out.extend_from_slice(lines.as_bytes());
             }
             _ => {
@@ -76,8 +82,8 @@ mod tests {
             file: None,
         };
         let mut body = Vec::new();
-        reply("info8487").write("S", &mut body);
-        reply("fp7464").write("S", &mut body);
+        reply("info8487").write("S", false, &mut body);
+        reply("fp7464").write("S", true, &mut body);
         assert_eq!(body, b"ID=info8487&Return=0&CMD=DATA\nID=fp7464&Return=0&CMD=DATA");
     }
 
@@ -96,9 +102,13 @@ mod tests {
                 rest: b"x".to_vec(),
                 file: file.map(str::to_owned),
             };
-            let mut body = Vec::new();
-            reply.write("S", &mut body);
-            assert_eq!(String::from_utf8(body).unwrap(), expected);
+            for (one_line, expected) in
+                [(false, expected.to_owned()), (true, expected.replace('\n', "&"))]
+            {
+                let mut body = Vec::new();
+                reply.write("S", one_line, &mut body);
+                assert_eq!(String::from_utf8(body).unwrap(), expected);
+            }
             assert!(reply.goes_alone());
         }
     }

@@ -9,7 +9,7 @@ use super::readers::{PUNCH, punch};
 use super::retention::Retention;
 use super::rows::{Content, NewOperation, NewPhoto, NewPunch, Seq};
 use super::source::Source;
-use crate::protocol::record::{Operand, Punch, Record};
+use crate::protocol::record::{Operand, Punch, Record, Temperature};
 use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
 
@@ -34,8 +34,9 @@ impl<'a> Journal<'a> {
         let (time, held) = punch.moment.columns();
         self.db
             .prepare_cached(
-                "INSERT INTO punch (seq, pin, time, status, verify, workcode, held, id_num, verification)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "INSERT INTO punch (seq, pin, time, status, verify, workcode, held, id_num, verification,
+                    mask, temperature)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
             .execute(params![
                 seq,
@@ -46,7 +47,9 @@ impl<'a> Journal<'a> {
                 punch.workcode.as_str(),
                 held,
                 punch.card.as_ref().map(|card| card.number.as_str()),
-                punch.card.as_ref().map(|card| card.verification)
+                punch.card.as_ref().map(|card| card.verification),
+                punch.screening.mask,
+                punch.screening.temperature.map(Temperature::tenths)
             ])?;
         self.db.punch_added();
         Ok(seq)

@@ -76,10 +76,14 @@ impl<'a> People<'a> {
             user.verify,
             user.vice_card,
             seq,
-            local
+            local,
+            user.validity.start,
+            user.validity.end,
+            user.validity.expires
         ];
-        let insert =
-            "INSERT OR IGNORE INTO user VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+        let insert = "INSERT OR IGNORE INTO user (pin, name, privilege, password, card, grp, time_zones, verify,
+            vice_card, changed, local, valid_from, valid_until, expires)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
         if self.db.prepare_cached(insert)?.execute(values)? > 0 {
             self.db.counts.users.set(self.db.counts.users.get().map(|count| count + 1));
             return Ok(seq);
@@ -88,7 +92,8 @@ impl<'a> People<'a> {
             .prepare_cached(
                 "UPDATE user SET name = ?2, privilege = ?3, password = ?4, card = ?5, grp = ?6,
                     time_zones = ?7, verify = ?8, vice_card = ?9, changed = ?10,
-                    local = max(local, ?11) WHERE pin = ?1",
+                    local = max(local, ?11), valid_from = ?12, valid_until = ?13, expires = ?14
+                 WHERE pin = ?1",
             )?
             .execute(values)?;
         Ok(seq)

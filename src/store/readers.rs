@@ -7,15 +7,15 @@ use serde_json::Value;
 use super::rows::Content;
 use crate::protocol::record::{
     Algorithm, AttPhoto, BioPhoto, CardPhotoKind, ErrorCode, ErrorLog, IdCard, IdNumber, IdPunch,
-    Jpeg, Operand, Operation, PictureKind, Pin, Punch, Record, Template, TemplateData,
-    TemplateForm, TemplateKind, TemplateSlot, User, UserPic, WorkCode,
+    Jpeg, Operand, Operation, PictureKind, Pin, Punch, Record, Screening, Temperature, Template,
+    TemplateData, TemplateForm, TemplateKind, TemplateSlot, User, UserPic, Validity, WorkCode,
 };
 use crate::protocol::tables::BioType;
 use crate::protocol::time::LocalTime;
 
 /// The columns that [`user`] reads, after the number and `held`.
-pub(super) const USER: &str =
-    "pin, name, privilege, password, card, grp, time_zones, verify, vice_card";
+pub(super) const USER: &str = "pin, name, privilege, password, card, grp, time_zones, verify, vice_card, valid_from, valid_until, \
+     expires";
 
 /// A user from their columns; `None` if their PIN breaks a rule of this version.
 pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<Option<User>> {
@@ -30,6 +30,7 @@ pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<Option<User>> {
         time_zones: row.get(8)?,
         verify: row.get(9)?,
         vice_card: row.get(10)?,
+        validity: Validity { start: row.get(11)?, end: row.get(12)?, expires: row.get(13)? },
     }))
 }
 
@@ -92,7 +93,8 @@ pub(super) fn card(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
 }
 
 /// The columns that [`punch`] reads, after the number and `held`.
-pub(super) const PUNCH: &str = "pin, time, status, verify, workcode, id_num, verification";
+pub(super) const PUNCH: &str =
+    "pin, time, status, verify, workcode, id_num, verification, mask, temperature";
 
 /// A punch from its columns; `None` if it breaks a rule of this version.
 pub(super) fn punch(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
@@ -100,6 +102,9 @@ pub(super) fn punch(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
     let time = LocalTime::from_seconds(row.get(3)?);
     let (status, verify) = (row.get(4)?, row.get(5)?);
     let (number, verification): (Option<String>, Option<bool>) = (row.get(7)?, row.get(8)?);
+    let temperature: Option<u16> = row.get(10)?;
+    let temperature = temperature.and_then(Temperature::from_tenths);
+    let screening = Screening { mask: row.get(9)?, temperature };
     let read = || {
         let punch = Punch {
             pin: Pin::new(&pin).ok()?,
@@ -107,6 +112,7 @@ pub(super) fn punch(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
             status,
             verify,
             workcode: WorkCode::new(&workcode).ok()?,
+            screening,
         };
         let Some(number) = number else { return Some(Record::Punch(punch)) };
         let number = IdNumber::new("idnum", &number).ok()?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::protocol::record::{
-    AttPhoto, CardPhotoKind, IdNumber, Jpeg, Operand, Pin, Record, Status, WorkCode,
+    AttPhoto, CardPhotoKind, IdNumber, Jpeg, Operand, Pin, Record, Screening, Status, WorkCode,
 };
 use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
@@ -64,6 +64,8 @@ pub struct NewPunch {
     pub verify: Status,
     /// What the person works on.
     pub workcode: WorkCode,
+    /// What the terminal saw of mask and temperature.
+    pub screening: Screening,
     /// The identity card that was used, if any (§11.7).
     pub card: Option<WithCard>,
 }

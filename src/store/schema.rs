@@ -248,6 +248,13 @@ const STEPS: [&str; 6] = [
 ",
     "
     -- Uploads as servers in use need them.
+    -- What the terminal saw at a punch, where it has a camera for that; NULL: not known.
+    ALTER TABLE punch ADD COLUMN mask INTEGER;        -- 1 the person wore one
+    ALTER TABLE punch ADD COLUMN temperature INTEGER; -- tenths of a degree Celsius
+    -- The validity of a user, as the server wrote it; NULL: nobody gave one.
+    ALTER TABLE user ADD COLUMN valid_from TEXT;
+    ALTER TABLE user ADD COLUMN valid_until TEXT;
+    ALTER TABLE user ADD COLUMN expires INTEGER;
 ",
 ];
 

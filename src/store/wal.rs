@@ -68,6 +68,7 @@ mod tests {
             status: 0,
             verify: 1,
             workcode: WorkCode::new("").unwrap(),
+            screening: Default::default(),
             card: None,
         };
         store.journal().add_punch(&punch).unwrap();

@@ -56,12 +56,34 @@ pub fn id_number() -> impl Strategy<Value = IdNumber> {
 }
 
 pub fn punch() -> impl Strategy<Value = Punch> {
-    (pin(), time(), any::<u8>(), any::<u8>(), "[0-9A-Za-z]{0,24}").prop_map(
-        |(pin, time, status, verify, workcode)| {
+    (pin(), time(), any::<u8>(), any::<u8>(), "[0-9A-Za-z]{0,24}", screening()).prop_map(
+        |(pin, time, status, verify, workcode, screening)| {
             let workcode = WorkCode::new(&workcode).unwrap();
-            Punch { pin, time, status, verify, workcode }
+            Punch { pin, time, status, verify, workcode, screening }
         },
     )
+}
+
+pub fn screening() -> impl Strategy<Value = Screening> {
+    let temperature = prop::option::of(200..=500_u16)
+        .prop_map(|tenths| tenths.map(|tenths| Temperature::from_tenths(tenths).unwrap()));
+    (any::<Option<bool>>(), temperature)
+        .prop_map(|(mask, temperature)| Screening { mask, temperature })
+}
+
+pub fn validity() -> impl Strategy<Value = Validity> {
+    let time = || {
+        prop::option::of(prop_oneof![
+            Just("0".to_owned()),
+            "[1-9][0-9]{0,13}",
+            time().prop_map(|time| time.to_string())
+        ])
+    };
+    (time(), time(), prop::option::of(0..=3_u8)).prop_map(|(start, end, expires)| Validity {
+        start,
+        end,
+        expires,
+    })
 }
 
 pub fn operation() -> impl Strategy<Value = Operation> {
@@ -77,17 +99,19 @@ pub fn operation() -> impl Strategy<Value = Operation> {
 pub fn user() -> impl Strategy<Value = User> {
     let card = || prop_oneof![Just(String::new()), any::<u32>().prop_map(|n| n.to_string())];
     let numbers = (prop::sample::select(&[0_u8, 2, 6, 10, 14][..]), any::<u16>(), -1..=28_i16);
-    (pin(), message(30), numbers, message(24), [card(), card()], "[0-9]{16}").prop_map(
-        |(pin, name, (privilege, group, verify), password, [card, vice_card], time_zones)| User {
+    let cards = [card(), card()];
+    (pin(), message(30), numbers, message(24), cards, "[0-9]{16}", validity()).prop_map(
+        |(pin, name, numbers, password, [card, vice_card], time_zones, validity)| User {
             pin,
             name,
-            privilege,
+            privilege: numbers.0,
             password,
             card,
-            group,
+            group: numbers.1,
             time_zones,
-            verify,
+            verify: numbers.2,
             vice_card,
+            validity,
         },
     )
 }

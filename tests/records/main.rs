@@ -109,7 +109,11 @@ proptest! {
         prop_assert_eq!(seen.tz, user.time_zones);
         prop_assert_eq!(seen.verify, user.verify.to_string());
         prop_assert_eq!(seen.vice_card, user.vice_card);
-        prop_assert_eq!(seen.validity, None);
+        let Validity { start, end, expires } = user.validity.clone();
+        let was_given = user.validity != Validity::default();
+        let or_zero = |time: Option<String>| time.unwrap_or_else(|| "0".into());
+        prop_assert_eq!(seen.validity, was_given.then(|| (or_zero(start), or_zero(end))));
+        prop_assert_eq!(seen.expires, expires.map(|expires| expires.to_string()));
     }
 
     #[test]

@@ -7,13 +7,17 @@ fn punches_are_exported_and_imported_as_csv() {
     let server = server();
     let terminal = Terminal::start(&server, "");
     let mut driver = terminal.driver();
-    for nth in 0..1200 {
+    for nth in 0..1199 {
         driver.punch(&nth.to_string(), &second(nth));
     }
+    let seen = ["punch", "--pin", "1199", "--time", &second(1199), "--mask", "1"];
+    let recorded = terminal.punchd(&[&seen[..], &["--temperature", "36.55"]].concat());
+    assert!(recorded.status.success(), "{recorded:?}");
     let exported = terminal.punchd(&["export"]).stdout;
     let text = String::from_utf8(exported.clone()).unwrap();
     assert_eq!(text.lines().count(), 1201);
-    assert_eq!(text.lines().nth(1), Some("0,2026-11-02 00:00:00,0,1,0"));
+    assert_eq!(text.lines().nth(1), Some("0,2026-11-02 00:00:00,0,1,0,,"));
+    assert_eq!(text.lines().last(), Some("1199,2026-11-02 00:19:59,0,0,0,1,36.6"));
     // Another terminal records the same.
     let other_server = crate::harness::server();
     let other = Terminal::start(&other_server, "");
@@ -48,8 +52,8 @@ fn a_file_that_a_spreadsheet_saved_is_imported() {
     assert_eq!(recorded(&import()), "2 punches recorded\n");
     assert_eq!(
         String::from_utf8(terminal.punchd(&["export"]).stdout).unwrap(),
-        "pin,time,status,verify,workcode\n\
-         1001,2026-11-02 08:00:00,0,15,0\n1002,2026-11-02 08:00:01,1,1,A7\n"
+        "pin,time,status,verify,workcode,mask,temperature\n\
+         1001,2026-11-02 08:00:00,0,15,0,,\n1002,2026-11-02 08:00:01,1,1,A7,,\n"
     );
     // The same by standard input, named or not.
     for arguments in [&["import"][..], &["import", "-"]] {

@@ -26,6 +26,8 @@ struct Form {
     /// Status and verification of the punch.
     punch: [u8; 2],
     attlog: &'static str,
+    /// How the row of a user ends.
+    user_end: &'static str,
     /// The stamps of both tables.
     stamps: [&'static str; 2],
     /// The habits that the strict server is to permit.
@@ -40,13 +42,14 @@ const DOCUMENT: Form = Form {
     info: "made,1,0,1,{ip},0,0,0,0,000",
     punch: [0, 1],
     attlog: "made7|2026-03-04 05:06:07|0|1|0|0|0",
+    user_end: "ViceCard=",
     stamps: ["Stamp={seq}", "Stamp={seq}"],
     habits: &[],
 };
 
 const FIXED: [&str; 2] = ["Stamp=9999", "Stamp=9999"];
 
-const FORMS: [Form; 11] = [
+const FORMS: [Form; 13] = [
     // C45: ten values of INFO.
     Form {
         settings: ["", "fp_version = 10\nface_version = 7\nfaces_needed = 12\nuser_photos = true"],
@@ -117,8 +120,28 @@ const FORMS: [Form; 11] = [
         family: Family::SparseIndex,
         punch: [1, 15],
         attlog: "made7|2026-03-04 05:06:07|1|15||0|0|||{seq}",
+        user_end: "ViceCard=|StartDatetime=0|EndDatetime=0",
         stamps: FIXED,
         habits: &[Kind::StampDialect, Kind::AttlogDialect],
+        ..DOCUMENT
+    },
+    // C17 for the handshake, C33 for the stamp.
+    Form {
+        family: Family::VisibleLight,
+        handshake: "language=69&pushver=2.4.1&DeviceType=att&PushOptionsFlag=1",
+        punch: [0, 15],
+        attlog: "made7|2026-03-04 05:06:07|0|15|0|0|0|255|0|0",
+        user_end: "ViceCard=|StartDatetime=0|EndDatetime=0",
+        stamps: FIXED,
+        habits: &[Kind::StampDialect, Kind::AttlogDialect],
+        ..DOCUMENT
+    },
+    // N60
+    Form {
+        family: Family::TabEnd,
+        punch: [255, 1],
+        attlog: "made7|2026-03-04 05:06:07|255|1|0|0|0|0|0|0|",
+        habits: &[Kind::AttlogDialect],
         ..DOCUMENT
     },
 ];
@@ -173,6 +196,9 @@ impl Form {
         assert_eq!(fields(&server.attlog()[0].raw), row.split('|').collect::<Vec<_>>(), "{family}");
         let row = ["OPLOG 4", "0", "2026-03-04 05:06:08", "made7", "0", "0", "0"];
         assert_eq!(fields(&server.oplog()[1].raw), row, "{family}");
+        let user = server.users().remove(0).raw;
+        let end: Vec<&str> = fields(&user).into_iter().skip(8).collect();
+        assert_eq!(end.join("|"), self.user_end, "{family}");
         server.assert_strict();
     }
 

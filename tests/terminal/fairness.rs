@@ -45,6 +45,7 @@ fn fill(terminal: &Terminal, photos: u32, punches: u32) {
                     status: 0,
                     verify: 1,
                     workcode: WorkCode::new("").unwrap(),
+                    screening: Default::default(),
                     card: None,
                 };
                 store.journal().add_punch(&punch)?;

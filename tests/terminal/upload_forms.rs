@@ -4,11 +4,12 @@
 use std::io::Read as _;
 use std::sync::{Arc, Mutex};
 
+use iclock_emulator::Kind;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    JPEG, RawAnswer, RawRequest, RawServer, TIMEOUT, Terminal, base64, given, options, says,
-    second, store, targets,
+    JPEG, RawAnswer, RawRequest, RawServer, TIMEOUT, Terminal, answer, base64, given, options,
+    says, second, store, targets, terminal_with_files,
 };
 
 /// A server that takes everything and counts it.
@@ -227,5 +228,159 @@ fn answers_to_queries_are_divided_at_a_row_with_the_word() {
         .collect();
     let expected = [1, 2, 3].map(|nth| format!("5&PackCnt=3&PackIdx={nth}"));
     assert_eq!(packs, expected);
+    server.assert_strict();
+}
+
+/// A server that says OK to photos at `cdata` and keeps those at `fdata`.
+#[test]
+fn photos_go_to_fdata_where_the_dialect_says_so() {
+    let server = takes_all();
+    let dialect = "[dialect]\nphoto_path = \"fdata\"";
+    let mut terminal = Terminal::prepare(&server.url(), dialect);
+    terminal.run();
+    let mut driver = terminal.driver();
+    driver.call("photo", json!({"pin": "1", "time": second(1), "data": base64(JPEG)})).unwrap();
+    let with_card = json!({
+        "pin": "1", "time": second(1), "kind": 0, "idnum": "11010519491231002X", "data": base64(JPEG)
+    });
+    driver.call("photo", with_card).unwrap();
+    driver.punch("1", &second(1));
+    all_delivered(&terminal);
+    for (table, path, count) in [("ATTPHOTO", "/iclock/fdata?", 2), ("ATTLOG", "/iclock/cdata?", 1)]
+    {
+        let requests = server.requests();
+        let uploads: Vec<_> = requests.iter().filter(|it| it.is_upload(table)).collect();
+        assert_eq!(uploads.len(), count, "{table}");
+        assert!(uploads.iter().all(|it| it.target.starts_with(path)), "{uploads:?}");
+    }
+}
+
+#[test]
+fn mask_and_temperature_go_up_and_again_with_the_same_bytes() {
+    let mut refuse_once = true;
+    let server = RawServer::start(move |request| match request {
+        request if request.is_handshake() => options(""),
+        request if request.is_poll() => says(200, "OK"),
+        request if request.is_upload("ATTLOG") && std::mem::take(&mut refuse_once) => {
+            RawAnswer::Closes
+        }
+        request => ok(request),
+    });
+    let mut terminal = Terminal::prepare("http://127.0.0.1:9", "");
+    terminal.run();
+    let mut driver = terminal.driver();
+    for (nth, seen) in [
+        json!({"mask": true, "temperature": 36.54}),
+        json!({"mask": 0, "temperature": 38}),
+        json!({}),
+        json!({"temperature": 20.0, "workcode": "A", "status": 1}),
+        json!({"mask": true, "temperature": 36.5, "idnum": "11010519491231002X"}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut punch = json!({"pin": "7", "time": second(nth as u32), "verify": 15});
+        punch.as_object_mut().unwrap().extend(seen.as_object().unwrap().clone());
+        driver.call("punch", punch).unwrap();
+    }
+    for (field, value) in [
+        ("temperature", json!(97.7)),
+        ("temperature", json!(-36)),
+        ("temperature", json!("36.5")),
+        ("temperature", json!([])),
+        ("mask", json!(255)),
+        ("mask", json!("yes")),
+    ] {
+        let error = driver.call("punch", json!({"pin": "7", field: value})).unwrap_err();
+        assert_eq!(error["data"]["field"], field, "{error}");
+    }
+    drop(driver);
+    terminal.stop();
+    terminal.configure(&server.url(), "[dialect]\nfamily = \"visible-light\"");
+    terminal.run();
+    all_delivered(&terminal);
+    let requests = server.requests();
+    let uploads: Vec<_> = requests.iter().filter(|it| it.is_upload("ATTLOG")).collect();
+    assert_eq!(uploads[0].body, uploads[1].body);
+    let rows = |at: &[u32], end: &[&str]| -> Vec<String> {
+        at.iter().zip(end).map(|(at, end)| format!("7\t{}\t{end}", second(*at))).collect()
+    };
+    assert_eq!(
+        uploads[1].lines(),
+        rows(
+            &[0, 1, 2, 3, 4],
+            &[
+                "0\t15\t0\t0\t0\t1\t36.5\t97.7",
+                "0\t15\t0\t0\t0\t0\t38.0\t100.4",
+                "0\t15\t0\t0\t0\t255\t0\t0",
+                "1\t15\tA\t0\t0\t255\t20.0\t68.0",
+                "0\t15\t0\t0\t0\t11010519491231002X\t0",
+            ]
+        )
+    );
+}
+
+#[test]
+fn replies_with_several_lines_can_be_in_one() {
+    let (server, terminal) = {
+        let server = crate::harness::server();
+        server.allow(Kind::ReplyDialect);
+        let more = "shell = \"allow\"\n[dialect]\none_line_replies = true";
+        let terminal = terminal_with_files(&server, more);
+        (server, terminal)
+    };
+    std::fs::write(terminal.path("files/a"), "x&y\nID=2&Return=0").unwrap();
+    server.serve_file("file/b", b"content".to_vec());
+    let a = terminal.path("files/a").display().to_string();
+    let b = terminal.path("files/b").display().to_string();
+    for (command, code, form) in [
+        (
+            format!("GetFile {a}"),
+            17,
+            format!("SN=MADE0001&FILENAME={a}&CMD=GetFile&Return=17&Content=x&y\nID=2&Return=0"),
+        ),
+        (format!("GetFile {a}x"), -2, format!("SN=MADE0001&FILENAME={a}x&CMD=GetFile&Return=-2")),
+        (
+            "SHELL printf 'one\\ntwo'".into(),
+            0,
+            "SN=MADE0001&Return=0&CMD=Shell&FILENAME=shellout.txt&Content=one\ntwo".into(),
+        ),
+        (format!("PutFile file/b\t{b}"), 7, "Return=7&CMD=PutFile".into()),
+        ("CHECK".into(), 0, "Return=0&CMD=CHECK".into()),
+    ] {
+        let id = server.queue(&command);
+        assert_eq!(answer(&server, &id).0, code, "{command}");
+        let body = server.received(|received| received.reply(&id).unwrap().body.clone());
+        assert_eq!(String::from_utf8(body).unwrap(), format!("ID={id}&{form}"), "{command}");
+    }
+    server.assert_strict();
+}
+
+#[test]
+fn the_validity_of_a_user_is_kept_and_goes_up_again() {
+    let (server, _terminal, mut driver) = given("");
+    let update = |record: &str| {
+        let id = server.queue(&format!("DATA UPDATE USERINFO PIN=7\t{record}"));
+        answer(&server, &id).0
+    };
+    assert_eq!(update("Name=Ann\tStartDatetime=2026-01-01 00:00:00\tEndDatetime=\tExpires=1"), 0);
+    assert_eq!(update("Card=5"), 0);
+    assert_eq!(update("EndDatetime=soon"), -1);
+    assert_eq!(update("EndDatetime=20261231"), 0);
+    let user = driver.call("user.get", json!({"pin": "7"})).unwrap();
+    assert_eq!(
+        (&user["startdatetime"], &user["enddatetime"], &user["expires"], &user["name"]),
+        (&json!("2026-01-01 00:00:00"), &json!("20261231"), &json!(1), &json!("Ann"))
+    );
+    let changes = driver.call("changes", json!({"after": 0})).unwrap();
+    assert_eq!(changes["users"][0]["enddatetime"], "20261231", "{changes:#}");
+    // A driver changes one of them; the row has all.
+    driver.call("user.put", json!({"pin": "7", "enddatetime": "2027-01-01"})).unwrap();
+    let error = driver.call("user.put", json!({"pin": "7", "expires": 4})).unwrap_err();
+    assert_eq!(error["data"]["field"], "expires", "{error}");
+    assert!(server.wait_until(TIMEOUT, |received| received.users().len() == 1));
+    let row = String::from_utf8(server.users()[0].raw.clone()).unwrap();
+    let end = "\tStartDatetime=2026-01-01 00:00:00\tEndDatetime=2027-01-01\tExpires=1";
+    assert!(row.ends_with(end), "{row}");
     server.assert_strict();
 }

@@ -31,13 +31,18 @@ pub enum Family {
     /// Eight fields, the last and an absent work code empty: the row ends in TAB.
     TrailingTab,
     /// Ten fields: an absent work code and the two after the seventh empty, the last a
-    /// running index. `Stamp=9999`.
+    /// running index. Users with their validity. `Stamp=9999`.
     SparseIndex,
+    /// As `att-type`, ten fields of which the last three are mask and temperature, users with their
+    /// validity, `Stamp=9999`: newer terminals of the visible-light kind.
+    VisibleLight,
+    /// Ten fields, and a TAB after them.
+    TabEnd,
 }
 
 impl Family {
     /// All families, in the order of the documentation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Document,
         Self::FixedStamp,
         Self::OpStamp,
@@ -49,6 +54,8 @@ impl Family {
         Self::SixValues,
         Self::TrailingTab,
         Self::SparseIndex,
+        Self::VisibleLight,
+        Self::TabEnd,
     ];
 
     /// The name in `punchd.toml`.
@@ -65,6 +72,8 @@ impl Family {
             Self::SixValues => "six-values",
             Self::TrailingTab => "trailing-tab",
             Self::SparseIndex => "sparse-index",
+            Self::VisibleLight => "visible-light",
+            Self::TabEnd => "tab-end",
         }
     }
 
@@ -97,9 +106,18 @@ impl Family {
                 empty_workcode: true,
                 empty_extra: true,
                 running_index: true,
+                user_validity: true,
                 fixed_stamp: true,
                 ..document
             },
+            Self::VisibleLight => Dialect {
+                attlog_fields: 10,
+                mask_temperature: true,
+                user_validity: true,
+                fixed_stamp: true,
+                ..Self::AttType.dialect()
+            },
+            Self::TabEnd => Dialect { attlog_fields: 10, tab_at_end: true, ..document },
         }
     }
 }
@@ -113,7 +131,7 @@ mod tests {
     use crate::protocol::codes::Language;
     use crate::protocol::device::{DeviceInfo, Functions, VisibleLight};
     use crate::protocol::query::Target;
-    use crate::protocol::record::{Pin, Punch, WorkCode};
+    use crate::protocol::record::{Pin, Punch, Screening, User, WorkCode};
     use crate::protocol::stream::Table;
     use crate::protocol::time::LocalTime;
     use crate::protocol::version::Version;
@@ -250,6 +268,10 @@ mod tests {
             (Family::TrailingTab, 1, 6, "made7\t2026-03-04 05:06:07\t1\t1\t\t0\t0\t"),
             // C49
             (Family::SparseIndex, 15, 43, "made7\t2026-03-04 05:06:07\t1\t15\t\t0\t0\t\t\t43"),
+            // As terminals with a camera for visible light send it where nothing was measured.
+            (Family::VisibleLight, 15, 6, "made7\t2026-03-04 05:06:07\t1\t15\t0\t0\t0\t255\t0\t0"),
+            // N60
+            (Family::TabEnd, 1, 6, "made7\t2026-03-04 05:06:07\t1\t1\t0\t0\t0\t0\t0\t0\t"),
         ] {
             let punch = Punch {
                 pin: Pin::new("made7").unwrap(),
@@ -257,11 +279,27 @@ mod tests {
                 status: 1,
                 verify,
                 workcode: WorkCode::new("").unwrap(),
+                screening: Screening::default(),
             };
             let mut written = Vec::new();
             family.dialect().write_punch(&punch, index, &mut written);
             let written = String::from_utf8(written).unwrap();
             assert_eq!(fields(&written, '\t'), fields(row, '\t'), "{family:?}");
+        }
+    }
+
+    #[test]
+    fn users_are_as_captured() {
+        let user = User { name: "Made Up".into(), ..User::new(Pin::new("2").unwrap()) };
+        for (family, end) in [
+            (Family::Document, "\tViceCard="),
+            // C49
+            (Family::SparseIndex, "\tViceCard=\tStartDatetime=0\tEndDatetime=0"),
+        ] {
+            let mut written = Vec::new();
+            family.dialect().write_user(&user, Language::ENGLISH, &mut written);
+            let written = String::from_utf8(written).unwrap();
+            assert!(written.ends_with(end), "{written}");
         }
     }
 

@@ -15,12 +15,18 @@ pub use families::Family;
 use super::codes::Language;
 use super::device::DeviceInfo;
 use super::query::Target;
-use super::record::Punch;
+use super::record::{Punch, User, Validity};
 use super::stream::Table;
 use super::version::Version;
 
 /// The fields of an attendance row in the document.
 pub(crate) const DOCUMENT_FIELDS: usize = 7;
+
+/// The fields of a row with mask and temperature.
+const MASK: usize = DOCUMENT_FIELDS + 1;
+const CELSIUS: usize = MASK + 1;
+/// The last of them.
+pub(crate) const FAHRENHEIT: usize = CELSIUS + 1;
 
 /// The stamp of firmware that always sends the same.
 pub(crate) const FIXED_STAMP: &str = "9999";
@@ -36,6 +42,15 @@ pub struct Dialect {
     pub(crate) empty_extra: bool,
     /// The last field of an attendance row is a running index.
     pub(crate) running_index: bool,
+    /// Fields 8, 9 and 10 are whether the person wore a mask, and their temperature in degrees
+    /// Celsius and Fahrenheit.
+    pub(crate) mask_temperature: bool,
+    /// An attendance row ends with a TAB.
+    pub(crate) tab_at_end: bool,
+    /// The row of a user always ends with the keys of validity; otherwise only if they were given.
+    pub(crate) user_validity: bool,
+    /// Attendance photos are sent to `/iclock/fdata`, not `/iclock/cdata` (§11.3 has both).
+    pub(crate) photos_to_fdata: bool,
     /// All stamps are 9999.
     pub(crate) fixed_stamp: bool,
     /// The stamp of the operation log is called `OpStamp`.
@@ -54,6 +69,8 @@ pub struct Dialect {
     pub(crate) pushver: String,
     /// Send every reply to a command in a POST of its own.
     pub(crate) replies_alone: bool,
+    /// Write the replies that have several lines in one, joined by `&`.
+    pub(crate) one_line_replies: bool,
     /// Send the rows of the operation log as tgz when that is shorter (§11.14).
     pub(crate) packed: bool,
     /// Answer `VERIFY SUM` with `AttlogCount`, too, which the server of a vendor reads.
@@ -67,6 +84,10 @@ impl Default for Dialect {
             empty_workcode: false,
             empty_extra: false,
             running_index: false,
+            mask_temperature: false,
+            tab_at_end: false,
+            user_validity: false,
+            photos_to_fdata: false,
             fixed_stamp: false,
             op_stamp: false,
             info_values: 10,
@@ -76,6 +97,7 @@ impl Default for Dialect {
             language_first: false,
             pushver: String::new(),
             replies_alone: false,
+            one_line_replies: false,
             packed: false,
             attlog_count: false,
         }
@@ -86,6 +108,14 @@ impl Dialect {
     /// The path of a request, such as `/iclock/cdata`, with the dialect's suffix.
     pub fn path(&self, base: &str) -> String {
         format!("{base}{}", self.suffix)
+    }
+
+    /// Where the rows of a table are sent, without the dialect's suffix.
+    pub(crate) fn upload_path(&self, table: Table) -> &'static str {
+        match table {
+            Table::Attphoto if self.photos_to_fdata => "/iclock/fdata",
+            _ => "/iclock/cdata",
+        }
     }
 
     /// The target of the handshake (§6). `comm_key` is left out when it is empty.
@@ -139,14 +169,32 @@ impl Dialect {
         let mut rest = String::new();
         for field in DOCUMENT_FIELDS + 1..=self.attlog_fields {
             rest.push('\t');
-            if self.running_index && field == self.attlog_fields {
-                // Writing to a String cannot fail.
-                let _ = write!(rest, "{index}");
-            } else if !self.empty_extra {
-                rest.push('0');
-            }
+            // Writing to a String cannot fail.
+            let _ = match field {
+                MASK if self.mask_temperature => write!(rest, "{}", punch.screening.mask_code()),
+                CELSIUS if self.mask_temperature => write!(rest, "{}", punch.screening.celsius()),
+                FAHRENHEIT if self.mask_temperature => {
+                    write!(rest, "{}", punch.screening.fahrenheit())
+                }
+                last if self.running_index && last == self.attlog_fields => {
+                    write!(rest, "{index}")
+                }
+                _ if self.empty_extra => Ok(()),
+                _ => write!(rest, "0"),
+            };
+        }
+        if self.tab_at_end {
+            rest.push('\t');
         }
         out.extend_from_slice(rest.as_bytes());
+    }
+
+    /// Writes the row of a user (§11.5) without its line end.
+    pub fn write_user(&self, user: &User, language: Language, out: &mut Vec<u8>) {
+        user.write(out, language);
+        if self.user_validity && user.validity == Validity::default() {
+            out.extend_from_slice(Validity::ABSENT.as_bytes());
+        }
     }
 
     /// The value of `INFO` on a poll (§10), if the dialect has one.
@@ -159,7 +207,7 @@ impl Dialect {
 mod tests {
     use super::*;
     use crate::protocol::device::Functions;
-    use crate::protocol::record::{Pin, WorkCode};
+    use crate::protocol::record::{Pin, Screening, Temperature, WorkCode};
     use crate::protocol::time::LocalTime;
 
     const VERSION: Version = Version(2, 4, 1);
@@ -171,6 +219,7 @@ mod tests {
             status: 0,
             verify: 1,
             workcode: WorkCode::new(workcode).unwrap(),
+            screening: Screening::default(),
         }
     }
 
@@ -242,6 +291,44 @@ mod tests {
             let row = row(&dialect, &punch(""));
             let workcode_on: Vec<&str> = row.split('\t').skip(4).collect();
             assert_eq!(workcode_on.join("|"), fields, "{dialect:?}");
+        }
+    }
+
+    #[test]
+    fn mask_and_temperature_have_the_three_fields_after_the_seventh() {
+        let dialect = Dialect { attlog_fields: 10, mask_temperature: true, ..Dialect::default() };
+        let indexed = Dialect {
+            attlog_fields: 11,
+            running_index: true,
+            empty_extra: true,
+            tab_at_end: true,
+            ..dialect.clone()
+        };
+        let degrees = |degrees| Some(Temperature::new("temperature", degrees).unwrap());
+        for (mask, temperature, fields) in [
+            (None, None, "255\t0\t0"),
+            (Some(true), None, "1\t0\t0"),
+            (Some(false), degrees(36.5), "0\t36.5\t97.7"),
+            (None, degrees(38.04), "255\t38.0\t100.4"),
+        ] {
+            let punch = Punch { screening: Screening { mask, temperature }, ..punch("") };
+            let start = "1452\t2015-07-30 15:16:28\t0\t1\t0\t0\t0";
+            assert_eq!(row(&dialect, &punch), format!("{start}\t{fields}"));
+            assert_eq!(row(&indexed, &punch), format!("{start}\t{fields}\t17\t"));
+            assert_eq!(row(&Dialect::default(), &punch), start);
+        }
+        let tab = Dialect { tab_at_end: true, ..Dialect::default() };
+        assert_eq!(row(&tab, &punch("")), "1452\t2015-07-30 15:16:28\t0\t1\t0\t0\t0\t");
+    }
+
+    #[test]
+    fn only_photos_change_their_path() {
+        let fdata = Dialect { photos_to_fdata: true, ..Dialect::default() };
+        for table in Table::ALL {
+            let is_photo = table == Table::Attphoto;
+            let path = if is_photo { "/iclock/fdata" } else { "/iclock/cdata" };
+            assert_eq!(fdata.upload_path(table), path);
+            assert_eq!(Dialect::default().upload_path(table), "/iclock/cdata");
         }
     }
 

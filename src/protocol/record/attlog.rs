@@ -1,6 +1,6 @@
 //! Attendance records (§11.2).
 
-use super::{Invalid, Pin};
+use super::{Invalid, Pin, Screening};
 use crate::protocol::time::LocalTime;
 
 /// A number of a small table: the attendance status, or the way of verification (App. 7).
@@ -41,12 +41,14 @@ pub struct Punch {
     pub verify: Status,
     /// What the user works on.
     pub workcode: WorkCode,
+    /// What the terminal saw of mask and temperature; only some dialects send it.
+    pub screening: Screening,
 }
 
 impl Punch {
     /// Writes the document's seven fields, without the line end.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let Self { pin, time, status, verify, workcode } = self;
+        let Self { pin, time, status, verify, workcode, .. } = self;
         let row = format!("{pin}\t{time}\t{status}\t{verify}\t{}\t0\t0", workcode.as_str());
         out.extend_from_slice(row.as_bytes());
     }
@@ -64,6 +66,7 @@ mod tests {
             status: 0,
             verify: 1,
             workcode: WorkCode::new("").unwrap(),
+            screening: Screening::default(),
         };
         let mut row = Vec::new();
         punch.write(&mut row);

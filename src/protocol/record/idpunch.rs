@@ -62,7 +62,7 @@ impl IdPunch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::record::{Pin, WorkCode};
+    use crate::protocol::record::{Pin, Screening, WorkCode};
     use crate::protocol::time::LocalTime;
 
     fn punch(status: u8, verify: u8) -> Punch {
@@ -72,6 +72,7 @@ mod tests {
             status,
             verify,
             workcode: WorkCode::new("").unwrap(),
+            screening: Screening::default(),
         }
     }
 

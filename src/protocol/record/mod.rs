@@ -12,8 +12,10 @@ mod oplog;
 mod photo;
 mod picture_kind;
 mod pin;
+mod screening;
 mod template;
 mod user;
+mod validity;
 
 pub use attlog::{HIGHEST_VERIFY, Punch, Status, WorkCode};
 pub use attphoto::{AttPhoto, CardPhotoKind};
@@ -26,10 +28,12 @@ pub use oplog::{Operand, Operation};
 pub use photo::{BioPhoto, BioPhotoUpdate, Jpeg, LONGEST_PHOTO, UserPic};
 pub use picture_kind::PictureKind;
 pub use pin::Pin;
+pub use screening::{Screening, Temperature};
 pub use template::{
     Algorithm, LONGEST_TEMPLATE, Template, TemplateData, TemplateForm, TemplateKind, TemplateSlot,
 };
 pub use user::{User, UserChange};
+pub use validity::Validity;
 
 use super::codes::Language;
 use super::version::Version;

@@ -1,7 +1,7 @@
 //! Users: `USER` rows for the server (§11.5), `USERINFO` records from it (§12.2.1).
 
-use super::Pin;
 use super::invalid::clean;
+use super::{Pin, Validity};
 use crate::protocol::codes::Language;
 use crate::protocol::fields::{Fields, Refusal, clip};
 use crate::protocol::text;
@@ -27,6 +27,8 @@ pub struct User {
     pub verify: i16,
     /// Number of the second card in decimal, empty for none.
     pub vice_card: String,
+    /// How long the user is valid, if somebody said so.
+    pub validity: Validity,
 }
 
 impl User {
@@ -42,13 +44,13 @@ impl User {
             time_zones: "0000000000000000".into(),
             verify: -1,
             vice_card: String::new(),
+            validity: Validity::default(),
         }
     }
 
     /// Writes the row without its line end.
     pub fn write(&self, out: &mut Vec<u8>, language: Language) {
-        let Self { pin, name, privilege, password, card, group, time_zones, verify, vice_card } =
-            self;
+        let Self { pin, name, privilege, password, card, group, time_zones, verify, .. } = self;
         out.extend_from_slice(format!("USER PIN={pin}\tName=").as_bytes());
         out.extend_from_slice(&text::encode(
             text::clip(name, text::NAME_BYTES, language),
@@ -57,14 +59,29 @@ impl User {
         out.extend_from_slice(format!("\tPri={privilege}\tPasswd=").as_bytes());
         out.extend_from_slice(&text::encode(password, language));
         let rest = format!(
-            "\tCard={card}\tGrp={group}\tTZ={time_zones}\tVerify={verify}\tViceCard={vice_card}"
+            "\tCard={card}\tGrp={group}\tTZ={time_zones}\tVerify={verify}\tViceCard={}",
+            self.vice_card
         );
         out.extend_from_slice(rest.as_bytes());
+        self.validity.write(out);
     }
 }
 
 /// The keys of a `USERINFO` record.
-const KEYS: [&str; 9] = ["PIN", "Name", "Pri", "Passwd", "Card", "Grp", "TZ", "Verify", "ViceCard"];
+const KEYS: [&str; 12] = [
+    "PIN",
+    "Name",
+    "Pri",
+    "Passwd",
+    "Card",
+    "Grp",
+    "TZ",
+    "Verify",
+    "ViceCard",
+    "StartDatetime",
+    "EndDatetime",
+    "Expires",
+];
 
 /// A change to a user: only the keys that the record carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +96,7 @@ pub struct UserChange {
     time_zones: Option<String>,
     verify: Option<i16>,
     vice_card: Option<String>,
+    validity: Validity,
 }
 
 impl UserChange {
@@ -107,6 +125,7 @@ impl UserChange {
                 .transpose()?,
             verify: verify(fields)?,
             vice_card: fields.get("vicecard").map(|value| card("vicecard", value)).transpose()?,
+            validity: Validity::from_fields(fields)?,
         })
     }
 
@@ -125,6 +144,7 @@ impl UserChange {
         set(&mut user.time_zones, self.time_zones);
         set(&mut user.verify, self.verify);
         set(&mut user.vice_card, self.vice_card);
+        self.validity.apply(&mut user.validity);
     }
 }
 
@@ -230,6 +250,21 @@ mod tests {
     }
 
     #[test]
+    fn a_validity_is_kept_and_goes_up_again() {
+        let mut user = parse("PIN=1\tStartDatetime=2026-01-01\tEndDatetime=\tExpires=1").unwrap();
+        assert!(
+            row(&user).ends_with("\tViceCard=\tStartDatetime=2026-01-01\tEndDatetime=0\tExpires=1")
+        );
+        let change = b"PIN=1\tenddatetime=2027-01-01";
+        UserChange::parse(change, Language::ENGLISH).unwrap().apply(&mut user);
+        assert!(
+            row(&user).ends_with("\tStartDatetime=2026-01-01\tEndDatetime=2027-01-01\tExpires=1")
+        );
+        UserChange::parse(b"PIN=1\tName=Ann", Language::ENGLISH).unwrap().apply(&mut user);
+        assert_eq!(user.validity.expires, Some(1));
+    }
+
+    #[test]
     fn long_names_are_cut_between_characters() {
         let user = parse(&format!("PIN=1\tName={}", "é".repeat(20))).unwrap();
         assert_eq!(user.name, "é".repeat(12));
@@ -253,6 +288,8 @@ mod tests {
             ("PIN=1\tPasswd=1234567890123456789012345", "passwd"),
             ("PIN=1\tName=a\u{1}b", "name"),
             ("PIN=1 Name=Ann", "pin"),
+            ("PIN=1\tStartDatetime=x", "startdatetime"),
+            ("PIN=1\tExpires=9", "expires"),
         ] {
             let refusal = parse(record).unwrap_err();
             assert!(refusal.why.contains(field), "{record:?}: {}", refusal.why);

@@ -86,7 +86,7 @@ kinds! {
     Encoding,
     /// A row with a wrong number of values.
     FieldCount,
-    /// An attendance row of 8 to 11 values, or with an empty workcode.
+    /// An attendance row of 8 to 11 values, with an empty workcode, or with a TAB at its end.
     AttlogDialect,
     /// Keys missing, misspelt or in another order.
     Keys,
@@ -130,6 +130,8 @@ kinds! {
     UnknownCommand,
     /// A reply without `ID`, `Return` or `CMD`.
     ReplyForm,
+    /// A reply that has lines in the document, joined with `&`.
+    ReplyDialect,
     /// The keys of a reply in another order.
     ReplyOrder,
     /// A `CMD` that does not fit the command.

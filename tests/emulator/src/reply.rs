@@ -44,6 +44,12 @@ impl Parsed {
 /// Takes a body apart into its replies. The flaws are those of the body as such.
 pub fn parse(body: &[u8]) -> (Vec<Parsed>, Vec<Flaw>) {
     let first = body.split(|b| *b == b'\n').next().unwrap_or(&[]);
+    let content = first.windows(9).position(|part| part == b"&Content=");
+    if let Some(at) = content {
+        let mut reply = parse_lines(&body[..at]).0.pop().unwrap_or_default();
+        (reply.content, reply.raw) = (Some(body[at + 9..].to_vec()), body.to_vec());
+        return (vec![reply], Vec::new());
+    }
     if first.contains(&b'&') {
         let (replies, flaws) = parse_lines(body);
         (replies, flaws.0)
@@ -104,6 +110,19 @@ fn parse_block(body: &[u8]) -> Parsed {
     reply
 }
 
+/// Whether the document writes the reply in lines.
+fn has_lines(cmd: &str) -> bool {
+    matches!(cmd, "GetFile" | "Shell" | "PutFile")
+}
+
+/// How the reply differs from the document, if it is a dialect of the field.
+fn dialect(reply: &Parsed) -> Option<Flaw> {
+    let cmd = reply.field("CMD").unwrap_or("");
+    let is_dialect = has_lines(cmd) && !reply.is_in_lines();
+    let text = || format!("the reply to {cmd} is joined with &");
+    is_dialect.then(|| Flaw::new(Kind::ReplyDialect, text()))
+}
+
 /// What is wrong with a reply by itself.
 pub fn check(reply: &Parsed, sn: &str) -> Result<(), Flaw> {
     let wrong = |text: String| Err(Flaw::new(Kind::ReplyForm, text));
@@ -116,10 +135,9 @@ pub fn check(reply: &Parsed, sn: &str) -> Result<(), Flaw> {
     if ret.parse::<i64>().is_err() {
         return wrong(format!("Return is {ret:?}, not a number"));
     }
-    let in_lines = matches!(cmd, "GetFile" | "Shell" | "PutFile");
-    if in_lines != reply.is_in_lines() {
-        let form = if in_lines { "joined with &" } else { "in lines" };
-        return wrong(format!("the reply to {cmd} is {form}"));
+    let in_lines = has_lines(cmd);
+    if !in_lines && reply.is_in_lines() {
+        return wrong(format!("the reply to {cmd} is in lines"));
     }
     let orders = orders(cmd);
     if !orders.contains(&keys.as_slice()) {
@@ -186,6 +204,7 @@ impl State {
         flaws.note(of_body);
         for reply in replies {
             let place = format!("the reply to {}", reply.field("ID").unwrap_or("?"));
+            flaws.note(dialect(&reply));
             flaws.note(check(&reply, sn).err().map(|flaw| flaw.at(place)));
             self.take_reply(reply, flaws);
         }
@@ -274,6 +293,27 @@ mod tests {
     }
 
     #[test]
+    fn one_line_is_a_dialect_of_the_field() {
+        for (body, content) in [
+            ("ID=1&Return=2312&CMD=PutFile", None),
+            ("ID=1&SN=TEST0001&FILENAME=/none&CMD=GetFile&Return=-2", None),
+            (
+                "ID=1&SN=TEST0001&FILENAME=/a&CMD=GetFile&Return=7&Content=a&b\nID=",
+                Some("a&b\nID="),
+            ),
+            (
+                "ID=1&SN=TEST0001&Return=0&CMD=Shell&FILENAME=shellout.txt&Content=x\nID=2&y\n",
+                Some("x\nID=2&y\n"),
+            ),
+        ] {
+            assert_eq!(first(body), Ok(()), "{body}");
+            let reply = parse(body.as_bytes()).0.remove(0);
+            assert_eq!(dialect(&reply).map(|flaw| flaw.kind), Some(Kind::ReplyDialect), "{body}");
+            assert_eq!(reply.content.as_deref(), content.map(str::as_bytes), "{body}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong() {
         let many = vec!["ID=1&Return=0&CMD=DATA"; 101].join("\n");
         for (body, kind) in [
@@ -286,7 +326,9 @@ mod tests {
             ("ID=1&CMD=DATA&Return=0", Kind::ReplyOrder),
             ("ID=1&Return=0&CMD=DATA&Extra=1", Kind::ReplyOrder),
             ("ID=12\nReturn=-30\nCMD=DATA UPDATE BIODATA\n", Kind::ReplyForm),
-            ("ID=1&Return=0&CMD=PutFile", Kind::ReplyForm),
+            ("ID=1&SN=TEST0001&Return=0&CMD=Shell&FILENAME=shellout.txt", Kind::ReplyForm),
+            ("ID=1&Return=0&CMD=Shell&Content=x\ny", Kind::ReplyOrder),
+            ("ID=1&SN=TEST0001&FILENAME=x&CMD=GetFile&Return=2&Content=abc", Kind::Size),
             ("ID=1&Return=0&CMD=DATA\nID=2&Return=0&CMD=INFO\nUserCount=1", Kind::ReplyAlone),
             ("ID=1&Return=0&CMD=INFO", Kind::ReplyForm),
             ("ID=1\nReturn=1\nCMD=PutFile\nID=2\nReturn=1\nCMD=PutFile", Kind::ReplyAlone),

@@ -181,6 +181,7 @@ fn provoke(kind: Kind, t: Terminal) {
         Kind::UnknownCommand => drop(t.reply("ID=404&Return=0&CMD=DATA")),
         Kind::ReplyForm
         | Kind::ReplyOrder
+        | Kind::ReplyDialect
         | Kind::ReplyName
         | Kind::ReplyCount
         | Kind::ReplyAlone
@@ -196,6 +197,7 @@ fn provoke_reply(kind: Kind, t: Terminal) {
     match kind {
         Kind::ReplyForm => t.reply("ID=1&Return=yes&CMD=CHECK"),
         Kind::ReplyOrder => t.reply("ID=1&CMD=CHECK&Return=0"),
+        Kind::ReplyDialect => t.reply("ID=3&Return=1&CMD=PutFile"),
         Kind::ReplyName => t.reply("ID=1&Return=0&CMD=DATA"),
         Kind::ReplyCount => t.reply(&vec![one; 101].join("\n")),
         Kind::ReplyAlone => t.reply(&format!("{one}\nID=2&Return=0&CMD=INFO\nUserCount=1\n")),

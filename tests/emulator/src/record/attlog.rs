@@ -22,6 +22,19 @@ pub struct Punch {
     pub reserved: Vec<String>,
     /// The identity card, if the row has one.
     pub card: Option<Card>,
+    /// Whether a TAB ends the row, behind its values.
+    pub tab_at_end: bool,
+}
+
+/// Mask and temperature, the three values behind the seventh, as newer firmware has them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Screening {
+    /// 0 no mask, 1 mask, 255 not known.
+    pub mask: u8,
+    /// Degrees Celsius, 0 for not known.
+    pub temperature: String,
+    /// The same in degrees Fahrenheit.
+    pub converted: String,
 }
 
 /// The end of an identity card's row.
@@ -35,7 +48,12 @@ pub struct Card {
 
 /// Reads a row of 7 values, of 9 with an identity card, or of 7 to 11 as field firmware has them.
 pub fn parse(row: &str) -> Result<Punch, Flaw> {
-    let values: Vec<&str> = row.split('\t').collect();
+    let mut values: Vec<&str> = row.split('\t').collect();
+    // Of eight values the last may be empty: that is a value as well as a TAB at the end.
+    let tab_at_end = values.len() > 8 && values.last() == Some(&"");
+    if tab_at_end {
+        values.pop();
+    }
     let [pin, time, status, verify, workcode, rest @ ..] = values.as_slice() else {
         return Err(wrong_count(values.len()));
     };
@@ -57,14 +75,42 @@ pub fn parse(row: &str) -> Result<Punch, Flaw> {
         workcode: (*workcode).to_owned(),
         reserved: reserved.into_iter().map(str::to_owned).collect(),
         card,
+        tab_at_end,
     })
 }
 
 impl Punch {
+    /// Mask and temperature, if the terminal writes them.
+    pub fn screening(&self) -> Result<Screening, Flaw> {
+        let wrong = |text: String| Flaw::new(Kind::Value, text);
+        let [_, _, mask, temperature, converted, ..] = self.reserved.as_slice() else {
+            return Err(wrong_count(self.reserved.len() + 5));
+        };
+        let mask = match mask.as_str() {
+            "0" => 0,
+            "1" => 1,
+            "255" => 255,
+            other => return Err(wrong(format!("the mask is {other:?}, not 0, 1 or 255"))),
+        };
+        for (name, text) in [("temperature", temperature), ("converted temperature", converted)] {
+            let parts = text.split_once('.');
+            let is_number = |part: &str, most| {
+                (1..=most).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+            };
+            let fits = parts.is_some_and(|(whole, rest)| is_number(whole, 3) && is_number(rest, 1));
+            if !fits && text != "0" {
+                return Err(wrong(format!("the {name} is {text:?}, not 0 and not 36.5")));
+            }
+        }
+        let (temperature, converted) = (temperature.clone(), converted.clone());
+        Ok(Screening { mask, temperature, converted })
+    }
+
     /// How the row differs from the document, if it is a dialect of the field.
     pub fn dialect(&self) -> Option<Flaw> {
         let flaw = |text: String| Some(Flaw::new(Kind::AttlogDialect, text));
         match self.reserved.len() {
+            2 | 3 if self.tab_at_end => flaw("a TAB ends the row".into()),
             2 if self.workcode.is_empty() => flaw("the workcode is empty".into()),
             2 if self.reserved.iter().any(String::is_empty) => {
                 flaw("a reserved value is empty".into())
@@ -111,12 +157,29 @@ mod tests {
             "2\t2022-07-12 16:00:20\t1\t15\t\t0\t0\t\t\t43",
             "2\t2022-07-12 16:00:20\t1\t15\t\t0\t0",
             "2\t2022-07-12 16:00:20\t1\t15\t0\t0\t",
+            "0090\t2026-08-18 07:58:11\t255\t1\t0\t0\t0\t0\t0\t0\t",
+            "2\t2022-07-12 16:00:20\t1\t15\t0\t0\t0\t255\t0\t0",
+            "2\t2022-07-12 16:00:20\t1\t15\t0\t0\t0\t0\t0\t0\t7\t",
         ] {
             assert_eq!(
                 parse(row).unwrap().dialect().map(|flaw| flaw.kind),
                 Some(Kind::AttlogDialect),
                 "{row}"
             );
+        }
+    }
+
+    #[test]
+    fn mask_and_temperature_are_read_behind_the_seventh_value() {
+        let with = |end: &str| parse(&format!("2\t2022-07-12 16:00:20\t1\t15\t0\t0\t0\t{end}"));
+        for (end, mask, temperature) in
+            [("255\t0\t0", 255, "0"), ("1\t36.5\t97.7\t", 1, "36.5"), ("0\t0\t0\t6", 0, "0")]
+        {
+            let screening = with(end).unwrap().screening().unwrap();
+            assert_eq!((screening.mask, screening.temperature.as_str()), (mask, temperature));
+        }
+        for end in ["2\t0\t0", "1\t36,5\t0", "1\t36.55\t0", "\t\t0", "1\t36.5\twarm", "255\t0"] {
+            assert!(with(end).unwrap().screening().is_err(), "{end}");
         }
     }
 

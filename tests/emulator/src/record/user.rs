@@ -22,6 +22,8 @@ pub struct User {
     pub vice_card: String,
     /// `StartDatetime` and `EndDatetime`, where they are sent.
     pub validity: Option<(String, String)>,
+    /// `Expires`, where it is sent.
+    pub expires: Option<String>,
 }
 
 const KEYS: [&str; 9] = ["PIN", "Name", "Pri", "Passwd", "Card", "Grp", "TZ", "Verify", "ViceCard"];
@@ -30,10 +32,20 @@ const NAME_BYTES: usize = 24;
 /// Reads a row; the encoding determines how many bytes the name had on the wire.
 pub fn parse(row: &str, charset: Charset) -> Result<User, Flaw> {
     let mut rest = after(row, "USER")?;
-    let mut validity = None;
+    let (mut validity, mut expires) = (None, None);
     if let Some(at) = rest.find("\tStartDatetime=") {
-        let [start, end] = keyed(&rest[at + 1..], ["StartDatetime", "EndDatetime"])?;
-        validity = Some((start.to_owned(), end.to_owned()));
+        let end_of_row = &rest[at + 1..];
+        let (start, end) = if end_of_row.contains("\tExpires=") {
+            let keys = ["StartDatetime", "EndDatetime", "Expires"];
+            let [start, end, value] = keyed(end_of_row, keys)?;
+            text::number("Expires", value, 0..=3)?;
+            expires = Some(value.to_owned());
+            (start, end)
+        } else {
+            let [start, end] = keyed(end_of_row, ["StartDatetime", "EndDatetime"])?;
+            (start, end)
+        };
+        validity = Some((validity_time(start)?, validity_time(end)?));
         rest = &rest[..at];
     }
     let [pin, name, pri, passwd, card, grp, tz, verify, vice_card] = keyed(rest, KEYS)?;
@@ -55,7 +67,19 @@ pub fn parse(row: &str, charset: Charset) -> Result<User, Flaw> {
         verify: optional_number("Verify", verify, -1..=255)?,
         vice_card: optional_number("ViceCard", vice_card, 0..=i64::MAX)?,
         validity,
+        expires,
     })
+}
+
+/// 0, another number of up to 14 digits, or a date with or without a time.
+fn validity_time(text: &str) -> Result<String, Flaw> {
+    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    let is_number = (1..=14).contains(&shape.len()) && shape.bytes().all(|byte| byte == b'0');
+    let dates = ["0000-00-00", "0000-00-00 00:00:00", "0000-00-00T00:00:00"];
+    if is_number || dates.contains(&shape.as_str()) {
+        return Ok(text.to_owned());
+    }
+    Err(Flaw::new(Kind::Value, format!("the time of validity {text:?} is no number and no date")))
 }
 
 fn privilege(text: &str) -> Result<i64, Flaw> {
@@ -116,6 +140,9 @@ mod tests {
         let user =
             parse(&format!("{GOOD}\tStartDatetime=0\tEndDatetime=0"), Charset::Utf8).unwrap();
         assert_eq!(user.validity, Some(("0".into(), "0".into())));
+        let end = "\tStartDatetime=2026-01-01 00:00:00\tEndDatetime=20270101\tExpires=1";
+        let user = parse(&format!("{GOOD}{end}"), Charset::Utf8).unwrap();
+        assert_eq!(user.expires.as_deref(), Some("1"));
         assert!(parse(&GOOD.replace("133440", "[15CD5B07]"), Charset::Utf8).is_ok());
     }
 
@@ -146,7 +173,16 @@ mod tests {
                 "{to}"
             );
         }
-        let half = format!("{GOOD}\tStartDatetime=0");
-        assert_eq!(parse(&half, Charset::Utf8).unwrap_err().kind, Kind::Keys);
+        for (end, kind) in [
+            ("\tStartDatetime=0", Kind::Keys),
+            ("\tExpires=1", Kind::Keys),
+            ("\tStartDatetime=0\tExpires=1\tEndDatetime=0", Kind::Keys),
+            ("\tStartDatetime=0\tEndDatetime=", Kind::Value),
+            ("\tStartDatetime=soon\tEndDatetime=0", Kind::Value),
+            ("\tStartDatetime=0\tEndDatetime=0\tExpires=4", Kind::Value),
+        ] {
+            let row = format!("{GOOD}{end}");
+            assert_eq!(parse(&row, Charset::Utf8).unwrap_err().kind, kind, "{end}");
+        }
     }
 }
