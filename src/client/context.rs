@@ -106,13 +106,16 @@ impl Context {
 const LONGEST_PAUSE: u32 = 3600;
 
 /// Separates what no request is at fault for: a server that does not know the terminal, or that
-/// wants to be asked later.
+/// wants to be asked later. A pause that cannot be told (0) is the usual one.
 pub(super) fn not_now(ack: Ack, retry_after: Option<u32>) -> Result<Ack, Trouble> {
-    let pause = retry_after.map(|seconds| Duration::from_secs(seconds.min(LONGEST_PAUSE).into()));
+    let pause = retry_after
+        .filter(|seconds| *seconds > 0)
+        .map(|seconds| Duration::from_secs(seconds.min(LONGEST_PAUSE).into()));
     match ack {
-        Ack::NotKnown(message) => Err(Trouble::NotKnown(message)),
+        Ack::Taken(_) => Ok(ack),
         Ack::Later(message) => Err(Trouble::Later { message, pause }),
-        Ack::Trouble(message) if pause.is_some() => Err(Trouble::Later { message, pause }),
+        ack if retry_after.is_some() => Err(Trouble::Later { message: ack.message(), pause }),
+        Ack::NotKnown(message) => Err(Trouble::NotKnown(message)),
         ack => Ok(ack),
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Delivery<'a> {
     pub(super) pass: Pass,
     pub(super) rows: &'a [PendingRow],
     pub(super) body: &'a Body,
+    /// Whether the rows may have reached the server before: it may say `OK:0` to them then.
+    pub(super) may_be_known: bool,
 }
 
 /// What the server said.
@@ -47,7 +49,12 @@ pub(super) fn deliver(
     loop {
         let count = match post(tools, delivery)? {
             Some(Ack::Taken(Some(count))) if count < sent && !ignores_counts => count,
-            Some(Ack::Taken(count)) => return Ok(Answer::Taken { counted: count == Some(sent) }),
+            Some(Ack::Taken(count)) => {
+                if let Some(missing @ 1..) = count.map(|count| sent.saturating_sub(count)) {
+                    tools.not_counted(missing);
+                }
+                return Ok(Answer::Taken { counted: count == Some(sent) });
+            }
             Some(Ack::TooLarge(message)) => {
                 return Ok(Answer::Refused { message, too_large: true });
             }
@@ -61,21 +68,23 @@ pub(super) fn deliver(
         // rows that are new to them: the same bytes show which.
         match first_count {
             None => first_count = Some(count),
-            Some(first) if count == 0 && first == 0 && sent == 1 => {
+            // A row that is new to the server, alone, and is not counted: its neighbours show why.
+            Some(_) if count == 0 && sent == 1 && !delivery.may_be_known => {
                 let message = "the server counted 0 of 1 row, twice".to_owned();
                 return Ok(Answer::NotCounted { message });
             }
-            Some(first) if count < first || count == 0 => {
+            Some(first) if count == 0 || count < first => {
                 if first == 0 {
                     tools.not_counted(sent);
                 }
                 return Ok(Answer::Taken { counted: false });
             }
-            Some(first) if count == first => {
-                let message = format!("the server counted {count} of {sent} rows, twice");
+            Some(first) => {
+                let times =
+                    if count == first { "twice".into() } else { format!("and {first} before") };
+                let message = format!("the server counted {count} of {sent} rows, {times}");
                 return Ok(Answer::NotCounted { message });
             }
-            Some(_) => return Ok(Answer::Taken { counted: false }),
         }
     }
 }
@@ -83,7 +92,7 @@ pub(super) fn deliver(
 /// Posts the rows once. `None`: the server sent commands in place of an answer, and they were
 /// executed.
 fn post(tools: &mut Tools<'_>, delivery: &Delivery<'_>) -> Result<Option<Ack>, Trouble> {
-    let Delivery { table, pass, rows, body } = delivery;
+    let Delivery { table, pass, rows, body, .. } = delivery;
     let Tools { context, session, commands, .. } = tools;
     let last = rows.last().map_or(0, |row| row.seq);
     // New rows never set a table's stamp back: a kind that was not sent for a time may come late.

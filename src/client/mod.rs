@@ -18,10 +18,12 @@ mod handshake;
 mod housekeeping;
 mod job_end;
 mod jobs;
+mod offers;
 mod options_push;
 mod person;
 mod poll_info;
 mod poller;
+mod progress;
 mod publication;
 mod queries;
 mod receive;
@@ -209,7 +211,13 @@ impl Client {
         add(store.queries().next()?.is_some(), Activity::Query);
         add(true, Activity::Poll);
         has_work.extend(jobs::ready(&self.context)?);
-        has_work.extend(self.uploads_ready(now, wake_at)?.into_iter().map(Activity::Upload));
+        // The upload that was answered with commands goes again when their results were sent.
+        let comes_later = self.session.command_answers > 0
+            && has_replies
+            && self.backoffs.until(Activity::Replies) <= now;
+        if !comes_later {
+            has_work.extend(self.uploads_ready(now, wake_at)?.into_iter().map(Activity::Upload));
+        }
         Ok(())
     }
 
@@ -233,7 +241,9 @@ impl Client {
             if uploader.has_comparison_row(context, session, table)? {
                 backoffs.clear(Activity::Upload(table));
             }
-            let offer_in = quarantine.next_offer(&streams, utc)?.map(|at| (at - utc).max(0));
+            let took_others = uploader.took_others(table);
+            let offer_at = quarantine.next_offer(&streams, utc, took_others)?;
+            let offer_in = offer_at.map(|at| (at - utc).max(0));
             if offer_in == Some(0) || context.store.outbox().has_rows(&streams)? {
                 tables.push(table);
             } else if let Some(seconds) = offer_in {

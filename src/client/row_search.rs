@@ -43,7 +43,15 @@ pub(super) struct RowSearch {
     others_answered: bool,
     /// Of the next so many rows at least one is refused. 0: no search is under way.
     bisecting: usize,
+    /// The server took other rows since the search began.
+    took_others: bool,
+    /// Searches in a row that came to the server's trouble: each needs more failures than the last,
+    /// so that a server in trouble does not get many small requests all the time.
+    fruitless: u32,
 }
+
+/// After so many fruitless searches the next needs no more failures than this one did.
+const MOST_FRUITLESS: u32 = 2;
 
 impl RowSearch {
     /// Most rows that the next request may carry.
@@ -65,6 +73,18 @@ impl RowSearch {
         self.bisecting > 0
     }
 
+    /// Whether the server took other rows since the search began.
+    pub(super) fn took_others(&self) -> bool {
+        self.took_others
+    }
+
+    /// Which of the rows after a refused one are offered alone, by their distance from it: the next
+    /// ones, and after a fruitless search some that are farther away, since the same fault may be in
+    /// several rows in a row.
+    pub(super) fn neighbours(&self) -> [usize; 4] {
+        if self.fruitless == 0 { [1, 2, 3, 4] } else { [1, 5, 20, 60] }
+    }
+
     /// A request of another kind was answered as it should be.
     pub(super) fn other_request_answered(&mut self) {
         self.others_answered = true;
@@ -72,35 +92,38 @@ impl RowSearch {
 
     /// The server took the next `rows` rows, or they were passed over.
     pub(super) fn passed(&mut self, rows: usize) {
-        *self = Self { bisecting: self.bisecting.saturating_sub(rows), ..Self::default() };
+        let bisecting = self.bisecting.saturating_sub(rows);
+        *self = Self { bisecting, took_others: bisecting > 0, ..Self::default() };
     }
 
     /// A request with the next `rows` rows failed.
     pub(super) fn failed(&mut self, rows: usize, failure: Failure) -> Next {
         let is_searching = self.bisecting > 0;
-        let is_due = match failure {
-            Failure::Unrelated => return Next::SameAfterPause,
-            Failure::Refused => true,
-            Failure::Trouble => {
-                if self.repeated != rows {
-                    (self.repeated, self.failures, self.others_answered) = (rows, 0, false);
-                }
-                self.failures += 1;
-                let enough = if self.others_answered { 2 } else { 3 };
-                is_searching || self.failures >= enough
-            }
-        };
-        if !is_due {
+        if failure == Failure::Unrelated {
             return Next::SameAfterPause;
         }
-        *self = Self { bisecting: rows, ..Self::default() };
+        if self.repeated != rows {
+            (self.repeated, self.failures, self.others_answered) = (rows, 0, false);
+        }
+        self.failures += 1;
+        let enough = match failure {
+            Failure::Refused => 1,
+            _ if self.others_answered => 2,
+            _ => 3,
+        };
+        if !is_searching && self.failures < enough << self.fruitless {
+            return Next::SameAfterPause;
+        }
+        let Self { took_others, fruitless, .. } = *self;
+        *self = Self { bisecting: rows, took_others, fruitless, ..Self::default() };
         if rows > 1 { Next::HalfAtOnce } else { Next::Compare }
     }
 
     /// The comparison showed that it is the server's trouble: what failed goes again, in
     /// requests of the usual size, after a pause.
     pub(super) fn servers_trouble(&mut self) {
-        *self = Self::default();
+        let fruitless = (self.fruitless + 1).min(MOST_FRUITLESS);
+        *self = Self { fruitless, ..Self::default() };
     }
 }
 
@@ -115,7 +138,18 @@ pub(super) enum Offer {
     Unclear,
 }
 
-/// What a comparison of a row with its neighbours showed: the first rows are settled.
+/// What the comparison of a row with others showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The server takes others: the first rows are settled.
+    Settled(Comparison),
+    /// The server takes none of them.
+    NoneTaken,
+    /// An offer was unclear before the server took any.
+    Unclear,
+}
+
+/// The first rows, settled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Comparison {
     /// How many rows are settled. The server took those that are in neither list.
@@ -139,39 +173,52 @@ impl Comparison {
 /// How often a refused row is offered once more at once.
 pub(super) const REPEATS: u32 = 2;
 
-/// Compares the first of `rows` rows, which was refused alone, with the others: `offer` sends one
-/// row alone. The first row is offered `repeats` times more. `taken_before`: the request before took
-/// other rows, which show as much where none waits. `None`: no other was taken, so that it is the
-/// server's trouble.
+/// Compares the first of `rows` rows, which was refused alone, with its neighbours: `offer` sends
+/// one row alone. `took_others`: the server took other rows just before, which show as much where
+/// none waits.
 ///
 /// # Errors
 /// The first of `offer`.
 pub(super) fn compare<E>(
     rows: usize,
-    repeats: u32,
-    taken_before: bool,
+    neighbours: [usize; 4],
+    took_others: bool,
     mut offer: impl FnMut(usize) -> Result<Offer, E>,
-) -> Result<Option<Comparison>, E> {
-    if rows == 1 && taken_before {
+) -> Result<Verdict, E> {
+    if rows == 1 && took_others {
         let mut found = Comparison { settled: 1, ..Comparison::default() };
-        found.sort(0, offer_repeatedly(repeats, || offer(0))?);
-        return Ok(Some(found));
+        found.sort(0, offer_repeatedly(REPEATS, || offer(0))?);
+        return Ok(Verdict::Settled(found));
     }
-    for nth in 1..rows {
+    // Without a neighbour the row goes once more: of some servers every second request fails.
+    if rows == 1 {
+        return Ok(match offer(0)? {
+            Offer::Taken => Verdict::Settled(Comparison { settled: 1, ..Comparison::default() }),
+            Offer::Refused => Verdict::NoneTaken,
+            Offer::Unclear => Verdict::Unclear,
+        });
+    }
+    let mut refused = vec![0];
+    for neighbour in neighbours {
+        // Where fewer wait than the distance, the last one has to do.
+        let nth = neighbour.min(rows - 1);
+        if refused.contains(&nth) {
+            continue;
+        }
         match offer(nth)? {
-            Offer::Unclear => return Ok(None),
-            Offer::Refused => {}
+            Offer::Unclear => return Ok(Verdict::Unclear),
+            Offer::Refused => refused.push(nth),
             Offer::Taken => {
                 let mut found = Comparison { settled: nth + 1, ..Comparison::default() };
                 for before in 0..nth {
-                    let repeats = if before == 0 { repeats } else { REPEATS };
+                    let repeats = REPEATS + u32::from(!refused.contains(&before));
                     found.sort(before, offer_repeatedly(repeats, || offer(before))?);
                 }
-                return Ok(Some(found));
+                return Ok(Verdict::Settled(found));
             }
         }
     }
-    Ok(None)
+    Ok(Verdict::NoneTaken)
 }
 
 /// Offers a row until the server takes it, or until it is unclear; at most `most` times.
@@ -249,12 +296,13 @@ mod tests {
     fn a_comparison_follows_this_table() {
         use Offer::{Refused, Taken, Unclear};
         let settled = |settled, suspects: &[usize], unclear: &[usize]| {
-            Some(Comparison { settled, suspects: suspects.into(), unclear: unclear.into() })
+            let (suspects, unclear) = (suspects.into(), unclear.into());
+            Verdict::Settled(Comparison { settled, suspects, unclear })
         };
-        type Case<'a> = (&'a str, &'a [(usize, Offer)], Option<Comparison>);
+        type Case<'a> = (&'a str, &'a [(usize, Offer)], Verdict);
         let cases: [Case<'_>; 6] = [
-            ("none is taken", &[(1, Refused), (2, Refused)], None),
-            ("it cannot be told", &[(1, Unclear)], None),
+            ("none is taken", &[(1, Refused), (2, Refused)], Verdict::NoneTaken),
+            ("it cannot be told", &[(1, Unclear)], Verdict::Unclear),
             (
                 "the first is refused",
                 &[(1, Taken), (0, Refused), (0, Refused)],
@@ -274,7 +322,7 @@ mod tests {
         ];
         for (what, script, expected) in cases {
             let mut steps = script.iter();
-            let found = compare(3, REPEATS, false, |nth| {
+            let found = compare(3, [1, 2, 3, 4], false, |nth| {
                 let (row, offer) = steps.next().expect("no more offers than are in the table");
                 assert_eq!(nth, *row, "{what}");
                 Ok::<_, ()>(*offer)

@@ -1,19 +1,17 @@
 //! Suspects: rows that the server refused while it took others. They are passed over and stay
 //! pending; refused on some occasions over some time, they are set aside (quarantine).
 
-use super::context::Context;
 use super::row_search::REPEATS;
+use super::upload_tools::Tools;
 use crate::protocol::record::{ErrorCode, ErrorLog};
 use crate::protocol::stream::{Stream, Table};
-use crate::store::{Pass, PendingRow, RefusedRow, StoreError};
+use crate::store::{Cause, Pass, PendingRow, RefusedRow, StoreError};
 
 /// Device, PUSH module, error, a number of our own.
 const ROW_REFUSED: &str = "D01E1001";
 /// How often a row is offered once more on the occasion that may set it aside: at a server of which every second request
 /// fails by chance, no healthy row is refused so often.
 const LAST_REPEATS: u32 = 10;
-/// Seconds from one offer of a row that is set aside to the next.
-const A_DAY: i64 = 86_400;
 
 /// The occasions on which a suspect was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +27,11 @@ const OCCASIONS: u32 = 3;
 const LEAST_SECONDS: i64 = 600;
 
 impl Occasions {
+    /// Those of a row that was refused before.
+    pub(super) fn of(known: &RefusedRow) -> Self {
+        Self { count: known.refusals, first: known.first }
+    }
+
     /// One more refusal.
     pub(super) fn refused(earlier: Option<Self>, now: i64) -> Self {
         let Self { count, first } = earlier.unwrap_or(Self { count: 0, first: now });
@@ -37,8 +40,9 @@ impl Occasions {
     }
 
     /// How often the row is offered once more on the next occasion.
-    pub(super) fn repeats(&self, now: i64) -> u32 {
-        if Self::refused(Some(*self), now).is_enough(now) { LAST_REPEATS } else { REPEATS }
+    pub(super) fn repeats(&self, now: i64, is_aside: bool) -> u32 {
+        let may_be_last = Self::refused(Some(*self), now).is_enough(now);
+        if may_be_last && !is_aside { LAST_REPEATS } else { REPEATS }
     }
 
     /// Whether the row is set aside now.
@@ -46,80 +50,114 @@ impl Occasions {
         self.count >= OCCASIONS && now - self.first >= LEAST_SECONDS
     }
 
-    /// Seconds until it is offered again: `ErrorDelay`, five minutes, ten; set aside, after an
-    /// hour, then daily.
-    pub(super) fn pause(&self, now: i64, error_delay: i64) -> i64 {
+    /// Seconds from a refusal until a suspect is offered again: `ErrorDelay`, five minutes, ten.
+    pub(super) fn pause(&self, error_delay: i64) -> i64 {
         match self.count {
-            count if self.is_enough(now) => {
-                if count == OCCASIONS {
-                    3600
-                } else {
-                    A_DAY
-                }
-            }
-            // Longer the longer nothing shows whether it is the row: it may cost a time-out each time.
-            0 | 1 => (now - self.first).clamp(error_delay, 600.max(error_delay)),
+            0 | 1 => error_delay,
             2 => 300,
             _ => 600,
         }
     }
 }
 
-/// Records that a row was refused, or that it could not be told (`is_refusal` is false); `earlier`
-/// is what was known of it. A row that was the next of its stream by `pass` is passed over.
-///
-/// To be called within a transaction.
-pub(super) fn record(
-    context: &Context,
-    pass: Pass,
-    row: &PendingRow,
-    earlier: Option<&RefusedRow>,
-    is_refusal: bool,
-    message: &str,
-    error_delay: u32,
-) -> Result<(), StoreError> {
-    if row.content.is_none() {
-        return set_unreadable_aside(context, pass, row, earlier.is_some());
-    }
-    let now = context.clock.utc();
-    let known = earlier.map(|known| Occasions { count: known.refusals, first: known.first });
-    let occasions = match is_refusal {
-        true => Occasions::refused(known, now),
-        false => known.unwrap_or(Occasions { count: 0, first: now }),
-    };
-    let was_aside = earlier.is_some_and(|known| known.is_aside);
-    let is_aside = was_aside || (is_refusal && occasions.is_enough(now));
-    context.store.quarantine().put(
-        pass,
-        &RefusedRow {
-            stream: row.stream,
-            seq: row.seq,
-            message: message.to_owned(),
+/// Seconds until a row is offered again that is set aside: the first time, and from then on.
+const FIRST_OFFER: i64 = 3600;
+const NEXT_OFFERS: i64 = 86_400;
+/// Most seconds until a suspect is offered again of which nothing shows whether it is at fault.
+const MOST_UNCLEAR: i64 = 600;
+
+/// A row that was refused.
+pub(super) struct Refusal<'a> {
+    /// A row that was the next of its stream by this pass is passed over.
+    pub(super) pass: Pass,
+    pub(super) row: &'a PendingRow,
+    /// What was known of it.
+    pub(super) earlier: Option<&'a RefusedRow>,
+    /// Whether the server took others meanwhile, so that the refusal counts.
+    pub(super) counts: bool,
+    pub(super) cause: Cause,
+    pub(super) message: &'a str,
+}
+
+impl Refusal<'_> {
+    /// What is known of the row now.
+    fn outcome(&self, now: i64, error_delay: i64) -> RefusedRow {
+        let known = self.earlier.map(Occasions::of);
+        let was_aside = self.earlier.is_some_and(|known| known.is_aside);
+        let mut occasions = known.unwrap_or(Occasions { count: 0, first: now });
+        let (is_aside, pause) = if self.counts {
+            occasions = Occasions::refused(known, now);
+            let is_aside = was_aside || occasions.is_enough(now);
+            let pause = match (was_aside, is_aside) {
+                (true, _) => NEXT_OFFERS,
+                (false, true) => FIRST_OFFER,
+                (false, false) => occasions.pause(error_delay),
+            };
+            (is_aside, pause)
+        } else if was_aside {
+            (true, FIRST_OFFER)
+        } else {
+            // Longer the longer nothing shows whether it is the row: it may cost a time-out each
+            // time. Punches are worth that.
+            let is_punch = self.row.stream.table() == Table::Attlog;
+            let most = if is_punch { 2 * error_delay } else { MOST_UNCLEAR.max(error_delay) };
+            (false, (now - occasions.first).clamp(error_delay, most))
+        };
+        RefusedRow {
+            stream: self.row.stream,
+            seq: self.row.seq,
+            message: self.message.to_owned(),
             first: occasions.first,
             refusals: occasions.count,
-            offer_at: now + occasions.pause(now, error_delay.into()),
+            offer_at: now + pause,
             is_aside,
             retry: false,
-        },
-    )?;
+            cause: self.cause,
+            is_unclear: !self.counts,
+        }
+    }
+}
+
+/// Records that a row was refused.
+pub(super) fn record(tools: &Tools<'_>, refusal: &Refusal<'_>) -> Result<(), StoreError> {
+    tools.context.store.atomically(|| record_within(tools, refusal))
+}
+
+/// The same within a transaction of the caller's.
+pub(super) fn record_within(tools: &Tools<'_>, refusal: &Refusal<'_>) -> Result<(), StoreError> {
+    if refusal.row.content.is_none() {
+        let is_known = refusal.earlier.is_some();
+        return set_unreadable_aside(tools, refusal.pass, refusal.row, is_known);
+    }
+    let context = &tools.context;
+    let delay = tools.session.options.error_delay.into();
+    let found = refusal.outcome(context.clock.utc(), delay);
+    let (row, message) = (refusal.row, refusal.message);
+    let was_aside = refusal.earlier.is_some_and(|known| known.is_aside);
+    let is_new = refusal.earlier.is_none_or(|known| known.refusals == 0);
     let (seq, stream) = (row.seq, row.stream.name());
-    if is_aside && !was_aside {
+    context.store.quarantine().put(refusal.pass, &found)?;
+    // An error about an error that was refused would be refused as well.
+    if found.is_aside
+        && !was_aside
+        && row.stream != Stream::Errors
+        && let Some(error) = error_about(row, message)
+    {
+        context.store.error_log().add(&error)?;
+    }
+    if found.is_aside && !was_aside {
         log::warn!(
             "row {seq} of the {stream} is set aside (punchd quarantine): the server refused it \
              {} times while it took others: {message}",
-            occasions.count
+            found.refusals
         );
-        // An error about an error that was refused would be refused as well.
-        if row.stream != Stream::Errors
-            && let Some(error) = error_about(row, message)
-        {
-            context.store.error_log().add(&error)?;
-        }
-    } else if is_refusal && earlier.is_none() {
+    } else if refusal.counts && is_new {
         log::warn!(
             "row {seq} of the {stream} is passed over and offered again later: the server refuses \
              it and takes others: {message}"
         );
+    } else if refusal.earlier.is_none() {
+        log::warn!("row {seq} of the {stream} is passed over and offered again later: {message}");
     }
     Ok(())
 }
@@ -127,27 +165,29 @@ pub(super) fn record(
 /// The server took these rows of a table, which were the next. Those that could not be read were
 /// not in the request.
 pub(super) fn acknowledge(
-    context: &Context,
+    tools: &Tools<'_>,
     table: Table,
     pass: Pass,
     rows: &[PendingRow],
 ) -> Result<(), StoreError> {
-    context.store.atomically(|| {
-        context.store.outbox().acknowledge_within(table, pass, rows)?;
+    let store = &tools.context.store;
+    store.atomically(|| {
+        store.outbox().acknowledge_within(table, pass, rows)?;
         let mut unreadable = rows.iter().filter(|row| row.content.is_none());
         // Their stream has advanced.
-        unreadable.try_for_each(|row| set_unreadable_aside(context, Pass::Retry, row, false))
+        unreadable.try_for_each(|row| set_unreadable_aside(tools, Pass::Retry, row, false))
     })
 }
 
 /// Sets a row aside that this version cannot read from the store, and looks at it daily: it was
 /// accepted once, and a later version may read it.
 fn set_unreadable_aside(
-    context: &Context,
+    tools: &Tools<'_>,
     pass: Pass,
     row: &PendingRow,
     is_known: bool,
 ) -> Result<(), StoreError> {
+    let context = &tools.context;
     let (now, seq, stream) = (context.clock.utc(), row.seq, row.stream);
     let message = "this version of punchd cannot read the row from its store".to_owned();
     if !is_known {
@@ -156,7 +196,7 @@ fn set_unreadable_aside(
             stream.name()
         );
     }
-    let (offer_at, is_aside, retry) = (now + A_DAY, true, false);
+    let (offer_at, is_aside, retry) = (now + NEXT_OFFERS, true, false);
     context.store.quarantine().put(
         pass,
         &RefusedRow {
@@ -168,6 +208,8 @@ fn set_unreadable_aside(
             offer_at,
             is_aside,
             retry,
+            cause: Cause::Answer,
+            is_unclear: false,
         },
     )
 }

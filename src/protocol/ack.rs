@@ -43,14 +43,19 @@ pub const ANSWER_BYTES: usize = 4096;
 pub fn read(answer: &Answer<'_>) -> Ack {
     let text = String::from_utf8_lossy(answer.body);
     match after_ok(&text) {
-        // A count is a whole number; `OK:-1` and `OK:abc` have none.
-        Some(rest) if is_success(answer.status) => {
-            let digits = rest.trim_start_matches([':', ' ', '\t']);
-            let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-            Ack::Taken(digits[..end].parse().ok())
-        }
+        Some(rest) if is_success(answer.status) => Ack::Taken(count(rest)),
         _ => not_taken(answer),
     }
+}
+
+/// The count after `OK`: `:n`. `OK:-1`, `OK:abc`, `OK:1.5` and `OK 5 ms` have none.
+fn count(rest: &str) -> Option<u64> {
+    let text = rest.trim_start_matches([' ', '\t']).strip_prefix(':')?;
+    let text = text.trim_start_matches([' ', '\t']);
+    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | ',' | ';');
+    let digits = &text[..text.find(ends).unwrap_or(text.len())];
+    // `parse` would take a sign.
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 /// What it means that this is no acknowledgement.
@@ -63,9 +68,10 @@ pub fn not_taken(answer: &Answer<'_>) -> Ack {
         407 | 429 => Ack::Later(message),
         401 | 403 => Ack::NotKnown(message),
         413 => Ack::TooLarge(message),
+        // Some servers say it with another status.
+        _ if is_not_known(text) => Ack::NotKnown(message),
         400 | 422 => Ack::Refused(message),
         _ if !is_success(status) => Ack::Trouble(message),
-        _ if is_not_known(text) => Ack::NotKnown(message),
         _ if answer.compression().is_some() => Ack::Trouble(message),
         _ if text.is_empty() || text.starts_with('<') || text.starts_with("get option") => {
             Ack::Trouble(message)
@@ -107,7 +113,7 @@ mod tests {
 
     #[test]
     fn only_a_2xx_that_begins_with_ok_is_success() {
-        let taken: [(&[u8], Option<u64>); 14] = [
+        let taken: [(&[u8], Option<u64>); 20] = [
             (b"OK", None),
             (b"ok\r\n", None),
             (b"  OK\n", None),
@@ -118,6 +124,12 @@ mod tests {
             (b"OK:abc", None),
             (b"OK:99999999999999999999999", None),
             (b"OK:-1", None),
+            (b"OK:+1", None),
+            (b"OK:1.5", None),
+            (b"OK:19/20", None),
+            (b"OK 5 ms", None),
+            (b" OK : 5", Some(5)),
+            (b"OK:5;\n", Some(5)),
             (b"\"OK\"", None),
             (b"\"OK:3\"", Some(3)),
             ("\u{feff}OK:4".as_bytes(), Some(4)),
@@ -155,7 +167,7 @@ mod tests {
     #[test]
     fn the_fault_is_told_from_status_and_text() {
         let (refused, trouble, not_known, later) = ("refused", "trouble", "not known", "later");
-        let cases: [(u16, &str, &str); 22] = [
+        let cases: [(u16, &str, &str); 25] = [
             (400, "bad row", refused),
             (413, "", "too large"),
             (422, "{}", refused),
@@ -176,6 +188,9 @@ mod tests {
             (403, "", not_known),
             (200, "UNKNOWN DEVICE", not_known),
             (200, "Terminal Not Authorized", not_known),
+            (400, "error: device not registered", not_known),
+            (404, "UNKNOWN DEVICE", not_known),
+            (500, "Terminal Not Authorized", not_known),
             (407, "", later),
             (429, "", later),
         ];

@@ -47,7 +47,7 @@ pub use journal::Journal;
 pub use options::Options;
 pub use outbox::Outbox;
 pub use people::People;
-pub use quarantine::{Quarantine, RefusedRow};
+pub use quarantine::{Cause, Quarantine, RefusedRow};
 pub use queries::{Asked, Queries, Query};
 pub use retention::{Retention, Room};
 pub use rows::{

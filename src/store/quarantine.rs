@@ -32,9 +32,43 @@ pub struct RefusedRow {
     pub is_aside: bool,
     /// A person wants it to be sent now.
     pub retry: bool,
+    /// What kind of refusal it was.
+    pub cause: Cause,
+    /// It was refused at its last offer, and nothing shows whether that was its fault.
+    pub is_unclear: bool,
 }
 
-const COLUMNS: &str = "stream, seq, words, at, refusals, offer_at, aside, retry";
+/// How a server refuses a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cause {
+    /// By its answer, or by giving none.
+    #[default]
+    Answer,
+    /// It does not count the row.
+    Count,
+    /// It finds the row too large.
+    Size,
+}
+
+impl Cause {
+    fn code(self) -> i64 {
+        match self {
+            Self::Answer => 0,
+            Self::Count => 1,
+            Self::Size => 2,
+        }
+    }
+
+    fn from_code(code: i64) -> Self {
+        match code {
+            1 => Self::Count,
+            2 => Self::Size,
+            _ => Self::Answer,
+        }
+    }
+}
+
+const COLUMNS: &str = "stream, seq, words, at, refusals, offer_at, aside, retry, cause, unclear";
 /// Longest time until an offer: one that is later was set by a wrong clock.
 const LONGEST: i64 = 90_000;
 
@@ -51,10 +85,23 @@ impl<'a> Quarantine<'a> {
 
     /// Records a refusal. A row that was the next of its stream by `pass` is passed over.
     pub fn put(&self, pass: Pass, row: &RefusedRow) -> Result<()> {
-        let sql = "INSERT OR REPLACE INTO quarantine (stream, seq, words, at, retry, aside, refusals, offer_at)
-                   VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?7)";
-        let RefusedRow { stream, seq, message, first, refusals, offer_at, is_aside, .. } = row;
-        let values = params![stream.code(), seq, message, first, is_aside, refusals, offer_at];
+        let sql = "INSERT OR REPLACE INTO quarantine
+                       (stream, seq, words, at, retry, aside, refusals, offer_at, cause, unclear)
+                   VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9)";
+        let RefusedRow { stream, seq, message, first, refusals, offer_at, is_aside, cause, .. } =
+            row;
+        let (stream_code, cause) = (stream.code(), cause.code());
+        let values = params![
+            stream_code,
+            seq,
+            message,
+            first,
+            is_aside,
+            refusals,
+            offer_at,
+            cause,
+            row.is_unclear
+        ];
         self.db.prepare_cached(sql)?.execute(values)?;
         self.db.counts.refused_rows.set(None);
         if pass != Pass::Retry {
@@ -106,35 +153,57 @@ impl<'a> Quarantine<'a> {
     }
 
     /// When a row of these streams is offered next, in seconds since 1970; 0 for one that a person
-    /// wants to be sent.
-    pub fn next_offer(&self, streams: &[Stream], now: i64) -> Result<Option<i64>> {
+    /// wants to be sent. `takes_others`: as in [`due`](Self::due).
+    pub fn next_offer(
+        &self,
+        streams: &[Stream],
+        now: i64,
+        takes_others: bool,
+    ) -> Result<Option<i64>> {
         // Nearly always there is none, and the loop asks for each table all the time.
         if self.is_empty()? {
             return Ok(None);
         }
         let mut earliest: Option<i64> = None;
         for stream in streams {
-            let sql = "SELECT min(iif(retry = 1 OR offer_at > ?2, 0, offer_at)) FROM quarantine
-                       WHERE stream = ?1";
+            let sql =
+                "SELECT min(iif(retry = 1 OR offer_at > ?2 OR (?3 AND unclear = 1), 0, offer_at))
+                       FROM quarantine WHERE stream = ?1";
             let mut statement = self.db.prepare_cached(sql)?;
-            let found: Option<i64> =
-                statement.query_row(params![stream.code(), now + LONGEST], |row| row.get(0))?;
+            let values = params![stream.code(), now + LONGEST, takes_others];
+            let found: Option<i64> = statement.query_row(values, |row| row.get(0))?;
             earliest = earliest.into_iter().chain(found).min();
         }
         Ok(earliest)
     }
 
-    /// The row of these streams whose offer is due, if it is still there.
-    pub fn due(&self, streams: &[Stream], now: i64) -> Result<Option<(RefusedRow, PendingRow)>> {
+    /// What the server found too large is offered again now: its limit may have changed.
+    pub fn offer_too_large(&self) -> Result<()> {
+        if !self.is_empty()? {
+            let sql = "UPDATE quarantine SET offer_at = 0 WHERE cause = ?1";
+            self.db.prepare_cached(sql)?.execute([Cause::Size.code()])?;
+        }
+        Ok(())
+    }
+
+    /// The row of these streams whose offer is due, if it is still there. `takes_others`: the server
+    /// took others just now, so that a row of which nothing was known is due.
+    pub fn due(
+        &self,
+        streams: &[Stream],
+        now: i64,
+        takes_others: bool,
+    ) -> Result<Option<(RefusedRow, PendingRow)>> {
         let streams = if self.is_empty()? { &[] } else { streams };
         for stream in streams {
             let sql = format!(
                 "SELECT {COLUMNS} FROM quarantine
-                 WHERE stream = ?1 AND (retry = 1 OR offer_at <= ?2 OR offer_at > ?3)
+                 WHERE stream = ?1
+                     AND (retry = 1 OR offer_at <= ?2 OR offer_at > ?3 OR (?4 AND unclear = 1))
                  ORDER BY retry DESC, offer_at, seq LIMIT 1"
             );
             let mut next = self.db.prepare_cached(&sql)?;
-            let values = params![stream.code(), now, now + LONGEST];
+            let values = params![stream.code(), now, now + LONGEST, takes_others];
             while let Some(refused) = next.query_row(values, refused_row).optional()?.flatten() {
                 let seq = refused.seq;
                 // A row that the server changed last has its number in the other column.
@@ -179,5 +248,7 @@ fn refused_row(row: &Row<'_>) -> rusqlite::Result<Option<RefusedRow>> {
         offer_at: row.get(5)?,
         is_aside: row.get(6)?,
         retry: row.get(7)?,
+        cause: Cause::from_code(row.get(8)?),
+        is_unclear: row.get(9)?,
     }))
 }

@@ -255,6 +255,9 @@ const STEPS: [&str; 6] = [
     ALTER TABLE user ADD COLUMN valid_from TEXT;
     ALTER TABLE user ADD COLUMN valid_until TEXT;
     ALTER TABLE user ADD COLUMN expires INTEGER;
+    -- Why a row was refused.
+    ALTER TABLE quarantine ADD COLUMN cause INTEGER NOT NULL DEFAULT 0;   -- 1: not counted, 2: too large
+    ALTER TABLE quarantine ADD COLUMN unclear INTEGER NOT NULL DEFAULT 0; -- 1: nothing shows whose fault it was
 ",
 ];
 

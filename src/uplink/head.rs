@@ -37,13 +37,19 @@ fn content_range(text: &str) -> Option<(u64, u64, u64)> {
     Some((number(from)?, number(to)?, number(all)?))
 }
 
-/// `Retry-After` in seconds; as a date it is compared with the server's own `Date`.
+/// `Retry-After` in seconds; as a date it is compared with the server's own `Date`. 0: the server
+/// wants a pause, and how long cannot be told.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<u32> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    text.parse().ok().or_else(|| {
+    let text = headers.get(RETRY_AFTER)?.to_str().unwrap_or_default().trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(text.parse().unwrap_or(u32::MAX));
+    }
+    let seconds = || {
         let now = crate::protocol::date::parse(headers.get(DATE)?.to_str().ok()?)?;
-        u32::try_from(crate::protocol::date::parse(text)? - now).ok()
-    })
+        let until = crate::protocol::date::parse(text)?;
+        Some((until - now).clamp(0, u32::MAX.into()) as u32)
+    };
+    Some(seconds().unwrap_or(0))
 }
 
 /// Where it redirects to, if it does; `server` is the URL that answered.
