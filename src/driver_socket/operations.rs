@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::context::MethodContext;
 use super::error::MethodError;
 use crate::protocol::codes::operation;
-use crate::protocol::record::{ErrorCode, ErrorLog, Operand};
+use crate::protocol::record::{ErrorCode, ErrorLog, Invalid, Operand, Pin};
 use crate::rpc::Params;
 use crate::store::NewOperation;
 
@@ -13,7 +13,7 @@ pub(super) fn operation(context: &MethodContext, params: &Params) -> Result<Valu
     let operation = NewOperation {
         code: params.required_number("op", u16::MAX.into())? as u16,
         moment: context.moment(params)?,
-        operator: operand(params, "operator")?,
+        operator: operator(params)?,
         who: operand(params, "who")?,
         values: [operand(params, "v1")?, operand(params, "v2")?, operand(params, "v3")?],
     };
@@ -26,7 +26,7 @@ pub(super) fn alarm(context: &MethodContext, params: &Params) -> Result<Value, M
     let operation = NewOperation {
         code: operation::ALARM,
         moment: context.moment(params)?,
-        operator: operand(params, "operator")?,
+        operator: operator(params)?,
         who: Operand::default(),
         values: [
             Operand::new("reason", &reason.to_string())?,
@@ -35,6 +35,17 @@ pub(super) fn alarm(context: &MethodContext, params: &Params) -> Result<Value, M
         ],
     };
     context.recorded(context.store.journal().add_operation(&operation))
+}
+
+/// Who did it: servers read a PIN there.
+fn operator(params: &Params) -> Result<Operand, MethodError> {
+    match params.text("operator")?.as_deref() {
+        None | Some("") => Ok(Operand::default()),
+        Some(pin) => {
+            let named = |invalid| Invalid { field: "operator", ..invalid };
+            Ok(Operand::new("operator", Pin::new(pin).map_err(named)?.as_str())?)
+        }
+    }
 }
 
 fn operand(params: &Params, field: &'static str) -> Result<Operand, MethodError> {

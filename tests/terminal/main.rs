@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
 
+mod accepted_rows;
 mod harness;
 
 mod bulk;

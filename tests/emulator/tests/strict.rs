@@ -186,7 +186,7 @@ fn provoke(kind: Kind, t: Terminal) {
         | Kind::ReplyCount
         | Kind::ReplyAlone
         | Kind::ReplyDiffers => {
-            assert_eq!(t.poll().body, "C:1:CHECK\nC:2:INFO");
+            assert_eq!(t.poll().body, "C:1:CHECK\nC:2:INFO\nC:3:PutFile a.bin");
             provoke_reply(kind, t);
         }
     }
@@ -224,6 +224,7 @@ fn every_rule_is_minded_and_named_alone() {
             start_with(Settings { serials, options, body_grace, ..Settings::default() });
         server.queue("CHECK");
         server.queue("INFO");
+        server.queue("PutFile a.bin");
         provoke(kind, t);
         assert_eq!(kinds(&server), [kind], "{:#?}", server.deviations());
     }
