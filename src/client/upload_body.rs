@@ -18,6 +18,8 @@ pub(super) struct Body {
     /// How many of a batch are done with it: also those that cannot be read from the store, which
     /// are set aside.
     pub(super) used: usize,
+    /// Whether it ends before a row that may not share it, and not because it is full.
+    pub(super) is_divided: bool,
 }
 
 /// How a body goes on the wire.
@@ -35,7 +37,7 @@ pub(super) fn write(
     rows: &[PendingRow],
     most: usize,
 ) -> Body {
-    let mut body = Body { bytes: Vec::new(), rows: 0, used: 0 };
+    let mut body = Body { bytes: Vec::new(), rows: 0, used: 0, is_divided: false };
     let mut first = None;
     for row in rows {
         let before = body.bytes.len();
@@ -45,6 +47,7 @@ pub(super) fn write(
             let shares = first.is_none_or(|first| sharing.with(first));
             if !shares || (body.bytes.len() > most && body.rows > 0) {
                 body.bytes.truncate(before);
+                body.is_divided = !shares;
                 break;
             }
             first = Some(sharing);

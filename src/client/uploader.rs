@@ -90,7 +90,9 @@ impl Uploader {
         }
         let (rows, size) = (body.used, body.bytes.len());
         progress.warn_of_limit(tools.session.largest_post(), rows, size, table);
-        let is_full = body.used < batch.rows.len() || batch.rows.len() == most;
+        // A body that is divided confirms no size.
+        let is_full =
+            !body.is_divided && (body.used < batch.rows.len() || batch.rows.len() == most);
         let (pass, may_be_known) = (batch.pass, progress.may_know(batch.pass));
         let delivery = Delivery { table, pass, rows: sent, body: &body, may_be_known };
         let begun = tools.context.clock.monotonic();

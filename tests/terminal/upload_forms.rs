@@ -253,6 +253,19 @@ fn photos_go_to_fdata_where_the_dialect_says_so() {
         assert_eq!(uploads.len(), count, "{table}");
         assert!(uploads.iter().all(|it| it.target.starts_with(path)), "{uploads:?}");
     }
+    // What a query asks for goes the same way; the strict server takes nothing else there.
+    let server = crate::harness::server();
+    let terminal = Terminal::start(&server, dialect);
+    let mut driver = terminal.driver();
+    driver.call("photo", json!({"pin": "1", "time": second(1), "data": base64(JPEG)})).unwrap();
+    all_delivered(&terminal);
+    let times = format!("StartTime={}\tEndTime={}", second(0), second(9));
+    let id = server.queue(&format!("DATA QUERY ATTPHOTO {times}"));
+    assert_eq!(answer(&server, &id).0, 0);
+    let uploads = targets(&server, "upload:ATTPHOTO");
+    assert_eq!(uploads.len(), 2, "{uploads:?}");
+    assert!(uploads.iter().all(|target| target.starts_with("/iclock/fdata?")), "{uploads:?}");
+    server.assert_strict();
 }
 
 #[test]

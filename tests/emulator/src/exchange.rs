@@ -41,8 +41,9 @@ impl Exchange {
             ("POST", "devicecmd") => Exchange::Reply,
             ("POST", "cdata") if parameter("type") == Some("PostVerifyData") => Exchange::Verify,
             ("POST", "cdata") => Exchange::Upload(parameter("table").unwrap_or("").to_owned()),
-            ("POST", "fdata") => {
-                Exchange::Upload(parameter("table").unwrap_or("ATTPHOTO").to_owned())
+            // For attendance photos only (§11.3, §11.8).
+            ("POST", "fdata") if matches!(parameter("table"), None | Some("ATTPHOTO")) => {
+                Exchange::Upload("ATTPHOTO".to_owned())
             }
             ("POST", "exchange") => Exchange::Keys,
             ("GET", "file") => Exchange::File(parameter("url").unwrap_or("").to_owned()),
@@ -115,6 +116,8 @@ mod tests {
             ("POST", "/iclock/devicecmd", "SN", "1", "reply"),
             ("POST", "/iclock/cdata", "table", "ATTLOG", "upload:ATTLOG"),
             ("POST", "/iclock/fdata", "SN", "1", "upload:ATTPHOTO"),
+            ("POST", "/iclock/fdata", "table", "ATTPHOTO", "upload:ATTPHOTO"),
+            ("POST", "/iclock/fdata", "table", "ATTLOG", "unknown"),
             ("POST", "/iclock/cdata", "type", "PostVerifyData", "verify"),
             ("POST", "/iclock/exchange", "type", "publickey", "keys"),
             ("GET", "/iclock/file", "url", "x", "file"),
