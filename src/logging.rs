@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::protocol::foreign;
 use crate::protocol::time::LocalTime;
 
 /// Most bytes of a line. A pipe that is ready to be written has room for as many.
@@ -56,11 +57,11 @@ impl Log for Stderr {
             0 => String::new(),
             count => format!("{time} {count} lines are missing here: the log was not read\n"),
         };
-        line.push_str(&format!("{time} {level}{}", record.args()));
-        if line.len() >= LONGEST {
-            let whole = (0..LONGEST).rev().find(|end| line.is_char_boundary(*end));
-            line.truncate(whole.unwrap_or_default());
-        }
+        // What others wrote stands in many messages: none can forge a line, or be of any length.
+        let begin = format!("{time} {level}");
+        let room = LONGEST - 1 - line.len() - begin.len();
+        line += &begin;
+        line += &foreign::line(*record.args(), room);
         line.push('\n');
         // There is no other place to report that stderr failed.
         let _ = stderr().write_all(line.as_bytes());

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::exit::{Exit, Failure};
 use crate::config::Config;
 use crate::driver_socket;
+use crate::protocol::foreign;
 use crate::rpc::{self, Method};
 
 /// Reads the configuration.
@@ -22,11 +23,13 @@ pub fn driver_socket(config: &Path) -> Result<PathBuf, Failure> {
 
 /// Calls a method of the punchd that runs with this configuration.
 pub fn call(config: &Path, method: Method, params: &Value) -> Result<Value, Failure> {
-    rpc::call(&driver_socket(config)?, method, params)
-        .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))
+    let mut result = rpc::call(&driver_socket(config)?, method, params)
+        .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
+    foreign::make_plain(&mut result);
+    Ok(result)
 }
 
 /// Prints to standard output, also if its reader has gone (`punchd export | head`).
 pub fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().write_all(foreign::lines(text).as_bytes());
 }

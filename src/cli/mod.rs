@@ -29,6 +29,7 @@ use help::Command;
 
 use crate::drivers::settings;
 use crate::logging;
+use crate::protocol::foreign;
 
 /// Does what the command line of this process asks for. The exit code is 0 only if it is done.
 pub fn main() -> ExitCode {
@@ -40,7 +41,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, exit }) => {
-            eprintln!("punchd: {message}");
+            eprintln!("punchd: {}", foreign::lines(&message));
             exit.into()
         }
     }

@@ -3,6 +3,7 @@
 
 use super::row_search::REPEATS;
 use super::upload_tools::Tools;
+use crate::protocol::foreign::plain;
 use crate::protocol::record::{ErrorCode, ErrorLog};
 use crate::protocol::stream::{Stream, Table};
 use crate::store::{Cause, Pass, PendingRow, RefusedRow, StoreError};
@@ -217,7 +218,7 @@ fn set_unreadable_aside(
 /// The line of the error log about a row that is set aside: an error of the PUSH module, as App. 9
 /// builds its codes.
 fn error_about(row: &PendingRow, message: &str) -> Option<ErrorLog> {
-    let message: String = message.chars().filter(|c| !c.is_control()).take(200).collect();
+    let message = plain(message, 200);
     let code = ErrorCode::new(ROW_REFUSED).ok()?;
     let about = serde_json::json!({"stream": row.stream.name(), "row": row.seq});
     ErrorLog::new(code, &format!("row refused: {message}"), None, about).ok()

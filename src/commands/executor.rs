@@ -20,6 +20,7 @@ use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::Command;
 use crate::protocol::data_table::DataTable;
 use crate::protocol::fields::Refusal;
+use crate::protocol::foreign::plain;
 use crate::protocol::record::ErrorLog;
 use crate::protocol::stream::Stream;
 use crate::store::options::{CHECK, REBOOT};
@@ -224,7 +225,5 @@ fn denied_by_owner(family: Family) -> Refusal {
 /// on, with the return code as its number.
 fn data_error(id: &str, refusal: &Refusal) -> ErrorLog {
     let number = refusal.code.0.unsigned_abs().min(9999);
-    let message: String =
-        refusal.why.chars().filter(|c| !c.is_control()).take(LONGEST_MESSAGE).collect();
-    ErrorLog::of_data(&format!("D06E{number:04}"), &message, id)
+    ErrorLog::of_data(&format!("D06E{number:04}"), &plain(&refusal.why, LONGEST_MESSAGE), id)
 }

@@ -4,6 +4,7 @@
 use md5::{Digest, Md5};
 
 use crate::protocol::command::CommandLine;
+use crate::protocol::foreign::is_hidden;
 use crate::protocol::lines::Line;
 
 /// Bytes of a command that a log line shows.
@@ -57,5 +58,5 @@ pub(super) struct PendingCommand<'l> {
 /// The beginning of a command, fit for a log.
 pub(super) fn excerpt(text: &[u8]) -> String {
     let shown = String::from_utf8_lossy(&text[..text.len().min(EXCERPT)]);
-    shown.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    shown.chars().map(|c| if is_hidden(c) { ' ' } else { c }).collect()
 }

@@ -1,6 +1,7 @@
 //! `key=value` fields of a data record, separated by TAB (§12.2).
 
 use super::codes::{Language, ReturnCode};
+use super::foreign::quoted;
 use super::text;
 
 /// The fields of one record; the case of keys does not matter.
@@ -70,8 +71,8 @@ impl Fields {
                 continue;
             }
             let Some((key, value)) = part.split_once('=') else {
-                let part = clip(&part);
-                return Err(Refusal::parameter(format!("{part:?} is not of the form key=value")));
+                let part = quoted(&part);
+                return Err(Refusal::parameter(format!("{part} is not of the form key=value")));
             };
             let key = key.trim().to_ascii_lowercase();
             if !known.iter().any(|name| name.eq_ignore_ascii_case(&key)) {
@@ -113,7 +114,7 @@ impl Fields {
             Some(value) => value.parse().map(Some).map_err(|_| {
                 Refusal::field(
                     key,
-                    format_args!("is not a number, or too large or too small: {:?}", clip(value)),
+                    format_args!("is not a number, or too large or too small: {}", quoted(value)),
                 )
             }),
         }
@@ -122,11 +123,6 @@ impl Fields {
 
 /// Most fields of a record; the longest in the document has 17.
 const MOST_FIELDS: usize = 64;
-
-/// The first 60 characters of a text, for a message.
-pub fn clip(text: &str) -> &str {
-    text.char_indices().nth(60).map_or(text, |(end, _)| &text[..end])
-}
 
 /// Whether a value contains ` key=`.
 fn holds_key(value: &str, key: &str) -> bool {

@@ -14,6 +14,7 @@ pub mod dialect;
 pub(crate) mod enroll;
 pub(crate) mod fields;
 pub(crate) mod file;
+pub(crate) mod foreign;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub(crate) mod handshake;

@@ -1,6 +1,8 @@
 //! What to say to a person about an answer that is neither an acknowledgement nor the content that
 //! was expected: what the server answered, and what to change.
 
+use super::foreign;
+
 /// Most characters of the server's own text that are shown.
 const SHOWN: usize = 120;
 /// Most bytes of a body in which a text is looked for.
@@ -166,7 +168,7 @@ pub(super) fn is_not_known(text: &str) -> bool {
 fn quote(text: &str) -> String {
     let text = text.trim();
     let shown = text.chars().take(SHOWN).map(|c| match c {
-        c if c.is_control() || c == char::REPLACEMENT_CHARACTER => '.',
+        c if foreign::is_hidden(c) || c == char::REPLACEMENT_CHARACTER => '.',
         c => c,
     });
     format!("{:?}", shown.collect::<String>())

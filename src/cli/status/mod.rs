@@ -13,6 +13,7 @@ use super::arguments::{Arguments, Halt};
 use super::call::{call, print};
 use super::exit::{Exit, Failure};
 use super::page::Page;
+use crate::protocol::foreign;
 use crate::rpc::Method;
 
 pub const PAGE: Page = Page {
@@ -100,7 +101,7 @@ impl Status {
             };
             let mut out = stdout().lock();
             if out
-                .write_all(format!("{before}{shown}").as_bytes())
+                .write_all(format!("{before}{}", foreign::lines(&shown)).as_bytes())
                 .and_then(|()| out.flush())
                 .is_err()
             {

@@ -8,7 +8,7 @@ use super::Invalid;
 use super::data;
 use super::invalid::clean;
 use crate::protocol::codes::Language;
-use crate::protocol::{text, texts};
+use crate::protocol::{foreign, text, texts};
 
 /// Most characters of a message.
 const LONGEST_MESSAGE: usize = 512;
@@ -89,7 +89,7 @@ impl ErrorLog {
         };
         let error = Self {
             code,
-            message: clean("errmsg", message, LONGEST_MESSAGE)?,
+            message: visible(clean("errmsg", message, LONGEST_MESSAGE)?),
             command: command.map(str::to_owned),
             additional,
         };
@@ -128,7 +128,7 @@ impl ErrorLog {
         });
         Self {
             code,
-            message: clean("errmsg", message, LONGEST_MESSAGE).unwrap_or_default(),
+            message: visible(clean("errmsg", message, LONGEST_MESSAGE).unwrap_or_default()),
             command: id.map(str::to_owned),
             additional: None,
         }
@@ -170,6 +170,15 @@ impl ErrorLog {
             .as_ref()
             .map(|object| Value::Object(object.clone()).to_string())
             .unwrap_or_default()
+    }
+}
+
+/// A message in which nothing is hidden: marks of the direction of writing are escaped.
+fn visible(message: String) -> String {
+    if message.contains(foreign::is_hidden) {
+        foreign::plain(&message, LONGEST_MESSAGE)
+    } else {
+        message
     }
 }
 

@@ -4,7 +4,8 @@ use super::data::{self, Rules, required_number};
 use super::invalid::clean;
 use super::{Invalid, Pin};
 use crate::protocol::codes::{Language, ReturnCode};
-use crate::protocol::fields::{Fields, Refusal, clip};
+use crate::protocol::fields::{Fields, Refusal};
+use crate::protocol::foreign::quoted;
 use crate::protocol::tables::BioType;
 
 /// Most bytes of a photo. The camera of a terminal makes about 60 KB, a portrait from an office
@@ -154,11 +155,11 @@ const LONGEST_URL: usize = 2048;
 fn url(text: &str) -> Result<String, Refusal> {
     let url = clean("url", text, LONGEST_URL)?;
     if url.contains(char::is_whitespace) {
-        return Err(Refusal::field("url", format_args!("holds a blank: {:?}", clip(&url))));
+        return Err(Refusal::field("url", format_args!("holds a blank: {}", quoted(&url))));
     }
     match url.split_once("://") {
         Some((scheme, _)) if !["http", "https"].contains(&&*scheme.to_ascii_lowercase()) => {
-            let why = format!("is neither http nor https: {:?}", clip(&url));
+            let why = format!("is neither http nor https: {}", quoted(&url));
             Err(Refusal::field("url", why))
         }
         _ => Ok(url),
@@ -244,8 +245,8 @@ mod tests {
                 true => bio_photo(&record).unwrap_err(),
                 false => user_pic(&record).unwrap_err(),
             };
-            assert_eq!(refusal.code.0, code, "{}: {}", clip(&record), refusal.why);
-            assert!(refusal.why.contains(field), "{}: {}", clip(&record), refusal.why);
+            assert_eq!(refusal.code.0, code, "{}: {}", quoted(&record), refusal.why);
+            assert!(refusal.why.contains(field), "{}: {}", quoted(&record), refusal.why);
         }
     }
 

@@ -3,7 +3,8 @@
 use super::invalid::clean;
 use super::{Pin, Validity};
 use crate::protocol::codes::Language;
-use crate::protocol::fields::{Fields, Refusal, clip};
+use crate::protocol::fields::{Fields, Refusal};
+use crate::protocol::foreign::quoted;
 use crate::protocol::text;
 
 /// A user of the terminal, without templates and photos.
@@ -174,7 +175,7 @@ fn time_zones(value: &str) -> Result<String, Refusal> {
     if value.len() == 16 && value.bytes().all(|byte| byte.is_ascii_digit()) {
         Ok(value.to_owned())
     } else {
-        Err(Refusal::field("tz", format_args!("is not 16 digits: {:?}", clip(value))))
+        Err(Refusal::field("tz", format_args!("is not 16 digits: {}", quoted(value))))
     }
 }
 
@@ -188,8 +189,8 @@ fn card(field: &'static str, value: &str) -> Result<String, Refusal> {
         Refusal::field(
             field,
             format_args!(
-                "is neither a decimal number nor [8 hexadecimal digits]: {:?}",
-                clip(value)
+                "is neither a decimal number nor [8 hexadecimal digits]: {}",
+                quoted(value)
             ),
         )
     };

@@ -3,7 +3,8 @@
 use base64::Engine as _;
 
 use crate::protocol::codes::{Language, ReturnCode};
-use crate::protocol::fields::{Fields, Refusal, clip};
+use crate::protocol::fields::{Fields, Refusal};
+use crate::protocol::foreign::quoted;
 use crate::protocol::record::Pin;
 use crate::protocol::text;
 use crate::protocol::time::LocalTime;
@@ -43,7 +44,7 @@ impl Rule {
         language: Language,
     ) -> Result<(), Refusal> {
         let refuse =
-            |why: String| Err(Refusal::field(key, format_args!("{why}: {:?}", clip(value))));
+            |why: String| Err(Refusal::field(key, format_args!("{why}: {}", quoted(value))));
         let digits =
             |count: usize| value.len() == count && value.bytes().all(|byte| byte.is_ascii_digit());
         let two = |at: usize| value.get(at..at + 2).and_then(|two| two.parse::<u8>().ok());

@@ -7,7 +7,8 @@ pub use values::{CardData, CardText, Day, IdNumber, LONGEST_CARD_DATA};
 use super::Pin;
 use super::data::{self, required_number};
 use crate::protocol::codes::Language;
-use crate::protocol::fields::{Fields, Refusal, clip};
+use crate::protocol::fields::{Fields, Refusal};
+use crate::protocol::foreign::quoted;
 use crate::protocol::tables::{Gender, Nation};
 use values::RULES;
 
@@ -154,7 +155,7 @@ fn birthday(fields: &Fields) -> Result<Option<Day>, Refusal> {
         return Ok(None);
     };
     Day::parse(text).map(Some).ok_or_else(|| {
-        Refusal::field("birthday", format_args!("is no day of the form yyyyMMdd: {:?}", clip(text)))
+        Refusal::field("birthday", format_args!("is no day of the form yyyyMMdd: {}", quoted(text)))
     })
 }
 
@@ -169,7 +170,7 @@ fn valid(fields: &Fields) -> Result<Option<(Day, Day)>, Refusal> {
         Some((first, last)) if first <= last => Ok(Some((first, last))),
         Some(_) => Err(Refusal::field("validinfo", "ends before it begins")),
         None => {
-            let why = format!("is not two days, yyyyMMddyyyyMMdd: {:?}", clip(text));
+            let why = format!("is not two days, yyyyMMddyyyyMMdd: {}", quoted(text));
             Err(Refusal::field("validinfo", why))
         }
     }
