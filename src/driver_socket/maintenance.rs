@@ -1,23 +1,34 @@
 //! `status`, `export` and `quarantine`: what the command line calls.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
+use super::call::Reply;
 use super::context::MethodContext;
 use super::error::MethodError;
+use crate::protocol::foreign;
 use crate::rpc::{Params, RpcError};
 use crate::store::Seq;
 use crate::{csv, reactor, status};
 
+/// How long rows are counted, before another driver has its turn.
+const COUNTED_AT_ONCE: Duration = Duration::from_millis(2);
 /// Punches in one page of an export.
 const ROWS_A_PAGE: usize = 500;
 
 /// The state of the terminal, and which driver provides what.
-pub(super) fn status(context: &MethodContext) -> Result<Value, MethodError> {
+pub(super) fn status(context: &MethodContext) -> Result<Reply, MethodError> {
+    // After a start there may be a million rows: others are served between the steps.
+    if !context.store.outbox().count_backlog(COUNTED_AT_ONCE)? {
+        return Ok(Reply::NotYet);
+    }
     let mut report = context.status.report(&context.store)?;
     let provided = context.driver_requests.provided().into_iter();
     let names = provided.map(|(service, driver)| (service.name().into(), driver.into()));
     report["provided"] = Value::Object(names.collect());
-    Ok(report)
+    foreign::make_plain(&mut report);
+    Ok(Reply::Done(report))
 }
 
 /// A page of the punches as CSV.
@@ -32,7 +43,11 @@ pub(super) fn export(context: &MethodContext, params: &Params) -> Result<Value, 
 pub(super) fn quarantine(context: &MethodContext, params: &Params) -> Result<Value, MethodError> {
     let seq = seq(params, "seq")?;
     let rows = match params.text("action")?.as_deref() {
-        None | Some("list") => return Ok(json!(status::quarantine(&context.store)?)),
+        None | Some("list") => {
+            let mut rows = json!(status::quarantine(&context.store)?);
+            foreign::make_plain(&mut rows);
+            return Ok(rows);
+        }
         Some("retry") => context.store.quarantine().retry(seq)?,
         Some("drop") => context.store.quarantine().drop_rows(seq)?,
         Some(_) => return Err(RpcError::param("action", "must be list, retry or drop").into()),

@@ -53,7 +53,6 @@ pub(super) struct Db {
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) users: Cell<Option<u64>>,
-    punches: Cell<Option<u64>>,
     pub(super) jobs: Cell<Option<u64>>,
     pub(super) errors: Cell<Option<u64>>,
     pub(super) guests: Cell<Option<u64>>,
@@ -63,8 +62,8 @@ pub(super) struct Counts {
 
 impl Counts {
     pub(super) fn forget(&self) {
-        let Self { users, punches, jobs, errors, guests, tombstones, refused_rows } = self;
-        for count in [users, punches, jobs, errors, guests, tombstones, refused_rows] {
+        let Self { users, jobs, errors, guests, tombstones, refused_rows } = self;
+        for count in [users, jobs, errors, guests, tombstones, refused_rows] {
             count.set(None);
         }
     }
@@ -160,16 +159,6 @@ impl Db {
         let count = self.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
         known.set(Some(count));
         Ok(count)
-    }
-
-    /// How many punches are kept.
-    pub(super) fn count_punches(&self) -> Result<u64> {
-        self.counted(&self.counts.punches, "SELECT count(*) FROM punch")
-    }
-
-    /// One punch more is kept.
-    pub(super) fn punch_added(&self) {
-        self.counts.punches.set(self.counts.punches.get().map(|count| count + 1));
     }
 
     /// Begins or ends a transaction; remembers if that failed.

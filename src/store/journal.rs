@@ -3,6 +3,7 @@
 
 use rusqlite::params;
 
+use super::backlog::Backlog;
 use super::db::Db;
 use super::error::Result;
 use super::readers::{PUNCH, punch};
@@ -51,7 +52,6 @@ impl<'a> Journal<'a> {
                 punch.screening.mask,
                 punch.screening.temperature.map(Temperature::tenths)
             ])?;
-        self.db.punch_added();
         Ok(seq)
     }
 
@@ -179,6 +179,6 @@ impl<'a> Journal<'a> {
 
     /// How many punches are kept.
     pub fn count_punches(&self) -> Result<u64> {
-        self.db.count_punches()
+        Backlog::new(self.db).kept_punches()
     }
 }

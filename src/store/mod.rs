@@ -6,6 +6,7 @@
 //! connection.
 
 mod audit_log;
+mod backlog;
 mod biometrics;
 mod changes;
 mod command_log;
@@ -78,6 +79,7 @@ impl Store {
             StoreError::Sql(error) => open::classify(error, path),
             other => other,
         })?;
+        backlog::Backlog::new(&db).begin()?;
         Ok(Self { db })
     }
 

@@ -4,6 +4,9 @@
 //! it. New rows and rows that are resent have cursors of their own, so that a re-upload of
 //! years of history never holds up a new punch and continues after a restart.
 
+use std::time::Duration;
+
+use super::backlog;
 use super::cursors::{Cursor, Cursors, MOST_BYTES};
 use super::db::Db;
 use super::error::Result;
@@ -139,19 +142,20 @@ impl<'a> Outbox<'a> {
         Ok(false)
     }
 
-    /// How much of a stream waits.
+    /// How much of a stream waits. Costs the same for one row and for a million.
     pub fn backlog(&self, stream: Stream) -> Result<Backlog> {
-        let cursor = self.cursors().get(stream)?;
-        let count = |pass, after: Seq, until: Seq| -> Result<u64> {
-            let source = Source::of(stream);
-            let sql = format!("SELECT count(*) FROM {} WHERE {}", source.table, source.range(pass));
-            Ok(self.db.prepare_cached(&sql)?.query_row([after, until], |row| row.get(0))?)
-        };
-        let resend = match cursor.resend {
-            Some((after, until)) => count(Pass::Resend, after, until)?,
-            None => 0,
-        };
-        Ok(Backlog { new: count(Pass::New, cursor.sent, Seq::MAX)?, resend, sent: cursor.sent })
+        let counts = backlog::Backlog::new(self.db);
+        Ok(Backlog {
+            new: counts.waiting(stream, Pass::New)?,
+            resend: counts.waiting(stream, Pass::Resend)?,
+            sent: self.cursors().get(stream)?.sent,
+        })
+    }
+
+    /// Counts what waits, for about so long. Whether everything is counted: [`Outbox::backlog`]
+    /// counts on until it is.
+    pub fn count_backlog(&self, time: Duration) -> Result<bool> {
+        backlog::Backlog::new(self.db).count_for(time)
     }
 
     /// The number of the last row that the server acknowledged for a table: what its stamp

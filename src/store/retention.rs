@@ -4,6 +4,7 @@
 use rusqlite::params;
 use rustix::fs::statvfs;
 
+use super::backlog::Backlog;
 use super::cursors::Cursors;
 use super::db::Db;
 use super::error::{Result, StoreError};
@@ -87,7 +88,7 @@ impl<'a> Retention<'a> {
 
     /// Refuses new rows while there is no room for them, and nothing may be deleted.
     pub(super) fn require_room(&self) -> Result<()> {
-        let at_limit = self.db.count_punches()? >= self.db.limits.punches;
+        let at_limit = self.has_too_many_punches()?;
         if !at_limit && self.db.full.borrow().is_none() {
             return Ok(());
         }
@@ -111,6 +112,13 @@ impl<'a> Retention<'a> {
         }
     }
 
+    /// Whether there are as many punches as may be kept. After a start, while they are not all
+    /// counted, some more may come.
+    fn has_too_many_punches(&self) -> Result<bool> {
+        let kept = Backlog::new(self.db).kept_punches_at_least()?;
+        Ok(kept >= self.db.limits.punches)
+    }
+
     /// Which limit is reached, as text.
     fn limit_reached(&self) -> Result<Option<String>> {
         let limits = self.db.limits;
@@ -120,7 +128,7 @@ impl<'a> Retention<'a> {
                 .prepare_cached(&format!("PRAGMA {name}"))?
                 .query_row([], |row| row.get(0))?)
         };
-        if self.db.count_punches()? >= limits.punches {
+        if self.has_too_many_punches()? {
             return Ok(Some(format!("{} punches are kept", limits.punches)));
         }
         let used = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
@@ -136,7 +144,7 @@ impl<'a> Retention<'a> {
 
     /// Drops the oldest rows that the server has. How many.
     fn drop_uploaded(&self) -> Result<usize> {
-        let too_many = self.db.count_punches()? >= self.db.limits.punches;
+        let too_many = self.has_too_many_punches()?;
         let order = if too_many { &PUNCHES[..] } else { &ALL };
         for (stream, table) in order {
             let filter = Source::of(*stream).filter;

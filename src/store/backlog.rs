@@ -1,0 +1,479 @@
+//! How many rows wait, kept as they come and go: counting them would take seconds, and `status`
+//! is asked for all the time.
+//!
+//! The counts are in a temporary table, which SQLite keeps in memory, so that a punch writes no
+//! byte more to the flash. Triggers keep them with every change of the rows, the cursors and the
+//! guests, whoever makes it, in the transaction of the change. After a start, and when a server
+//! wants rows again, they are counted in short steps ([`Backlog::count_for`]), between which
+//! drivers are served.
+//!
+//! A count is of the rows after one number up to another. It is complete once `counted` has
+//! reached the second one: up to there triggers keep it, and beyond it rows are still to be counted.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::{OptionalExtension, params};
+
+use super::db::Db;
+use super::error::Result;
+use super::rows::{Pass, Seq};
+use super::source::Source;
+use crate::protocol::stream::Stream;
+
+/// Numbers that are looked through in one step.
+const STEP: Seq = 2000;
+/// What is counted when the store is opened: nearly always that is all.
+const AT_START: Duration = Duration::from_millis(10);
+/// The code of the count of all punches, beside those of the streams.
+const KEPT: &str = "kept punches";
+
+/// The counts.
+#[derive(Clone, Copy)]
+pub(super) struct Backlog<'a> {
+    db: &'a Db,
+}
+
+impl<'a> Backlog<'a> {
+    pub(super) fn new(db: &'a Db) -> Self {
+        Self { db }
+    }
+
+    /// Begins to count. Called once for a connection.
+    pub(super) fn begin(&self) -> Result<()> {
+        let mut sql = String::from(
+            "PRAGMA recursive_triggers = ON; -- a row that is replaced counts as deleted
+             CREATE TEMP TABLE backlog (
+                 stream  TEXT    NOT NULL,
+                 pass    INTEGER NOT NULL, -- 0 new rows, 1 rows that are resent
+                 after   INTEGER NOT NULL,
+                 until   INTEGER NOT NULL,
+                 counted INTEGER NOT NULL, -- rows beyond are still to be counted
+                 waiting INTEGER NOT NULL, -- the count
+                 PRIMARY KEY (stream, pass)
+             ) STRICT, WITHOUT ROWID;",
+        );
+        for stream in Stream::ALL {
+            sql += &of_stream(stream);
+        }
+        sql += &of_kept_punches();
+        self.db.connection().execute_batch(&sql)?;
+        self.count_for(AT_START).map(drop)
+    }
+
+    /// Goes on to count, for about so long. Whether all counts are complete.
+    pub(super) fn count_for(&self, time: Duration) -> Result<bool> {
+        let begun = Instant::now();
+        let sql = "SELECT stream, pass, counted, until FROM backlog WHERE counted < until LIMIT 1";
+        let mut next = self.db.prepare_cached(sql)?;
+        loop {
+            let incomplete = next.query_row([], |row| {
+                Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            });
+            let Some((code, pass, counted, until)) = incomplete.optional()? else {
+                return Ok(true);
+            };
+            self.step(&code, pass, counted, until)?;
+            if begun.elapsed() >= time {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// How many rows of a stream wait, by the cursor of a pass.
+    pub(super) fn waiting(&self, stream: Stream, pass: Pass) -> Result<u64> {
+        self.count_for(Duration::MAX)?;
+        self.get(stream.code(), number(pass)).map(|(waiting, _)| waiting)
+    }
+
+    /// How many punches are kept.
+    pub(super) fn kept_punches(&self) -> Result<u64> {
+        self.count_for(Duration::MAX)?;
+        self.get(KEPT, 0).map(|(kept, _)| kept)
+    }
+
+    /// The same, or fewer as long as they are not all counted.
+    pub(super) fn kept_punches_at_least(&self) -> Result<u64> {
+        self.get(KEPT, 0).map(|(kept, _)| kept)
+    }
+
+    fn get(&self, code: &str, pass: u8) -> Result<(u64, Seq)> {
+        let sql = "SELECT waiting, counted FROM backlog WHERE stream = ?1 AND pass = ?2";
+        let mut statement = self.db.prepare_cached(sql)?;
+        Ok(statement.query_row(params![code, pass], |row| Ok((row.get(0)?, row.get(1)?)))?)
+    }
+
+    /// Counts the rows of the next numbers.
+    fn step(&self, code: &str, pass: u8, counted: Seq, until: Seq) -> Result<()> {
+        let source = match Stream::from_code(code) {
+            Some(stream) => Source::of(stream),
+            None => Source { filter: "TRUE", ..Source::of(Stream::Punches) },
+        };
+        let Source { table, filter, .. } = source;
+        let column = if pass == 0 { source.new } else { source.resend };
+        // The indexes of rows that change in place begin with what the filter asks for. In a journal
+        // the next row may be of another stream: then it is passed over with its step.
+        let next = if source.changes_in_place() { filter } else { "TRUE" };
+        let sql = format!(
+            "SELECT min({column}) FROM {table} WHERE {next} AND {column} > ?1 AND {column} > 0"
+        );
+        let first: Option<Seq> =
+            self.db.prepare_cached(&sql)?.query_row([counted], |row| row.get(0))?;
+        let upto = first.map_or(until, |first| until.min(first.saturating_add(STEP)));
+        let sql = format!(
+            "UPDATE backlog SET counted = ?1, waiting = waiting + (
+                 SELECT count(*) FROM {table}
+                 WHERE {filter} AND {column} > ?2 AND {column} > 0 AND {column} <= ?1)
+             WHERE stream = ?3 AND pass = ?4"
+        );
+        self.db.prepare_cached(&sql)?.execute(params![upto, counted, code, pass])?;
+        Ok(())
+    }
+}
+
+fn number(pass: Pass) -> u8 {
+    match pass {
+        Pass::New | Pass::Retry => 0,
+        Pass::Resend => 1,
+    }
+}
+
+/// The counts of a stream, and the triggers that keep them.
+fn of_stream(stream: Stream) -> String {
+    let (source, code) = (Source::of(stream), stream.code());
+    let mut sql = format!(
+        "INSERT INTO backlog
+         SELECT '{code}', 0, sent, {max}, sent, 0 FROM
+             (SELECT coalesce((SELECT sent FROM cursor WHERE stream = '{code}'), 0) AS sent);
+         INSERT INTO backlog
+         SELECT '{code}', 1, coalesce(again, 0), coalesce(again_end, 0), coalesce(again, 0), 0 FROM
+             (SELECT (SELECT again FROM cursor WHERE stream = '{code}') AS again,
+                     (SELECT again_end FROM cursor WHERE stream = '{code}') AS again_end);",
+        max = Seq::MAX
+    );
+    sql += &on_rows(code, &source);
+    sql += &on_cursor(code, &source);
+    if source.filter.contains(GUESTS) {
+        sql += &on_guests(code, &source);
+    }
+    sql
+}
+
+/// The part of a filter that leaves the rows of guests out.
+const GUESTS: &str = "pin NOT IN (SELECT pin FROM guest)";
+
+/// A row counts while it is there, under its numbers.
+fn on_rows(code: &str, source: &Source) -> String {
+    let Source { table, filter, .. } = source;
+    let key = key(table);
+    let change = |row: &str, sign: char| {
+        let passes = [(0, source.new), (1, source.resend)].into_iter();
+        let change = |(pass, column): (u8, &str)| {
+            format!(
+                "UPDATE backlog SET waiting = waiting {sign} 1
+                 WHERE stream = '{code}' AND pass = {pass}
+                 AND {row}.{column} > 0 AND {row}.{column} > after
+                 AND {row}.{column} <= min(until, counted)
+                 AND EXISTS (SELECT 1 FROM {table} WHERE {key} = {row}.{key} AND {filter});"
+            )
+        };
+        passes.map(change).collect::<String>()
+    };
+    let (gone, come) = (change("OLD", '-'), change("NEW", '+'));
+    format!(
+        "CREATE TEMP TRIGGER \"backlog {code} insert\" AFTER INSERT ON main.{table}
+             BEGIN {come} END;
+         CREATE TEMP TRIGGER \"backlog {code} delete\" BEFORE DELETE ON main.{table}
+             BEGIN {gone} END;
+         CREATE TEMP TRIGGER \"backlog {code} change\" BEFORE UPDATE ON main.{table}
+             BEGIN {gone} END;
+         CREATE TEMP TRIGGER \"backlog {code} changed\" AFTER UPDATE ON main.{table}
+             BEGIN {come} END;"
+    )
+}
+
+/// The rows that a cursor passes over do not wait any longer. What it newly asks for is counted
+/// later: that may be everything.
+fn on_cursor(code: &str, source: &Source) -> String {
+    let Source { table, filter, new, resend, .. } = source;
+    let passed = |column: &str, upto: &str| {
+        format!(
+            "waiting = waiting - (
+                 SELECT count(*) FROM {table} WHERE {filter} AND {column} > 0
+                 AND {column} > backlog.after AND {column} <= min(NEW.{upto}, backlog.counted)),
+             after = NEW.{upto}, counted = max(counted, NEW.{upto})"
+        )
+    };
+    let (sent, resent) = (passed(new, "sent"), passed(resend, "again"));
+    let body = format!(
+        "UPDATE backlog SET {sent}
+             WHERE stream = '{code}' AND pass = 0 AND NEW.sent > after;
+         UPDATE backlog SET waiting = 0, after = NEW.sent, counted = NEW.sent
+             WHERE stream = '{code}' AND pass = 0 AND NEW.sent < after;
+         UPDATE backlog SET {resent}
+             WHERE stream = '{code}' AND pass = 1 AND NEW.again > after AND NEW.again_end = until;
+         UPDATE backlog SET waiting = 0, after = coalesce(NEW.again, 0),
+                 until = coalesce(NEW.again_end, 0), counted = coalesce(NEW.again, 0)
+             WHERE stream = '{code}' AND pass = 1
+             AND (after <> coalesce(NEW.again, 0) OR until <> coalesce(NEW.again_end, 0));"
+    );
+    format!(
+        "CREATE TEMP TRIGGER \"backlog {code} cursor\" AFTER INSERT ON main.cursor
+             WHEN NEW.stream = '{code}' BEGIN {body} END;
+         CREATE TEMP TRIGGER \"backlog {code} cursor changed\" AFTER UPDATE ON main.cursor
+             WHEN NEW.stream = '{code}' BEGIN {body} END;"
+    )
+}
+
+/// The rows of a person do not count while they are a guest.
+fn on_guests(code: &str, source: &Source) -> String {
+    let Source { table, filter, .. } = source;
+    let of_all = filter.replace(GUESTS, "TRUE");
+    let change = |row: &str, sign: char, filter: &str| {
+        let passes = [(0, source.new), (1, source.resend)].into_iter();
+        let change = |(pass, column): (u8, &str)| {
+            format!(
+                "UPDATE backlog SET waiting = waiting {sign} (
+                     SELECT count(*) FROM {table} WHERE pin = {row}.pin AND {filter}
+                     AND {column} > 0 AND {column} > backlog.after
+                     AND {column} <= min(backlog.until, backlog.counted))
+                 WHERE stream = '{code}' AND pass = {pass};"
+            )
+        };
+        passes.map(change).collect::<String>()
+    };
+    format!(
+        "CREATE TEMP TRIGGER \"backlog {code} guest\" AFTER INSERT ON main.guest
+             BEGIN {} END;
+         CREATE TEMP TRIGGER \"backlog {code} no guest\" AFTER DELETE ON main.guest
+             BEGIN {} END;",
+        change("NEW", '-', &of_all),
+        change("OLD", '+', filter)
+    )
+}
+
+/// How many punches are kept, whatever stream they are of.
+fn of_kept_punches() -> String {
+    let change = |row: &str, sign: char| {
+        format!(
+            "UPDATE backlog SET waiting = waiting {sign} 1
+             WHERE stream = '{KEPT}' AND pass = 0 AND {row}.seq <= counted;"
+        )
+    };
+    format!(
+        "INSERT INTO backlog VALUES ('{KEPT}', 0, 0, {max}, 0, 0);
+         CREATE TEMP TRIGGER \"backlog kept insert\" AFTER INSERT ON main.punch BEGIN {come} END;
+         CREATE TEMP TRIGGER \"backlog kept delete\" AFTER DELETE ON main.punch BEGIN {gone} END;",
+        max = Seq::MAX,
+        come = change("NEW", '+'),
+        gone = change("OLD", '-')
+    )
+}
+
+/// The column that finds a row of an SQL table again.
+fn key(table: &str) -> &'static str {
+    match table {
+        "user" => "pin",
+        "template" | "picture" | "card" => "id",
+        _ => "seq",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::record::{
+        Algorithm, ErrorCode, ErrorLog, IdNumber, Pin, Template, TemplateData, TemplateKind,
+        TemplateSlot, User, WorkCode,
+    };
+    use crate::protocol::stream::Table;
+    use crate::protocol::time::LocalTime;
+    use crate::store::{Limits, Moment, NewPunch, Origin, Store, WithCard};
+
+    /// What can change a count.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Punch(bool),
+        Person(u8, bool),
+        Template(u8, bool),
+        Error,
+        Guest(u8),
+        Delete(u8),
+        Acknowledge(usize, usize),
+        Resend(usize, Seq),
+        ClearUploaded,
+        ClearData,
+        RolledBack(Box<Step>),
+        Count,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let leaf = prop_oneof![
+            4 => any::<bool>().prop_map(Step::Punch),
+            3 => (0..5u8, any::<bool>()).prop_map(|(pin, here)| Step::Person(pin, here)),
+            2 => (0..5u8, any::<bool>()).prop_map(|(pin, here)| Step::Template(pin, here)),
+            1 => Just(Step::Error),
+            1 => (0..5u8).prop_map(Step::Guest),
+            1 => (0..5u8).prop_map(Step::Delete),
+            4 => (0..3usize, 1..4usize).prop_map(|(table, most)| Step::Acknowledge(table, most)),
+            2 => (0..14usize, 0..30i64).prop_map(|(stream, from)| Step::Resend(stream, from)),
+            1 => Just(Step::ClearUploaded),
+            1 => Just(Step::ClearData),
+            1 => Just(Step::Count),
+        ];
+        leaf.clone()
+            .boxed()
+            .prop_union(leaf.prop_map(|step| Step::RolledBack(Box::new(step))).boxed())
+    }
+
+    fn pin(number: u8) -> Pin {
+        Pin::new(&number.to_string()).unwrap()
+    }
+
+    fn origin(here: bool) -> Origin {
+        if here { Origin::Terminal } else { Origin::Server }
+    }
+
+    fn take(store: &Store, step: &Step) {
+        match step {
+            Step::Punch(with_card) => {
+                let number = IdNumber::new("idnum", "11010519491231002X").unwrap();
+                let card = with_card.then_some(WithCard { number, verification: false });
+                let time = LocalTime::parse("2026-11-02 08:00:00").unwrap();
+                let (moment, workcode) = (Moment::At(time), WorkCode::new("").unwrap());
+                let punch = NewPunch { pin: pin(1), moment, status: 0, verify: 1, workcode, card };
+                store.journal().add_punch(&punch).unwrap();
+            }
+            Step::Person(number, here) => {
+                store.people().put(&User::new(pin(*number)), origin(*here)).unwrap();
+            }
+            Step::Template(number, here) => {
+                let template = Template {
+                    pin: pin(*number),
+                    slot: TemplateSlot::new(TemplateKind::Fingerprint, 1, 0).unwrap(),
+                    valid: true,
+                    duress: false,
+                    algorithm: Algorithm::new(0, 0, 0).unwrap(),
+                    data: TemplateData::new("data", vec![1, 2, 3]).unwrap(),
+                };
+                store.biometrics().put_template(&template, origin(*here)).unwrap();
+            }
+            Step::Error => {
+                let code = ErrorCode::new("D01E0001").unwrap();
+                let error = ErrorLog::new(code, "dark", None, serde_json::Value::Null).unwrap();
+                store.error_log().add(&error).unwrap();
+            }
+            Step::Guest(number) => {
+                let _ = store.guests().put(&pin(*number), Some(1), Duration::from_secs(1));
+            }
+            Step::Delete(number) => {
+                store.people().delete(&pin(*number)).unwrap();
+            }
+            Step::Acknowledge(table, most) => {
+                let table = [Table::Attlog, Table::Operlog, Table::Errorlog][*table];
+                let streams: Vec<Stream> = table.streams().collect();
+                if let Some(batch) = store.outbox().next_batch(&streams, *most).unwrap() {
+                    store.outbox().acknowledge_within(table, batch.pass, &batch.rows).unwrap();
+                }
+            }
+            Step::Resend(stream, from) => {
+                store.outbox().resend(Stream::ALL[*stream], *from).unwrap();
+            }
+            Step::ClearUploaded => {
+                store.retention().clear_uploaded(&[Stream::Punches, Stream::Errors]).unwrap();
+            }
+            Step::ClearData => store.retention().clear_data().unwrap(),
+            Step::RolledBack(step) => {
+                let failed: Result<()> = store.atomically(|| {
+                    take(store, step);
+                    Err(crate::store::StoreError::Full)
+                });
+                assert!(failed.is_err());
+            }
+            Step::Count => {
+                store.outbox().count_backlog(Duration::ZERO).unwrap();
+            }
+        }
+    }
+
+    /// The counts, by counting.
+    fn counted(store: &Store, stream: Stream) -> (u64, u64) {
+        let source = Source::of(stream);
+        let cursor = crate::store::cursors::Cursors::new(&store.db).get(stream).unwrap();
+        let count = |pass, after: Seq, until: Seq| -> u64 {
+            let (table, range) = (source.table, source.range(pass));
+            let sql = format!("SELECT count(*) FROM {table} WHERE {range}");
+            store.db.connection().query_row(&sql, [after, until], |row| row.get(0)).unwrap()
+        };
+        let resend = cursor.resend.map_or(0, |(from, to)| count(Pass::Resend, from, to));
+        (count(Pass::New, cursor.sent, Seq::MAX), resend)
+    }
+
+    fn check(store: &Store) {
+        for stream in Stream::ALL {
+            let kept = store.outbox().backlog(stream).unwrap();
+            assert_eq!((kept.new, kept.resend), counted(store, stream), "{}", stream.name());
+        }
+        let sql = "SELECT count(*) FROM punch";
+        let punches: u64 = store.db.connection().query_row(sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(store.journal().count_punches().unwrap(), punches);
+    }
+
+    proptest! {
+        #[test]
+        fn the_counts_are_right_after_every_kind_of_change(
+            steps in proptest::collection::vec((step(), any::<bool>()), 1..60),
+        ) {
+            let store = Store::open(Path::new(":memory:"), Limits::default()).unwrap();
+            for (step, looks) in &steps {
+                take(&store, step);
+                if *looks {
+                    check(&store);
+                }
+            }
+            check(&store);
+        }
+    }
+
+    #[test]
+    fn a_large_store_is_counted_in_steps_and_rightly_while_rows_come_and_go() {
+        let path = std::env::temp_dir().join(format!("punchd-backlog-{}.db", std::process::id()));
+        let rows = 3 * STEP as usize + 17;
+        {
+            let store = Store::open(&path, Limits::default()).unwrap();
+            let punch = |nth: usize| take(&store, &Step::Punch(nth.is_multiple_of(7)));
+            store
+                .atomically(|| {
+                    (0..rows).for_each(punch);
+                    Ok::<_, crate::store::StoreError>(())
+                })
+                .unwrap();
+            check(&store);
+        }
+        // As after a crash: nothing of the counts was written.
+        let store = Store::open(&path, Limits::default()).unwrap();
+        store
+            .db
+            .connection()
+            .execute_batch(
+                "UPDATE backlog SET counted = after, waiting = 0 WHERE pass = 0 AND stream <> 'x'",
+            )
+            .unwrap();
+        let mut steps = 0;
+        while !store.outbox().count_backlog(Duration::ZERO).unwrap() {
+            steps += 1;
+            take(&store, &Step::Punch(steps % 2 == 1));
+            take(&store, &Step::Acknowledge(0, 400));
+            take(&store, &Step::ClearUploaded);
+        }
+        assert!(steps > 6, "{steps}");
+        check(&store);
+        drop(store);
+        for suffix in ["", "-wal"] {
+            let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
+        }
+    }
+}
