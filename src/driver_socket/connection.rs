@@ -11,17 +11,32 @@ use serde_json::Value;
 use crate::driver_requests::DriverId;
 use crate::rpc::{self, ErrorCode, LONGEST_LINE, LineBuffer, RpcError};
 
-/// A line of up to this length needs no room that others might have taken.
-const SHORT_LINE: usize = 64 << 10;
-/// How long a long line may be unfinished.
+/// A line of up to this length needs no room that others might have taken. Only one driver at a
+/// time may have a longer one.
+pub(super) const SHORT_LINE: usize = 16 << 10;
+/// How long a long line may be unfinished: while nobody else needs its room, and while somebody does.
 const LINE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a driver may read nothing of what it is sent.
+const LINE_TIMEOUT_IF_WANTED: Duration = Duration::from_secs(5);
+/// How long a driver may read nothing of what it is sent: while there is room for the answers to
+/// others, and while there is none.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes read from one driver in a round, before the next has its turn.
-const TIME_SLICE: usize = 4 << 10;
-/// Bytes that may wait for a driver: of what it did not ask for, and of anything before it may
-/// ask for another page.
+const READ_TIMEOUT_IF_SHORT: Duration = Duration::from_secs(2);
+/// How long a driver may take to read everything, however little at a time.
+const LONGEST_READ: Duration = Duration::from_secs(60);
+/// Bytes read from a driver at once, and in one round before the next has its turn.
+const CHUNK: usize = 16 << 10;
+const TURN_BYTES: usize = 64 << 10;
+/// Bytes of what it did not ask for that may wait for a driver.
 const MOST_UNREAD: usize = 256 << 10;
+
+/// What others lack, which shortens the patience with those that hold it.
+#[derive(Clone, Copy)]
+pub(super) struct Shortage {
+    /// Another driver waits with a long line.
+    pub(super) of_lines: bool,
+    /// The answers to others wait for room.
+    pub(super) of_output: bool,
+}
 
 /// A connection.
 pub(super) struct Connection {
@@ -30,18 +45,26 @@ pub(super) struct Connection {
     /// The name by which the driver registered.
     name: Option<String>,
     input: LineBuffer,
+    /// Whether `input` may have a whole line.
+    may_have_line: bool,
     output: Vec<u8>,
-    /// When something was last read.
-    last_read: Instant,
+    connected: Instant,
+    /// When a whole line came last.
+    last_line: Option<Instant>,
+    /// Since when its line is a long one.
+    long_since: Option<Instant>,
     /// Bytes of notifications since the driver last had read everything.
     notified: usize,
+    /// Since when there has been something that the driver did not read.
+    unread_since: Option<Instant>,
     /// Since when the driver reads nothing of what it is sent.
     stalled_since: Option<Instant>,
     /// Whether the log has a response to a request that was not sent.
     is_unexpected_logged: bool,
     is_ready: bool,
+    /// It sends nothing more, and may still read.
+    has_ended: bool,
     is_closed: bool,
-    has_sent_line: bool,
 }
 
 impl Connection {
@@ -52,14 +75,18 @@ impl Connection {
             stream,
             name: None,
             input: LineBuffer::default(),
+            may_have_line: false,
             output: Vec::new(),
-            last_read: Instant::now(),
+            connected: Instant::now(),
+            last_line: None,
+            long_since: None,
             notified: 0,
+            unread_since: None,
             stalled_since: None,
             is_unexpected_logged: false,
             is_ready: false,
+            has_ended: false,
             is_closed: false,
-            has_sent_line: false,
         })
     }
 
@@ -79,9 +106,19 @@ impl Connection {
         &self.stream
     }
 
-    /// Whether it has never sent a line.
-    pub(super) fn is_silent(&self) -> bool {
-        !self.has_sent_line
+    /// When it connected.
+    pub(super) fn connected(&self) -> Instant {
+        self.connected
+    }
+
+    /// When a whole line came last, if any did.
+    pub(super) fn last_line(&self) -> Option<Instant> {
+        self.last_line
+    }
+
+    /// Whether it may have sent a line that was not taken yet.
+    pub(super) fn may_have_line(&self) -> bool {
+        self.may_have_line
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -93,8 +130,14 @@ impl Connection {
     }
 
     /// What to wait for: a driver that does not read its answers is not read from either.
-    pub(super) fn interest(&self) -> PollFlags {
-        if self.output.is_empty() { PollFlags::IN } else { PollFlags::OUT }
+    /// `may_read` is false for one whose calls wait for their turn.
+    pub(super) fn interest(&self, may_read: bool, may_grow: bool) -> PollFlags {
+        let reads = may_read && !self.has_ended && (may_grow || self.unfinished() < SHORT_LINE);
+        match self.output.is_empty() {
+            false => PollFlags::OUT,
+            true if reads => PollFlags::IN,
+            true => PollFlags::empty(),
+        }
     }
 
     pub(super) fn set_ready(&mut self, flags: PollFlags) {
@@ -106,63 +149,84 @@ impl Connection {
         self.output.len()
     }
 
-    /// Whether the driver has read enough to be sent another page. Writes first what can be written.
-    pub(super) fn has_room_for_page(&mut self) -> bool {
-        self.flush();
-        self.unread() <= MOST_UNREAD
-    }
-
     /// Bytes of the line that has not ended yet.
     pub(super) fn unfinished(&self) -> usize {
         self.input.unfinished()
     }
 
-    /// Reads a time slice, and hands each whole line on. The line that has not ended yet may
-    /// grow by `room` bytes.
-    pub(super) fn receive(&mut self, room: usize, mut each: impl FnMut(&[u8])) {
-        if !std::mem::take(&mut self.is_ready) || !self.output.is_empty() {
-            return;
-        }
-        let mut chunk = [0; TIME_SLICE];
-        let amount = match self.stream.read(&mut chunk) {
-            Ok(0) => return self.close("it closed the connection"),
-            Ok(amount) => amount,
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
-            {
-                return;
+    /// Whether its line is a long one.
+    pub(super) fn has_long_line(&self) -> bool {
+        self.long_since.is_some()
+    }
+
+    /// Begins a turn, in which the next lines are taken.
+    pub(super) fn turn(&mut self, may_grow: bool) -> Turn<'_> {
+        Turn { connection: self, may_grow, room: TURN_BYTES }
+    }
+
+    /// Reads up to `most` bytes. Whether any came.
+    fn read(&mut self, most: usize) -> bool {
+        let mut chunk = [0; CHUNK];
+        let amount = match self.stream.read(&mut chunk[..most.min(CHUNK)]) {
+            Ok(0) => {
+                self.has_ended = true;
+                return false;
             }
-            Err(error) => return self.close(&error.to_string()),
+            Ok(amount) => amount,
+            Err(error) => {
+                self.is_ready = false;
+                if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) {
+                    self.close(&error.to_string());
+                }
+                return false;
+            }
         };
-        self.last_read = Instant::now();
-        self.input.add(&chunk[..amount], |line| {
-            self.has_sent_line = true;
-            each(line);
-        });
-        let is_long = self.unfinished() > SHORT_LINE;
-        if self.unfinished() > LONGEST_LINE || (is_long && amount > room) {
-            let message = format!("a line may have {LONGEST_LINE} bytes at most");
-            let error = RpcError::new(ErrorCode::InvalidRequest, message);
-            self.send(&rpc::response(&Value::Null, Err(error)));
-            self.flush();
-            self.close("it sent a line that is too long");
+        self.input.push(&chunk[..amount]);
+        self.may_have_line = true;
+        true
+    }
+
+    /// Closes the connection if it has ended and everything that came was answered.
+    pub(super) fn close_if_ended(&mut self) {
+        if self.has_ended && !self.may_have_line && self.output.is_empty() {
+            self.close("it closed the connection");
         }
+    }
+
+    fn refuse_overlong_line(&mut self) {
+        let message = format!("a line may have {LONGEST_LINE} bytes at most");
+        let error = RpcError::new(ErrorCode::InvalidRequest, message);
+        self.send(rpc::response(&Value::Null, Err(error)));
+        self.flush();
+        self.close("it sent a line that is too long");
     }
 
     /// Closes the connection if a long line stays unfinished, since others need its room, or if
     /// the driver does not read.
-    pub(super) fn check_timeouts(&mut self) {
-        if self.unfinished() > SHORT_LINE && self.last_read.elapsed() > LINE_TIMEOUT {
+    pub(super) fn check_timeouts(&mut self, shortage: Shortage) {
+        let (line, read) = self.deadlines(shortage);
+        let now = Instant::now();
+        if line.is_some_and(|line| line <= now) {
             self.close("it did not finish its line");
         }
-        if self.stalled_since.is_some_and(|since| since.elapsed() >= READ_TIMEOUT) {
+        if read.is_some_and(|read| read <= now) {
             self.close("it did not read what it was sent");
         }
     }
 
     /// When to check the timeouts although nothing has come.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.stalled_since.map(|since| since + READ_TIMEOUT)
+    pub(super) fn deadline(&self, shortage: Shortage) -> Option<Instant> {
+        let (line, read) = self.deadlines(shortage);
+        line.into_iter().chain(read).min()
+    }
+
+    fn deadlines(&self, shortage: Shortage) -> (Option<Instant>, Option<Instant>) {
+        let line = if shortage.of_lines { LINE_TIMEOUT_IF_WANTED } else { LINE_TIMEOUT };
+        let is_short = shortage.of_output || shortage.of_lines;
+        let read = if is_short { READ_TIMEOUT_IF_SHORT } else { READ_TIMEOUT };
+        let stalled = self.stalled_since.map(|since| since + read);
+        let read = stalled.into_iter().chain(self.unread_since.map(|since| since + LONGEST_READ));
+        (self.long_since.map(|since| since + line), read.min())
     }
 
     /// It answered a request that it was not sent, or too late. Logged once: it may be many.
@@ -184,12 +248,19 @@ impl Connection {
             self.close("it did not read what it was sent");
             return;
         }
-        self.send(line);
+        self.send(line.to_owned());
     }
 
     /// Puts a line after those that are to be written.
-    pub(super) fn send(&mut self, line: &str) {
-        self.output.extend_from_slice(line.as_bytes());
+    pub(super) fn send(&mut self, line: String) {
+        let line = line.into_bytes();
+        if self.output.is_empty() {
+            // A page with a photo in it is not copied.
+            self.output = line;
+            self.unread_since = Some(Instant::now());
+        } else {
+            self.output.extend_from_slice(&line);
+        }
         self.output.push(b'\n');
     }
 
@@ -213,17 +284,58 @@ impl Connection {
             }
         }
         self.stalled_since = None;
+        self.unread_since = None;
         self.notified = 0;
-        self.output.shrink_to(TIME_SLICE);
+        self.output = Vec::new();
     }
 
-    fn close(&mut self, why: &str) {
+    pub(super) fn close(&mut self, why: &str) {
         if std::mem::replace(&mut self.is_closed, true) {
             return;
         }
         match &self.name {
             Some(name) => log::info!("driver {name} disconnected: {why}"),
             None => log::debug!("a driver disconnected: {why}"),
+        }
+    }
+}
+
+/// The turn of a driver in a round: some lines, and some bytes.
+pub(super) struct Turn<'a> {
+    connection: &'a mut Connection,
+    /// Whether its line may become a long one.
+    may_grow: bool,
+    /// Bytes that may still be read.
+    room: usize,
+}
+
+impl Turn<'_> {
+    /// The next line, as `read` reads it. `None` if no further one is to be taken in this turn.
+    pub(super) fn next_line<T>(&mut self, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let connection = &mut *self.connection;
+        loop {
+            if let Some(line) = connection.input.next_line() {
+                connection.last_line = Some(Instant::now());
+                connection.long_since = None;
+                return Some(read(line));
+            }
+            connection.may_have_line = false;
+            let unfinished = connection.unfinished();
+            if unfinished > LONGEST_LINE {
+                connection.refuse_overlong_line();
+            } else if unfinished > SHORT_LINE {
+                connection.long_since.get_or_insert_with(Instant::now);
+            }
+            let may_grow = if self.may_grow { usize::MAX } else { SHORT_LINE };
+            let most = self.room.min(may_grow.saturating_sub(unfinished));
+            if most == 0 || !connection.is_ready || connection.has_ended || connection.is_closed {
+                return None;
+            }
+            let before = connection.input.unfinished();
+            if !connection.read(most) {
+                return None;
+            }
+            self.room -= connection.input.unfinished() - before;
         }
     }
 }

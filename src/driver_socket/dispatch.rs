@@ -17,7 +17,7 @@ pub(super) fn execute(
     params: &Params,
 ) -> Result<Reply, MethodError> {
     let done = match method {
-        Method::Register => registration::register(context, &mut driver.connection, params),
+        Method::Register => registration::register(context, driver, params),
         Method::Punch => punches::punch(context, params),
         Method::Photo => punches::photo(context, params),
         Method::Operation => operations::operation(context, params),
@@ -28,10 +28,15 @@ pub(super) fn execute(
         Method::IdcardPut => people::put_id_card(context, params),
         Method::TemplatePut => biometrics::put_template(context, params),
         Method::PicturePut => biometrics::put_picture(context, params),
-        Method::Changes => changes::changes(context, &mut driver.subscription, params),
+        Method::Changes => {
+            let page = changes::changes(context, &mut driver.subscription, params);
+            // One for which there is no place to keep is served all the same.
+            let _ = page.is_ok() && driver.keep_place();
+            page
+        }
         Method::Verify => return server_queries::verify(context, params),
         Method::Remote => return server_queries::remote(context, params),
-        Method::Status => maintenance::status(context),
+        Method::Status => return maintenance::status(context),
         Method::Export => maintenance::export(context, params),
         Method::Quarantine => maintenance::quarantine(context, params),
     };

@@ -7,7 +7,8 @@ use super::context::MethodContext;
 use crate::driver_requests::{Answer, DriverRequest};
 use crate::protocol::codes::Language;
 use crate::protocol::enroll::{Enroll, Outcome, Sought};
-use crate::protocol::fields::{Fields, clip};
+use crate::protocol::fields::Fields;
+use crate::protocol::foreign::{plain, quoted};
 use crate::protocol::record::{Template, User, UserChange};
 use crate::rpc::{ErrorCode, Params, RpcError};
 
@@ -25,7 +26,7 @@ pub(super) fn interpret(
         Ok(result) => result,
         Err(RpcError { code: ErrorCode::MethodNotFound, .. }) => return Answer::Unable,
         Err(RpcError { code, message, .. }) => {
-            let message: String = message.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
+            let message = plain(&message, SHOWN);
             return Answer::Failed(format!("the driver failed: {message} ({})", code.number()));
         }
     };
@@ -55,7 +56,7 @@ fn enrolled(language: Language, enroll: &Enroll, mut result: Value) -> Result<An
         Some("cancelled") => Outcome::Cancelled,
         Some("busy") => Outcome::Busy,
         Some("timeout") => Outcome::TimedOut,
-        Some(other) => return Err(format!("there is no outcome {:?}", clip(other))),
+        Some(other) => return Err(format!("there is no outcome {}", quoted(other))),
         None => return Err("outcome is missing".into()),
     };
     Ok(Answer::NotEnrolled(outcome))

@@ -1,18 +1,88 @@
 //! The drivers that are connected.
 
+use std::collections::VecDeque;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
-use super::connection::Connection;
+use super::call::Call;
+use super::connection::{Connection, SHORT_LINE, Shortage};
 use super::subscription::Subscription;
 use crate::driver_requests::DriverId;
+use crate::rpc::Execution;
 
-/// Most drivers at once.
-const MOST_DRIVERS: usize = 32;
+/// Most drivers that keep their place, whether they do anything or not.
+pub(super) const MOST_DRIVERS: usize = 32;
+/// Most connections: so there is always room for the command line.
+const MOST_CONNECTIONS: usize = MOST_DRIVERS + 4;
+/// How long a connection stays at least, so that its first call is answered.
+const SHORTEST_STAY: Duration = Duration::from_millis(20);
+/// Bytes of answers that were not read, of all drivers, beyond which no page is made.
+const MOST_UNREAD: usize = 1 << 20;
 
 /// A driver that is connected.
 pub(super) struct Driver {
     pub(super) connection: Connection,
     pub(super) subscription: Subscription,
+    /// The calls that wait for their turn.
+    pub(super) calls: VecDeque<Call>,
+    /// It registered, or loads what changes: it keeps its place while it is idle.
+    pub(super) keeps_place: bool,
+    /// Whether it could keep its place, if it wanted to.
+    pub(super) may_keep_place: bool,
+}
+
+impl Driver {
+    fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            subscription: Subscription::default(),
+            calls: VecDeque::new(),
+            keeps_place: false,
+            may_keep_place: false,
+        }
+    }
+
+    /// Keeps its place while it is idle. Whether there was one to keep.
+    pub(super) fn keep_place(&mut self) -> bool {
+        self.keeps_place |= self.may_keep_place;
+        self.keeps_place
+    }
+
+    /// Whether a long line of it takes the room for one.
+    pub(super) fn has_long_line(&self) -> bool {
+        self.connection.has_long_line() || self.calls.iter().any(|call| call.bytes > SHORT_LINE)
+    }
+
+    /// The next call, if it is carried out before the commit of its round.
+    pub(super) fn next_before_commit(&mut self) -> Option<Call> {
+        let is_next = self.calls.front().is_some_and(|call| !comes_after_commit(call));
+        if is_next { self.calls.pop_front() } else { None }
+    }
+
+    /// The next call, if it is carried out after the commit of its round.
+    pub(super) fn next_after_commit(&mut self) -> Option<Call> {
+        let is_next = self.calls.front().is_some_and(comes_after_commit);
+        if is_next { self.calls.pop_front() } else { None }
+    }
+
+    /// Whether its next call waits for room for a page.
+    pub(super) fn wants_page(&self) -> bool {
+        self.calls.front().is_some_and(|call| call.execution() == Execution::ReadPage)
+    }
+
+    /// How well it may be closed to make room for another: the least first.
+    fn rank(&self) -> (bool, bool, Instant) {
+        let last_line = self.connection.last_line();
+        let is_busy = !self.calls.is_empty() || self.connection.unread() > 0;
+        (last_line.is_some(), is_busy, last_line.unwrap_or(self.connection.connected()))
+    }
+}
+
+fn comes_after_commit(call: &Call) -> bool {
+    match call.execution() {
+        Execution::Read | Execution::Write => false,
+        Execution::ReadPage | Execution::AskServer => true,
+    }
 }
 
 /// All of them, in the order in which they came.
@@ -21,26 +91,85 @@ pub(super) struct Drivers {
     connected: Vec<Driver>,
     /// How many ever connected.
     count: u64,
+    /// Whose turn it is first.
+    first: usize,
 }
 
 impl Drivers {
-    /// Adds a driver that has connected, if there is room.
-    pub(super) fn add(&mut self, stream: UnixStream) {
-        if self.connected.len() >= MOST_DRIVERS {
-            // One that never sent anything makes room; a driver at work stays.
-            let is_silent = |driver: &Driver| driver.connection.is_silent();
-            let Some(silent) = self.connected.iter().position(is_silent) else {
-                log::warn!("a driver was refused: {MOST_DRIVERS} are connected already");
-                return;
-            };
-            self.connected.remove(silent);
+    /// Makes room for one more: closes the stranger that has done nothing for the longest time.
+    ///
+    /// # Errors
+    /// Every stranger has just come. When there is room.
+    pub(super) fn make_room(&mut self) -> Result<(), Instant> {
+        if self.connected.len() < MOST_CONNECTIONS {
+            return Ok(());
         }
+        let now = Instant::now();
+        let stays_until = |driver: &mut Driver| driver.connection.connected() + SHORTEST_STAY;
+        let strangers = self.connected.iter_mut().filter(|driver| !driver.keeps_place);
+        let Some(stranger) = strangers.min_by_key(|driver| driver.rank()) else {
+            // There are more places than drivers that keep theirs.
+            return Err(now + SHORTEST_STAY);
+        };
+        let until = stays_until(stranger);
+        if until > now {
+            return Err(until);
+        }
+        stranger.connection.close("another one connected, and it was idle");
+        Ok(())
+    }
+
+    /// Adds a driver that has connected.
+    pub(super) fn add(&mut self, stream: UnixStream) {
         self.count += 1;
         match Connection::new(stream, DriverId(self.count)) {
-            Ok(connection) => {
-                self.connected.push(Driver { connection, subscription: Subscription::default() });
-            }
+            Ok(connection) => self.connected.push(Driver::new(connection)),
             Err(error) => log::warn!("a driver could not connect: {error}"),
+        }
+    }
+
+    /// Whether one more may keep its place while it is idle.
+    pub(super) fn has_place_to_keep(&self) -> bool {
+        self.connected.iter().filter(|driver| driver.keeps_place).count() < MOST_DRIVERS
+    }
+
+    /// The places in the order of their turns; the next round begins with another.
+    pub(super) fn next_round(&mut self) -> Vec<usize> {
+        let count = self.connected.len();
+        self.first = if count == 0 { 0 } else { (self.first + 1) % count };
+        (self.first..count).chain(0..self.first).collect()
+    }
+
+    /// The driver whose line has the room for a long one.
+    pub(super) fn with_long_line(&self) -> Option<DriverId> {
+        let long = self.connected.iter().find(|driver| driver.has_long_line());
+        long.map(|driver| driver.connection.id())
+    }
+
+    /// Whether there is room for another page of answers.
+    pub(super) fn has_room_for_page(&self) -> bool {
+        self.connected.iter().map(|driver| driver.connection.unread()).sum::<usize>() <= MOST_UNREAD
+    }
+
+    /// Whether something can be done for a driver at once.
+    pub(super) fn have_work(&self) -> bool {
+        let has_room = self.has_room_for_page();
+        self.connected.iter().any(|driver| {
+            let connection = &driver.connection;
+            let can_go_on = match driver.calls.is_empty() {
+                true => connection.may_have_line(),
+                false => has_room || !driver.wants_page(),
+            };
+            connection.unread() == 0 && can_go_on
+        })
+    }
+
+    /// What drivers wait for that others hold.
+    pub(super) fn shortage(&self) -> Shortage {
+        let is_full = |driver: &Driver| driver.connection.unfinished() == SHORT_LINE;
+        Shortage {
+            of_lines: self.connected.iter().any(is_full),
+            of_output: !self.has_room_for_page() && self.connected.iter().any(Driver::wants_page),
         }
     }
 
@@ -63,7 +192,7 @@ impl Drivers {
     }
 
     /// Answers a call, if the driver is still there.
-    pub(super) fn send(&mut self, id: DriverId, line: &str) {
+    pub(super) fn send(&mut self, id: DriverId, line: String) {
         if let Some(driver) = self.get_mut(id) {
             driver.connection.send(line);
         }

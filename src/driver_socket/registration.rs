@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::connection::Connection;
 use super::context::MethodContext;
+use super::drivers::{Driver, MOST_DRIVERS};
 use super::error::MethodError;
 use crate::driver_requests::Service;
-use crate::protocol::fields::clip;
-use crate::rpc::{Params, RpcError};
+use crate::protocol::foreign::{is_hidden, quoted};
+use crate::rpc::{ErrorCode, Params, RpcError};
 
 /// The version of the driver protocol.
 const PROTOCOL: u64 = 1;
@@ -18,14 +18,19 @@ const MOST_SERVICES: usize = 32;
 
 pub(super) fn register(
     context: &MethodContext,
-    driver: &mut Connection,
+    driver: &mut Driver,
     params: &Params,
 ) -> Result<Value, MethodError> {
     let name = params.required_text("name")?;
-    if name.is_empty() || name.len() > LONGEST_NAME || name.contains(char::is_control) {
+    if name.is_empty() || name.len() > LONGEST_NAME || name.contains(is_hidden) {
         return Err(RpcError::param("name", "must have 1 to 64 printable characters").into());
     }
     let services = services(params)?;
+    if !driver.keep_place() {
+        let message = format!("{MOST_DRIVERS} drivers are registered already");
+        return Err(RpcError::new(ErrorCode::Busy, message).into());
+    }
+    let driver = &mut driver.connection;
     driver.set_name(&name);
     log::info!("driver {name} registered{}", driver.peer());
     for (service, before) in context.driver_requests.register(driver.id(), &name, &services) {
@@ -55,8 +60,8 @@ fn services(params: &Params) -> Result<Vec<Service>, RpcError> {
             Some(service) if !services.contains(&service) => services.push(service),
             Some(_) => {}
             None => log::warn!(
-                "a driver provides {:?}, which this version does not know: it gets no requests for it",
-                clip(name)
+                "a driver provides {}, which this version does not know: it gets no requests for it",
+                quoted(name)
             ),
         }
     }

@@ -1,76 +1,159 @@
 //! Calls that came together: those that only need the store share one commit.
 
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
 use super::call::{Call, Reply};
 use super::context::MethodContext;
 use super::dispatch;
-use super::drivers::{Driver, Drivers};
+use super::drivers::Drivers;
 use super::error::MethodError;
-use crate::rpc::{ErrorCode, Execution, RpcError};
+use crate::rpc::{Execution, Method};
 use crate::store::StoreError;
 
-/// Carries out the calls of a round, each with the place of its driver, in one transaction. If the store fails, nothing of the
-/// round was recorded: each call is carried out by itself then, since one may have had no room
-/// where the others have.
+/// What the calls of one driver may take in a round, besides the one that is being carried out.
+const LONGEST_TURN: Duration = Duration::from_millis(5);
+/// What the calls of all drivers may take in a round before the commit, and again after it,
+/// besides one call of each driver.
+pub(super) const LONGEST_ROUND: Duration = Duration::from_millis(5);
+
+/// A call that was carried out, for the driver at a place.
+pub(super) type Executed = (usize, Call, Reply);
+
+/// How long a turn is, when the calls of so many drivers wait.
+pub(super) fn turn_among(drivers: usize) -> Duration {
+    LONGEST_TURN.min(LONGEST_ROUND / drivers.max(1) as u32)
+}
+
+/// Carries out what drivers call, one driver after the other, in one transaction. A turn ends when
+/// its time is over, at a call that comes after the commit, and after an answer that is not small.
+/// If the store fails, nothing of the round was recorded: each call is carried out by itself then,
+/// since one may have had no room where the others have.
 pub(super) fn execute_together(
     context: &MethodContext,
     drivers: &mut Drivers,
-    calls: &[(usize, Call)],
-) -> Vec<Reply> {
-    match try_together(context, drivers, calls) {
-        Ok(replies) => replies,
+    order: &[usize],
+    turn: Duration,
+) -> Vec<Executed> {
+    let mut calls = Vec::new();
+    match try_together(context, drivers, order, turn, &mut calls) {
+        Ok(replies) => {
+            let each = calls.into_iter().zip(replies);
+            each.map(|((place, call), reply)| (place, call, reply)).collect()
+        }
         Err(error) if calls.len() == 1 => {
-            // The loop raises the alarm of a full store, once.
-            if context.store.retention().shortage().is_none() {
-                log::error!("a call of a driver was not recorded: {error}");
-            }
-            vec![Reply::Refused(MethodError::Store(error).into_rpc())]
+            let reply = refuse(context, error);
+            calls.pop().map(|(place, call)| (place, call, reply)).into_iter().collect()
         }
         Err(_) => {
-            let singly = calls.iter().map(std::slice::from_ref);
-            singly.flat_map(|call| execute_together(context, drivers, call)).collect()
+            if calls.is_empty() {
+                // Not even the transaction could begin.
+                let next = |&place| Some((place, drivers.at_mut(place).next_before_commit()?));
+                calls.extend(order.iter().filter_map(next));
+            }
+            let singly = |(place, call): (usize, Call)| {
+                let reply = execute_alone(context, drivers, place, &call);
+                (place, call, reply)
+            };
+            calls.into_iter().map(singly).collect()
         }
     }
 }
 
+/// The replies to the calls of a round, which are added to `calls` with their places.
 fn try_together(
     context: &MethodContext,
     drivers: &mut Drivers,
-    calls: &[(usize, Call)],
+    order: &[usize],
+    turn: Duration,
+    calls: &mut Vec<(usize, Call)>,
 ) -> Result<Vec<Reply>, StoreError> {
-    let writes = calls.iter().any(|(_, call)| call.execution() == Execution::Write);
+    let writes = |call: &Call| call.execution() == Execution::Write;
+    let has_writes = drivers.iter().any(|driver| driver.calls.iter().any(writes));
     let mut all = || {
-        let each = |(place, call): &(usize, Call)| execute(context, drivers.at_mut(*place), call);
-        calls.iter().map(each).collect()
+        let mut replies = Vec::new();
+        for &place in order {
+            let begun = Instant::now();
+            while let Some(call) = drivers.at_mut(place).next_before_commit() {
+                calls.push((place, call));
+                let (_, call) = &calls[calls.len() - 1];
+                let reply = execute(context, drivers, place, call)?;
+                let is_over = begun.elapsed() >= turn || !is_small(&reply);
+                replies.push(reply);
+                if is_over {
+                    break;
+                }
+            }
+        }
+        Ok(replies)
     };
-    if writes { context.store.atomically(all) } else { all() }
+    if has_writes { context.store.atomically(all) } else { all() }
+}
+
+fn execute_alone(
+    context: &MethodContext,
+    drivers: &mut Drivers,
+    place: usize,
+    call: &Call,
+) -> Reply {
+    let done = match call.execution() {
+        Execution::Write => context.store.atomically(|| execute(context, drivers, place, call)),
+        _ => execute(context, drivers, place, call),
+    };
+    done.unwrap_or_else(|error| refuse(context, error))
 }
 
 /// Carries out a call that comes after the commit of its round.
 pub(super) fn execute_after_commit(
     context: &MethodContext,
-    driver: &mut Driver,
+    drivers: &mut Drivers,
+    place: usize,
     call: &Call,
 ) -> Reply {
-    if call.execution() == Execution::ReadPage && !driver.connection.has_room_for_page() {
-        return Reply::Refused(RpcError::new(
-            ErrorCode::Busy,
-            "read the pages that were sent before",
-        ));
-    }
-    execute(context, driver, call)
+    execute(context, drivers, place, call)
         .unwrap_or_else(|error| Reply::Refused(MethodError::Store(error).into_rpc()))
+}
+
+/// The store failed in a call, which is all that its transaction had in it.
+fn refuse(context: &MethodContext, error: StoreError) -> Reply {
+    // The loop raises the alarm of a full store, once.
+    if context.store.retention().shortage().is_none() {
+        log::error!("a call of a driver was not recorded: {error}");
+    }
+    Reply::Refused(MethodError::Store(error).into_rpc())
 }
 
 /// # Errors
 /// The store failed: the transaction is void.
-fn execute(context: &MethodContext, driver: &mut Driver, call: &Call) -> Result<Reply, StoreError> {
+fn execute(
+    context: &MethodContext,
+    drivers: &mut Drivers,
+    place: usize,
+    call: &Call,
+) -> Result<Reply, StoreError> {
     let (method, params) = match &call.request {
         Ok(request) => request,
         Err(error) => return Ok(Reply::Refused(error.clone())),
     };
-    match dispatch::execute(context, driver, *method, params) {
+    if matches!(method, Method::Register | Method::Changes) {
+        let may_keep_place = drivers.has_place_to_keep();
+        drivers.at_mut(place).may_keep_place = may_keep_place;
+    }
+    match dispatch::execute(context, drivers.at_mut(place), *method, params) {
         Ok(reply) => Ok(reply),
         Err(MethodError::Refused(error)) => Ok(Reply::Refused(error)),
         Err(MethodError::Store(error)) => Err(error),
+    }
+}
+
+/// Whether a reply has no list in it, so that a driver may have many of its kind in a round.
+fn is_small(reply: &Reply) -> bool {
+    match reply {
+        Reply::Done(Value::Array(_)) => false,
+        Reply::Done(Value::Object(members)) => {
+            !members.values().any(|value| value.is_array() || value.is_object())
+        }
+        _ => true,
     }
 }

@@ -153,7 +153,7 @@ impl PendingCalls {
             };
             let result = result(context, &pending.question, outcome);
             if let Some(line) = pending.call.answer(result.map_err(MethodError::into_rpc)) {
-                drivers.send(pending.driver, &line);
+                drivers.send(pending.driver, line);
             }
             false
         });

@@ -1,7 +1,7 @@
 //! The socket and who is connected to it, served by the reactor.
 
 use std::io;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,16 +9,18 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::call::{Call, Reply};
 use super::context::MethodContext;
-use super::drivers::Drivers;
+use super::drivers::{Driver, Drivers};
 use super::listener::{Access, listen, socket_path};
-use super::round::{execute_after_commit, execute_together};
+use super::round::{LONGEST_ROUND, execute_after_commit, execute_together, turn_among};
 use super::server_queries::PendingCalls;
 use super::{driver_requests, notifications};
 use crate::reactor::Served;
-use crate::rpc::{self, Execution, Message};
+use crate::rpc::{self, Message};
 
-/// Most bytes of all lines that have not ended yet, whoever sends them.
-const MOST_UNFINISHED: usize = 6 << 20;
+/// Calls of a driver that wait for their turn, before it is read from again.
+const MOST_CALLS: usize = 32;
+/// Connections that are accepted between two rounds.
+const MOST_ACCEPTED: usize = 4;
 /// How long no driver can connect after the system refused to accept one.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -26,8 +28,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 pub struct DriverSocket {
     path: PathBuf,
     listener: UnixListener,
-    /// Set after the system refused to accept a connection.
+    /// When connections are accepted again: every place is taken, or the system refused one.
     accept_after: Option<Instant>,
+    /// Who connected and waits for a place.
+    newcomer: Option<UnixStream>,
+    /// Whether the log has that the system refuses connections.
+    is_failure_logged: bool,
     drivers: Drivers,
     pending: PendingCalls,
     context: MethodContext,
@@ -44,107 +50,171 @@ impl DriverSocket {
             format!("cannot open the driver socket {}: {error}", path.display())
         })?;
         let (drivers, pending) = (Drivers::default(), PendingCalls::default());
-        Ok(Self { path, listener, accept_after: None, drivers, pending, context })
+        Ok(Self {
+            path,
+            listener,
+            accept_after: None,
+            newcomer: None,
+            is_failure_logged: false,
+            drivers,
+            pending,
+            context,
+        })
     }
 
     /// Serves the drivers once: what has come is carried out and answered, and what is due is
     /// sent.
     fn serve_round(&mut self) {
-        let calls = self.receive();
-        self.execute(calls);
+        let order = self.drivers.next_round();
+        self.receive(&order);
+        self.execute(&order);
         self.pending.answer(&self.context, &mut self.drivers);
         driver_requests::send(&self.context, &mut self.drivers);
         notifications::send(&self.context, &mut self.drivers);
+        let shortage = self.drivers.shortage();
         for driver in self.drivers.iter_mut() {
             driver.connection.flush();
-            driver.connection.check_timeouts();
+            driver.connection.check_timeouts(shortage);
+            if driver.calls.is_empty() {
+                driver.connection.close_if_ended();
+            }
         }
-        for closed in self.drivers.remove_closed() {
-            driver_requests::remove_driver(&self.context, closed);
-            self.pending.drop_calls_of(closed, &self.context);
-        }
+        self.remove_closed();
     }
 
-    /// Reads a time slice of each driver. Responses are taken at once; the calls are returned,
-    /// each with the place of its driver.
-    fn receive(&mut self) -> Vec<(usize, Call)> {
-        let mut calls = Vec::new();
-        let unfinished = self.drivers.iter().map(|driver| driver.connection.unfinished());
-        let mut in_use: usize = unfinished.sum();
-        for (place, driver) in self.drivers.iter_mut().enumerate() {
-            let connection = &mut driver.connection;
-            let before = connection.unfinished();
-            let room = MOST_UNFINISHED.saturating_sub(in_use);
+    /// Reads what drivers sent, a turn of each. Responses are taken at once, calls wait for their
+    /// turn. A driver that has not read its answers is not read from.
+    fn receive(&mut self, order: &[usize]) {
+        for &place in order {
+            let holder = self.drivers.with_long_line();
+            let Driver { connection, calls, .. } = self.drivers.at_mut(place);
+            if connection.unread() > 0 || calls.len() >= MOST_CALLS {
+                continue;
+            }
+            let may_grow = holder.is_none_or(|holder| holder == connection.id());
             let mut responses = Vec::new();
-            connection.receive(room, |line| match rpc::parse(line) {
-                Ok(Message::Response(response)) => responses.push(response),
-                Ok(Message::Request(request)) => calls.push((place, request.into())),
-                Err(malformed) => calls.push((place, malformed.into())),
-            });
-            in_use = in_use + connection.unfinished() - before;
+            let mut turn = connection.turn(may_grow);
+            while calls.len() + responses.len() < MOST_CALLS {
+                match turn.next_line(|line| (rpc::parse(line), line.len())) {
+                    Some((Ok(Message::Response(response)), _)) => responses.push(response),
+                    Some((Ok(Message::Request(request)), bytes)) => {
+                        calls.push_back(Call::new(Ok(request), bytes));
+                    }
+                    Some((Err(malformed), bytes)) => {
+                        calls.push_back(Call::new(Err(malformed), bytes));
+                    }
+                    None => break,
+                }
+            }
             for response in responses {
                 driver_requests::on_response(&self.context, connection, response);
             }
         }
-        calls
     }
 
     /// Carries out the calls of a round and answers them: what only needs the store in one
-    /// commit, the rest after it.
-    fn execute(&mut self, calls: Vec<(usize, Call)>) {
-        let comes_after_commit = |(_, call): &(usize, Call)| match call.execution() {
-            Execution::Read | Execution::Write => false,
-            Execution::ReadPage | Execution::AskServer => true,
-        };
-        let (later, together): (Vec<_>, Vec<_>) = calls.into_iter().partition(comes_after_commit);
-        let replies = execute_together(&self.context, &mut self.drivers, &together);
-        for ((place, call), reply) in together.into_iter().zip(replies) {
+    /// commit, and then one call more of each driver.
+    fn execute(&mut self, order: &[usize]) {
+        let waiting = self.drivers.iter().filter(|driver| !driver.calls.is_empty()).count();
+        let turn = turn_among(waiting);
+        for (place, call, reply) in execute_together(&self.context, &mut self.drivers, order, turn)
+        {
             self.answer(place, call, reply);
         }
-        for (place, call) in later {
-            let reply = execute_after_commit(&self.context, self.drivers.at_mut(place), &call);
-            self.answer(place, call, reply);
+        let begun = Instant::now();
+        for &place in order {
+            if begun.elapsed() >= LONGEST_ROUND {
+                break; // The next round begins with another driver.
+            }
+            let driver = self.drivers.at_mut(place);
+            driver.connection.flush();
+            let has_read = driver.connection.unread() == 0;
+            if driver.wants_page() && !(has_read && self.drivers.has_room_for_page()) {
+                continue;
+            }
+            if let Some(call) = self.drivers.at_mut(place).next_after_commit() {
+                let reply = execute_after_commit(&self.context, &mut self.drivers, place, &call);
+                self.answer(place, call, reply);
+                self.drivers.at_mut(place).connection.flush();
+            }
         }
     }
 
     fn answer(&mut self, place: usize, call: Call, reply: Reply) {
-        let connection = &mut self.drivers.at_mut(place).connection;
+        let driver = self.drivers.at_mut(place);
         let line = match reply {
             Reply::Done(result) => call.answer(Ok(result)),
             Reply::Refused(error) => call.answer(Err(error)),
+            Reply::NotYet => {
+                driver.calls.push_front(call);
+                None
+            }
             Reply::AskServer(question) => {
-                self.pending.ask(&self.context, connection.id(), call, question)
+                self.pending.ask(&self.context, driver.connection.id(), call, question)
             }
         };
         if let Some(line) = line {
-            connection.send(&line);
+            driver.connection.send(line);
         }
     }
 
+    /// Accepts some of those who connect. The others have their turn after the next round.
     fn accept(&mut self) {
-        loop {
-            match self.listener.accept() {
-                Ok((stream, _)) => self.drivers.add(stream),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    // Without free descriptors, say, the socket would stay ready all the time.
-                    log::warn!("no driver can connect for a second: {error}");
-                    self.accept_after = Some(Instant::now() + ACCEPT_PAUSE);
-                    return;
+        for _ in 0..MOST_ACCEPTED {
+            if self.newcomer.is_none() {
+                match self.listener.accept() {
+                    Ok((stream, _)) => self.newcomer = Some(stream),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        return self.on_accept_works();
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => return self.on_accept_failed(&error),
                 }
+                self.on_accept_works();
             }
+            if let Err(at) = self.drivers.make_room() {
+                self.accept_after = Some(at);
+                return;
+            }
+            self.remove_closed();
+            if let Some(stream) = self.newcomer.take() {
+                self.drivers.add(stream);
+            }
+        }
+    }
+
+    fn on_accept_works(&mut self) {
+        if std::mem::take(&mut self.is_failure_logged) {
+            log::info!("drivers can connect again");
+        }
+    }
+
+    /// Without free descriptors, say, the socket would stay ready all the time.
+    fn on_accept_failed(&mut self, error: &io::Error) {
+        self.accept_after = Some(Instant::now() + ACCEPT_PAUSE);
+        if !std::mem::replace(&mut self.is_failure_logged, true) {
+            log::warn!("no driver can connect: {error}; it is tried again every second");
+        }
+    }
+
+    fn remove_closed(&mut self) {
+        for closed in self.drivers.remove_closed() {
+            driver_requests::remove_driver(&self.context, closed);
+            self.pending.drop_calls_of(closed, &self.context);
         }
     }
 }
 
 impl Served for DriverSocket {
     fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
-        let pauses = self.accept_after.is_some_and(|at| Instant::now() < at);
-        let interest = if pauses { PollFlags::empty() } else { PollFlags::IN };
+        let interest = if self.accept_after.is_some() { PollFlags::empty() } else { PollFlags::IN };
         fds.push(PollFd::new(&self.listener, interest));
+        let holder = self.drivers.with_long_line();
         for driver in self.drivers.iter() {
-            fds.push(PollFd::new(driver.connection.stream(), driver.connection.interest()));
+            let (connection, may_read) = (&driver.connection, driver.calls.len() < MOST_CALLS);
+            let may_grow = holder.is_none_or(|holder| holder == connection.id());
+            let interest = connection.interest(may_read, may_grow);
+            fds.push(PollFd::new(connection.stream(), interest));
         }
     }
 
@@ -153,21 +223,27 @@ impl Served for DriverSocket {
             driver.connection.set_ready(*flags);
         }
         self.serve_round();
-        if !ready[0].is_empty() {
+        let pause_is_over = self.accept_after.is_some_and(|at| at <= Instant::now());
+        if pause_is_over {
+            self.accept_after = None;
+        }
+        if pause_is_over || !ready[0].is_empty() {
             self.accept();
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        if notifications::are_due(&self.context, &self.drivers) {
+        if notifications::are_due(&self.context, &self.drivers) || self.drivers.have_work() {
             return Some(Instant::now());
         }
         let queries = self.context.server_queries.due().filter(|_| !self.pending.is_empty());
         let due = queries.into_iter().chain(self.context.driver_requests.due()).min();
         let now = self.context.clock.monotonic();
         let due = due.map(|due| Instant::now() + due.saturating_sub(now));
-        let timeouts = self.drivers.iter().filter_map(|driver| driver.connection.deadline());
-        timeouts.chain(due).min()
+        let shortage = self.drivers.shortage();
+        let timeouts =
+            self.drivers.iter().filter_map(|driver| driver.connection.deadline(shortage));
+        timeouts.chain(due).chain(self.accept_after).min()
     }
 }
 

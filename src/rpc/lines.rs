@@ -1,33 +1,59 @@
 //! A stream of bytes, taken apart into lines.
 
-/// The line of a stream that has not ended yet.
+/// What came of a stream and was not taken yet: whole lines, and one that has not ended.
 #[derive(Default)]
-pub(crate) struct LineBuffer(Vec<u8>);
+pub(crate) struct LineBuffer {
+    bytes: Vec<u8>,
+    /// Where the first line begins.
+    begin: usize,
+    /// Up to where no line end was found.
+    searched: usize,
+}
 
 impl LineBuffer {
     /// Adds what was read. `each` gets every line that is whole now, without blanks around it;
     /// blank lines are left out.
     pub(crate) fn add(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) {
-        let (mut begin, mut searched) = (0, self.0.len());
-        self.0.extend_from_slice(bytes);
-        while let Some(length) = self.0[searched..].iter().position(|&byte| byte == b'\n') {
-            let end = searched + length;
-            let line = self.0[begin..end].trim_ascii();
-            if !line.is_empty() {
-                each(line);
-            }
-            (begin, searched) = (end + 1, end + 1);
-        }
-        self.0.drain(..begin);
-        if self.0.is_empty() {
-            // A photo was in it: its memory is for others.
-            self.0 = Vec::new();
+        self.push(bytes);
+        while let Some(line) = self.next_line() {
+            each(line);
         }
     }
 
-    /// Bytes of the line that has not ended yet.
+    /// Adds what was read.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.begin);
+        self.searched -= self.begin;
+        self.begin = 0;
+        if self.bytes.is_empty() {
+            // A photo was in it: its memory is for others.
+            self.bytes = Vec::new();
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next whole line, without blanks around it; blank lines are left out.
+    pub(crate) fn next_line(&mut self) -> Option<&[u8]> {
+        loop {
+            let rest = &self.bytes[self.searched..];
+            let Some(length) = rest.iter().position(|&byte| byte == b'\n') else {
+                self.searched = self.bytes.len();
+                if self.begin == self.bytes.len() {
+                    (self.bytes, self.begin, self.searched) = (Vec::new(), 0, 0);
+                }
+                return None;
+            };
+            let (begin, end) = (self.begin, self.searched + length);
+            (self.begin, self.searched) = (end + 1, end + 1);
+            if !self.bytes[begin..end].trim_ascii().is_empty() {
+                return Some(self.bytes[begin..end].trim_ascii());
+            }
+        }
+    }
+
+    /// Bytes that were not taken yet.
     pub(crate) fn unfinished(&self) -> usize {
-        self.0.len()
+        self.bytes.len() - self.begin
     }
 }
 

@@ -2,8 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
+use super::bounded;
 use super::error::{ErrorCode, RpcError};
 use super::params::Params;
+
+/// Bytes of an id that is a text: it stands in the answer, too.
+const LONGEST_ID: usize = 256;
 
 /// What a line says.
 #[derive(Debug)]
@@ -49,10 +53,13 @@ pub(crate) struct Malformed {
 /// What is to be answered to a line that is no message.
 pub(crate) fn parse(line: &[u8]) -> Result<Message, Malformed> {
     let refuse = |id, code, message: String| Malformed { id, error: RpcError::new(code, message) };
-    let value: Value = serde_json::from_slice(line).map_err(|error| {
-        refuse(Value::Null, ErrorCode::ParseError, format!("the line must be JSON: {error}"))
+    let members = bounded::members(line).map_err(|error| match error.is_data() {
+        true => refuse(Value::Null, ErrorCode::InvalidRequest, error.to_string()),
+        false => {
+            refuse(Value::Null, ErrorCode::ParseError, format!("the line must be JSON: {error}"))
+        }
     })?;
-    let Value::Object(mut object) = value else {
+    let Some(mut object) = members else {
         let message = "a line must be one JSON object; batches are not taken";
         return Err(refuse(Value::Null, ErrorCode::InvalidRequest, message.into()));
     };
@@ -60,6 +67,10 @@ pub(crate) fn parse(line: &[u8]) -> Result<Message, Malformed> {
     if !matches!(id, None | Some(Value::Null | Value::Number(_) | Value::String(_))) {
         let message = "id must be a number or a string";
         return Err(refuse(Value::Null, ErrorCode::InvalidRequest, message.into()));
+    }
+    if id.as_ref().and_then(Value::as_str).is_some_and(|id| id.len() > LONGEST_ID) {
+        let message = format!("id may have {LONGEST_ID} bytes at most");
+        return Err(refuse(Value::Null, ErrorCode::InvalidRequest, message));
     }
     message(id.clone(), &mut object).map_err(|message| {
         refuse(id.unwrap_or_default(), ErrorCode::InvalidRequest, message.to_owned())
@@ -105,11 +116,11 @@ pub(super) fn request(id: Option<u64>, method: &str, params: &Value) -> String {
 
 /// Writes the response to the request of this `id`.
 pub(crate) fn response(id: &Value, result: Result<Value, RpcError>) -> String {
+    // Written by hand: `json!` would copy the result, which may be a page with a photo in it.
     match result {
-        Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
-        Err(error) => json!({"jsonrpc": "2.0", "id": id, "error": error.to_json()}),
+        Ok(result) => format!(r#"{{"id":{id},"jsonrpc":"2.0","result":{result}}}"#),
+        Err(error) => format!(r#"{{"error":{},"id":{id},"jsonrpc":"2.0"}}"#, error.to_json()),
     }
-    .to_string()
 }
 
 #[cfg(test)]

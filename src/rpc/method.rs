@@ -102,8 +102,8 @@ pub(crate) enum Execution {
     Read,
     /// Writes, in the transaction of its round.
     Write,
-    /// Reads a page of rows after the commit, so that what it reports is on disk. Refused while
-    /// the driver has not read the pages before.
+    /// Reads a page of rows after the commit, so that what it reports is on disk. It waits until
+    /// the driver has read the answers before it.
     ReadPage,
     /// Asks the server, after the commit and once: a round whose commit fails is done again,
     /// and a question cannot be taken back.
@@ -119,7 +119,7 @@ impl Method {
     /// How it is carried out.
     pub(crate) fn execution(self) -> Execution {
         match self {
-            Self::Register | Self::UserGet | Self::Status => Execution::Read,
+            Self::Register | Self::UserGet => Execution::Read,
             Self::Punch
             | Self::Photo
             | Self::Operation
@@ -130,7 +130,7 @@ impl Method {
             | Self::PicturePut
             | Self::IdcardPut
             | Self::Quarantine => Execution::Write,
-            Self::Changes | Self::Export => Execution::ReadPage,
+            Self::Changes | Self::Export | Self::Status => Execution::ReadPage,
             Self::Verify | Self::Remote => Execution::AskServer,
         }
     }
@@ -170,7 +170,7 @@ mod tests {
             ("changes", ReadPage),
             ("verify", AskServer),
             ("remote", AskServer),
-            ("status", Read),
+            ("status", ReadPage),
             ("export", ReadPage),
             ("quarantine", Write),
         ];

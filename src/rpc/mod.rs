@@ -4,6 +4,7 @@
 //! [`Method`] lists what drivers call, [`DriverMethod`] what punchd calls, [`ErrorCode`] how a
 //! call can fail. Apart from `call`, nothing here does input or output.
 
+mod bounded;
 mod client;
 mod error;
 mod lines;

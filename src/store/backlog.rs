@@ -344,7 +344,15 @@ mod tests {
                 let card = with_card.then_some(WithCard { number, verification: false });
                 let time = LocalTime::parse("2026-11-02 08:00:00").unwrap();
                 let (moment, workcode) = (Moment::At(time), WorkCode::new("").unwrap());
-                let punch = NewPunch { pin: pin(1), moment, status: 0, verify: 1, workcode, card };
+                let punch = NewPunch {
+                    pin: pin(1),
+                    moment,
+                    status: 0,
+                    verify: 1,
+                    workcode,
+                    card,
+                    screening: Default::default(),
+                };
                 store.journal().add_punch(&punch).unwrap();
             }
             Step::Person(number, here) => {

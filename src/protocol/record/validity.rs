@@ -3,7 +3,8 @@
 
 use tz::UtcDateTime;
 
-use crate::protocol::fields::{Fields, Refusal, clip};
+use crate::protocol::fields::{Fields, Refusal};
+use crate::protocol::foreign::quoted;
 
 /// The validity of a user. `None`: nobody ever gave it. Times are kept as they came, since servers
 /// write them in several forms.
@@ -84,7 +85,7 @@ fn time(field: &'static str, text: &str) -> Result<String, Refusal> {
     }
     let why =
         "is neither a number of up to 14 digits nor a date YYYY-MM-DD, with or without hh:mm:ss";
-    Err(Refusal::field(field, format_args!("{why}: {:?}", clip(text))))
+    Err(Refusal::field(field, format_args!("{why}: {}", quoted(text))))
 }
 
 /// As many as `YYYYMMDDhhmmss` has; seconds have ten, milliseconds thirteen.
