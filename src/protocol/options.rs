@@ -79,6 +79,9 @@ const DELAYS: std::ops::RangeInclusive<u32> = 1..=86_400;
 /// Most other options that are kept, and most names of `PushOptions`.
 const MOST_OTHERS: usize = 200;
 
+/// Most messages for the log that one reply leads to.
+const MOST_WARNINGS: usize = 30;
+
 impl ServerOptions {
     /// Whether `SET OPTION` of this key (in lower case) changes an option of the session, too.
     pub fn is_settable(key: &str) -> bool {
@@ -99,7 +102,15 @@ impl ServerOptions {
     /// Sets one option; its key in lower case. An invalid value changes nothing and adds a
     /// warning.
     pub fn set(&mut self, key: &str, value: &str) {
-        let is_valid = match key {
+        let is_valid = self.set_known(key, value);
+        if is_valid.is_none() && !value.is_empty() {
+            self.warn(format!("{key}={:?} is not valid and is ignored", clip(value)));
+        }
+    }
+
+    /// Sets one option; `None` if the value is not valid.
+    fn set_known(&mut self, key: &str, value: &str) -> Option<()> {
+        match key {
             "errordelay" => clamp(value).map(|seconds| self.error_delay = seconds),
             "delay" => clamp(value).map(|seconds| self.delay = seconds),
             "transtimes" => {
@@ -108,7 +119,8 @@ impl ServerOptions {
                     self.trans_times = times;
                 }
                 for time in wrong {
-                    self.warnings.push(format!(
+                    let time = clip(&time);
+                    self.warn(format!(
                         "transtimes: {time:?} is no time of the day, it is left out"
                     ));
                 }
@@ -120,7 +132,8 @@ impl ServerOptions {
             "transflag" => TransFlag::parse(value).map(|(flag, unknown)| {
                 self.trans_flag = flag;
                 for word in unknown {
-                    self.warnings.push(format!("transflag: the word {word:?} is not known"));
+                    let word = clip(&word);
+                    self.warn(format!("transflag: the word {word:?} is not known"));
                 }
             }),
             "timezone" => {
@@ -152,9 +165,13 @@ impl ServerOptions {
                 }
                 Some(())
             }
-        };
-        if is_valid.is_none() && !value.is_empty() {
-            self.warnings.push(format!("{key}={value:?} is not valid and is ignored"));
+        }
+    }
+
+    /// Adds a message for the log, if there are not too many already.
+    fn warn(&mut self, message: String) {
+        if self.warnings.len() < MOST_WARNINGS {
+            self.warnings.push(message);
         }
     }
 
@@ -162,6 +179,11 @@ impl ServerOptions {
     pub fn stamp(&self, names: [&str; 2]) -> Option<&str> {
         names.iter().find_map(|name| self.others.get(*name)).map(String::as_str)
     }
+}
+
+/// The first characters of a value, for the log.
+fn clip(value: &str) -> String {
+    value.chars().take(60).collect()
 }
 
 fn clamp(value: &str) -> Option<u32> {
@@ -197,37 +219,52 @@ fn times(value: &str) -> (Vec<u16>, Vec<String>) {
     (times, wrong)
 }
 
+/// Prefixes of names of zones, and whether the sign after them is turned round.
+const ZONE_PREFIXES: [(&str, bool); 3] = [("Etc/GMT", true), ("UTC", false), ("GMT", false)];
+
 /// An offset from UTC in seconds: hours from −12 to 14 (also fractions), minutes from ±60 on,
 /// `+08:00`, `UTC+5`, or `Etc/GMT-1`, whose sign is the other way round. `None` for anything else.
 pub fn parse_zone(value: &str) -> Option<i32> {
     let value = value.trim();
-    let after = |prefix: &str| {
-        let start = value.get(..prefix.len())?;
-        start.eq_ignore_ascii_case(prefix).then(|| &value[prefix.len()..])
+    let prefix = ZONE_PREFIXES.into_iter().find(|(prefix, _)| {
+        value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    });
+    match prefix {
+        None => offset(value, 1),
+        Some((prefix, _)) if value.len() == prefix.len() => Some(0),
+        Some((prefix, is_turned)) => {
+            offset(value[prefix.len()..].trim_start(), if is_turned { -1 } else { 1 })
+        }
+    }
+}
+
+/// A number, or hours and minutes, `sign` times as far east of UTC.
+fn offset(value: &str, sign: i32) -> Option<i32> {
+    let (minutes, is_clock_time) = match value.split_once(':') {
+        Some((hours, minutes)) => {
+            let is_west = hours.starts_with('-');
+            let hours = digits(hours.strip_prefix(['+', '-']).unwrap_or(hours))?;
+            let minutes = digits(minutes).filter(|minutes| *minutes < 60)?;
+            let all = f64::from(hours * 60 + minutes);
+            (if is_west { -all } else { all }, true)
+        }
+        None => (value.parse().ok().filter(|number: &f64| number.is_finite())?, false),
     };
-    if let Some(rest) = after("Etc/GMT") {
-        return if rest.is_empty() { Some(0) } else { parse_zone(rest).map(|offset| -offset) };
-    }
-    if let Some(rest) = after("UTC").or_else(|| after("GMT")) {
-        return if rest.is_empty() { Some(0) } else { parse_zone(rest) };
-    }
-    if let Some((hours, minutes)) = value.split_once(':') {
-        let sign = if hours.starts_with('-') { -1 } else { 1 };
-        let hours: i32 = hours.trim_start_matches(['+', '-']).parse().ok()?;
-        let minutes: i32 = minutes.parse().ok()?;
-        let fits = (0..=14).contains(&hours) && (0..60).contains(&minutes);
-        return fits.then(|| sign * (hours * 3600 + minutes * 60));
-    }
-    let number: f64 = value.parse().ok().filter(|number: &f64| number.is_finite())?;
-    let minutes = if (-12.0..=14.0).contains(&number) {
-        number * 60.0
-    } else if number.abs() >= 60.0 && (-720.0..=840.0).contains(&number) {
-        number
-    } else {
-        return None;
+    let minutes = minutes * f64::from(sign);
+    let minutes = match minutes {
+        hours if !is_clock_time && (-12.0..=14.0).contains(&hours) => hours * 60.0,
+        minutes if !is_clock_time && minutes.abs() < 60.0 => return None,
+        minutes => minutes,
     };
     // Time zones differ from UTC by whole quarters of an hour.
-    (minutes % 15.0 == 0.0).then_some(minutes as i32 * 60)
+    let fits = (-720.0..=840.0).contains(&minutes) && minutes % 15.0 == 0.0;
+    fits.then(|| minutes as i32 * 60)
+}
+
+/// One or two digits.
+fn digits(text: &str) -> Option<u32> {
+    let fits = (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    fits.then(|| text.parse().ok())?
 }
 
 #[cfg(test)]
@@ -254,6 +291,10 @@ mod tests {
             ("GMT-3:30", -12_600),
             ("Etc/GMT-1", 3600),
             ("Etc/GMT+5", -18_000),
+            ("Etc/GMT-14", 50_400),
+            ("Etc/GMT", 0),
+            ("UTC +05:45", 20_700),
+            ("-12:00", -43_200),
         ] {
             assert_eq!(parse_zone(value), Some(seconds), "{value}");
         }
@@ -272,9 +313,109 @@ mod tests {
             "8:99",
             "inf",
             "999999999:00",
+            "4294967304",
+            "-4294967304:30",
+            "99999999999999999999999999999999999999",
+            "1e400",
+            "--8:00",
+            "+-8:00",
+            "8:",
+            ":30",
+            "-13:00",
+            "14:15",
+            "Etc/GMT+13",
+            "UTCUTC8",
+            "Etc/GMTEtc/GMT8",
         ] {
             assert_eq!(parse_zone(value), None, "{value}");
         }
         assert_eq!(times("1414:05;07:30;24:00"), (vec![450, 0], vec!["1414:05".to_owned()]));
+        // A prefix that stands there a million times ends nothing but the reading.
+        assert_eq!(parse_zone(&"UTC".repeat(1_000_000)), None);
+    }
+
+    #[test]
+    fn numbers_that_are_too_large_are_ignored_with_a_warning_or_bounded() {
+        let usual = ServerOptions::default();
+        let huge = "9".repeat(400);
+        for (key, value, is_ignored) in [
+            ("transtimes", "13004:05", true),
+            ("transtimes", "65536:00", true),
+            ("transtimes", "4294967296:4294967296", true),
+            ("timezone", "3803808:7", true),
+            ("timezone", "4294967304", true),
+            ("transinterval", "4294967296", true),
+            ("transinterval", "-1", true),
+            ("maxpostsize", "18446744073709551616", true),
+            ("maxpostsize", "-5", true),
+            ("delay", "NaN", true),
+            ("delay", "inf", true),
+            ("errordelay", huge.as_str(), true),
+            ("realtime", "256", true),
+            ("encrypt", "4294967297", true),
+            ("delay", "4294967297", false),
+            ("errordelay", "1e300", false),
+            ("transinterval", "4294967295", false),
+        ] {
+            let mut options = ServerOptions::default();
+            options.set(key, value);
+            assert_eq!(options.warnings.len(), usize::from(is_ignored), "{key}={value}");
+            assert!(options.warnings.iter().all(|it| it.chars().count() < 200), "{key}={value}");
+            if is_ignored {
+                let expected = if key == "timezone" { Given::Invalid } else { Given::Absent };
+                assert_eq!(options.time_zone, expected, "{key}={value}");
+                let known = ServerOptions {
+                    time_zone: Given::Absent,
+                    warnings: Vec::new(),
+                    ..options.clone()
+                };
+                assert_eq!(known, usual, "{key}={value}");
+            }
+            assert_is_bounded(&options);
+        }
+    }
+
+    /// What follows from options has an end, whatever a server writes.
+    fn assert_is_bounded(options: &ServerOptions) {
+        assert!(DELAYS.contains(&options.delay) && DELAYS.contains(&options.error_delay));
+        assert!(options.trans_interval <= 1440);
+        assert!(options.trans_times.len() <= 10);
+        assert!(options.trans_times.iter().all(|minute| *minute < 1440));
+        assert!(options.warnings.len() <= MOST_WARNINGS);
+        if let Given::Value(offset) = options.time_zone {
+            assert!((-12 * 3600..=14 * 3600).contains(&offset) && offset % 900 == 0, "{offset}");
+        }
+    }
+
+    const KEYS: [&str; 8] = [
+        "delay",
+        "errordelay",
+        "transtimes",
+        "transinterval",
+        "timezone",
+        "maxpostsize",
+        "pushprotver",
+        "realtime",
+    ];
+
+    proptest::proptest! {
+        #[test]
+        fn no_value_leads_out_of_bounds(
+            nth in 0..KEYS.len(), value in "[-+ ]{0,2}[0-9eE.:;UTCGM/]{0,40}", any in ".{0,40}"
+        ) {
+            let mut options = ServerOptions::default();
+            options.set(KEYS[nth], &value);
+            options.set(KEYS[nth], &any);
+            assert_is_bounded(&options);
+        }
+
+        #[test]
+        fn many_wrong_values_leave_few_warnings(count in 1..300_usize) {
+            let mut options = ServerOptions::default();
+            for _ in 0..count {
+                options.set("delay", &"x".repeat(500));
+            }
+            assert_is_bounded(&options);
+        }
     }
 }
