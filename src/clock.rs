@@ -1,7 +1,8 @@
 //! The time: UTC, the terminal's local time, and a monotonic clock.
 //!
 //! [`Clock`] is a trait, so that tests run the loop with a clock of their own. A clock that shows
-//! less than [`BUILD_TIME`] was never set; its time is never sent.
+//! less than [`BUILD_TIME`] was never set; its time is never sent. There is no local time either
+//! until the zone is known, where the server has to name it.
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,19 +30,23 @@ pub trait Clock {
     /// Offset of the terminal's time zone from UTC at a moment, in seconds.
     fn offset(&self, utc: i64) -> i32;
     /// Sets the clock, if it is off by more than [`TOLERANCE`] and the owner lets the server do it.
-    fn set(&self, utc: i64);
-    /// Sets the time zone to an offset that the server named, in seconds. It has an effect if the
-    /// owner lets the server do it.
-    fn set_zone(&self, offset: i32);
+    /// Returns by how many seconds it was off, if it was set.
+    fn set(&self, utc: i64) -> Option<i64>;
+    /// Takes what a completed handshake says of the time zone: an offset in seconds, or nothing. It
+    /// has an effect if the owner lets the server decide.
+    fn set_zone(&self, offset: Option<i32>);
+    /// Who named the time zone.
+    fn zone_source(&self) -> ZoneSource;
 
     /// Seconds since 1970 in UTC, or `None` while the clock is not set.
     fn utc_if_set(&self) -> Option<i64> {
         Some(self.utc()).filter(|utc| *utc >= BUILD_TIME)
     }
 
-    /// The local time, or `None` while the clock is not set.
+    /// The local time, or `None` while the clock is not set or the zone is awaited.
     fn local(&self) -> Option<LocalTime> {
-        self.utc_if_set().and_then(|utc| self.wall(utc))
+        let is_awaited = self.zone_source() == ZoneSource::Awaited;
+        self.utc_if_set().filter(|_| !is_awaited).and_then(|utc| self.wall(utc))
     }
 
     /// The local time at a moment.
@@ -70,6 +75,79 @@ pub enum Zone {
     System,
     /// The owner: this offset from UTC in seconds.
     Fixed(i32),
+}
+
+/// Who named the zone in which the terminal's time is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZoneSource {
+    /// The server, in this run or an earlier one.
+    Server,
+    /// The system.
+    System,
+    /// The owner.
+    Configuration,
+    /// Nobody: the server names none, or the system's cannot be read.
+    Unknown,
+    /// Nobody yet: the server has to name it, and no handshake was completed.
+    Awaited,
+}
+
+impl ZoneSource {
+    /// The name in `punchd status --json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::System => "system",
+            Self::Configuration => "configuration",
+            Self::Unknown => "unknown",
+            Self::Awaited => "awaited",
+        }
+    }
+}
+
+/// What the server has said of the time zone so far. It is kept over restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerZone {
+    /// No handshake was completed yet.
+    Awaited,
+    /// A handshake was completed and named no zone.
+    Unnamed,
+    /// The last zone that it named, in seconds.
+    Offset(i32),
+}
+
+impl ServerZone {
+    /// What was kept, if anything was.
+    pub fn from_kept(text: Option<&str>) -> Self {
+        match text {
+            None => Self::Awaited,
+            Some(text) => text.parse().map_or(Self::Unnamed, Self::Offset),
+        }
+    }
+
+    /// The text to keep; `None` while there is nothing to keep.
+    pub fn to_kept(self) -> Option<String> {
+        match self {
+            Self::Awaited => None,
+            Self::Unnamed => Some("none".into()),
+            Self::Offset(offset) => Some(offset.to_string()),
+        }
+    }
+
+    /// What is known after a handshake that named `offset`. A zone that was named once holds until
+    /// another is named.
+    pub fn after(self, offset: Option<i32>) -> Self {
+        match (offset, self) {
+            (Some(offset), _) | (None, Self::Offset(offset)) => Self::Offset(offset),
+            (None, _) => Self::Unnamed,
+        }
+    }
+}
+
+/// An offset from UTC as `UTC+08:00`.
+pub fn zone_name(offset: i32) -> String {
+    let (sign, minutes) = (if offset < 0 { '-' } else { '+' }, offset.unsigned_abs() / 60);
+    format!("UTC{sign}{:02}:{:02}", minutes / 60, minutes % 60)
 }
 
 /// punchd's own clock, if it has one: what to add to the time since boot, in seconds. The system's
@@ -106,31 +184,44 @@ pub struct SystemClock {
     authority: Authority,
     zone: Zone,
     system_zone: Option<TimeZone>,
-    server_offset: Cell<Option<i32>>,
+    server_zone: Cell<ServerZone>,
     clock_offset: ClockOffset,
     boot: String,
     warned: Cell<bool>,
+    warned_of_zone: Cell<bool>,
 }
 
 impl SystemClock {
-    /// The machine's clock. `server_offset` is the offset from UTC that the server named last, in
-    /// seconds.
+    /// The machine's clock, with what the server said of the zone in earlier runs.
     pub fn new(
         authority: Authority,
         zone: Zone,
-        server_offset: Option<i32>,
+        server_zone: ServerZone,
         clock_offset: ClockOffset,
     ) -> Self {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Self {
             authority,
+            system_zone: system_zone(&zone),
             zone,
-            system_zone: TimeZone::local().ok(),
-            server_offset: Cell::new(server_offset),
+            server_zone: Cell::new(server_zone),
             clock_offset,
-            boot: boot.trim().to_owned(),
+            boot: boot_id(),
             warned: Cell::new(false),
+            warned_of_zone: Cell::new(false),
         }
+    }
+
+    /// Warns once that the zone is not known.
+    fn warn_of_zone(&self) {
+        if self.warned_of_zone.replace(true) {
+            return;
+        }
+        let zone = zone_name(self.offset(self.utc()));
+        log::warn!(
+            "the server names no time zone that can be used (TimeZone in its handshake reply): \
+             punches have the time of the terminal's own zone, {zone}; set TimeZone at the server, \
+             or timezone in punchd.toml"
+        );
     }
 
     /// Its own clock ([`Authority::Own`]).
@@ -162,14 +253,17 @@ impl Clock for SystemClock {
         match self.zone {
             Zone::Fixed(offset) => offset,
             Zone::System => of_system().unwrap_or(0),
-            Zone::Server => self.server_offset.get().or_else(of_system).unwrap_or(0),
+            Zone::Server => match self.server_zone.get() {
+                ServerZone::Offset(offset) => offset,
+                ServerZone::Awaited | ServerZone::Unnamed => of_system().unwrap_or(0),
+            },
         }
     }
 
-    fn set(&self, utc: i64) {
+    fn set(&self, utc: i64) -> Option<i64> {
         let off = utc - self.utc();
         if self.authority == Authority::System || off.abs() <= TOLERANCE {
-            return;
+            return None;
         }
         if self.authority == Authority::Server {
             let now = Timespec { tv_sec: utc, tv_nsec: 0 };
@@ -177,7 +271,7 @@ impl Clock for SystemClock {
                 Ok(()) => {
                     self.clock_offset.clear();
                     log::info!("clock set to the server's time; it was off by {off} s");
-                    return;
+                    return Some(off);
                 }
                 Err(error) if !self.warned.replace(true) => {
                     log::warn!(
@@ -191,9 +285,92 @@ impl Clock for SystemClock {
         }
         self.clock_offset.set(utc);
         log::info!("own clock set to the server's time; it was off by {off} s");
+        Some(off)
     }
 
-    fn set_zone(&self, offset: i32) {
-        self.server_offset.set(Some(offset));
+    fn set_zone(&self, offset: Option<i32>) {
+        self.server_zone.set(self.server_zone.get().after(offset));
+        if self.zone == Zone::Server && self.zone_source() == ZoneSource::Unknown {
+            self.warn_of_zone();
+        }
+    }
+
+    fn zone_source(&self) -> ZoneSource {
+        match (&self.zone, self.server_zone.get()) {
+            (Zone::Fixed(_), _) => ZoneSource::Configuration,
+            (Zone::System, _) if self.system_zone.is_some() => ZoneSource::System,
+            (Zone::System, _) | (Zone::Server, ServerZone::Unnamed) => ZoneSource::Unknown,
+            (Zone::Server, ServerZone::Awaited) => ZoneSource::Awaited,
+            (Zone::Server, ServerZone::Offset(_)) => ZoneSource::Server,
+        }
+    }
+}
+
+/// The system's zone: `TZ` if it is set, else `/etc/localtime`.
+fn system_zone(zone: &Zone) -> Option<TimeZone> {
+    let (read, name) = match std::env::var("TZ") {
+        Ok(name) if name.is_empty() => (Ok(TimeZone::utc()), "TZ"),
+        Ok(name) => (TimeZone::from_posix_tz(&name), "TZ"),
+        Err(_) => (TimeZone::local(), "/etc/localtime"),
+    };
+    let warn = |error: &tz::Error| {
+        if *zone == Zone::System {
+            log::error!(
+                "the system's time zone cannot be read from {name} ({error}): punches have the \
+                 time of UTC; correct it, or set timezone in punchd.toml"
+            );
+        }
+    };
+    read.inspect_err(warn).ok()
+}
+
+/// What names this boot. Without the kernel's name for it, one that no other run has: rows of
+/// another boot must never look like rows of this one.
+fn boot_id() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    if !boot.trim().is_empty() {
+        return boot.trim().to_owned();
+    }
+    let now = clock_gettime(ClockId::Boottime);
+    format!("run-{}-{}-{}", std::process::id(), now.tv_sec, now.tv_nsec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(zone: Zone, server_zone: ServerZone) -> ZoneSource {
+        SystemClock::new(Authority::Own, zone, server_zone, ClockOffset::default()).zone_source()
+    }
+
+    #[test]
+    fn a_zone_that_was_named_once_holds_over_restarts() {
+        let mut zone = ServerZone::from_kept(None);
+        assert_eq!((zone, zone.to_kept()), (ServerZone::Awaited, None));
+        for (named, expected) in [
+            (None, ServerZone::Unnamed),
+            (Some(28_800), ServerZone::Offset(28_800)),
+            (None, ServerZone::Offset(28_800)),
+            (Some(-3600), ServerZone::Offset(-3600)),
+        ] {
+            zone = zone.after(named);
+            assert_eq!(zone, expected, "{named:?}");
+            assert_eq!(ServerZone::from_kept(zone.to_kept().as_deref()), zone);
+        }
+    }
+
+    #[test]
+    fn only_a_zone_that_the_server_has_to_name_is_awaited() {
+        assert_eq!(source(Zone::Server, ServerZone::Awaited), ZoneSource::Awaited);
+        assert_eq!(source(Zone::Server, ServerZone::Unnamed), ZoneSource::Unknown);
+        assert_eq!(source(Zone::Server, ServerZone::Offset(0)), ZoneSource::Server);
+        assert_eq!(source(Zone::Fixed(3600), ServerZone::Awaited), ZoneSource::Configuration);
+    }
+
+    #[test]
+    fn offsets_are_written_with_their_sign() {
+        for (offset, name) in [(0, "UTC+00:00"), (19_800, "UTC+05:30"), (-12_600, "UTC-03:30")] {
+            assert_eq!(zone_name(offset), name);
+        }
     }
 }

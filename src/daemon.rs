@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Next, Shared};
-use crate::clock::{Clock, ClockOffset, SystemClock};
+use crate::clock::{Clock, ClockOffset, ServerZone, SystemClock};
 use crate::config::Config;
 use crate::driver_requests::DriverRequests;
 use crate::driver_socket::{DriverSocket, MethodContext};
@@ -219,7 +219,7 @@ impl<'a> Daemon<'a> {
         let clock = &self.clock;
         let operation = NewOperation {
             code,
-            moment: Moment::of(clock.local(), clock.boot(), clock.monotonic()),
+            moment: Moment::of(clock.local(), clock.utc_if_set(), clock.boot(), clock.monotonic()),
             operator: Operand::default(),
             who: Operand::default(),
             values: Default::default(),
@@ -262,6 +262,6 @@ fn open_spool(config: &Config, store: &Store) -> Result<Spool, Stop> {
 
 fn clock(config: &Config, store: &Store, clock_offset: ClockOffset) -> Result<SystemClock, Stop> {
     let zone = store.options().get(ZONE).map_err(Stop::Store)?;
-    let offset = zone.and_then(|seconds| seconds.parse().ok());
-    Ok(SystemClock::new(config.clock, config.timezone.clone(), offset, clock_offset))
+    let server_zone = ServerZone::from_kept(zone.as_deref());
+    Ok(SystemClock::new(config.clock, config.timezone.clone(), server_zone, clock_offset))
 }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::server_date::Dates;
 use super::settings::{Settings, Shared};
 use super::trouble::Trouble;
 use crate::clock::Clock;
@@ -26,6 +27,7 @@ pub(super) struct Context {
     pub(super) status: Rc<Status>,
     pub(super) spool: Rc<Spool>,
     pub(super) server_queries: Rc<ServerQueries>,
+    pub(super) dates: Dates,
 }
 
 impl Context {
@@ -36,7 +38,8 @@ impl Context {
         settings: Settings,
     ) -> Self {
         let Shared { clock, store, status, spool, server_queries } = shared;
-        Self { uplink, device, settings, clock, store, status, spool, server_queries }
+        let dates = Dates::default();
+        Self { uplink, device, settings, clock, store, status, spool, server_queries, dates }
     }
 
     /// A path of the protocol, in the owner's dialect, with the serial.
@@ -95,7 +98,12 @@ impl Context {
             policy: &self.settings.policy,
             server: &self.settings.server,
             now: self.clock.utc_if_set(),
-            moment: Moment::of(self.clock.local(), self.clock.boot(), self.clock.monotonic()),
+            moment: Moment::of(
+                self.clock.local(),
+                self.clock.utc_if_set(),
+                self.clock.boot(),
+                self.clock.monotonic(),
+            ),
             command_bytes: self.settings.command_bytes,
         };
         Commands::new(context, self.device.as_mut())

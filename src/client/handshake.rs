@@ -7,6 +7,7 @@ use super::session::{Session, with_set_options};
 use super::settings::Settings;
 use super::stamps;
 use super::trouble::Trouble;
+use crate::clock::ServerZone;
 use crate::protocol::PUSH_VERSION;
 use crate::protocol::handshake::{Handshake, read_handshake};
 use crate::protocol::options::{Given, ServerOptions};
@@ -30,18 +31,23 @@ pub(super) fn shake_hands(
     let was_online = session.is_online();
     let knew_of_key = was_online && lacks_key(context, session);
     let now = context.clock.monotonic();
-    let retry_at = match read_handshake(&list.others, &base) {
+    let (retry_at, zone) = match read_handshake(&list.others, &base) {
         Handshake::Options(options) => {
+            let zone = options.time_zone;
             take_options(context, session, *options)?;
-            None
+            (None, Some(zone))
         }
         // Commands in place of options are as good as a bare OK.
         Handshake::Refused(_) if list.others.is_empty() && list.commands > 0 => {
-            session.take_bare_ok(base, now)
+            (session.take_bare_ok(base, now), None)
         }
-        Handshake::Bare => session.take_bare_ok(base, now),
+        Handshake::Bare => (session.take_bare_ok(base, now), None),
         Handshake::Refused(message) => return Err(Trouble::Refused(message)),
     };
+    // As long as options may still come, so may the zone.
+    if retry_at.is_none() {
+        take_zone(context, zone.unwrap_or(Given::Absent))?;
+    }
     session.connect(now, retry_at);
     if !was_online {
         log::info!(
@@ -68,10 +74,6 @@ fn take_options(
     for warning in &options.warnings {
         log::warn!("handshake: {warning}");
     }
-    if let Given::Value(offset) = options.time_zone {
-        context.clock.set_zone(offset);
-        context.store.options().set(ZONE, &offset.to_string())?;
-    }
     session.take_options(options);
     session.apply_verification(&context.store)?;
     stamps::apply(context, session)?;
@@ -82,6 +84,19 @@ fn take_options(
         }
     }
     Ok(())
+}
+
+/// Takes the zone of a completed handshake, and keeps it over restarts. An invalid one is as good as
+/// none.
+fn take_zone(context: &Context, zone: Given<i32>) -> Result<(), StoreError> {
+    let offset = match zone {
+        Given::Value(offset) => Some(offset),
+        Given::Absent | Given::Invalid => None,
+    };
+    context.clock.set_zone(offset);
+    let kept = context.store.options().get(ZONE)?;
+    let zone = ServerZone::from_kept(kept.as_deref()).after(offset);
+    zone.to_kept().map_or(Ok(()), |kept| context.store.options().set(ZONE, &kept))
 }
 
 /// Whether the server wants what cannot be done without a key.

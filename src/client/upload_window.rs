@@ -96,7 +96,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::clock::BUILD_TIME;
+    use crate::clock::{BUILD_TIME, ZoneSource};
 
     /// A clock that the test moves, in a zone whose summer begins and ends.
     struct Wall {
@@ -117,10 +117,13 @@ mod tests {
         fn offset(&self, utc: i64) -> i32 {
             if self.summer.contains(&utc) { 7200 } else { 3600 }
         }
-        fn set(&self, utc: i64) {
-            self.utc.set(utc);
+        fn set(&self, utc: i64) -> Option<i64> {
+            Some(utc - self.utc.replace(utc))
         }
-        fn set_zone(&self, _: i32) {}
+        fn set_zone(&self, _: Option<i32>) {}
+        fn zone_source(&self) -> ZoneSource {
+            ZoneSource::System
+        }
     }
 
     fn wall(summer: std::ops::Range<i64>) -> Wall {

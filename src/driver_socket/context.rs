@@ -49,7 +49,12 @@ impl MethodContext {
     pub(super) fn moment(&self, params: &Params) -> Result<Moment, RpcError> {
         let Some(text) = params.text("time")? else {
             let clock = &self.clock;
-            return Ok(Moment::of(clock.local(), clock.boot(), clock.monotonic()));
+            return Ok(Moment::of(
+                clock.local(),
+                clock.utc_if_set(),
+                clock.boot(),
+                clock.monotonic(),
+            ));
         };
         LocalTime::parse(&text).map(Moment::At).ok_or_else(|| {
             RpcError::param("time", "must be a date and time of the form YYYY-MM-DD hh:mm:ss")

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::clock_facts::{ClockStep, LastDate};
 use crate::protocol::stream::{Stream, Table};
 
 /// The connection to the server.
@@ -20,6 +21,10 @@ pub struct Connection {
     pub not_counted: u64,
     /// The time on the wall clock is known.
     pub clock_set: bool,
+    /// The last `Date` of the server.
+    pub last_date: Option<LastDate>,
+    /// The last step of the clock by more than a day in this run.
+    pub clock_step: Option<ClockStep>,
     /// When the loop does what next.
     pub schedule: Schedule,
 }
@@ -84,6 +89,8 @@ pub enum Reason {
     SetAside,
     /// The time of the rows is not known yet.
     Clock,
+    /// The zone of the terminal's time is not known yet.
+    Zone,
 }
 
 impl Reason {
@@ -98,6 +105,7 @@ impl Reason {
             Self::PassedOver => "passed-over",
             Self::SetAside => "set-aside",
             Self::Clock => "clock",
+            Self::Zone => "zone",
         }
     }
 }

@@ -2,9 +2,11 @@
 //! the server asked for.
 
 mod attention;
+mod clock_facts;
 mod connection;
 mod waiting;
 
+pub use clock_facts::{ClockStep, LastDate};
 pub use connection::{Connection, Failing, Reason, Schedule, WithheldStream};
 pub use waiting::Waiting;
 
@@ -13,6 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use attention::attention;
+use clock_facts::zone_in_use;
 use serde_json::{Value, json};
 use waiting::{Rows, reasons};
 
@@ -77,12 +80,14 @@ impl Status {
             let (stream, report) = stream_report(rows, waiting);
             streams.insert(stream.name().into(), report);
         }
+        let (for_clock, for_zone) = store.undated().count()?;
         let (full, write_failure) = (store.retention().shortage(), store.write_failure());
         let waiting: Vec<_> =
             rows.into_iter().map(|(rows, waiting)| (rows.stream, waiting)).collect();
         let now = self.clock.monotonic();
         let attention =
             attention(&connection, &waiting, full.as_deref(), write_failure.as_deref(), now);
+        let attention = [attention, clock_facts::attention(&connection, &*self.clock)].concat();
         let seconds_until = |at: Option<Duration>| at.map(|at| at.saturating_sub(now).as_secs());
         Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -92,9 +97,14 @@ impl Status {
             "last_contact": connection.last_contact,
             "trouble": connection.trouble.as_ref().map(|(message, _)| message),
             "trouble_at": connection.trouble.as_ref().map(|(_, at)| at),
-            "clock_set": connection.clock_set,
+            "clock_set": self.clock.utc_if_set().is_some(),
             "time": self.clock.local().map(|time| time.to_string()),
-            "held": store.journal().count_awaiting_clock()?,
+            "held": for_clock + for_zone,
+            "held_for_zone": for_zone,
+            "zone": zone_in_use(&*self.clock),
+            "zone_source": self.clock.zone_source().name(),
+            "last_date": connection.last_date.as_ref().map(LastDate::to_json),
+            "clock_step": connection.clock_step.map(ClockStep::to_json),
             "next_handshake_in": seconds_until(connection.schedule.handshake),
             "next_poll_in": seconds_until(connection.schedule.poll),
             "attention": attention,

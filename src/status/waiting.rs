@@ -35,6 +35,7 @@ pub(super) struct Rows {
     pub(super) suspects: u64,
     pub(super) set_aside: u64,
     awaiting_clock: u64,
+    awaiting_zone: u64,
     /// The first of the suspects.
     suspect: Option<RefusedRow>,
     /// The first of the rows that are set aside.
@@ -44,7 +45,8 @@ pub(super) struct Rows {
 impl Rows {
     /// What the store has of a stream.
     pub(super) fn of(store: &Store, stream: Stream) -> Result<Self> {
-        let (quarantine, journal) = (store.quarantine(), store.journal());
+        let quarantine = store.quarantine();
+        let (awaiting_clock, awaiting_zone) = store.undated().of_stream(stream)?;
         let (suspects, set_aside) = quarantine.count(stream)?;
         let first = |is_aside, count| match count {
             0 => Ok(None),
@@ -55,7 +57,8 @@ impl Rows {
             backlog: store.outbox().backlog(stream)?,
             suspects,
             set_aside,
-            awaiting_clock: journal.awaiting_clock(stream)?,
+            awaiting_clock,
+            awaiting_zone,
             suspect: first(false, suspects)?,
             aside: first(true, set_aside)?,
         })
@@ -78,7 +81,7 @@ pub(super) fn reasons(rows: &Rows, connection: &Connection, clock: &dyn Clock) -
     let retry = failing.find(|failing| failing.table == Some(stream.table()));
     let now = clock.monotonic();
     // What the server asked for again goes whatever it does not ask for.
-    let new = backlog.new.saturating_sub(rows.awaiting_clock);
+    let new = backlog.new.saturating_sub(rows.awaiting_clock + rows.awaiting_zone);
     let mut waits = new + backlog.resend;
     if let Some(WithheldStream { reason, message, .. }) = withheld {
         add(new, *reason, message.clone());
@@ -111,6 +114,13 @@ pub(super) fn reasons(rows: &Rows, connection: &Connection, clock: &dyn Clock) -
         rows.awaiting_clock,
         Reason::Clock,
         "their time is not known until the clock is set: by the server's Date, or by hand".into(),
+    );
+    add(
+        rows.awaiting_zone,
+        Reason::Zone,
+        "their local time is not known until the first handshake: the server names the time zone \
+         there, unless timezone in punchd.toml does"
+            .into(),
     );
     found
 }

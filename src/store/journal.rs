@@ -9,10 +9,7 @@ use super::error::Result;
 use super::readers::{PUNCH, punch};
 use super::retention::Retention;
 use super::rows::{Content, NewOperation, NewPhoto, NewPunch, Seq};
-use super::source::Source;
 use crate::protocol::record::{Operand, Punch, Record, Temperature};
-use crate::protocol::stream::Stream;
-use crate::protocol::time::LocalTime;
 
 /// The journals.
 #[derive(Clone, Copy)]
@@ -94,66 +91,6 @@ impl<'a> Journal<'a> {
             params![seq, photo.pin.as_str(), time, kind, number, photo.photo.as_bytes(), held],
         )?;
         Ok(seq)
-    }
-
-    /// Gives the rows that were held for want of a clock their time, now that it is known:
-    /// `now` on the wall clock is `monotonic` seconds of `boot`. Returns how many rows were
-    /// counted back exactly, and how many of earlier boots could only be estimated.
-    ///
-    /// The monotonic clock of an earlier boot is gone with it. Such a row gets the earliest
-    /// time it can have: the last time known before it (`floor`, if none is), plus its seconds
-    /// since boot.
-    pub fn release_awaiting_clock(
-        &self,
-        boot: &str,
-        now: LocalTime,
-        monotonic: i64,
-        floor: i64,
-    ) -> Result<(usize, usize)> {
-        self.db.atomically(|| {
-            let (mut exact, mut estimated) = (0, 0);
-            for table in Source::tables_that_await_the_clock() {
-                exact += self
-                    .db
-                    .prepare_cached(&format!(
-                        "UPDATE {table} SET time = ?1 - (?2 - time), held = NULL WHERE held = ?3"
-                    ))?
-                    .execute(params![now.seconds(), monotonic, boot])?;
-                let before: Option<i64> = self
-                    .db
-                    .prepare_cached(&format!(
-                        "SELECT max(time) FROM {table} WHERE held IS NULL AND time <= ?1 AND seq <
-                            (SELECT min(seq) FROM {table} WHERE held IS NOT NULL)"
-                    ))?
-                    .query_row([now.seconds()], |row| row.get(0))?;
-                estimated += self
-                    .db
-                    .prepare_cached(&format!(
-                        "UPDATE {table} SET held = NULL, time = min(?2, time + ?1) WHERE held IS NOT NULL"
-                    ))?
-                    .execute([before.unwrap_or(floor), now.seconds()])?;
-            }
-            Ok((exact, estimated))
-        })
-    }
-
-    /// How many rows wait for the clock to be set.
-    pub fn count_awaiting_clock(&self) -> Result<u64> {
-        let count = |table| format!("(SELECT count(*) FROM {table} WHERE held IS NOT NULL)");
-        let counts: Vec<String> =
-            Source::tables_that_await_the_clock().into_iter().map(count).collect();
-        let sql = format!("SELECT {}", counts.join(" + "));
-        Ok(self.db.prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
-    }
-
-    /// How many rows of a stream await the clock.
-    pub fn awaiting_clock(&self, stream: Stream) -> Result<u64> {
-        let Source { table, filter, can_await_clock, .. } = Source::of(stream);
-        if !can_await_clock {
-            return Ok(0);
-        }
-        let sql = format!("SELECT count(*) FROM {table} WHERE held IS NOT NULL AND {filter}");
-        Ok(self.db.prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
     }
 
     /// A page of the attendance after a number, and the number with which the next begins.

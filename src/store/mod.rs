@@ -32,6 +32,7 @@ mod source;
 mod stamps;
 mod tables;
 mod tombstones;
+mod undated;
 mod wal;
 
 pub use audit_log::{Audit, AuditLog};
@@ -57,6 +58,7 @@ pub use rows::{
 };
 pub use stamps::{Stamp, Stamps};
 pub use tables::Tables;
+pub use undated::{Known, Undated};
 
 use std::path::{Path, PathBuf};
 
@@ -124,6 +126,11 @@ impl Store {
     /// Punches, operations and attendance photos as they happened.
     pub fn journal(&self) -> Journal<'_> {
         Journal::new(&self.db)
+    }
+
+    /// Rows that wait for the clock or the zone.
+    pub fn undated(&self) -> Undated<'_> {
+        Undated::new(&self.db)
     }
 
     /// The error log (§11.16).

@@ -4,7 +4,7 @@ use super::db::Db;
 use super::error::Result;
 use rusqlite::OptionalExtension;
 
-/// The zone that the server last named, as an offset in seconds.
+/// The zone that the server last named, as an offset in seconds; `none` if it never named one.
 pub const ZONE: &str = "punchd.zone";
 /// Set while a `CHECK` waits for the handshake that it asks for.
 pub const CHECK: &str = "punchd.check";

@@ -20,13 +20,22 @@ pub enum Origin {
     Server,
 }
 
+/// What stands in the column `held` of a row whose `time` is in UTC, in place of a boot.
+pub(super) const IN_UTC: &str = "utc";
+
 /// When something happened, as far as is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// At this time of the terminal's wall clock.
     At(LocalTime),
+    /// While the zone was awaited. The row is kept back until [`Undated`](super::Undated) gives it
+    /// its local time. UTC survives a reboot; the monotonic clock would not.
+    AwaitingZone {
+        /// Seconds since 1970.
+        utc: i64,
+    },
     /// While the clock was not set: seconds on the monotonic clock of a boot. The row is
-    /// kept back until [`Journal::release_awaiting_clock`](super::Journal::release_awaiting_clock).
+    /// kept back until [`Undated`](super::Undated) gives it its time.
     AwaitingClock {
         /// Which boot.
         boot: String,
@@ -36,16 +45,22 @@ pub enum Moment {
 }
 
 impl Moment {
-    /// Now: by the wall clock, or, while that is not set, on the monotonic clock of a boot.
-    pub fn of(local: Option<LocalTime>, boot: &str, monotonic: Duration) -> Self {
-        let awaiting =
-            || Self::AwaitingClock { boot: boot.to_owned(), seconds: monotonic.as_secs() as i64 };
-        local.map_or_else(awaiting, Self::At)
+    /// Now: by the wall clock; in UTC while the zone is awaited; on the monotonic clock of a boot
+    /// while the clock is not set.
+    pub fn of(local: Option<LocalTime>, utc: Option<i64>, boot: &str, monotonic: Duration) -> Self {
+        match (local, utc) {
+            (Some(local), _) => Self::At(local),
+            (None, Some(utc)) => Self::AwaitingZone { utc },
+            (None, None) => {
+                Self::AwaitingClock { boot: boot.to_owned(), seconds: monotonic.as_secs() as i64 }
+            }
+        }
     }
 
     pub(super) fn columns(&self) -> (i64, Option<&str>) {
         match self {
             Self::At(time) => (time.seconds(), None),
+            Self::AwaitingZone { utc } => (*utc, Some(IN_UTC)),
             Self::AwaitingClock { boot, seconds } => (*seconds, Some(boot)),
         }
     }

@@ -258,6 +258,8 @@ const STEPS: [&str; 6] = [
     -- Why a row was refused.
     ALTER TABLE quarantine ADD COLUMN cause INTEGER NOT NULL DEFAULT 0;   -- 1: not counted, 2: too large
     ALTER TABLE quarantine ADD COLUMN unclear INTEGER NOT NULL DEFAULT 0; -- 1: nothing shows whose fault it was
+    -- `held` of punch, operation and photo may also be 'utc': `time` is then in UTC, and the row
+    -- waits for the time zone. No column changes.
 ",
 ];
 

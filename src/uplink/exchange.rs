@@ -63,8 +63,8 @@ impl<'a> Request<'a> {
 pub struct Response {
     /// The status code of HTTP.
     pub status: u16,
-    /// The first `Date` header in seconds since 1970, if it could be read.
-    pub date: Option<i64>,
+    /// The first `Date` header of the owner's server.
+    pub date: Option<DateHeader>,
     /// Seconds after which the server wants to be asked again (`Retry-After`).
     pub retry_after: Option<u32>,
     /// Time from the request to the head of the response.
@@ -82,6 +82,15 @@ pub struct Response {
     pub file: FileHead,
     /// The body, not yet read.
     pub body: Box<dyn Read>,
+}
+
+/// A `Date` header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DateHeader {
+    /// As it came, its first characters.
+    pub text: String,
+    /// In seconds since 1970, or why it is not believed.
+    pub at: Result<i64, &'static str>,
 }
 
 /// What the head of a response says about a file.

@@ -6,8 +6,11 @@ use ureq::http::header::{
     LAST_MODIFIED, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
 };
 
-use super::exchange::FileHead;
+use super::exchange::{DateHeader, FileHead};
 use crate::protocol::refusal::Redirect;
+
+/// Most characters of a `Date` that are kept.
+const LONGEST_DATE: usize = 60;
 
 /// Whether the body is chunked.
 pub(super) fn is_chunked(headers: &HeaderMap) -> bool {
@@ -65,15 +68,11 @@ pub(super) fn coding(headers: &HeaderMap) -> Option<String> {
     Some(headers.get(CONTENT_ENCODING)?.to_str().ok()?.trim().to_owned())
 }
 
-/// The first `Date`, in seconds since 1970.
-pub(super) fn date(headers: &HeaderMap) -> Option<i64> {
-    let text = headers.get(DATE)?.to_str().ok()?;
-    let date = crate::protocol::date::parse(text);
-    if date.is_none() {
-        static WARNED: std::sync::Once = std::sync::Once::new();
-        WARNED.call_once(|| {
-            log::warn!("the server's Date cannot be read and does not set the clock: {text:?}");
-        });
-    }
-    date
+/// The first `Date`.
+pub(super) fn date(headers: &HeaderMap) -> Option<DateHeader> {
+    let bytes = headers.get(DATE)?.as_bytes();
+    let text = String::from_utf8_lossy(bytes);
+    let shown = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(LONGEST_DATE);
+    let at = crate::protocol::date::parse(&text).ok_or("it cannot be read");
+    Some(DateHeader { text: shown.collect(), at })
 }

@@ -15,7 +15,7 @@ mod settings;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use exchange::{Body, Part, Request, Response, Uplink};
+pub use exchange::{Body, DateHeader, Part, Request, Response, Uplink};
 pub use failure::Failure;
 pub use server::Server;
 pub use settings::Settings;

@@ -11,7 +11,7 @@ use ureq::unversioned::transport::Connector as _;
 use ureq::{Agent, SendBody};
 
 use super::connector::{ExcessBytes, TcpConnector};
-use super::exchange::{Body, Part, Request, Response, Uplink};
+use super::exchange::{Body, DateHeader, Part, Request, Response, Uplink};
 use super::failure::Failure;
 use super::resolver::ThreadedResolver;
 use super::settings::Settings;
@@ -114,7 +114,7 @@ impl Uplink for Server {
         let date = head::date(&parts.headers).filter(|_| !is_elsewhere);
         Ok(Response {
             status: parts.status.as_u16(),
-            date: date.and_then(|date| self.checked_date(date)),
+            date: date.map(|date| self.checked_date(date)),
             retry_after: head::retry_after(&parts.headers),
             took: started.elapsed(),
             path: path_of(request.target).to_owned(),
@@ -156,8 +156,9 @@ impl Server {
         post.header(CONTENT_LENGTH, length).send(SendBody::from_reader(&mut whole))
     }
 
-    /// The time that the server told, unless its own certificate is not valid at that time.
-    fn checked_date(&mut self, date: i64) -> Option<i64> {
+    /// The time that the server told is not believed if its own certificate is not valid then.
+    fn checked_date(&mut self, header: DateHeader) -> DateHeader {
+        let Ok(date) = header.at else { return header };
         let is_near = (date - self.clock_offset.utc()).abs() <= TOLERANCE;
         let is_refused = !is_near && self.url.starts_with("https:") && !self.is_possible(date);
         if is_refused && !self.date_refused {
@@ -167,7 +168,10 @@ impl Server {
             );
         }
         self.date_refused = is_refused;
-        Some(date).filter(|_| !is_refused)
+        match is_refused {
+            true => DateHeader { at: Err("the server's certificate is not valid then"), ..header },
+            false => header,
+        }
     }
 
     #[cfg(feature = "tls")]

@@ -12,6 +12,7 @@ mod bulk;
 mod card_reader;
 mod card_reader_uinput;
 mod changes;
+mod clock;
 mod command_line;
 mod command_lists;
 mod commands;

@@ -76,12 +76,7 @@ fn terminal(report: &Value, lines: &mut Lines<'_>) {
     if !nexts.is_empty() {
         lines.add("next", nexts.join(", "));
     }
-    if let Some(time) = report["time"].as_str() {
-        lines.add("time", format!("{time} on the terminal's clock"));
-    }
-    if report["clock_set"] == false {
-        lines.add("clock", format!("not set; {} rows wait for it", report["held"]));
-    }
+    clock(report, lines);
     if let Some(shortage) = report["full"].as_str() {
         lines.add("FULL", format!("new punches are refused: {shortage}"));
     }
@@ -93,6 +88,46 @@ fn terminal(report: &Value, lines: &mut Lines<'_>) {
         .collect();
     if !provided.is_empty() {
         lines.add("drivers", provided.join(", "));
+    }
+}
+
+/// The clock and the zone, and whether the server's dates set it.
+fn clock(report: &Value, lines: &mut Lines<'_>) {
+    let zone = report["zone"].as_str().unwrap_or("zone not known yet");
+    if let Some(time) = report["time"].as_str() {
+        lines.add("time", format!("{time} on the terminal's clock ({zone})"));
+    }
+    if report["clock_set"] == false {
+        lines.add("clock", format!("not set; {} rows wait for it", report["held"]));
+    }
+    match report["zone_source"].as_str() {
+        Some("unknown") => lines.add(
+            "zone",
+            format!(
+                "not known: the terminal's own ({zone}) is used; set TimeZone at the server, or \
+                 timezone in punchd.toml"
+            ),
+        ),
+        Some("awaited") => lines.add(
+            "zone",
+            format!(
+                "not known before the first handshake; {} rows wait for it",
+                report["held_for_zone"]
+            ),
+        ),
+        _ => {}
+    }
+    let date = &report["last_date"];
+    if let Some(reason) = date["reason"].as_str() {
+        let text = text(date, "text");
+        lines.add("date", format!("the server's Date {text:?} does not set the clock: {reason}"));
+    }
+    if let Some(seconds) = report["clock_step"]["seconds"].as_i64() {
+        let at = report["clock_step"]["at"].as_i64().map(utc).unwrap_or_default();
+        lines.add(
+            "clock step",
+            format!("by {seconds} s at {at} UTC; what was recorded before has the old time"),
+        );
     }
 }
 
