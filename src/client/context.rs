@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::server_date::Dates;
+use super::dates::Dates;
 use super::settings::{Settings, Shared};
 use super::trouble::Trouble;
 use crate::clock::Clock;

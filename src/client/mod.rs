@@ -10,6 +10,7 @@ mod base64_stream;
 mod batch_size;
 mod command_list;
 mod context;
+mod dates;
 mod delivery;
 mod downloads;
 mod driver_request;

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::connection::Connection;
 use crate::clock::{Clock, ZoneSource, zone_name};
 
 /// A `Date` header of the server.
@@ -45,7 +44,7 @@ pub(super) fn zone_in_use(clock: &dyn Clock) -> Option<String> {
 }
 
 /// What needs a person.
-pub(super) fn attention(connection: &Connection, clock: &dyn Clock) -> Vec<String> {
+pub(super) fn attention(step: Option<ClockStep>, clock: &dyn Clock) -> Vec<String> {
     let mut found = Vec::new();
     if clock.zone_source() == ZoneSource::Unknown {
         let zone = zone_name(clock.offset(clock.utc()));
@@ -54,7 +53,7 @@ pub(super) fn attention(connection: &Connection, clock: &dyn Clock) -> Vec<Strin
              punchd.toml"
         ));
     }
-    if let Some(ClockStep { seconds, .. }) = connection.clock_step {
+    if let Some(ClockStep { seconds, .. }) = step {
         found.push(format!(
             "the clock was changed by {seconds} s; what was recorded before keeps the old time: check \
              these punches, and the server's clock"

@@ -87,7 +87,8 @@ impl Status {
         let now = self.clock.monotonic();
         let attention =
             attention(&connection, &waiting, full.as_deref(), write_failure.as_deref(), now);
-        let attention = [attention, clock_facts::attention(&connection, &*self.clock)].concat();
+        let attention =
+            [attention, clock_facts::attention(connection.clock_step, &*self.clock)].concat();
         let seconds_until = |at: Option<Duration>| at.map(|at| at.saturating_sub(now).as_secs());
         Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),

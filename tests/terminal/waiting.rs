@@ -100,6 +100,8 @@ fn rows_wait_for_the_time_of_day_that_the_server_wants() {
     let server = server("Realtime=0\nTransInterval=0\nTransTimes=23:59\n", ok);
     let terminal = run(&server, "");
     terminal.wait_until_online();
+    // What was recorded at start goes up first; then the terminal waits for the time of day.
+    polls_of(&server, 2);
     terminal.driver().punch("7", &second(1));
     let message = reason(&terminal, "punches", "schedule", 1);
     contains(&message, &["the server wants them at ", " 23:59:00", "Realtime=0", "command LOG"]);
