@@ -255,6 +255,12 @@ const STEPS: [&str; 6] = [
     ALTER TABLE user ADD COLUMN valid_from TEXT;
     ALTER TABLE user ADD COLUMN valid_until TEXT;
     ALTER TABLE user ADD COLUMN expires INTEGER;
+    -- Earlier versions accepted photos for PINs with a dash, and passed over them: they are offered.
+    INSERT OR IGNORE INTO quarantine (stream, seq, words, at, retry, aside, refusals, offer_at)
+        SELECT cursor.stream, photo.seq, 'an earlier version of punchd could not send it', photo.time,
+            1, 0, 0, 0
+        FROM photo JOIN cursor ON cursor.stream = iif(id_num IS NULL, 'photo', 'id-photo')
+        WHERE instr(pin, '-') > 0 AND held IS NULL AND seq <= sent;
     -- Why a row was refused.
     ALTER TABLE quarantine ADD COLUMN cause INTEGER NOT NULL DEFAULT 0;   -- 1: not counted, 2: too large
     ALTER TABLE quarantine ADD COLUMN unclear INTEGER NOT NULL DEFAULT 0; -- 1: nothing shows whose fault it was
@@ -280,6 +286,35 @@ mod tests {
     use super::*;
     use crate::protocol::stream::Stream;
     use crate::store::{Limits, Store};
+
+    #[test]
+    fn photos_that_an_earlier_version_passed_over_are_offered() {
+        let path = std::env::temp_dir().join(format!("punchd-photos-{}.db", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(&STEPS[..5].concat()).unwrap();
+        db.execute_batch(&format!(
+            "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 5;
+             INSERT INTO cursor VALUES ('photo', 9, NULL, NULL), ('id-photo', 9, NULL, NULL);
+             INSERT INTO photo (seq, pin, time, kind, id_num, data) VALUES
+                (2, '7', 1793577600, NULL, NULL, x'FFD8FFD9'),
+                (3, 'a-1', 1793577600, NULL, NULL, x'FFD8FFFFD9'),
+                (4, 'b-2', 1793577600, 0, '110105194912310', x'FFD8FFFFD9'),
+                (12, 'c-3', 1793577600, NULL, NULL, x'FFD8FFFFD9');"
+        ))
+        .unwrap();
+        drop(db);
+        let store = Store::open(&path, Limits::default()).unwrap();
+        for (stream, seq) in [(Stream::Photos, 3), (Stream::IdPhotos, 4)] {
+            let (_, row) = store.quarantine().due(&[stream], 0, false).unwrap().unwrap();
+            assert_eq!((row.seq, row.content.is_some()), (seq, true));
+        }
+        assert_eq!(store.quarantine().list(false, 9).unwrap().len(), 2);
+        drop(store);
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
+        }
+    }
 
     #[test]
     fn a_store_of_every_earlier_version_becomes_one_of_this() {
