@@ -64,6 +64,8 @@ pub(super) struct Connection {
     is_ready: bool,
     /// It sends nothing more, and may still read.
     has_ended: bool,
+    /// It does not read either: poll(2) says so all the time.
+    has_hung_up: bool,
     is_closed: bool,
 }
 
@@ -86,6 +88,7 @@ impl Connection {
             is_unexpected_logged: false,
             is_ready: false,
             has_ended: false,
+            has_hung_up: false,
             is_closed: false,
         })
     }
@@ -142,6 +145,7 @@ impl Connection {
 
     pub(super) fn set_ready(&mut self, flags: PollFlags) {
         self.is_ready = !flags.is_empty();
+        self.has_hung_up |= flags.contains(PollFlags::HUP);
     }
 
     /// Bytes that the driver has not read yet.
@@ -184,6 +188,11 @@ impl Connection {
         self.input.push(&chunk[..amount]);
         self.may_have_line = true;
         true
+    }
+
+    /// Whether nobody reads answers any longer.
+    pub(super) fn has_hung_up(&self) -> bool {
+        self.has_hung_up
     }
 
     /// Closes the connection if it has ended and everything that came was answered.
@@ -328,6 +337,10 @@ impl Turn<'_> {
             }
             let may_grow = if self.may_grow { usize::MAX } else { SHORT_LINE };
             let most = self.room.min(may_grow.saturating_sub(unfinished));
+            if most == 0 && self.room > 0 && connection.has_hung_up {
+                // Nobody waits for what the line would ask, and its room is not free.
+                connection.close("it closed the connection");
+            }
             if most == 0 || !connection.is_ready || connection.has_ended || connection.is_closed {
                 return None;
             }

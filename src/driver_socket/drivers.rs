@@ -158,7 +158,7 @@ impl Drivers {
             let connection = &driver.connection;
             let can_go_on = match driver.calls.is_empty() {
                 true => connection.may_have_line(),
-                false => has_room || !driver.wants_page(),
+                false => has_room || connection.has_hung_up() || !driver.wants_page(),
             };
             connection.unread() == 0 && can_go_on
         })

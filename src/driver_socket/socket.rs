@@ -128,6 +128,10 @@ impl DriverSocket {
             }
             let driver = self.drivers.at_mut(place);
             driver.connection.flush();
+            if driver.connection.has_hung_up() && driver.wants_page() {
+                driver.calls.pop_front();
+                continue;
+            }
             let has_read = driver.connection.unread() == 0;
             if driver.wants_page() && !(has_read && self.drivers.has_room_for_page()) {
                 continue;

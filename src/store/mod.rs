@@ -7,6 +7,8 @@
 
 mod audit_log;
 mod backlog;
+#[cfg(test)]
+mod backlog_model;
 mod biometrics;
 mod changes;
 mod command_log;

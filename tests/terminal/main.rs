@@ -29,6 +29,7 @@ mod downloads;
 mod driver_abuse;
 mod driver_input;
 mod driver_limits;
+mod driver_places;
 mod drivers;
 mod drivers_document;
 mod earlier_store;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use iclock_emulator::{Emulator, Settings};
 
+mod abuse;
 mod answers;
 mod data;
 mod driver;
@@ -17,6 +18,7 @@ mod raw_server;
 mod shipped;
 mod terminal;
 
+pub use abuse::{Idle, NOWHERE, PUNCHES, connect, punches, terminal_alone};
 pub use answers::{answer, answer_text, polls, returns, returns_all, until, until_unanswered};
 pub use data::{JPEG, base64, jpeg, noise, second, tgz};
 pub use driver::Driver;
