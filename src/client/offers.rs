@@ -231,7 +231,7 @@ impl Offers<'_> {
         by_count: bool,
     ) -> Result<Offered, Trouble> {
         let rows = std::slice::from_ref(row);
-        let body = upload_body::write(tools.context, tools.session, rows, usize::MAX);
+        let body = upload_body::write(tools.context, tools.session, rows, usize::MAX)?;
         let mut offered = Offered {
             offer: Offer::Unclear,
             trouble: None,

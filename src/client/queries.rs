@@ -24,7 +24,7 @@ pub(super) fn answer(
         return Ok(end(context, &query, ReturnCode::DONE)?);
     }
     let table = query.asked.stream.table();
-    let body = upload_body::write(context, session, &rows, usize::MAX);
+    let body = upload_body::write(context, session, &rows, usize::MAX)?;
     let last = rows[body.used - 1].seq;
     if (body.rows as usize) < body.used {
         log::error!("rows that query {} asks for cannot be read from the store", query.id);

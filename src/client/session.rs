@@ -12,7 +12,7 @@ use crate::protocol::stream::{Stream, Table};
 use crate::protocol::version::Version;
 use crate::reactor;
 use crate::store::options::VERIFICATION;
-use crate::store::{Store, StoreError};
+use crate::store::{NewRows, Outgoing, Store, StoreError};
 
 /// How many bare `OK`s in a row are answered with another handshake, for want of options.
 const BARE_OK_RETRIES: u8 = 3;
@@ -111,9 +111,17 @@ impl Session {
         withheld(stream, &self.options, self.version(), self.punches_always)
     }
 
-    /// The streams of a table that the server wants, and that the version of this session has.
-    pub(super) fn allowed(&self, table: Table) -> Vec<Stream> {
-        table.streams().filter(|stream| self.withheld(*stream).is_none()).collect()
+    /// The streams of a table that the version of this session has, and which of their new rows the
+    /// server wants.
+    pub(super) fn allowed(&self, table: Table) -> Vec<Outgoing> {
+        let outgoing = |stream| match self.withheld(stream) {
+            None => Some(Outgoing { stream, new_rows: NewRows::All }),
+            Some(Withheld::ByTransFlag { .. } | Withheld::ZerosOnly) => {
+                Some(Outgoing { stream, new_rows: NewRows::Asked })
+            }
+            Some(Withheld::ByVersion { .. }) => None,
+        };
+        table.streams().filter_map(outgoing).collect()
     }
 
     /// Most bytes in the body of a POST, as the server has it.

@@ -3,13 +3,14 @@
 //!
 //! Servers send anything: None, 9999, times, dates. So 0 asks for everything only with a `CHECK`, or
 //! after this server has sent another stamp; a lower stamp counts only once the server has proved
-//! that it keeps stamps, by returning exactly what was sent at two different values.
+//! that it keeps stamps, by returning exactly what was sent at two different values. A number that
+//! went up with another table proves and asks nothing: a server may mix the stamps of its tables.
 
 use super::context::Context;
 use super::session::Session;
 use crate::protocol::stream::Table;
 use crate::store::options::{CHECK, SERVER};
-use crate::store::{Stamp, StoreError};
+use crate::store::{NewRows, Stamp, StoreError};
 
 /// Does what the stamps of a handshake ask for, and keeps what they show.
 pub(super) fn apply(context: &Context, session: &Session) -> Result<(), StoreError> {
@@ -44,10 +45,14 @@ fn apply_stamp(
     let acknowledged = outbox.acknowledged(table)?;
     let resend = |from| -> Result<(), StoreError> {
         log::info!("the server asks for {} again: rows after {from} go up again", table.name());
-        session.allowed(table).into_iter().try_for_each(|stream| outbox.resend(stream, from))
+        let wanted = session.allowed(table).into_iter();
+        // A stamp of 0 is the server's own word for everything, whatever TransFlag says.
+        let wanted = wanted.filter(|it| from == 0 || it.new_rows == NewRows::All);
+        wanted.map(|it| it.stream).try_for_each(|stream| outbox.resend(stream, from))
     };
     if stamp == 0 {
         if check || known.nonzero {
+            outbox.ask_for(table.streams())?;
             resend(0)?;
         }
         return Ok(Stamp { resent: known.resent, ..Stamp::default() });
@@ -56,6 +61,14 @@ fn apply_stamp(
     if stamp == acknowledged {
         known.proven |= known.proof != 0 && known.proof != stamp;
         known.proof = stamp;
+    } else if outbox.is_of_another_table(table, stamp)? {
+        if known.proven {
+            let name = table.name();
+            log::warn!(
+                "the server gives the stamp of another table back as that of {name}: ignored"
+            );
+        }
+        (known.proof, known.proven) = (0, false);
     } else if known.proven && (1..acknowledged).contains(&stamp) && !outbox.is_resending(table)? {
         resend(stamp)?;
         // To be believed once more, it has to prove itself once more.

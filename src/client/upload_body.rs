@@ -3,12 +3,15 @@
 use super::context::Context;
 use super::encrypt::encrypt;
 use super::session::Session;
-use crate::protocol::record::Record;
+use crate::protocol::record::{Punch, Record};
 use crate::protocol::stream::{Stream, Table};
-use crate::store::{Content, PendingRow};
+use crate::protocol::version::Version;
+use crate::store::{Content, PendingRow, Seq, StoreError};
 
 /// A body shorter than this is not packed: the archive alone takes 1.5 KB before it shrinks.
 const WORTH_PACKING: usize = 1024;
+/// The first version with rows of punches that have an identity card (§11.7).
+const ID_PUNCHES_SINCE: Version = Version(2, 4, 0);
 
 /// The body of an upload.
 pub(super) struct Body {
@@ -30,13 +33,14 @@ pub(super) enum Encoded {
     Encrypted(Vec<u8>),
 }
 
-/// Writes as many rows as fit into `most` bytes and may share a body, one at least.
+/// Writes as many rows as fit into `most` bytes and may share a body, one at least. The store keeps
+/// which punches go without their identity card, so that they never go in another form.
 pub(super) fn write(
     context: &Context,
     session: &Session,
     rows: &[PendingRow],
     most: usize,
-) -> Body {
+) -> Result<Body, StoreError> {
     let mut body = Body { bytes: Vec::new(), rows: 0, used: 0, is_divided: false };
     let mut first = None;
     for row in rows {
@@ -55,16 +59,23 @@ pub(super) fn write(
         }
         body.used += 1;
     }
-    body
+    let plain = rows[..body.used].iter().filter(|row| as_plain_punch(session, row).is_some());
+    let plain: Vec<Seq> = plain.map(|row| row.seq).collect();
+    context.store.outbox().send_as_plain(&plain)?;
+    Ok(body)
 }
 
 fn write_row(context: &Context, session: &Session, row: &PendingRow, out: &mut Vec<u8>) {
     let settings = &context.settings;
+    let mut write_punch = |punch| {
+        settings.dialect.write_punch(punch, row.seq, out);
+        out.push(b'\n');
+    };
+    if let Some(punch) = as_plain_punch(session, row) {
+        return write_punch(punch);
+    }
     match &row.content {
-        Some(Content::Record(Record::Punch(punch))) => {
-            settings.dialect.write_punch(punch, row.seq, out);
-            out.push(b'\n');
-        }
+        Some(Content::Record(Record::Punch(punch))) => write_punch(punch),
         Some(Content::Record(Record::User(user))) => {
             settings.dialect.write_user(user, settings.language, out);
             out.push(b'\n');
@@ -74,6 +85,19 @@ fn write_row(context: &Context, session: &Session, row: &PendingRow, out: &mut V
             photo.write(out, &settings.profile.serial, session.options.photos_base64);
         }
         None => {}
+    }
+}
+
+/// The punch of a row with an identity card, if the version of the session has no such rows. A
+/// verification is no attendance and never a plain punch.
+fn as_plain_punch<'a>(session: &Session, row: &'a PendingRow) -> Option<&'a Punch> {
+    match &row.content {
+        Some(Content::Record(Record::IdPunch(punch)))
+            if session.version() < ID_PUNCHES_SINCE && !punch.is_verification() =>
+        {
+            Some(punch.punch())
+        }
+        _ => None,
     }
 }
 

@@ -16,7 +16,7 @@ use super::trouble::Trouble;
 use super::upload_body;
 use super::upload_tools::Tools;
 use crate::protocol::stream::{Stream, Table};
-use crate::store::{Batch, Cause, Pass, Seq, StoreError};
+use crate::store::{Batch, Cause, Outgoing, Pass, Seq, StoreError};
 use crate::uplink;
 
 /// Uploads batches, each table's of a size of its own.
@@ -83,7 +83,7 @@ impl Uploader {
         let limit = Progress::limit(tools.session.largest_post());
         let bytes = if is_repeated { limit } else { progress.size.bytes(limit) };
         let Some(batch) = store.outbox().next_batch(&streams, most)? else { return Ok(()) };
-        let body = upload_body::write(tools.context, tools.session, &batch.rows, bytes);
+        let body = upload_body::write(tools.context, tools.session, &batch.rows, bytes)?;
         let sent = &batch.rows[..body.used];
         if body.rows == 0 {
             return Ok(suspects::acknowledge(tools, table, batch.pass, sent)?);
@@ -155,7 +155,7 @@ impl Uploader {
         &mut self,
         tools: &mut Tools<'_>,
         table: Table,
-        streams: &[Stream],
+        streams: &[Outgoing],
         (pass, first): (Pass, (Stream, Seq)),
         refused: Refused,
     ) -> Result<(), Trouble> {

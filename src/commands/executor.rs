@@ -89,7 +89,9 @@ impl<'a> Executor<'a> {
                 return Queries::new(context).begin(pending.row, table, record);
             }
             Command::VerifySum(record) => return Queries::new(context).verify_sum(record),
-            Command::ClearLog => self.clear_uploaded(&[Stream::Punches, Stream::IdPunches])?,
+            Command::ClearLog => {
+                self.clear_uploaded(&[Stream::Punches, Stream::IdPunches, Stream::IdVerifications])?
+            }
             Command::ClearPhoto => self.clear_uploaded(&[Stream::Photos, Stream::IdPhotos])?,
             Command::ClearData => {
                 context.store.retention().clear_data()?;
@@ -102,9 +104,13 @@ impl<'a> Executor<'a> {
             Command::Check => {
                 // Kept in the store until the handshake that follows, also across a restart.
                 context.store.options().set(CHECK, "1")?;
+                context.store.outbox().ask_for(Stream::ALL)?;
                 effects.handshake = true;
             }
-            Command::Log => effects.upload = true,
+            Command::Log => {
+                context.store.outbox().ask_for(Stream::ALL)?;
+                effects.upload = true;
+            }
             Command::ReloadOptions => self.device.reload().map_err(Refusal::parameter)?,
             Command::Reboot => self.accept_reboot(pending)?,
             Command::Info => {

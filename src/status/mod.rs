@@ -78,7 +78,7 @@ impl Status {
         let mut streams = serde_json::Map::new();
         for (rows, waiting) in &rows {
             let (stream, report) = stream_report(rows, waiting);
-            streams.insert(stream.name().into(), report);
+            add_up(streams.entry(stream.name()).or_insert(Value::Null), report);
         }
         let (for_clock, for_zone) = store.undated().count()?;
         let (full, write_failure) = (store.retention().shortage(), store.write_failure());
@@ -136,6 +136,24 @@ fn stream_report(rows: &Rows, waiting: &[Waiting]) -> (Stream, Value) {
         "waits": waiting.iter().map(Waiting::to_json).collect::<Vec<_>>(),
     });
     (rows.stream, report)
+}
+
+/// Adds the report of a stream to that of an earlier one of the same name: streams that differ only in
+/// their flag of `TransFlag` share it.
+fn add_up(sum: &mut Value, report: Value) {
+    let (Some(sum), Value::Object(report)) = (sum.as_object_mut(), &report) else {
+        *sum = report;
+        return;
+    };
+    for (key, value) in report {
+        let (before, more) = (sum[key].as_i64(), value.as_i64());
+        match (before.zip(more), sum[key].as_array_mut(), value.as_array()) {
+            (Some((before, more)), ..) if key == "sent_up_to" => sum[key] = before.max(more).into(),
+            (Some((before, more)), ..) => sum[key] = (before + more).into(),
+            (None, Some(before), Some(more)) => before.extend(more.iter().cloned()),
+            _ => {}
+        }
+    }
 }
 
 /// A command that is under way.

@@ -84,8 +84,9 @@ pub(super) fn reasons(rows: &Rows, connection: &Connection, clock: &dyn Clock) -
     let new = backlog.new.saturating_sub(rows.awaiting_clock + rows.awaiting_zone);
     let mut waits = new + backlog.resend;
     if let Some(WithheldStream { reason, message, .. }) = withheld {
-        add(new, *reason, message.clone());
-        waits = backlog.resend;
+        let asked = backlog.asked.min(new);
+        add(new - asked, *reason, message.clone());
+        waits = backlog.resend + asked;
     }
     if !connection.online {
         add(waits, Reason::NotConnected, not_connected(schedule, trouble, now));

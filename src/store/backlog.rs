@@ -108,11 +108,12 @@ impl<'a> Backlog<'a> {
             Some(stream) => Source::of(stream),
             None => Source { filter: "TRUE", ..Source::of(Stream::Punches) },
         };
-        let Source { table, filter, .. } = source;
-        let column = if pass == 0 { source.new } else { source.resend };
+        let table = source.table;
+        let pass_of = if pass == 0 { Pass::New } else { Pass::Resend };
+        let (column, filter) = (source.column(pass_of), source.filter_of(pass_of));
         // The indexes of rows that change in place begin with what the filter asks for. In a journal
         // the next row may be of another stream: then it is passed over with its step.
-        let next = if source.changes_in_place() { filter } else { "TRUE" };
+        let next = if source.changes_in_place() { &filter } else { "TRUE" };
         let sql = format!(
             "SELECT min({column}) FROM {table} WHERE {next} AND {column} > ?1 AND {column} > 0"
         );
@@ -150,24 +151,33 @@ fn of_stream(stream: Stream) -> String {
                      (SELECT again_end FROM cursor WHERE stream = '{code}') AS again_end);",
         max = Seq::MAX
     );
-    sql += &on_rows(code, &source);
+    let passes = passes(stream, &source);
+    sql += &on_rows(code, &source, &passes);
     sql += &on_cursor(code, &source);
     if source.filter.contains(GUESTS) {
-        sql += &on_guests(code, &source);
+        sql += &on_guests(code, &source, &passes);
     }
     sql
+}
+
+/// The number, the column and the filter of each pass. Rows of some streams are resent by another.
+fn passes(stream: Stream, source: &Source) -> Vec<(u8, &'static str, String)> {
+    let passes = [Pass::New, Pass::Resend].into_iter();
+    passes
+        .filter(|pass| *pass == Pass::New || stream.resent_as() == stream)
+        .map(|pass| (number(pass), source.column(pass), source.filter_of(pass)))
+        .collect()
 }
 
 /// The part of a filter that leaves the rows of guests out.
 const GUESTS: &str = "pin NOT IN (SELECT pin FROM guest)";
 
 /// A row counts while it is there, under its numbers.
-fn on_rows(code: &str, source: &Source) -> String {
-    let Source { table, filter, .. } = source;
+fn on_rows(code: &str, source: &Source, passes: &[(u8, &str, String)]) -> String {
+    let table = source.table;
     let key = key(table);
     let change = |row: &str, sign: char| {
-        let passes = [(0, source.new), (1, source.resend)].into_iter();
-        let change = |(pass, column): (u8, &str)| {
+        let change = |(pass, column, filter): &(u8, &str, String)| {
             format!(
                 "UPDATE backlog SET waiting = waiting {sign} 1
                  WHERE stream = '{code}' AND pass = {pass}
@@ -176,7 +186,7 @@ fn on_rows(code: &str, source: &Source) -> String {
                  AND EXISTS (SELECT 1 FROM {table} WHERE {key} = {row}.{key} AND {filter});"
             )
         };
-        passes.map(change).collect::<String>()
+        passes.iter().map(change).collect::<String>()
     };
     let (gone, come) = (change("OLD", '-'), change("NEW", '+'));
     format!(
@@ -194,8 +204,9 @@ fn on_rows(code: &str, source: &Source) -> String {
 /// The rows that a cursor passes over do not wait any longer. What it newly asks for is counted
 /// later: that may be everything.
 fn on_cursor(code: &str, source: &Source) -> String {
-    let Source { table, filter, new, resend, .. } = source;
-    let passed = |column: &str, upto: &str| {
+    let table = source.table;
+    let passed = |pass: Pass, upto: &str| {
+        let (column, filter) = (source.column(pass), source.filter_of(pass));
         format!(
             "waiting = waiting - (
                  SELECT count(*) FROM {table} WHERE {filter} AND {column} > 0
@@ -203,7 +214,7 @@ fn on_cursor(code: &str, source: &Source) -> String {
              after = NEW.{upto}, counted = max(counted, NEW.{upto})"
         )
     };
-    let (sent, resent) = (passed(new, "sent"), passed(resend, "again"));
+    let (sent, resent) = (passed(Pass::New, "sent"), passed(Pass::Resend, "again"));
     let body = format!(
         "UPDATE backlog SET {sent}
              WHERE stream = '{code}' AND pass = 0 AND NEW.sent > after;
@@ -225,12 +236,12 @@ fn on_cursor(code: &str, source: &Source) -> String {
 }
 
 /// The rows of a person do not count while they are a guest.
-fn on_guests(code: &str, source: &Source) -> String {
-    let Source { table, filter, .. } = source;
-    let of_all = filter.replace(GUESTS, "TRUE");
-    let change = |row: &str, sign: char, filter: &str| {
-        let passes = [(0, source.new), (1, source.resend)].into_iter();
-        let change = |(pass, column): (u8, &str)| {
+fn on_guests(code: &str, source: &Source, passes: &[(u8, &str, String)]) -> String {
+    let table = source.table;
+    let change = |row: &str, sign: char, counts_guests: bool| {
+        let change = |(pass, column, filter): &(u8, &str, String)| {
+            let filter =
+                if counts_guests { filter.replace(GUESTS, "TRUE") } else { filter.clone() };
             format!(
                 "UPDATE backlog SET waiting = waiting {sign} (
                      SELECT count(*) FROM {table} WHERE pin = {row}.pin AND {filter}
@@ -239,15 +250,15 @@ fn on_guests(code: &str, source: &Source) -> String {
                  WHERE stream = '{code}' AND pass = {pass};"
             )
         };
-        passes.map(change).collect::<String>()
+        passes.iter().map(change).collect::<String>()
     };
     format!(
         "CREATE TEMP TRIGGER \"backlog {code} guest\" AFTER INSERT ON main.guest
              BEGIN {} END;
          CREATE TEMP TRIGGER \"backlog {code} no guest\" AFTER DELETE ON main.guest
              BEGIN {} END;",
-        change("NEW", '-', &of_all),
-        change("OLD", '+', filter)
+        change("NEW", '-', true),
+        change("OLD", '+', false)
     )
 }
 

@@ -44,7 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..5u8).prop_map(Step::Guest),
         1 => (0..5u8).prop_map(Step::Delete),
         4 => (0..3usize, 1..4usize).prop_map(|(table, most)| Step::Acknowledge(table, most)),
-        2 => (0..14usize, 0..30i64).prop_map(|(stream, from)| Step::Resend(stream, from)),
+        2 => (0..Stream::ALL.len(), 0..30i64).prop_map(|(stream, from)| Step::Resend(stream, from)),
         1 => Just(Step::ClearUploaded),
         1 => Just(Step::ClearData),
         1 => Just(Step::Count),
@@ -105,7 +105,7 @@ fn take(store: &Store, step: &Step) {
         }
         Step::Acknowledge(table, most) => {
             let table = [Table::Attlog, Table::Operlog, Table::Errorlog][*table];
-            let streams: Vec<Stream> = table.streams().collect();
+            let streams: Vec<_> = table.streams().map(Into::into).collect();
             if let Some(batch) = store.outbox().next_batch(&streams, *most).unwrap() {
                 store.outbox().acknowledge_within(table, batch.pass, &batch.rows).unwrap();
             }

@@ -5,10 +5,12 @@ use serde_json::json;
 
 use super::db::Db;
 use super::error::Result;
+use super::novelty;
 use super::retention::Retention;
 use super::rows::{Origin, Seq};
 use super::tombstones::Tombstones;
 use crate::protocol::record::{BioPhoto, PictureKind, Pin, Template, TemplateForm, UserPic};
+use crate::protocol::stream::Stream;
 use crate::protocol::tables::BioType;
 
 /// Which templates of a person are meant; what is `None` does not matter.
@@ -39,17 +41,25 @@ impl<'a> Biometrics<'a> {
             Retention::new(self.db).require_not_full()?;
         }
         let seq = self.db.next_change();
-        let local = if origin == Origin::Terminal { seq } else { 0 };
         let (slot, made) = (template.slot, template.algorithm);
+        let bio_type = slot.kind().bio_type();
+        let new = match slot.kind().form() {
+            TemplateForm::Fingerprint => Some(Stream::NewFingerprints),
+            TemplateForm::Unified if bio_type == BioType::FINGERPRINT => {
+                Some(Stream::NewUnifiedFingerprints)
+            }
+            _ => None,
+        };
+        let inserted = novelty::of_inserted(origin, new, "?12");
+        let updated = novelty::of_updated(origin, "template", new, "?12");
         self.db
-            .prepare_cached(
+            .prepare_cached(&format!(
                 "INSERT INTO template (pin, kind, type, number, idx, valid, duress, major, minor, format,
-                    data, changed, local)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                    data, changed, local, is_new)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, {inserted})
                  ON CONFLICT (pin, kind, type, number, idx) DO UPDATE SET valid = ?6, duress = ?7,
-                    major = ?8, minor = ?9, format = ?10, data = ?11, changed = ?12,
-                    local = max(local, ?13)",
-            )?
+                    major = ?8, minor = ?9, format = ?10, data = ?11, changed = ?12, {updated}",
+            ))?
             .execute(params![
                 template.pin.as_str(),
                 slot.kind().form().code(),
@@ -62,8 +72,7 @@ impl<'a> Biometrics<'a> {
                 made.minor(),
                 made.format(),
                 template.data.as_bytes(),
-                seq,
-                local
+                seq
             ])?;
         Ok(seq)
     }

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::db::Db;
 use super::error::Result;
-use super::rows::{Pass, PendingRow, Seq};
+use super::rows::{NewRows, Pass, PendingRow, Seq};
 use super::source::Source;
 use crate::protocol::stream::Stream;
 
@@ -17,6 +17,18 @@ pub(super) const MOST_BYTES: usize = 64 << 10;
 pub(super) struct Cursor {
     pub(super) sent: Seq,
     pub(super) resend: Option<(Seq, Seq)>,
+    /// New rows up to this number go up, although `TransFlag` does not name them.
+    pub(super) asked: Seq,
+}
+
+impl Cursor {
+    /// After which number, and up to which, new rows are to go up; `None` if none are.
+    pub(super) fn range_of_new(&self, new_rows: NewRows) -> Option<(Seq, Seq)> {
+        match new_rows {
+            NewRows::All => Some((self.sent, Seq::MAX)),
+            NewRows::Asked => (self.asked > self.sent).then_some((self.sent, self.asked)),
+        }
+    }
 }
 
 /// The cursors of all streams.
@@ -33,11 +45,11 @@ impl<'a> Cursors<'a> {
     pub(super) fn get(&self, stream: Stream) -> Result<Cursor> {
         let found = self
             .db
-            .prepare_cached("SELECT sent, again, again_end FROM cursor WHERE stream = ?1")?
+            .prepare_cached("SELECT sent, again, again_end, asked FROM cursor WHERE stream = ?1")?
             .query_row([stream.code()], |row| {
                 let resend: Option<Seq> = row.get(1)?;
                 let until: Option<Seq> = row.get(2)?;
-                Ok(Cursor { sent: row.get(0)?, resend: resend.zip(until) })
+                Ok(Cursor { sent: row.get(0)?, resend: resend.zip(until), asked: row.get(3)? })
             })
             .optional()?;
         Ok(found.unwrap_or_default())
@@ -46,8 +58,11 @@ impl<'a> Cursors<'a> {
     pub(super) fn set(&self, stream: Stream, cursor: Cursor) -> Result<()> {
         let (resend, until) = cursor.resend.unzip();
         self.db
-            .prepare_cached("INSERT OR REPLACE INTO cursor VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![stream.code(), cursor.sent, resend, until])?;
+            .prepare_cached(
+                "INSERT OR REPLACE INTO cursor (stream, sent, again, again_end, asked)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![stream.code(), cursor.sent, resend, until, cursor.asked])?;
         Ok(())
     }
 
@@ -92,7 +107,8 @@ impl<'a> Cursors<'a> {
         let first =
             self.db.prepare_cached(&sql)?.query_row([start, until], |row| row.get(0)).optional()?;
         if first.is_none() && pass == Pass::New {
-            self.db.looked.borrow_mut().insert(stream, (after, self.db.last_seq()));
+            let looked = (after, until.min(self.db.last_seq()));
+            self.db.looked.borrow_mut().insert(stream, looked);
         }
         Ok(first.unwrap_or(false))
     }
@@ -105,6 +121,42 @@ impl<'a> Cursors<'a> {
             Some((from, to)) if pass == Pass::New && *from == after => *to,
             _ => after,
         }
+    }
+
+    /// Whether a row of a stream has this number, for its first upload or for another.
+    pub(super) fn has_row(&self, stream: Stream, seq: Seq) -> Result<bool> {
+        let source = Source::of(stream);
+        let part = |pass| format!("SELECT 1 FROM {} WHERE {}", source.table, source.range(pass));
+        let sql = format!("SELECT EXISTS ({} UNION ALL {})", part(Pass::New), part(Pass::Resend));
+        Ok(self.db.prepare_cached(&sql)?.query_row([seq - 1, seq], |row| row.get(0))?)
+    }
+
+    /// How many new rows of a stream there are after one number and up to another, at most `most`.
+    pub(super) fn count_new(
+        &self,
+        stream: Stream,
+        after: Seq,
+        until: Seq,
+        most: u64,
+    ) -> Result<u64> {
+        let source = Source::of(stream);
+        let range = source.range(Pass::New);
+        let sql =
+            format!("SELECT count(*) FROM (SELECT 1 FROM {} WHERE {range} LIMIT ?3)", source.table);
+        let values = params![after, until, most];
+        Ok(self.db.prepare_cached(&sql)?.query_row(values, |row| row.get(0))?)
+    }
+
+    /// The number of the last new row of a stream after a number.
+    pub(super) fn last_new(&self, stream: Stream, after: Seq) -> Result<Option<Seq>> {
+        let source = Source::of(stream);
+        let sql = format!(
+            "SELECT max({}) FROM {} WHERE {}",
+            source.new,
+            source.table,
+            source.range(Pass::New)
+        );
+        Ok(self.db.prepare_cached(&sql)?.query_row([after, Seq::MAX], |row| row.get(0))?)
     }
 
     pub(super) fn rows(

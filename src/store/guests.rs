@@ -149,7 +149,8 @@ mod tests {
         let (store, pin) = with_guest(Some(NOW));
         let again = || {
             store.outbox().resend(Stream::Users, 0).unwrap();
-            store.outbox().has_rows(&Table::Operlog.streams().collect::<Vec<_>>()).unwrap()
+            let streams: Vec<_> = Table::Operlog.streams().map(Into::into).collect();
+            store.outbox().has_rows(&streams).unwrap()
         };
         assert!(!again());
         store.people().put(&User::new(pin.clone()), Origin::Server).unwrap();

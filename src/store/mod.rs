@@ -20,6 +20,7 @@ mod guests;
 mod id_cards;
 mod jobs;
 mod journal;
+mod novelty;
 mod open;
 pub mod options;
 mod outbox;
@@ -55,8 +56,8 @@ pub use quarantine::{Cause, Quarantine, RefusedRow};
 pub use queries::{Asked, Queries, Query};
 pub use retention::{Retention, Room};
 pub use rows::{
-    Backlog, Batch, Content, Moment, NewOperation, NewPhoto, NewPunch, Origin, Pass, PendingRow,
-    Seq, WithCard,
+    Backlog, Batch, Content, Moment, NewOperation, NewPhoto, NewPunch, NewRows, Origin, Outgoing,
+    Pass, PendingRow, Seq, WithCard,
 };
 pub use stamps::{Stamp, Stamps};
 pub use tables::Tables;

@@ -4,6 +4,7 @@
 //! it. New rows and rows that are resent have cursors of their own, so that a re-upload of
 //! years of history never holds up a new punch and continues after a restart.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::backlog;
@@ -11,10 +12,14 @@ use super::cursors::{Cursor, Cursors, MOST_BYTES};
 use super::db::Db;
 use super::error::Result;
 use super::quarantine::Quarantine;
-use super::rows::{Backlog, Batch, Pass, PendingRow, Seq};
+use super::rows::{Backlog, Batch, NewRows, Outgoing, Pass, PendingRow, Seq};
 use super::source::Source;
 use super::stamps::{Stamp, Stamps};
 use crate::protocol::stream::{Stream, Table};
+
+/// Most rows that are counted of those that the server asked for; from then on all new rows count as
+/// asked for.
+const MOST_ASKED: u64 = 1000;
 
 /// The rows that go up.
 #[derive(Clone, Copy)]
@@ -40,16 +45,12 @@ impl<'a> Outbox<'a> {
     }
 
     /// Whether rows of these streams wait that can go up now.
-    pub fn has_rows(&self, streams: &[Stream]) -> Result<bool> {
-        for stream in streams {
-            let cursor = self.cursors().get(*stream)?;
-            if self.cursors().has_row_to_send(*stream, Pass::New, cursor.sent, Seq::MAX)? {
-                return Ok(true);
-            }
-            if let Some((after, until)) = cursor.resend
-                && self.cursors().has_row_to_send(*stream, Pass::Resend, after, until)?
-            {
-                return Ok(true);
+    pub fn has_rows(&self, streams: &[Outgoing]) -> Result<bool> {
+        for pass in [Pass::New, Pass::Resend] {
+            for (stream, (after, until)) in self.ranges(streams, pass)? {
+                if self.cursors().has_row_to_send(stream, pass, after, until)? {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)
@@ -57,19 +58,14 @@ impl<'a> Outbox<'a> {
 
     /// The next rows of these streams, which share a table; new ones first. `None` when
     /// nothing waits. Rows that are held for want of a clock hold up what comes after them.
-    pub fn next_batch(&self, streams: &[Stream], most: usize) -> Result<Option<Batch>> {
+    pub fn next_batch(&self, streams: &[Outgoing], most: usize) -> Result<Option<Batch>> {
         for pass in [Pass::New, Pass::Resend] {
             let (mut rows, mut until_row) = (Vec::new(), Seq::MAX);
-            for stream in streams {
-                let cursor = self.cursors().get(*stream)?;
-                let range = match pass {
-                    Pass::New => Some((cursor.sent, Seq::MAX)),
-                    Pass::Resend | Pass::Retry => cursor.resend,
-                };
-                let Some((after, until)) = range else { continue };
-                let found = self.cursors().rows(*stream, pass, after, until, most)?;
+            for (stream, (after, until)) in self.ranges(streams, pass)? {
+                let found = self.cursors().rows(stream, pass, after, until, most)?;
                 if found.is_empty() && pass == Pass::Resend {
-                    self.cursors().set(*stream, Cursor { resend: None, ..cursor })?;
+                    let cursor = self.cursors().get(stream)?;
+                    self.cursors().set(stream, Cursor { resend: None, ..cursor })?;
                 }
                 // Where one stream was cut off for its size, the others end too: a table is
                 // uploaded in the order of its numbers.
@@ -88,6 +84,38 @@ impl<'a> Outbox<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Where the rows of a pass are: the streams, and after which number and up to which.
+    fn ranges(&self, streams: &[Outgoing], pass: Pass) -> Result<Vec<(Stream, (Seq, Seq))>> {
+        if pass == Pass::New {
+            let range = |outgoing: &Outgoing| {
+                let cursor = self.cursors().get(outgoing.stream)?;
+                let range = cursor.range_of_new(outgoing.new_rows);
+                Ok(range.map(|range| (outgoing.stream, range)))
+            };
+            return streams.iter().filter_map(|outgoing| range(outgoing).transpose()).collect();
+        }
+        let streams: BTreeSet<Stream> =
+            streams.iter().map(|outgoing| outgoing.stream.resent_as()).collect();
+        let range = |stream: Stream| {
+            let cursor = self.cursors().get(stream)?;
+            Ok(cursor.resend.map(|range| (stream, range)))
+        };
+        streams.into_iter().filter_map(|stream| range(stream).transpose()).collect()
+    }
+
+    /// These punches with an identity card are about to go up as plain punches. Sent again, they have
+    /// the same bytes, whatever version the server speaks then.
+    pub fn send_as_plain(&self, rows: &[Seq]) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.db.atomically(|| {
+            let mut update = self.db.prepare_cached("UPDATE punch SET plain = 1 WHERE seq = ?1")?;
+            rows.iter().try_for_each(|seq| update.execute([seq]).map(drop))?;
+            Ok(())
+        })
     }
 
     /// The server took these rows of a table, which were the next.
@@ -118,8 +146,22 @@ impl<'a> Outbox<'a> {
         }
     }
 
+    /// The server asks for what waits in these streams: it goes up once, although `TransFlag` does not
+    /// name it. Later rows wait again. Writes nothing where nothing waits.
+    pub fn ask_for(&self, streams: impl IntoIterator<Item = Stream>) -> Result<()> {
+        for stream in streams {
+            let cursor = self.cursors().get(stream)?;
+            let after = cursor.sent.max(cursor.asked);
+            if let Some(asked) = self.cursors().last_new(stream, after)? {
+                self.cursors().set(stream, Cursor { asked, ..cursor })?;
+            }
+        }
+        Ok(())
+    }
+
     /// Everything after `from` that was sent goes up again, in the background.
     pub fn resend(&self, stream: Stream, from: Seq) -> Result<()> {
+        let stream = stream.resent_as();
         let cursor = self.cursors().get(stream)?;
         // Changes by the server are resent too; their numbers may be above `sent`.
         let until =
@@ -142,14 +184,37 @@ impl<'a> Outbox<'a> {
         Ok(false)
     }
 
+    /// Whether a stamp belongs to another table than this one: it is the last that went up with the
+    /// other, or the number of a row of it.
+    pub fn is_of_another_table(&self, table: Table, stamp: Seq) -> Result<bool> {
+        for other in Table::ALL.into_iter().filter(|other| *other != table) {
+            if self.acknowledged(other)? == stamp {
+                return Ok(true);
+            }
+            for stream in other.streams() {
+                if self.cursors().has_row(stream, stamp)? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     /// How much of a stream waits. Costs the same for one row and for a million.
     pub fn backlog(&self, stream: Stream) -> Result<Backlog> {
         let counts = backlog::Backlog::new(self.db);
-        Ok(Backlog {
-            new: counts.waiting(stream, Pass::New)?,
-            resend: counts.waiting(stream, Pass::Resend)?,
-            sent: self.cursors().get(stream)?.sent,
-        })
+        let (cursor, new) = (self.cursors().get(stream)?, counts.waiting(stream, Pass::New)?);
+        let asked = match cursor.range_of_new(NewRows::Asked) {
+            Some((after, until)) => {
+                match self.cursors().count_new(stream, after, until, MOST_ASKED)? {
+                    MOST_ASKED => new,
+                    asked => asked,
+                }
+            }
+            None => 0,
+        };
+        let resend = counts.waiting(stream, Pass::Resend)?;
+        Ok(Backlog { new, asked, resend, sent: cursor.sent })
     }
 
     /// Counts what waits, for about so long. Whether everything is counted: [`Outbox::backlog`]
@@ -179,6 +244,39 @@ mod tests {
     use crate::protocol::record::{Pin, User};
     use crate::protocol::stream::Stream;
     use crate::store::{Limits, Origin, Store};
+
+    #[test]
+    fn what_the_server_asked_for_goes_once_and_asking_for_nothing_writes_nothing() {
+        let store = Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap();
+        let (outbox, streams) = (store.outbox(), [Stream::NewUsers]);
+        let asked = streams.map(|stream| Outgoing { stream, new_rows: NewRows::Asked });
+        let put = |pin| {
+            store.people().put(&User::new(Pin::new(pin).unwrap()), Origin::Terminal).unwrap();
+        };
+        let writes = || store.db.connection().total_changes();
+        put("1");
+        assert!(!outbox.has_rows(&asked).unwrap());
+        outbox.ask_for(Stream::ALL).unwrap();
+        put("2");
+        let before = writes();
+        let batch = outbox.next_batch(&asked, 10).unwrap().unwrap();
+        assert_eq!(batch.rows.len(), 1);
+        assert_eq!(writes(), before);
+        assert_eq!(outbox.backlog(Stream::NewUsers).unwrap().asked, 1);
+        outbox.acknowledge(Table::Operlog, Pass::New, &batch.rows).unwrap();
+        assert!(!outbox.has_rows(&asked).unwrap());
+        // The flag comes on: the other goes, also where nothing was found before.
+        assert!(outbox.has_rows(&streams.map(Outgoing::from)).unwrap());
+        outbox.ask_for(Stream::ALL).unwrap();
+        let before = writes();
+        outbox.ask_for(Stream::ALL).unwrap();
+        assert_eq!(writes(), before);
+        let batch = outbox.next_batch(&asked, 10).unwrap().unwrap();
+        outbox.acknowledge(Table::Operlog, Pass::New, &batch.rows).unwrap();
+        let before = writes();
+        outbox.ask_for(Stream::ALL).unwrap();
+        assert_eq!(writes(), before);
+    }
 
     #[test]
     fn an_upload_from_the_start_comes_to_an_end_in_every_stream() {

@@ -6,11 +6,16 @@ use serde_json::json;
 use super::biometrics::Biometrics;
 use super::db::Db;
 use super::error::{Result, StoreError};
+use super::novelty;
 use super::readers::{USER, user};
 use super::rows::{Origin, Seq};
 use super::tombstones::Tombstones;
 use crate::protocol::file::SyncTable;
 use crate::protocol::record::{Pin, User};
+use crate::protocol::stream::Stream;
+
+/// The stream of users that the server does not know.
+const NEW: Option<Stream> = Some(Stream::NewUsers);
 
 /// The people.
 #[derive(Clone, Copy)]
@@ -64,7 +69,6 @@ impl<'a> People<'a> {
     pub fn put_unlimited(&self, user: &User, origin: Origin) -> Result<Seq> {
         let seq = self.db.next_change();
         self.forget_guest(user.pin.as_str())?;
-        let local = if origin == Origin::Terminal { seq } else { 0 };
         let values = params![
             user.pin.as_str(),
             user.name,
@@ -76,26 +80,27 @@ impl<'a> People<'a> {
             user.verify,
             user.vice_card,
             seq,
-            local,
             user.validity.start,
             user.validity.end,
             user.validity.expires
         ];
-        let insert = "INSERT OR IGNORE INTO user (pin, name, privilege, password, card, grp, time_zones, verify,
-            vice_card, changed, local, valid_from, valid_until, expires)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
-        if self.db.prepare_cached(insert)?.execute(values)? > 0 {
+        let insert = format!(
+            "INSERT OR IGNORE INTO user (pin, name, privilege, password, card, grp, time_zones, verify,
+                vice_card, changed, valid_from, valid_until, expires, local, is_new)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, {})",
+            novelty::of_inserted(origin, NEW, "?10")
+        );
+        if self.db.prepare_cached(&insert)?.execute(values)? > 0 {
             self.db.counts.users.set(self.db.counts.users.get().map(|count| count + 1));
             return Ok(seq);
         }
-        self.db
-            .prepare_cached(
-                "UPDATE user SET name = ?2, privilege = ?3, password = ?4, card = ?5, grp = ?6,
-                    time_zones = ?7, verify = ?8, vice_card = ?9, changed = ?10,
-                    local = max(local, ?11), valid_from = ?12, valid_until = ?13, expires = ?14
-                 WHERE pin = ?1",
-            )?
-            .execute(values)?;
+        let update = format!(
+            "UPDATE user SET name = ?2, privilege = ?3, password = ?4, card = ?5, grp = ?6,
+                time_zones = ?7, verify = ?8, vice_card = ?9, changed = ?10, valid_from = ?11,
+                valid_until = ?12, expires = ?13, {} WHERE pin = ?1",
+            novelty::of_updated(origin, "user", NEW, "?10")
+        );
+        self.db.prepare_cached(&update)?.execute(values)?;
         Ok(seq)
     }
 

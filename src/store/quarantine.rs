@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use super::cursors::Cursors;
 use super::db::Db;
 use super::error::Result;
-use super::rows::{Pass, PendingRow, Seq};
+use super::rows::{NewRows, Outgoing, Pass, PendingRow, Seq};
 use crate::protocol::stream::Stream;
 
 /// A row that the server refused.
@@ -156,7 +156,7 @@ impl<'a> Quarantine<'a> {
     /// wants to be sent. `takes_others`: as in [`due`](Self::due).
     pub fn next_offer(
         &self,
-        streams: &[Stream],
+        streams: &[Outgoing],
         now: i64,
         takes_others: bool,
     ) -> Result<Option<i64>> {
@@ -165,7 +165,7 @@ impl<'a> Quarantine<'a> {
             return Ok(None);
         }
         let mut earliest: Option<i64> = None;
-        for stream in streams {
+        for stream in by_themselves(streams) {
             let sql =
                 "SELECT min(iif(retry = 1 OR offer_at > ?2 OR (?3 AND unclear = 1), 0, offer_at))
                        FROM quarantine WHERE stream = ?1";
@@ -190,12 +190,12 @@ impl<'a> Quarantine<'a> {
     /// took others just now, so that a row of which nothing was known is due.
     pub fn due(
         &self,
-        streams: &[Stream],
+        streams: &[Outgoing],
         now: i64,
         takes_others: bool,
     ) -> Result<Option<(RefusedRow, PendingRow)>> {
         let streams = if self.is_empty()? { &[] } else { streams };
-        for stream in streams {
+        for stream in by_themselves(streams) {
             let sql = format!(
                 "SELECT {COLUMNS} FROM quarantine
                  WHERE stream = ?1
@@ -208,13 +208,13 @@ impl<'a> Quarantine<'a> {
                 let seq = refused.seq;
                 // A row that the server changed last has its number in the other column.
                 for pass in [Pass::Resend, Pass::New] {
-                    let found = Cursors::new(self.db).rows(*stream, pass, seq - 1, seq, 1)?.pop();
+                    let found = Cursors::new(self.db).rows(stream, pass, seq - 1, seq, 1)?.pop();
                     if let Some(row) = found {
                         return Ok(Some((refused, row)));
                     }
                 }
                 // The row was changed or deleted since; its successor is uploaded by itself.
-                self.release(*stream, seq)?;
+                self.release(stream, seq)?;
             }
         }
         Ok(None)
@@ -233,6 +233,12 @@ impl<'a> Quarantine<'a> {
         let sql = "SELECT count(*) FROM quarantine";
         Ok(self.db.counted(&self.db.counts.refused_rows, sql)? == 0)
     }
+}
+
+/// The streams of which all rows go up.
+fn by_themselves(streams: &[Outgoing]) -> impl Iterator<Item = Stream> {
+    let all = streams.iter().filter(|outgoing| outgoing.new_rows == NewRows::All);
+    all.map(|outgoing| outgoing.stream)
 }
 
 /// A row of the table; `None` for a stream of a later version.

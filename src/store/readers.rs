@@ -94,7 +94,7 @@ pub(super) fn card(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
 
 /// The columns that [`punch`] reads, after the number and `held`.
 pub(super) const PUNCH: &str =
-    "pin, time, status, verify, workcode, id_num, verification, mask, temperature";
+    "pin, time, status, verify, workcode, id_num, verification, mask, temperature, plain";
 
 /// A punch from its columns; `None` if it breaks a rule of this version.
 pub(super) fn punch(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
@@ -105,6 +105,9 @@ pub(super) fn punch(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
     let temperature: Option<u16> = row.get(10)?;
     let temperature = temperature.and_then(Temperature::from_tenths);
     let screening = Screening { mask: row.get(9)?, temperature };
+    // What went up without its identity card goes like that again.
+    let is_plain = row.get::<_, Option<bool>>(11)? == Some(true);
+    let number = number.filter(|_| !is_plain);
     let read = || {
         let punch = Punch {
             pin: Pin::new(&pin).ok()?,

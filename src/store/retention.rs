@@ -31,16 +31,18 @@ const BATCH: usize = 200;
 const PAGES: usize = 256;
 
 /// What is dropped when bytes are short, in this order, and the table it is in.
-const ALL: [(Stream, &str); 6] = [
+const ALL: [(Stream, &str); 7] = [
     (Stream::Photos, "photo"),
     (Stream::IdPhotos, "photo"),
     (Stream::Errors, "error"),
     (Stream::Operations, "operation"),
     (Stream::Punches, "punch"),
     (Stream::IdPunches, "punch"),
+    (Stream::IdVerifications, "punch"),
 ];
 /// What is dropped when there are too many punches.
-const PUNCHES: [(Stream, &str); 2] = [(Stream::Punches, "punch"), (Stream::IdPunches, "punch")];
+const PUNCHES: [(Stream, &str); 3] =
+    [(Stream::Punches, "punch"), (Stream::IdPunches, "punch"), (Stream::IdVerifications, "punch")];
 
 /// How much is kept.
 #[derive(Clone, Copy)]

@@ -133,6 +133,31 @@ pub enum Pass {
     Retry,
 }
 
+/// A stream that an upload may carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The stream.
+    pub stream: Stream,
+    /// Which of its new rows.
+    pub new_rows: NewRows,
+}
+
+/// Which new rows of a stream go up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewRows {
+    /// All.
+    All,
+    /// Those that the server asked for by [`Outbox::ask_for`](super::Outbox::ask_for).
+    Asked,
+}
+
+impl From<Stream> for Outgoing {
+    /// The stream with all its rows.
+    fn from(stream: Stream) -> Self {
+        Self { stream, new_rows: NewRows::All }
+    }
+}
+
 /// Pending rows of one table, of all its streams, in the order of their numbers.
 #[derive(Debug)]
 pub struct Batch {
@@ -196,6 +221,8 @@ impl Content {
 pub struct Backlog {
     /// Rows that were never sent.
     pub new: u64,
+    /// Those of them that the server asked for, whatever its `TransFlag` says.
+    pub asked: u64,
     /// Rows that are resent.
     pub resend: u64,
     /// The number up to which everything was acknowledged.

@@ -266,6 +266,35 @@ const STEPS: [&str; 6] = [
     ALTER TABLE quarantine ADD COLUMN unclear INTEGER NOT NULL DEFAULT 0; -- 1: nothing shows whose fault it was
     -- `held` of punch, operation and photo may also be 'utc': `time` is then in UTC, and the row
     -- waits for the time zone. No column changes.
+    -- New and changed have flags of their own in TransFlag: a stream each, with a cursor each. What
+    -- waits in an old store counts as new.
+    ALTER TABLE user ADD COLUMN is_new INTEGER NOT NULL DEFAULT 0; -- the server did not know it
+    UPDATE user SET is_new = 1
+        WHERE local > coalesce((SELECT sent FROM cursor WHERE stream = 'user'), 0);
+    DROP INDEX user_local;
+    CREATE INDEX user_local ON user (is_new, local) WHERE local > 0;
+    ALTER TABLE template ADD COLUMN is_new INTEGER NOT NULL DEFAULT 0;
+    UPDATE template SET is_new = 1 WHERE kind = 0
+        AND local > coalesce((SELECT sent FROM cursor WHERE stream = 'fingerprint'), 0);
+    UPDATE template SET is_new = 1 WHERE kind = 3 AND type = 1
+        AND local > coalesce((SELECT sent FROM cursor WHERE stream = 'unified'), 0);
+    DROP INDEX template_local;
+    CREATE INDEX template_local ON template (kind, is_new, local) WHERE local > 0;
+    -- New rows up to here go up, although TransFlag does not name them: the server asked for them.
+    ALTER TABLE cursor ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
+    -- Streams that were part of another one begin where that is. Ranges that go up again stay there.
+    INSERT INTO cursor (stream, sent) SELECT 'unified-fingerprint', sent FROM cursor WHERE stream = 'unified';
+    INSERT INTO cursor (stream, sent) SELECT 'unified-face', sent FROM cursor WHERE stream = 'unified';
+    UPDATE quarantine SET stream = 'unified-fingerprint' WHERE stream = 'unified'
+        AND seq IN (SELECT changed FROM template WHERE kind = 3 AND type = 1);
+    UPDATE quarantine SET stream = 'unified-face' WHERE stream = 'unified'
+        AND seq IN (SELECT changed FROM template WHERE kind = 3 AND type IN (2, 9));
+    -- A verification is no attendance: it waits for a server that knows it, a punch does not.
+    INSERT INTO cursor (stream, sent, again, again_end)
+        SELECT 'id-verification', sent, again, again_end FROM cursor WHERE stream = 'id-punch';
+    UPDATE quarantine SET stream = 'id-verification' WHERE stream = 'id-punch'
+        AND seq IN (SELECT seq FROM punch WHERE verification = 1);
+    ALTER TABLE punch ADD COLUMN plain INTEGER; -- 1: it has an identity card, and went up without it
 ",
 ];
 
@@ -306,7 +335,7 @@ mod tests {
         drop(db);
         let store = Store::open(&path, Limits::default()).unwrap();
         for (stream, seq) in [(Stream::Photos, 3), (Stream::IdPhotos, 4)] {
-            let (_, row) = store.quarantine().due(&[stream], 0, false).unwrap().unwrap();
+            let (_, row) = store.quarantine().due(&[stream.into()], 0, false).unwrap().unwrap();
             assert_eq!((row.seq, row.content.is_some()), (seq, true));
         }
         assert_eq!(store.quarantine().list(false, 9).unwrap().len(), 2);
@@ -332,8 +361,16 @@ mod tests {
             let old_names = version < 4;
             let key = |old, new| if old_names { old } else { new };
             db.execute_batch(&format!(
-                "INSERT INTO cursor VALUES ('{}', 6, 2, 5);",
+                "INSERT INTO cursor (stream, sent, again, again_end) VALUES ('{}', 6, 2, 5);",
                 key("punches", "punch")
+            ))
+            .unwrap();
+            let users = key("users", "user");
+            db.execute_batch(&format!(
+                "INSERT INTO cursor (stream, sent) VALUES ('{users}', 20);
+                 INSERT INTO user (pin, name, privilege, password, card, grp, time_zones, verify,
+                     vice_card, changed, local)
+                 VALUES ('1', '', 0, '', '', 1, '', 0, '', 10, 10), ('2', '', 0, '', '', 1, '', 0, '', 30, 30);"
             ))
             .unwrap();
             if version >= 2 {
@@ -351,10 +388,14 @@ mod tests {
             }
             drop(db);
             let store = Store::open(&path, Limits::default()).unwrap();
-            let batch = store.outbox().next_batch(&[Stream::Punches], 10).unwrap().unwrap();
+            let batch = store.outbox().next_batch(&[Stream::Punches.into()], 10).unwrap().unwrap();
             assert_eq!((batch.rows.len(), batch.rows[0].seq), (1, 7), "from version {version}");
             assert!(store.outbox().backlog(Stream::Faces).unwrap().new == 0);
             assert_eq!(store.outbox().backlog(Stream::Punches).unwrap().sent, 6);
+            // What was sent stays sent; what waits goes as new.
+            let users = [Stream::Users, Stream::NewUsers]
+                .map(|stream| store.outbox().backlog(stream).unwrap().new);
+            assert_eq!(users, if version < 6 { [0, 1] } else { [1, 0] }, "from version {version}");
             if version >= 2 {
                 let aside = store.quarantine().list(true, 9).unwrap();
                 assert_eq!((aside[0].refusals, aside[0].offer_at), (3, 0));

@@ -15,12 +15,18 @@ macro_rules! residents {
     };
 }
 
+/// Rows of which the server knows an earlier version, and rows that it does not know (`novelty`).
+const CHANGED: &str = "is_new = 0";
+const NEW: &str = "is_new = 1";
+
 /// The rows of a stream.
 pub(super) struct Source {
     /// The SQL table.
     pub table: &'static str,
     /// Which of its rows.
     pub filter: &'static str,
+    /// Which of these are sent by this stream; they are resent and asked for together.
+    pub part: &'static str,
     /// The column with the number under which a row is sent.
     pub new: &'static str,
     /// The column with the number under which it is resent.
@@ -38,22 +44,34 @@ impl Source {
     pub(super) fn of(stream: Stream) -> Self {
         match stream {
             Stream::Punches => Self { filter: "id_num IS NULL", ..Self::punches() },
-            Stream::IdPunches => Self { filter: "id_num IS NOT NULL", ..Self::punches() },
+            Stream::IdPunches => Self {
+                filter: "id_num IS NOT NULL AND coalesce(verification, 0) = 0",
+                ..Self::punches()
+            },
+            Stream::IdVerifications => {
+                Self { filter: "id_num IS NOT NULL AND verification = 1", ..Self::punches() }
+            }
             Stream::Operations => Self {
                 columns: readers::OPERATION,
                 read: readers::operation,
                 ..Self::journal("operation")
             },
-            Stream::Users => Self {
-                filter: residents!("TRUE"),
-                columns: readers::USER,
-                read: readers::record,
-                ..Self::changes("user")
-            },
-            Stream::Fingerprints => Self { filter: residents!("kind = 0"), ..Self::templates() },
+            Stream::Users => Self::users(CHANGED),
+            Stream::NewUsers => Self::users(NEW),
+            Stream::Fingerprints => Self { part: CHANGED, ..Self::fingerprints() },
+            Stream::NewFingerprints => Self { part: NEW, ..Self::fingerprints() },
             Stream::Faces => Self { filter: residents!("kind = 1"), ..Self::templates() },
             Stream::FingerVeins => Self { filter: residents!("kind = 2"), ..Self::templates() },
-            Stream::Unified => Self { filter: residents!("kind = 3"), ..Self::templates() },
+            Stream::Unified => {
+                Self { part: "is_new = 0 AND type NOT IN (1, 2, 9)", ..Self::unified() }
+            }
+            Stream::UnifiedFingerprints => {
+                Self { part: "is_new = 0 AND type = 1", ..Self::unified() }
+            }
+            Stream::NewUnifiedFingerprints => Self { part: NEW, ..Self::unified() },
+            Stream::UnifiedFaces => {
+                Self { part: "is_new = 0 AND type IN (2, 9)", ..Self::unified() }
+            }
             Stream::UserPics => Self { filter: residents!("kind = 0"), ..Self::pictures() },
             Stream::BioPhotos => Self { filter: residents!("kind = 1"), ..Self::pictures() },
             Stream::IdCards => {
@@ -75,6 +93,7 @@ impl Source {
         Self {
             table,
             filter: "TRUE",
+            part: "TRUE",
             new: "seq",
             resend: "seq",
             can_await_clock: true,
@@ -90,6 +109,24 @@ impl Source {
 
     fn punches() -> Self {
         Self { columns: readers::PUNCH, read: readers::punch, ..Self::journal("punch") }
+    }
+
+    fn users(part: &'static str) -> Self {
+        Self {
+            filter: residents!("TRUE"),
+            part,
+            columns: readers::USER,
+            read: readers::record,
+            ..Self::changes("user")
+        }
+    }
+
+    fn fingerprints() -> Self {
+        Self { filter: residents!("kind = 0"), ..Self::templates() }
+    }
+
+    fn unified() -> Self {
+        Self { filter: residents!("kind = 3"), ..Self::templates() }
     }
 
     fn templates() -> Self {
@@ -123,10 +160,18 @@ impl Source {
         }
     }
 
+    /// Which rows a pass is of: all are resent by one stream.
+    pub(super) fn filter_of(&self, pass: Pass) -> String {
+        match pass {
+            Pass::New | Pass::Retry => format!("{} AND {}", self.filter, self.part),
+            Pass::Resend => self.filter.to_owned(),
+        }
+    }
+
     /// Which rows of a pass stand after `?1` and up to `?2`. `> 0` lets SQLite see that the
     /// partial indexes hold all there is to find.
     pub(super) fn range(&self, pass: Pass) -> String {
-        let column = self.column(pass);
-        format!("{} AND {column} > ?1 AND {column} > 0 AND {column} <= ?2", self.filter)
+        let (column, filter) = (self.column(pass), self.filter_of(pass));
+        format!("{filter} AND {column} > ?1 AND {column} > 0 AND {column} <= ?2")
     }
 }

@@ -230,7 +230,7 @@ fn status_for_people_is_aligned_and_begins_with_the_punches() {
         [
             "punches    2 pending",
             "operations 1 pending",
-            "nothing pending: card punches, users, fingerprints, faces, finger veins, templates, \
+            "nothing pending: card punches, card verifications, users, fingerprints, faces, finger veins, templates, \
              user pictures, comparison photos, identity cards, errors, photos, card photos",
         ]
     );
@@ -244,7 +244,7 @@ fn status_for_people_is_aligned_and_begins_with_the_punches() {
             "punches           2 pending",
             "operations        1 pending",
             "comparison photos 1 pending",
-            "nothing pending: card punches, users, fingerprints, faces, finger veins, templates, \
+            "nothing pending: card punches, card verifications, users, fingerprints, faces, finger veins, templates, \
              user pictures, identity cards, errors, photos, card photos",
         ]
     );

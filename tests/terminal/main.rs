@@ -62,6 +62,7 @@ mod stamps;
 mod start;
 #[cfg(feature = "tls")]
 mod tls;
+mod transflag;
 mod upgrade;
 mod upload;
 mod upload_forms;

@@ -233,9 +233,10 @@ fn records_newer_than_the_negotiated_version_wait() {
     let terminal = Terminal::start(&server, "");
     terminal.wait_until_online();
     let mut driver = terminal.driver();
-    driver
-        .call("punch", json!({"pin": "1", "time": second(1), "idnum": "11010519491231002X"}))
-        .unwrap();
+    let verification = json!({
+        "pin": "1", "time": second(1), "status": 1, "verify": 1, "idnum": "11010519491231002X", "type": 1
+    });
+    driver.call("punch", verification).unwrap();
     driver
         .call(
             "idcard.put",
@@ -248,14 +249,14 @@ fn records_newer_than_the_negotiated_version_wait() {
     assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
     let pending = |status: &Value, name: &str| status["streams"][name]["pending"].as_u64();
     let status = terminal.status();
-    for stream in ["card punches", "identity cards", "errors", "card photos"] {
+    for stream in ["card verifications", "identity cards", "errors", "card photos"] {
         assert_eq!(pending(&status, stream), Some(1), "{stream}: {status:#}");
     }
     // The server is brought up to date: everything goes.
     server.set_option("PushProtVer", "2.4.1");
     server.queue("CHECK");
     terminal.wait_for("all sent", |status| {
-        ["card punches", "identity cards", "errors", "card photos"]
+        ["card verifications", "identity cards", "errors", "card photos"]
             .iter()
             .all(|stream| pending(status, stream) == Some(0))
     });

@@ -1,8 +1,14 @@
 //! Stamps: no value uploads history by mistake, a true reset uploads it exactly once.
 
-use iclock_emulator::{Emulator, Kind, Received};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
-use crate::harness::{TIMEOUT, Terminal, second, server};
+use iclock_emulator::{Emulator, Kind, Received};
+use serde_json::json;
+
+use crate::harness::{
+    RawServer, TIMEOUT, Terminal, options, polls_of, says, second, server, until,
+};
 
 const ROWS: u32 = 40;
 
@@ -127,4 +133,128 @@ fn a_server_restored_from_a_backup_gets_what_it_lost() {
     driver.punch("1002", &second(40));
     assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 31));
     assert_eq!(server.attlog().iter().map(|row| row.times).sum::<u32>(), 36);
+}
+
+/// What a raw server keeps.
+#[derive(Default)]
+struct Kept {
+    /// The last stamp of each table, and under the empty name that of any.
+    stamps: BTreeMap<String, String>,
+    /// How often each punch arrived.
+    punches: BTreeMap<String, u32>,
+    /// It answers uploads of this table with 503.
+    refuses: &'static str,
+}
+
+/// A server that takes rows, and gives back the stamp of this table as `ATTLOGStamp`; of any table, if
+/// the name is empty.
+fn keeping(table: &'static str) -> (RawServer, Arc<Mutex<Kept>>) {
+    let kept: Arc<Mutex<Kept>> = Arc::default();
+    let shared = Arc::clone(&kept);
+    let server = RawServer::start(move |request| {
+        let mut kept = shared.lock().unwrap();
+        let of = |key: &str| {
+            let value = request.target.split(['?', '&']).find_map(|it| it.strip_prefix(key))?;
+            Some(value.to_owned())
+        };
+        if request.is_handshake() {
+            let stamp = kept.stamps.get(table).map_or("None", String::as_str);
+            return options(&format!("ATTLOGStamp={stamp}\n"));
+        }
+        if !kept.refuses.is_empty() && request.is_upload(kept.refuses) {
+            return says(503, "");
+        }
+        if let Some((table, stamp)) = of("table=").zip(of("Stamp=")) {
+            kept.stamps.insert(table, stamp.clone());
+            kept.stamps.insert(String::new(), stamp);
+        }
+        if request.is_upload("ATTLOG") {
+            for line in request.lines() {
+                *kept.punches.entry(line).or_default() += 1;
+            }
+        }
+        says(
+            200,
+            if request.is_poll() { "OK".into() } else { format!("OK:{}", request.lines().len()) },
+        )
+    });
+    (server, kept)
+}
+
+fn handshake_of(server: &RawServer, terminal: &Terminal) {
+    let count = || server.requests().iter().filter(|it| it.is_handshake()).count();
+    let before = count();
+    terminal.signal("HUP");
+    until("a handshake", || count() > before, || terminal.log());
+    polls_of(server, 2);
+}
+
+fn all_sent(terminal: &Terminal) {
+    terminal.wait_for("all sent", |status| {
+        ["punches", "users", "operations"]
+            .iter()
+            .all(|name| status["streams"][*name]["pending"] == 0)
+    });
+}
+
+/// Twice ten punches, each followed by a handshake: a server that gives back what it got has given
+/// back two values exactly.
+fn proven_with(server: &RawServer) -> Terminal {
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    terminal.run();
+    terminal.wait_until_online();
+    for nth in 0..20 {
+        terminal.driver().punch("1001", &second(nth));
+        if nth % 10 == 9 {
+            all_sent(&terminal);
+            handshake_of(server, &terminal);
+        }
+    }
+    terminal
+}
+
+#[test]
+fn a_server_that_mixes_the_stamps_of_tables_gets_no_punch_twice() {
+    let (server, kept) = keeping("");
+    let terminal = proven_with(&server);
+    // A user who was put before the next punches goes up after them.
+    kept.lock().unwrap().refuses = "OPERLOG";
+    let mut driver = terminal.driver();
+    driver.call("user.put", json!({"pin": "7", "name": "Ann"})).unwrap();
+    for nth in 20..97 {
+        driver.punch("1001", &second(nth));
+    }
+    terminal.wait_for("punches sent", |status| status["streams"]["punches"]["pending"] == 0);
+    kept.lock().unwrap().refuses = "";
+    all_sent(&terminal);
+    let last = server.requests().into_iter().rfind(|it| it.method == "POST");
+    assert!(last.unwrap().is_upload("OPERLOG"));
+    for _ in 0..3 {
+        handshake_of(&server, &terminal);
+    }
+    let taken = kept.lock().unwrap().punches.clone();
+    assert_eq!(taken.len(), 97);
+    assert!(taken.values().all(|times| *times == 1), "{taken:?}\n{}", terminal.log());
+}
+
+#[test]
+fn a_server_that_keeps_stamps_and_is_restored_from_a_backup_gets_what_it_lost() {
+    let (server, kept) = keeping("ATTLOG");
+    let terminal = proven_with(&server);
+    let backup = kept.lock().unwrap().stamps.clone();
+    let mut driver = terminal.driver();
+    for nth in 20..50 {
+        driver.punch("1001", &second(nth));
+        driver.call("user.put", json!({"pin": nth.to_string(), "name": "Ann"})).unwrap();
+    }
+    all_sent(&terminal);
+    kept.lock().unwrap().stamps = backup;
+    for _ in 0..3 {
+        handshake_of(&server, &terminal);
+        terminal.wait_for("resent", |status| status["streams"]["punches"]["again"] == 0);
+    }
+    let taken = kept.lock().unwrap().punches.clone();
+    assert_eq!(taken.len(), 50);
+    assert_eq!(taken.values().filter(|times| **times == 2).count(), 30, "{taken:?}");
+    assert!(taken.values().all(|times| *times <= 2), "{taken:?}");
 }
