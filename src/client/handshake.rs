@@ -48,6 +48,12 @@ pub(super) fn shake_hands(
     if retry_at.is_none() {
         take_zone(context, zone.unwrap_or(Given::Absent))?;
     }
+    if !was_online && let Some(other) = other_serial(&list.others, &context.settings.profile.serial)
+    {
+        log::warn!(
+            "the server's reply is for the serial number {other:?}: it is taken all the same"
+        );
+    }
     session.connect(now, retry_at);
     if !was_online {
         log::info!(
@@ -64,6 +70,13 @@ pub(super) fn shake_hands(
         );
     }
     Ok(date)
+}
+
+/// The serial number that a reply names, if it is not this one.
+fn other_serial(lines: &[String], serial: &str) -> Option<String> {
+    let (_, named) = lines.first()?.split_once(':')?;
+    let named = named.trim();
+    (!named.is_empty() && named != serial).then(|| named.chars().take(40).collect())
 }
 
 fn take_options(

@@ -192,3 +192,25 @@ pub(super) fn with_set_options(
     }
     Ok(options)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    #[test]
+    fn a_handshake_is_made_again_every_six_hours() {
+        let mut session = Session::new(60, false);
+        session.connect(NOW, None);
+        assert_eq!(session.handshake_at(), Some(NOW + Duration::from_secs(6 * 3600)));
+    }
+
+    #[test]
+    fn a_bare_ok_is_followed_by_three_tries_at_most() {
+        let mut session = Session::new(60, false);
+        let base = || ServerOptions { error_delay: 60, ..ServerOptions::default() };
+        let tries = [(); 4].map(|()| session.take_bare_ok(base(), NOW).is_some());
+        assert_eq!(tries, [true, true, false, false]);
+    }
+}

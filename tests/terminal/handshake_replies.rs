@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::harness::{RawAnswer, RawServer, Terminal, options, polls_of, says, second};
+use crate::harness::{RawAnswer, RawServer, Terminal, options, polls_of, says, second, until};
 
 /// The options with some of them in another spelling.
 fn with(changes: &[(&str, &str)]) -> String {
@@ -155,5 +155,38 @@ fn a_server_that_forgot_the_terminal_gets_a_handshake() {
         polls_of(&server, 8);
         let handshakes = server.requests().iter().filter(|it| it.is_handshake()).count();
         assert!(handshakes >= 2, "{status} {body:?}");
+    }
+}
+
+#[test]
+fn a_reply_for_another_serial_number_is_taken_with_a_warning() {
+    let reply = with(&[]).replace("OPTION FROM: MADE0001", "OPTION FROM: OTHER001");
+    let (_server, terminal) = given(reply);
+    assert!(terminal.log().contains("for the serial number \"OTHER001\""), "{}", terminal.log());
+}
+
+#[test]
+fn a_refused_handshake_is_made_again_after_error_delay() {
+    for (status, body) in [
+        (200, "UNREGISTERED\n"),
+        (200, "GET OPTION FROM: MADE0001\nRETRY\n"),
+        (200, "<html>Login</html>"),
+        (404, "GET OPTION FROM: MADE0001\n"),
+        (200, "OK\n"),
+        (200, "OK: 0\n"),
+    ] {
+        let mut handshakes = 0;
+        let server = RawServer::start(move |request| match request {
+            request if request.is_handshake() => {
+                handshakes += 1;
+                if handshakes == 1 { says(status, body) } else { options("Delay=7\n") }
+            }
+            _ => says(200, "OK"),
+        });
+        let mut terminal = Terminal::prepare(&server.url(), "");
+        terminal.run();
+        let count = || server.requests().iter().filter(|it| it.is_handshake()).count();
+        until("two handshakes", || count() == 2, || terminal.log());
+        terminal.wait_until_online();
     }
 }
