@@ -79,6 +79,10 @@ pub(super) fn deliver(
                 }
                 return Ok(Answer::Taken { counted: false });
             }
+            // It counts new rows, and both answers together are all of them.
+            Some(first) if count > first && first + count == sent => {
+                return Ok(Answer::Taken { counted: false });
+            }
             Some(first) => {
                 let times =
                     if count == first { "twice".into() } else { format!("and {first} before") };

@@ -376,8 +376,9 @@ impl Client {
             Trouble::Later { pause: Some(pause), .. } => {
                 self.backoffs.fail_for(activity, now, *pause)
             }
-            // The same rows go again after `ErrorDelay`, so that the search comes to its end.
-            _ if matches!(activity, Activity::Upload(_)) => {
+            // The same rows go again after `ErrorDelay`, so that the search comes to its end. A
+            // session comes back after `ErrorDelay`, however long the server was away.
+            _ if matches!(activity, Activity::Upload(_) | Activity::Handshake | Activity::Poll) => {
                 self.backoffs.fail_for(activity, now, Duration::from_secs(base.into()))
             }
             _ => self.backoffs.fail(activity, now, base),

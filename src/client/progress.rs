@@ -55,9 +55,10 @@ impl Progress {
         }
     }
 
-    /// Whether the server may know rows of a batch already; it may say `OK:0` to them then.
+    /// Whether the server may know rows of a batch already; it may say `OK:0` to them then. Where it
+    /// did not count the rows before either, `OK:0` means no more.
     pub(super) fn may_know(&self, pass: Pass) -> bool {
-        !self.by_count && (pass != Pass::New || self.may_be_known)
+        !self.by_count && (pass != Pass::New || self.may_be_known || !self.last_counted)
     }
 
     /// Most bytes in a request, if the server's `MaxPostSize` is `limit`.

@@ -48,6 +48,7 @@ mod latency;
 mod malformed_answers;
 mod never_deaf;
 mod overlay;
+mod poison_rows;
 mod policy;
 mod quarantine;
 mod reboot;
@@ -58,6 +59,7 @@ mod retention;
 mod retries;
 mod server_queries;
 mod shell;
+mod soak;
 mod stamps;
 mod start;
 #[cfg(feature = "tls")]

@@ -5,6 +5,35 @@ pub fn second(nth: u32) -> String {
     format!("2026-11-02 {:02}:{:02}:{:02}", nth / 3600, nth / 60 % 60, nth % 60)
 }
 
+/// Seconds since 1970 as the `Date` of HTTP has them.
+pub fn http_date(seconds: i64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (mut year, mut left) = (1970, days);
+    let is_leap = |year: i64| year % 4 == 0; // Good until 2099.
+    while left >= 365 + i64::from(is_leap(year)) {
+        left -= 365 + i64::from(is_leap(year));
+        year += 1;
+    }
+    let lengths = [31, 28 + i64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 0;
+    while left >= lengths[month] {
+        left -= lengths[month];
+        month += 1;
+    }
+    format!(
+        "{}, {:02} {} {year} {:02}:{:02}:{:02} GMT",
+        DAYS[(days % 7) as usize],
+        left + 1,
+        MONTHS[month],
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
 /// A picture: the least that begins and ends as a JPEG does.
 pub const JPEG: &[u8] = b"\xFF\xD8\xFF\xE0made-up picture\xFF\xD9";
 

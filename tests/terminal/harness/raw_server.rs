@@ -53,6 +53,10 @@ pub enum RawAnswer {
     Says(u16, &'static str, String),
     /// The connection is closed without an answer.
     Closes,
+    /// The connection is reset.
+    Resets,
+    /// Nothing comes, until the other side gives up.
+    Hangs,
 }
 
 /// An answer with a status and a body.
@@ -132,13 +136,21 @@ fn serve<A: FnMut(&RawRequest) -> RawAnswer>(
     let request = RawRequest { method, target, body };
     let answered = (answer.lock().ok()?)(&request);
     seen.lock().ok()?.push(request);
-    if let RawAnswer::Says(status, more, body) = answered {
-        let mut out = stream;
-        let head = format!(
-            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n{more}\r\n{body}",
-            body.len()
-        );
-        out.write_all(head.as_bytes()).ok()?;
+    match answered {
+        RawAnswer::Says(status, more, body) => {
+            let mut out = stream;
+            let head = format!(
+                "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n{more}\r\n{body}",
+                body.len()
+            );
+            out.write_all(head.as_bytes()).ok()?;
+        }
+        RawAnswer::Closes => {}
+        RawAnswer::Resets => {
+            let at_once = Some(std::time::Duration::ZERO);
+            rustix::net::sockopt::set_socket_linger(stream, at_once).unwrap();
+        }
+        RawAnswer::Hangs => drop(reader.read(&mut [0])),
     }
     Some(())
 }
