@@ -9,6 +9,7 @@ use super::trouble::Trouble;
 use crate::commands::ListedCommand;
 use crate::protocol::lines::{Line, Lines};
 use crate::reactor;
+use crate::store::StoreError;
 use crate::store::options::LIST;
 use crate::uplink::{Failure, Response};
 
@@ -20,6 +21,8 @@ const BATCH: usize = 64 << 10;
 const BATCH_TIME: Duration = Duration::from_millis(200);
 /// Most results that wait for the server before no more commands are taken.
 const MOST_WAITING: u64 = 200_000;
+/// Results that may wait in any case.
+const LEAST_TAKEN: u64 = 100;
 
 /// Reads command lists and carries them out.
 #[derive(Default)]
@@ -44,7 +47,7 @@ impl CommandReader {
         origin: Origin,
     ) -> Result<List, Trouble> {
         let was_cut_off = context.store.options().get(LIST)?.is_some();
-        let room = MOST_WAITING.saturating_sub(context.store.command_log().count_replies()?);
+        let room = room(context)?;
         let mode = if was_cut_off { Mode::AfterCutOff } else { Mode::Short };
         let mut list = List { room, mode, ..List::default() };
         let done = self.read_lines(context, session, response, &mut list, origin);
@@ -121,6 +124,15 @@ impl CommandReader {
     }
 }
 
+/// How many commands can be taken: as many as their results have room beside the reserve of the
+/// punches, and a few in any case, so that deletions go.
+fn room(context: &Context) -> Result<u64, StoreError> {
+    let waiting = context.store.command_log().count_replies()?;
+    let fit = context.store.retention().capacity()?.commands();
+    let least = LEAST_TAKEN.saturating_sub(waiting);
+    Ok(MOST_WAITING.saturating_sub(waiting).min(fit.max(least)))
+}
+
 /// In which answer a list comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -172,8 +184,8 @@ impl List {
             if is_command && self.commands as u64 >= self.room {
                 if !std::mem::replace(&mut self.is_full, true) {
                     log::warn!(
-                        "{MOST_WAITING} results wait for the server: no more commands are taken \
-                         until it has taken some; it has to send the rest again"
+                        "there is no room for more results of commands: no more commands are taken \
+                         until the server has taken some; it has to send the rest again"
                     );
                 }
             } else if is_command {

@@ -67,7 +67,9 @@ pub(super) fn publish_withheld(context: &Context, session: &Session) {
         };
         Some(WithheldStream { stream, reason, message: format!("{withheld}{remedy}") })
     });
-    let withheld = withheld.collect();
+    let withheld: Vec<WithheldStream> = withheld.collect();
+    let streams: Vec<Stream> = withheld.iter().map(|withheld| withheld.stream).collect();
+    context.store.retention().set_withheld(&streams);
     context.status.update(|connection| connection.schedule.withheld = withheld);
 }
 

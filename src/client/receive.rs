@@ -102,12 +102,16 @@ pub(super) fn receive(
 
 /// Refuses what the disk has no room for.
 pub(super) fn refuse_if_no_room(context: &Context, bytes: u64) -> Result<Option<Refusal>, Trouble> {
-    let free = context.spool.free().map_err(|error| Trouble::Refused(error.to_string()))?;
-    // As many bytes are left above the owner's limit as it takes: punches need room, too.
-    if bytes.saturating_mul(2).saturating_add(context.settings.policy.free_bytes) <= free {
+    // What is kept for punches is no part of it; what the store added and has not written to its
+    // file yet is not free.
+    let free = context.store.retention().capacity()?.files();
+    // It may be copied, or unpacked, beside itself.
+    if bytes.saturating_mul(2) <= free {
         return Ok(None);
     }
-    let why = format!("the disk has no room for {bytes} bytes, {free} are free");
+    let why = format!(
+        "the disk has no room for {bytes} bytes: {free} are free beside those that are kept for punches ([limits] free_mib)"
+    );
     Ok(Some(Refusal::new(ReturnCode::CAPACITY, why)))
 }
 

@@ -26,7 +26,7 @@ impl From<StoreError> for CommandError {
     /// A limit that the owner set does not go away by a retry, so the server is told.
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::NoRoom(_) | StoreError::TooManyUsers { .. } => {
+            StoreError::NoRoom(_) | StoreError::PartFull(_) | StoreError::TooManyUsers { .. } => {
                 Self::Refused(Refusal::new(ReturnCode::CAPACITY, error.to_string()))
             }
             _ => Self::Store(error),

@@ -178,10 +178,18 @@ impl<'a> CommandList<'a> {
                 store.audit_log().set_result(command.row, ReturnCode::BUSY)?;
                 store.command_log().finish(command.row, ReturnCode::BUSY, &[])
             }
-            End::Job(lane) => {
-                store.jobs().begin(command.row, command.text, lane)?;
-                store.command_log().set_in_background(command.row)
-            }
+            End::Job(lane) => match store.jobs().begin(command.row, command.text, lane) {
+                Err(StoreError::PartFull(why)) => {
+                    let code = ReturnCode::CAPACITY;
+                    log::warn!("command {} was refused with {code}: {why}", command.id);
+                    store.audit_log().set_result(command.row, code)?;
+                    store.command_log().finish(command.row, code, &[])
+                }
+                begun => {
+                    begun?;
+                    store.command_log().set_in_background(command.row)
+                }
+            },
         }
     }
 

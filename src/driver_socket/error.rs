@@ -36,7 +36,7 @@ impl From<StoreError> for MethodError {
     fn from(error: StoreError) -> Self {
         match error {
             // Nothing was written, and the store works.
-            StoreError::TooManyUsers { .. } => {
+            StoreError::TooManyUsers { .. } | StoreError::PartFull(_) => {
                 Self::Refused(RpcError::new(ErrorCode::Capacity, error.to_string()))
             }
             _ => Self::Store(error),

@@ -59,5 +59,5 @@ pub(super) fn error(context: &MethodContext, params: &Params) -> Result<Value, M
     let command = params.text("command")?;
     let additional = params.get("additional").clone();
     let error = ErrorLog::new(code, &message, command.as_deref(), additional)?;
-    context.recorded(context.store.error_log().add(&error))
+    context.recorded(context.store.error_log().add_from_driver(&error))
 }

@@ -77,11 +77,18 @@ impl Status {
         let rows = self.rows(store)?;
         let mut streams = serde_json::Map::new();
         for (rows, waiting) in &rows {
+<<<<<<< HEAD
             let (stream, report) = stream_report(rows, waiting);
             add_up(streams.entry(stream.name()).or_insert(Value::Null), report);
+=======
+            let (stream, mut report) = stream_report(rows, waiting);
+            report["dropped"] = store.retention().dropped(stream)?.into();
+            streams.insert(stream.name().into(), report);
+>>>>>>> 52712aa (Room: a reserve for punches, whatever the server sends or drivers record)
         }
         let (for_clock, for_zone) = store.undated().count()?;
         let (full, write_failure) = (store.retention().shortage(), store.write_failure());
+        let capacity = store.retention().capacity()?;
         let waiting: Vec<_> =
             rows.into_iter().map(|(rows, waiting)| (rows.stream, waiting)).collect();
         let now = self.clock.monotonic();
@@ -111,6 +118,7 @@ impl Status {
             "attention": attention,
             "streams": streams,
             "full": full,
+            "room": { "punches": capacity.punches, "rest": capacity.rest },
             "failing": write_failure,
             "suspects": suspects(store)?,
             "not_counted": connection.not_counted,

@@ -37,9 +37,8 @@ impl<'a> Biometrics<'a> {
 
     /// Writes a template in its place; one that is there already is replaced.
     pub fn put_template(&self, template: &Template, origin: Origin) -> Result<Seq> {
-        if origin == Origin::Terminal {
-            Retention::new(self.db).require_not_full()?;
-        }
+        let bytes = template.data.as_bytes().len();
+        Retention::new(self.db).require_room_for_rest(origin, bytes)?;
         let seq = self.db.next_change();
         let (slot, made) = (template.slot, template.algorithm);
         let bio_type = slot.kind().bio_type();
@@ -101,9 +100,7 @@ impl<'a> Biometrics<'a> {
         data: &[u8],
         origin: Origin,
     ) -> Result<Seq> {
-        if origin == Origin::Terminal {
-            Retention::new(self.db).require_not_full()?;
-        }
+        Retention::new(self.db).require_room_for_rest(origin, data.len())?;
         let seq = self.db.next_change();
         let local = if origin == Origin::Terminal { seq } else { 0 };
         self.db

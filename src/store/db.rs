@@ -41,12 +41,36 @@ pub(super) struct Db {
     pub(super) counts: Counts,
     /// Streams in which nothing was found between two numbers.
     pub(super) looked: RefCell<BTreeMap<Stream, (Seq, Seq)>>,
+    /// What may be written before the room is measured again.
+    pub(super) unmeasured: Unmeasured,
+    /// Whether it was said that what is no punch is refused.
+    pub(super) rest_refused: Cell<bool>,
+    /// What the server does not ask for, of each of those streams.
+    pub(super) withheld: RefCell<BTreeMap<Stream, Withheld>>,
     /// Why no new punch can be taken, while none can.
     pub(super) full: RefCell<Option<String>>,
     /// Whether that was reported.
     pub(super) full_reported: Cell<bool>,
     /// Why nothing can be written, while that is so.
     write_failure: RefCell<Option<String>>,
+}
+
+/// Bytes that may be written before the room is measured again.
+#[derive(Default)]
+pub(super) struct Unmeasured {
+    pub(super) punches: Cell<u64>,
+    pub(super) rest: Cell<u64>,
+}
+
+/// Rows of a stream that do not go up: what was counted of them.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Withheld {
+    /// The cursor when the count began.
+    pub(super) from: Seq,
+    /// The last row that was counted.
+    pub(super) until: Seq,
+    /// The bytes of the counted rows.
+    pub(super) bytes: u64,
 }
 
 /// Counts that would cost a scan each time; `None` until they are asked for.
@@ -81,6 +105,9 @@ impl Db {
             last_change: Cell::new(last),
             counts: Counts::default(),
             looked: RefCell::default(),
+            unmeasured: Unmeasured::default(),
+            rest_refused: Cell::new(false),
+            withheld: RefCell::default(),
             full: RefCell::default(),
             full_reported: Cell::new(false),
             write_failure: RefCell::default(),

@@ -38,6 +38,8 @@ pub enum StoreError {
     Full,
     /// A limit is reached, and nothing may be dropped for it.
     NoRoom(String),
+    /// What is no punch has no room: the rest is kept for punches. Says why.
+    PartFull(String),
     /// As many users are on the terminal as may be.
     TooManyUsers {
         /// The limit.
@@ -85,6 +87,7 @@ impl fmt::Display for StoreError {
             ),
             Self::Full => f.write_str("the disk is full"),
             Self::NoRoom(shortage) => write!(f, "{shortage}, and nothing of it was uploaded yet"),
+            Self::PartFull(message) => f.write_str(message),
             Self::TooManyUsers { most } => {
                 write!(f, "the terminal holds at most {most} users ([limits] users)")
             }

@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use super::db::Db;
 use super::error::Result;
+use super::retention::Retention;
 use super::rows::Seq;
 use crate::protocol::record::ErrorLog;
+use crate::protocol::stream::Stream;
 
 /// Errors that are kept.
 const MOST_ERRORS: u64 = 5000;
-/// Errors that are dropped together.
-const ERRORS_A_BATCH: i64 = 100;
 
 /// The error log.
 #[derive(Clone, Copy)]
@@ -25,16 +25,25 @@ impl<'a> ErrorRows<'a> {
         Self { db }
     }
 
+    /// Writes an error of a driver's.
+    ///
+    /// # Errors
+    /// If there is no room.
+    pub fn add_from_driver(&self, error: &ErrorLog) -> Result<Seq> {
+        Retention::new(self.db).require_room_for_row(Stream::Errors, size(error))?;
+        self.add(error)
+    }
+
     /// Writes an error into the error log, which keeps the last `MOST_ERRORS`: servers
-    /// before 2.4.1 never take any.
+    /// before 2.4.1 never take any. Where there is no room, the oldest go.
     pub fn add(&self, error: &ErrorLog) -> Result<Seq> {
+        let retention = Retention::new(self.db);
         // Counted in memory and dropped in batches, since errors can come by the thousand.
-        let mut count = self.db.counted(&self.db.counts.errors, "SELECT count(*) FROM error")?;
-        if count >= MOST_ERRORS {
-            let sql =
-                "DELETE FROM error WHERE seq IN (SELECT seq FROM error ORDER BY seq LIMIT ?1)";
-            count -= self.db.prepare_cached(sql)?.execute([ERRORS_A_BATCH])? as u64;
+        let count = self.db.counted(&self.db.counts.errors, "SELECT count(*) FROM error")?;
+        if count >= MOST_ERRORS || (count > 0 && !retention.has_room_for_rest(size(error))?) {
+            retention.drop_errors()?;
         }
+        let count = self.db.counted(&self.db.counts.errors, "SELECT count(*) FROM error")?;
         self.db.counts.errors.set(Some(count + 1));
         let seq = self.db.next_seq();
         let additional = error.additional().map(|object| Value::Object(object.clone()).to_string());
@@ -43,4 +52,11 @@ impl<'a> ErrorRows<'a> {
         )?;
         Ok(seq)
     }
+}
+
+/// About the bytes of an error.
+fn size(error: &ErrorLog) -> usize {
+    let additional =
+        error.additional().map_or(0, |object| Value::Object(object.clone()).to_string().len());
+    error.message().len() + additional
 }

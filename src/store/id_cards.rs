@@ -7,6 +7,7 @@ use super::error::Result;
 use super::retention::Retention;
 use super::rows::{Origin, Seq};
 use crate::protocol::record::{IdCard, Pin};
+use crate::protocol::stream::Stream;
 
 /// The identity cards.
 #[derive(Clone, Copy)]
@@ -22,13 +23,18 @@ impl<'a> IdCards<'a> {
     /// Writes an identity card; one of the same number is replaced. It is kept in the form in
     /// which it travels.
     pub fn put(&self, card: &IdCard, origin: Origin) -> Result<Seq> {
-        if origin == Origin::Terminal {
-            Retention::new(self.db).require_not_full()?;
+        let mut record = Vec::new();
+        card.write(&mut record);
+        let retention = Retention::new(self.db);
+        match origin {
+            Origin::Server => retention.require_room_for_rest(origin, record.len())?,
+            Origin::Terminal => {
+                retention.require_room_for_row(Stream::IdCards, record.len())?;
+                retention.forget_card(card.id_num.as_str())?;
+            }
         }
         let seq = self.db.next_seq();
         let local = if origin == Origin::Terminal { seq } else { 0 };
-        let mut record = Vec::new();
-        card.write(&mut record);
         self.db
             .prepare_cached(
                 "INSERT INTO card (id_num, pin, record, changed, local) VALUES (?1, ?2, ?3, ?4, ?5)

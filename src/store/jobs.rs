@@ -7,7 +7,8 @@ use super::audit_log::AuditLog;
 use super::command_log::CommandLog;
 use super::db::Db;
 use super::error::Result;
-use super::rows::Seq;
+use super::retention::Retention;
+use super::rows::{Origin, Seq};
 use crate::protocol::codes::ReturnCode;
 
 /// A command that continues in the background.
@@ -104,11 +105,17 @@ impl<'a> Jobs<'a> {
     }
 
     /// A command of the log continues as a job. A door's driver has been asked already.
+    ///
+    /// # Errors
+    /// If there is no room for its text; a door needs none.
     pub fn begin(&self, row: i64, text: &[u8], lane: Lane) -> Result<()> {
         let stage = match lane {
             Lane::Work | Lane::Enrolment => Stage::Fetching,
             Lane::Door => Stage::HandedOver,
         };
+        if lane != Lane::Door {
+            Retention::new(self.db).require_room_for_rest(Origin::Server, text.len())?;
+        }
         self.db
             .prepare_cached(
                 "INSERT INTO job (command, text, lane, stage, attempts, fetched, kept, mark)

@@ -10,6 +10,7 @@ use super::readers::{PUNCH, punch};
 use super::retention::Retention;
 use super::rows::{Content, NewOperation, NewPhoto, NewPunch, Seq};
 use crate::protocol::record::{Operand, Punch, Record, Temperature};
+use crate::protocol::stream::Stream;
 
 /// The journals.
 #[derive(Clone, Copy)]
@@ -27,7 +28,7 @@ impl<'a> Journal<'a> {
     /// # Errors
     /// If there is no room, and nothing that may be dropped for it.
     pub fn add_punch(&self, punch: &NewPunch) -> Result<Seq> {
-        Retention::new(self.db).require_room()?;
+        Retention::new(self.db).require_room_for_punch()?;
         let seq = self.db.next_seq();
         let (time, held) = punch.moment.columns();
         self.db
@@ -54,7 +55,9 @@ impl<'a> Journal<'a> {
 
     /// Writes an operation into the journal.
     pub fn add_operation(&self, operation: &NewOperation) -> Result<Seq> {
-        Retention::new(self.db).require_not_full()?;
+        let texts = operation.values.iter().map(Operand::as_str);
+        let bytes = texts.map(str::len).sum::<usize>() + operation.who.as_str().len();
+        Retention::new(self.db).require_room_for_row(Stream::Operations, bytes)?;
         let seq = self.db.next_seq();
         let (time, held) = operation.moment.columns();
         let [v1, v2, v3] = operation.values.each_ref().map(Operand::as_str);
@@ -82,7 +85,8 @@ impl<'a> Journal<'a> {
     /// # Errors
     /// If there is no room, and nothing that may be dropped for it.
     pub fn add_photo(&self, photo: &NewPhoto) -> Result<Seq> {
-        Retention::new(self.db).require_room()?;
+        let stream = if photo.card.is_some() { Stream::IdPhotos } else { Stream::Photos };
+        Retention::new(self.db).require_room_for_row(stream, photo.photo.as_bytes().len())?;
         let seq = self.db.next_seq();
         let (time, held) = photo.moment.columns();
         let (kind, number) =

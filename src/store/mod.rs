@@ -10,7 +10,9 @@ mod backlog;
 #[cfg(test)]
 mod backlog_model;
 mod biometrics;
+mod capacity;
 mod changes;
+mod clear;
 mod command_log;
 mod cursors;
 mod db;
@@ -29,6 +31,7 @@ mod quarantine;
 mod queries;
 mod readers;
 mod retention;
+mod room;
 mod rows;
 mod schema;
 mod source;
@@ -37,9 +40,11 @@ mod tables;
 mod tombstones;
 mod undated;
 mod wal;
+mod withheld;
 
 pub use audit_log::{Audit, AuditLog};
 pub use biometrics::{Biometrics, TemplateKey};
+pub use capacity::Capacity;
 pub use changes::{Change, Changes};
 pub use command_log::{Begun, CommandLog, Due};
 pub use db::Limits;
@@ -54,7 +59,8 @@ pub use outbox::Outbox;
 pub use people::People;
 pub use quarantine::{Cause, Quarantine, RefusedRow};
 pub use queries::{Asked, Queries, Query};
-pub use retention::{Retention, Room};
+pub use retention::Retention;
+pub use room::Room;
 pub use rows::{
     Backlog, Batch, Content, Moment, NewOperation, NewPhoto, NewPunch, NewRows, Origin, Outgoing,
     Pass, PendingRow, Seq, WithCard,

@@ -70,6 +70,8 @@ fn prepare(db: &Connection, path: &Path) -> rusqlite::Result<()> {
             "PRAGMA page_size = {PAGE_SIZE}; PRAGMA auto_vacuum = INCREMENTAL;"
         ))?;
     }
+    // A large transaction makes the log large; afterwards it is cut to its usual size.
+    db.execute_batch(&format!("PRAGMA journal_size_limit = {};", super::wal::ROOM))?;
     db.execute_batch(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;

@@ -8,6 +8,7 @@ use super::db::Db;
 use super::error::{Result, StoreError};
 use super::novelty;
 use super::readers::{USER, user};
+use super::retention::Retention;
 use super::rows::{Origin, Seq};
 use super::tombstones::Tombstones;
 use crate::protocol::file::SyncTable;
@@ -67,6 +68,7 @@ impl<'a> People<'a> {
     /// The same while a table is replaced, whose old rows go only afterwards:
     /// [`People::require_within_limit`] is to follow.
     pub fn put_unlimited(&self, user: &User, origin: Origin) -> Result<Seq> {
+        Retention::new(self.db).require_room_for_rest(origin, user.name.len())?;
         let seq = self.db.next_change();
         self.forget_guest(user.pin.as_str())?;
         let values = params![

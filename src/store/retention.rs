@@ -1,35 +1,30 @@
 //! Retention: at a limit, the oldest uploaded rows are deleted in small batches, so that drivers
-//! do not wait. Rows that were not uploaded are never deleted: new punches are refused instead.
+//! do not wait. Rows that were not uploaded stay, with two exceptions, both counted in `status`: of
+//! what the server does not ask for the oldest is deleted (`withheld`), and where a punch would be
+//! refused, anything else goes before it. Punches that were not uploaded are never deleted, nor is
+//! a row that the server refused (`quarantine`).
 
 use rusqlite::params;
-use rustix::fs::statvfs;
 
 use super::backlog::Backlog;
+use super::capacity::{Capacity, PUNCH_BYTES};
 use super::cursors::Cursors;
 use super::db::Db;
-use super::error::{Result, StoreError};
-use super::error_log::ErrorRows;
+use super::error::Result;
+use super::rows::Seq;
 use super::source::Source;
-use super::tombstones::Tombstones;
-use crate::protocol::record::{ErrorCode, ErrorLog, Invalid};
 use crate::protocol::stream::Stream;
-
-/// Whether there is room.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Room {
-    /// There is.
-    Enough,
-    /// There was not, and a batch was deleted; look again soon.
-    Making,
-    /// There is not, and nothing may be deleted. Which limit is reached.
-    None(String),
-}
 
 /// Rows that are dropped in one batch.
 const BATCH: usize = 200;
+/// Bytes after which a batch ends, whatever its rows: photos are many pages each.
+const BATCH_BYTES: u64 = 64 << 10;
 /// Pages that are given back to the file system in one batch.
 const PAGES: usize = 256;
+/// Answered commands that are still known while there is no room for more.
+const COMMANDS_KNOWN: i64 = 1000;
 
+<<<<<<< HEAD
 /// What is dropped when bytes are short, in this order, and the table it is in.
 const ALL: [(Stream, &str); 7] = [
     (Stream::Photos, "photo"),
@@ -43,11 +38,17 @@ const ALL: [(Stream, &str); 7] = [
 /// What is dropped when there are too many punches.
 const PUNCHES: [(Stream, &str); 3] =
     [(Stream::Punches, "punch"), (Stream::IdPunches, "punch"), (Stream::IdVerifications, "punch")];
+=======
+/// What is dropped when bytes are short, in this order. Punches come last.
+pub(super) const RECORDS: [Stream; 5] =
+    [Stream::Photos, Stream::IdPhotos, Stream::Errors, Stream::IdCards, Stream::Operations];
+pub(super) const PUNCHES: [Stream; 2] = [Stream::Punches, Stream::IdPunches];
+>>>>>>> 52712aa (Room: a reserve for punches, whatever the server sends or drivers record)
 
 /// How much is kept.
 #[derive(Clone, Copy)]
 pub struct Retention<'a> {
-    db: &'a Db,
+    pub(super) db: &'a Db,
 }
 
 impl<'a> Retention<'a> {
@@ -55,115 +56,56 @@ impl<'a> Retention<'a> {
         Self { db }
     }
 
-    /// Checks the limits, and deletes a batch if one is reached. Runs in a transaction of its
-    /// own, in a few milliseconds.
-    pub fn make_room(&self) -> Result<Room> {
-        let Some(shortage) = self.limit_reached()? else {
-            self.db.full.take();
-            self.db.full_reported.set(false);
-            return Ok(Room::Enough);
-        };
-        // Free pages are given back before more rows are deleted.
-        let given_back = self.give_back()?;
-        let dropped = if given_back { 0 } else { self.db.atomically(|| self.drop_uploaded())? };
-        if dropped > 0 || given_back {
-            self.db.full.take();
-            return Ok(Room::Making);
-        }
-        self.db.full.replace(Some(shortage.clone()));
-        if !self.db.full_reported.replace(true) {
-            log::error!("new punches are refused: {shortage}, and nothing of it was uploaded");
-            ErrorRows::new(self.db).add(&alarm(&shortage)?)?;
-        }
-        Ok(Room::None(shortage))
+    /// How many punches are kept. After a start, while they are not all counted, some fewer.
+    pub(super) fn kept_punches(&self) -> Result<u64> {
+        Backlog::new(self.db).kept_punches_at_least()
     }
 
-    /// Whether punches are refused, and this was not reported yet.
-    pub fn is_full_and_unreported(&self) -> bool {
-        self.db.full.borrow().is_some() && !self.db.full_reported.get()
-    }
-
-    /// Why no new punch can be taken, if none can.
-    pub fn shortage(&self) -> Option<String> {
-        self.db.full.borrow().clone()
-    }
-
-    /// Refuses new rows while there is no room for them, and nothing may be deleted.
-    pub(super) fn require_room(&self) -> Result<()> {
-        let at_limit = self.has_too_many_punches()?;
-        if !at_limit && self.db.full.borrow().is_none() {
-            return Ok(());
+    /// Deletes a batch of what makes room for everything but punches. How many rows.
+    pub(super) fn drop_for_rest(&self, capacity: &Capacity) -> Result<usize> {
+        let mut dropped = self.drop_uploaded(&RECORDS)?;
+        if dropped == 0 {
+            dropped = self.drop_withheld()?;
         }
-        if self.drop_uploaded()? > 0 {
-            self.db.full.take();
-            return Ok(());
+        // Uploaded punches are kept within their reserve.
+        if dropped == 0 && self.kept_punches()? * PUNCH_BYTES > capacity.reserve {
+            dropped = self.drop_uploaded(&PUNCHES)?;
         }
-        let shortage = match self.shortage() {
-            Some(shortage) => shortage,
-            None => format!("{} punches are kept", self.db.limits.punches),
-        };
-        self.db.full.replace(Some(shortage.clone()));
-        Err(StoreError::NoRoom(shortage))
+        if dropped == 0 {
+            dropped = self.forget_commands()?;
+        }
+        Ok(dropped)
     }
 
-    /// Refuses what comes from drivers besides punches while the store is full.
-    pub(super) fn require_not_full(&self) -> Result<()> {
-        match self.shortage() {
-            Some(shortage) => Err(StoreError::NoRoom(shortage)),
-            None => Ok(()),
+    /// Deletes a batch of anything that is no punch that the server does not have, and that is no
+    /// person's. How many rows.
+    pub(super) fn drop_for_punches(&self, capacity: &Capacity) -> Result<usize> {
+        let mut dropped = self.drop_for_rest(capacity)?;
+        if dropped == 0 {
+            dropped = self.drop_uploaded(&PUNCHES)?;
         }
-    }
-
-    /// Whether there are as many punches as may be kept. After a start, while they are not all
-    /// counted, some more may come.
-    fn has_too_many_punches(&self) -> Result<bool> {
-        let kept = Backlog::new(self.db).kept_punches_at_least()?;
-        Ok(kept >= self.db.limits.punches)
-    }
-
-    /// Which limit is reached, as text.
-    fn limit_reached(&self) -> Result<Option<String>> {
-        let limits = self.db.limits;
-        let pragma = |name: &str| -> Result<u64> {
-            Ok(self
-                .db
-                .prepare_cached(&format!("PRAGMA {name}"))?
-                .query_row([], |row| row.get(0))?)
-        };
-        if self.has_too_many_punches()? {
-            return Ok(Some(format!("{} punches are kept", limits.punches)));
-        }
-        let used = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
-        if used >= limits.bytes {
-            return Ok(Some(format!("the store holds {} MiB", limits.bytes >> 20)));
-        }
-        let directory = self.db.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let disk = statvfs(directory.unwrap_or(std::path::Path::new(".")));
-        let free = disk.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-        Ok((free < limits.free)
-            .then(|| format!("less than {} MiB of the disk are free", limits.free >> 20)))
-    }
-
-    /// Drops the oldest rows that the server has. How many.
-    fn drop_uploaded(&self) -> Result<usize> {
-        let too_many = self.has_too_many_punches()?;
-        let order = if too_many { &PUNCHES[..] } else { &ALL };
-        for (stream, table) in order {
-            let filter = Source::of(*stream).filter;
-            let sql = format!(
-                "DELETE FROM {table} WHERE seq IN (
-                    SELECT seq FROM {table} WHERE seq <= ?1 AND {filter}
-                    AND seq NOT IN (SELECT seq FROM quarantine WHERE stream = ?2)
-                    ORDER BY seq LIMIT ?3)"
-            );
-            let until = Cursors::new(self.db).uploaded_up_to(*stream)?;
-            let dropped = self.db.prepare_cached(&sql)?.execute(params![
-                until,
-                stream.code(),
-                BATCH as i64
-            ])?;
+        for stream in RECORDS {
             if dropped > 0 {
-                self.db.counts.forget();
+                break;
+            }
+            dropped = self.drop_pending(stream)?;
+            if dropped > 0 {
+                log::error!(
+                    "{dropped} {} that the server does not have were deleted: punches would be refused",
+                    stream.name()
+                );
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// Deletes a batch of the oldest rows that the server has, of the first of these streams that
+    /// has any. How many.
+    pub(super) fn drop_uploaded(&self, streams: &[Stream]) -> Result<usize> {
+        for stream in streams {
+            let until = Cursors::new(self.db).uploaded_up_to(*stream)?;
+            let dropped = self.drop_batch(*stream, 0, until)?.0;
+            if dropped > 0 {
                 log::debug!("{dropped} uploaded rows of the {} were dropped", stream.name());
                 return Ok(dropped);
             }
@@ -171,56 +113,127 @@ impl<'a> Retention<'a> {
         Ok(0)
     }
 
-    /// Deletes all rows of these streams that the server has. The others stay, whatever the
-    /// server says: each is somebody's wage.
-    pub fn clear_uploaded(&self, streams: &[Stream]) -> Result<usize> {
-        let mut dropped = 0;
-        for stream in streams {
-            let source = Source::of(*stream);
-            let sql = format!(
-                "DELETE FROM {} WHERE {} AND seq <= ?1
-                 AND seq NOT IN (SELECT seq FROM quarantine WHERE stream = ?2)",
-                source.table, source.filter
-            );
-            let until = Cursors::new(self.db).uploaded_up_to(*stream)?;
-            dropped += self.db.prepare_cached(&sql)?.execute(params![until, stream.code()])?;
+    /// Deletes a batch of the oldest rows of a stream that the server does not have, and counts
+    /// them. How many.
+    pub(super) fn drop_pending(&self, stream: Stream) -> Result<usize> {
+        let sent = Cursors::new(self.db).get(stream)?.sent;
+        let (dropped, bytes) = self.drop_batch(stream, sent, Seq::MAX)?;
+        if let Some(counted) = self.db.withheld.borrow_mut().get_mut(&stream) {
+            counted.bytes = counted.bytes.saturating_sub(bytes);
         }
-        self.db.counts.forget();
+        self.count_dropped(stream, dropped)?;
         Ok(dropped)
     }
 
-    /// Deletes all people, the small tables, and the rows of the journals that the server has.
-    /// Rows that were not uploaded stay.
-    pub fn clear_data(&self) -> Result<()> {
-        for table in ["user", "template", "picture", "card", "entry", "query", "guest"] {
-            self.db.prepare_cached(&format!("DELETE FROM {table}"))?.execute([])?;
+    /// Deletes a batch of the oldest errors: those that the server has, or else others.
+    pub(super) fn drop_errors(&self) -> Result<()> {
+        if self.drop_uploaded(&[Stream::Errors])? == 0 {
+            self.drop_pending(Stream::Errors)?;
         }
-        self.db.counts.forget();
-        Tombstones::new(self.db).forget_all()?;
-        let journals: Vec<Stream> = ALL.iter().map(|(stream, _)| *stream).collect();
-        self.clear_uploaded(&journals).map(drop)
+        Ok(())
     }
 
-    /// Gives free pages back to the file system. Whether there were any.
-    fn give_back(&self) -> Result<bool> {
-        let free: u64 =
-            self.db.connection().query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
-        if free > 0 {
-            // Each step of the statement frees one page.
-            let mut vacuum =
-                self.db.connection().prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
-            let mut pages = vacuum.query([])?;
-            while pages.next()?.is_some() {}
+    /// Adds to the number of rows of a stream that were deleted and that the server does not have.
+    fn count_dropped(&self, stream: Stream, rows: usize) -> Result<()> {
+        if rows == 0 {
+            return Ok(());
         }
-        Ok(free > 0)
+        self.db
+            .prepare_cached(
+                "INSERT INTO dropped VALUES (?1, ?2) ON CONFLICT (stream) DO UPDATE SET rows = rows + ?2",
+            )?
+            .execute(params![stream.code(), rows as i64])?;
+        Ok(())
+    }
+
+    /// How many rows of a stream were deleted that the server does not have.
+    pub fn dropped(&self, stream: Stream) -> Result<u64> {
+        let sql = "SELECT coalesce(max(rows), 0) FROM dropped WHERE stream = ?1";
+        Ok(self.db.prepare_cached(sql)?.query_row([stream.code()], |row| row.get(0))?)
+    }
+
+    /// Deletes a batch of the first rows of a stream after a number and up to another. How many
+    /// rows, and their bytes.
+    fn drop_batch(&self, stream: Stream, after: Seq, until: Seq) -> Result<(usize, u64)> {
+        let source = Source::of(stream);
+        let sql = format!(
+            "SELECT {}, {} FROM {} WHERE {} ORDER BY 1 LIMIT ?4",
+            source.new,
+            size_of(source.table),
+            source.table,
+            deletable(&source)
+        );
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![after, until, stream.code(), BATCH as i64])?;
+        let (mut last, mut bytes) = (after, 0);
+        while bytes < BATCH_BYTES
+            && let Some(row) = rows.next()?
+        {
+            last = row.get(0)?;
+            bytes += row.get::<_, u64>(1)?;
+        }
+        drop(rows);
+        Ok(if bytes > 0 { (self.drop_rows(stream, after, last)?, bytes) } else { (0, 0) })
+    }
+
+    /// Deletes the rows of a stream after a number and up to another, but for those that the
+    /// server refused. How many.
+    pub(super) fn drop_rows(&self, stream: Stream, after: Seq, until: Seq) -> Result<usize> {
+        let source = Source::of(stream);
+        let sql = format!("DELETE FROM {} WHERE {}", source.table, deletable(&source));
+        let dropped =
+            self.db.prepare_cached(&sql)?.execute(params![after, until, stream.code()])?;
+        if source.table == "error" {
+            self.db.counts.errors.set(None);
+        }
+        Ok(dropped)
+    }
+
+    /// Forgets the oldest answered commands but for the last ones. How many.
+    fn forget_commands(&self) -> Result<usize> {
+        let sql = "DELETE FROM command WHERE row IN (SELECT row FROM command
+                   WHERE due = 0 AND code IS NOT NULL
+                   AND row <= (SELECT max(row) FROM command) - ?1 ORDER BY row LIMIT ?2)";
+        Ok(self.db.prepare_cached(sql)?.execute([COMMANDS_KNOWN, BATCH as i64])?)
+    }
+
+    /// Gives free pages back to the file system, but for so many bytes that punches may need.
+    /// Whether there were any.
+    pub(super) fn give_back(&self, keep: u64) -> Result<bool> {
+        let pragma = |name: &str| -> Result<u64> {
+            let sql = format!("PRAGMA {name}");
+            Ok(self.db.connection().query_row(&sql, [], |row| row.get(0))?)
+        };
+        let free = pragma("freelist_count")? * pragma("page_size")?;
+        if free <= keep {
+            return Ok(false);
+        }
+        // Each step of the statement frees one page.
+        let mut vacuum =
+            self.db.connection().prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+        let mut pages = vacuum.query([])?;
+        while pages.next()?.is_some() {}
+        Ok(true)
     }
 }
 
-/// What the error log says of a full store: an error of the PUSH module, as App. 9 builds its
-/// codes.
-fn alarm(shortage: &str) -> Result<ErrorLog> {
-    let impossible = |invalid: Invalid| StoreError::NoRoom(invalid.to_string());
-    let code = ErrorCode::new("D01E1002").map_err(impossible)?;
-    let message = format!("new punches are refused: {shortage}");
-    ErrorLog::new(code, &message, None, serde_json::Value::Null).map_err(impossible)
+/// Which rows of a stream after `?1` and up to `?2` may be deleted: not those of the quarantine.
+fn deletable(source: &Source) -> String {
+    let Source { filter, new, resend, .. } = source;
+    let refused = "(SELECT seq FROM quarantine WHERE stream = ?3)";
+    format!(
+        "{new} > ?1 AND {new} > 0 AND {new} <= ?2 AND {filter}
+         AND {new} NOT IN {refused} AND {resend} NOT IN {refused}"
+    )
+}
+
+/// The bytes of a row, as SQL. The length of a blob is known without reading it.
+pub(super) fn size_of(table: &str) -> &'static str {
+    match table {
+        "photo" => "length(data) + 128",
+        "card" => "length(record) + 128",
+        "error" => "length(message) + coalesce(length(additional), 0) + 128",
+        "operation" => "length(who) + length(v1) + length(v2) + length(v3) + 128",
+        _ => "128",
+    }
 }

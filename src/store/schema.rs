@@ -248,6 +248,8 @@ const STEPS: [&str; 6] = [
 ",
     "
     -- Uploads as servers in use need them.
+    -- Rows of a stream that were deleted for want of room and that the server does not have.
+    CREATE TABLE dropped (stream TEXT PRIMARY KEY, rows INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     -- What the terminal saw at a punch, where it has a camera for that; NULL: not known.
     ALTER TABLE punch ADD COLUMN mask INTEGER;        -- 1 the person wore one
     ALTER TABLE punch ADD COLUMN temperature INTEGER; -- tenths of a degree Celsius

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::db::Db;
 use super::error::Result;
-use super::rows::Seq;
+use super::retention::Retention;
+use super::rows::{Origin, Seq};
 use super::tombstones::Tombstones;
 use crate::protocol::record::{Entry, EntryTable};
 
@@ -56,6 +57,7 @@ impl<'a> Tables<'a> {
         let mut whole = self.get(table, &id)?.unwrap_or_default();
         whole.extend(entry.clone());
         let record = serde_json::to_string(&whole).unwrap_or_default();
+        Retention::new(self.db).require_room_for_rest(Origin::Server, record.len())?;
         self.db
             .prepare_cached("INSERT OR REPLACE INTO entry VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![table.name, id, record, seq])?;

@@ -6,11 +6,14 @@ use serde_json::Value;
 
 use super::db::Db;
 use super::error::Result;
+use super::retention::Retention;
 use super::rows::Seq;
 
 /// Tombstones that are kept.
 pub(super) const MOST_TOMBSTONES: u64 = 5000;
 pub(super) const BATCH: i64 = 1000;
+/// Bytes of a tombstone, with its index.
+const TOMBSTONE_BYTES: usize = 256;
 /// The key of the row that holds the horizon.
 const HORIZON: &str = "";
 
@@ -27,6 +30,10 @@ impl<'a> Tombstones<'a> {
 
     /// Records that something was deleted that sensors may have loaded.
     pub(super) fn add(&self, what: &Value) -> Result<()> {
+        if !Retention::new(self.db).has_room_for_rest(TOMBSTONE_BYTES)? {
+            // A deletion goes also where nothing can be added.
+            return self.forget_all();
+        }
         let changed = self.db.next_change();
         self.db
             .prepare_cached("INSERT OR REPLACE INTO gone VALUES (?1, ?2)")?

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Bytes of the log: SQLite begins anew at its start after a thousand pages.
-const ROOM: u64 = 1100 << 10;
+pub(super) const ROOM: u64 = 1100 << 10;
 
 /// Makes the log of the store at `path` as large as it gets between two checkpoints. A commit
 /// then writes into blocks that are there, and the file system has nothing of its own to write:
@@ -19,7 +19,8 @@ pub(super) fn make_room(path: &Path) -> io::Result<()> {
     let log = OpenOptions::new().write(true).open(log)?;
     let mut size = log.metadata()?.len();
     while size < ROOM {
-        size += log.write_at(&ZEROS, size)? as u64;
+        let most = ZEROS.len().min((ROOM - size) as usize);
+        size += log.write_at(&ZEROS[..most], size)? as u64;
     }
     log.sync_all()
 }

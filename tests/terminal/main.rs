@@ -57,6 +57,7 @@ mod relay;
 mod replies;
 mod retention;
 mod retries;
+mod room;
 mod server_queries;
 mod shell;
 mod soak;

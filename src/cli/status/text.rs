@@ -142,7 +142,8 @@ fn streams<'a>(report: &'a Value, lines: &mut Lines<'a>) {
         let count = |key: &str| stream[key].as_u64().unwrap_or(0);
         let (pending, again) = (count("pending"), count("again"));
         let (suspects, quarantined) = (count("suspect"), count("quarantined"));
-        if pending + again + quarantined == 0 {
+        let dropped = count("dropped");
+        if pending + again + quarantined + dropped == 0 {
             nothing.push(name);
             continue;
         }
@@ -152,6 +153,9 @@ fn streams<'a>(report: &'a Value, lines: &mut Lines<'a>) {
         }
         if suspects > 0 {
             text += &format!(", {suspects} of them passed over");
+        }
+        if dropped > 0 {
+            text += &format!(", {dropped} deleted for want of room before they went up");
         }
         if quarantined > 0 {
             text += &format!(", {quarantined} in quarantine");
@@ -191,6 +195,10 @@ fn streams<'a>(report: &'a Value, lines: &mut Lines<'a>) {
 fn work(report: &Value, lines: &mut Lines<'_>) {
     lines.add("replies", format!("{} pending", report["replies_pending"]));
     lines.add("kept", format!("{} punches, {} users", report["punches"], report["users"]));
+    let room = |key: &str| report["room"][key].as_u64().map(|bytes| bytes >> 10);
+    if let (Some(punches), Some(rest)) = (room("punches"), room("rest")) {
+        lines.add("room", format!("{punches} KiB for punches, {rest} KiB for everything else"));
+    }
     for job in elements(&report["jobs"]) {
         let far = match (job["fetched"].as_u64(), job["total"].as_u64()) {
             (Some(fetched), Some(total)) => format!(", {fetched} of {total} bytes"),
