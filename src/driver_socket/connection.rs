@@ -231,8 +231,7 @@ impl Connection {
 
     fn deadlines(&self, shortage: Shortage) -> (Option<Instant>, Option<Instant>) {
         let line = if shortage.of_lines { LINE_TIMEOUT_IF_WANTED } else { LINE_TIMEOUT };
-        let is_short = shortage.of_output || shortage.of_lines;
-        let read = if is_short { READ_TIMEOUT_IF_SHORT } else { READ_TIMEOUT };
+        let read = if shortage.of_output { READ_TIMEOUT_IF_SHORT } else { READ_TIMEOUT };
         let stalled = self.stalled_since.map(|since| since + read);
         let read = stalled.into_iter().chain(self.unread_since.map(|since| since + LONGEST_READ));
         (self.long_since.map(|since| since + line), read.min())

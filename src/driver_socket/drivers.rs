@@ -168,7 +168,7 @@ impl Drivers {
     pub(super) fn shortage(&self) -> Shortage {
         let is_full = |driver: &Driver| driver.connection.unfinished() == SHORT_LINE;
         Shortage {
-            of_lines: self.connected.iter().any(is_full),
+            of_lines: self.with_long_line().is_some() && self.connected.iter().any(is_full),
             of_output: !self.has_room_for_page() && self.connected.iter().any(Driver::wants_page),
         }
     }
