@@ -89,18 +89,13 @@ impl<'a> Executor<'a> {
                 return Queries::new(context).begin(pending.row, table, record);
             }
             Command::VerifySum(record) => return Queries::new(context).verify_sum(record),
-<<<<<<< HEAD
             Command::ClearLog => {
                 self.clear_uploaded(&[Stream::Punches, Stream::IdPunches, Stream::IdVerifications])?
             }
-            Command::ClearPhoto => self.clear_uploaded(&[Stream::Photos, Stream::IdPhotos])?,
-=======
-            Command::ClearLog => self.clear_uploaded(&[Stream::Punches, Stream::IdPunches])?,
             Command::ClearPhoto => {
                 let photos = [Stream::Photos, Stream::IdPhotos];
                 context.store.retention().clear_uploaded_and_withheld(&photos)?;
             }
->>>>>>> 52712aa (Room: a reserve for punches, whatever the server sends or drivers record)
             Command::ClearData => {
                 context.store.retention().clear_data()?;
                 log::warn!("command {} cleared all data; the owner allows it", pending.id);

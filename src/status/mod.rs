@@ -77,14 +77,9 @@ impl Status {
         let rows = self.rows(store)?;
         let mut streams = serde_json::Map::new();
         for (rows, waiting) in &rows {
-<<<<<<< HEAD
-            let (stream, report) = stream_report(rows, waiting);
-            add_up(streams.entry(stream.name()).or_insert(Value::Null), report);
-=======
             let (stream, mut report) = stream_report(rows, waiting);
             report["dropped"] = store.retention().dropped(stream)?.into();
-            streams.insert(stream.name().into(), report);
->>>>>>> 52712aa (Room: a reserve for punches, whatever the server sends or drivers record)
+            add_up(streams.entry(stream.name()).or_insert(Value::Null), report);
         }
         let (for_clock, for_zone) = store.undated().count()?;
         let (full, write_failure) = (store.retention().shortage(), store.write_failure());

@@ -24,26 +24,11 @@ const PAGES: usize = 256;
 /// Answered commands that are still known while there is no room for more.
 const COMMANDS_KNOWN: i64 = 1000;
 
-<<<<<<< HEAD
-/// What is dropped when bytes are short, in this order, and the table it is in.
-const ALL: [(Stream, &str); 7] = [
-    (Stream::Photos, "photo"),
-    (Stream::IdPhotos, "photo"),
-    (Stream::Errors, "error"),
-    (Stream::Operations, "operation"),
-    (Stream::Punches, "punch"),
-    (Stream::IdPunches, "punch"),
-    (Stream::IdVerifications, "punch"),
-];
-/// What is dropped when there are too many punches.
-const PUNCHES: [(Stream, &str); 3] =
-    [(Stream::Punches, "punch"), (Stream::IdPunches, "punch"), (Stream::IdVerifications, "punch")];
-=======
 /// What is dropped when bytes are short, in this order. Punches come last.
 pub(super) const RECORDS: [Stream; 5] =
     [Stream::Photos, Stream::IdPhotos, Stream::Errors, Stream::IdCards, Stream::Operations];
-pub(super) const PUNCHES: [Stream; 2] = [Stream::Punches, Stream::IdPunches];
->>>>>>> 52712aa (Room: a reserve for punches, whatever the server sends or drivers record)
+pub(super) const PUNCHES: [Stream; 3] =
+    [Stream::Punches, Stream::IdPunches, Stream::IdVerifications];
 
 /// How much is kept.
 #[derive(Clone, Copy)]
