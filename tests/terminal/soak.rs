@@ -2,7 +2,8 @@
 //! is there, nothing is set aside, and nothing was sent twice that the server had acknowledged.
 //!
 //! The server is raw: it knows only the protocol, and it answers a mixture that a seed decides.
-//! `PUNCHD_SOAK_SEEDS=4,5,6` runs other seeds.
+//! `PUNCHD_SOAK_SEEDS=4,5,6` runs other seeds. It fails with a search that sets a row aside at its
+//! first refusal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
