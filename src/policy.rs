@@ -61,7 +61,7 @@ impl Family {
             Command::Update(..) | Command::Delete(..) => Self::Data,
             Command::Query(..) => Self::Query,
             Command::Check | Command::Log | Command::VerifySum(_) | Command::Info => Self::Check,
-            Command::SetOption(_) | Command::ReloadOptions => Self::Options,
+            Command::SetOption(_) | Command::SetClock(_) | Command::ReloadOptions => Self::Options,
             Command::ClearLog | Command::ClearPhoto => Self::Clear,
             Command::ClearData => Self::ClearData,
             Command::PutFile(_) => Self::PutFile,

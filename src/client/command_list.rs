@@ -7,6 +7,7 @@ use super::context::Context;
 use super::session::Session;
 use super::trouble::Trouble;
 use crate::commands::ListedCommand;
+use crate::protocol::command::CommandLine;
 use crate::protocol::lines::{Line, Lines};
 use crate::reactor;
 use crate::store::StoreError;
@@ -114,7 +115,9 @@ impl CommandReader {
     ) -> Option<Line> {
         let line = lines.rest()?;
         match &line {
-            Line::Whole(bytes) if !framed && bytes.starts_with(b"C:") && earlier != Some(bytes) => {
+            Line::Whole(bytes)
+                if !framed && CommandLine::begins(bytes) && earlier != Some(bytes) =>
+            {
                 log::debug!("the end of the command list may be cut off: asking again");
                 self.fragment = Some(bytes.clone());
                 None
@@ -180,7 +183,7 @@ impl List {
         let mut commands = Vec::new();
         for line in lines {
             let (Line::Whole(bytes) | Line::Overlong(bytes)) = &line;
-            let is_command = bytes.starts_with(b"C:") && self.is_of_the_protocol();
+            let is_command = CommandLine::begins(bytes) && self.is_of_the_protocol();
             if is_command && self.commands as u64 >= self.room {
                 if !std::mem::replace(&mut self.is_full, true) {
                     log::warn!(

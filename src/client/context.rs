@@ -3,11 +3,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::clock_setter::ServersClockSetter;
 use super::dates::Dates;
 use super::settings::{Settings, Shared};
 use super::trouble::Trouble;
 use crate::clock::Clock;
-use crate::commands::{self, Commands};
+use crate::commands::{self, Commands, UnknownKeys};
 use crate::device::Device;
 use crate::files::Spool;
 use crate::protocol::ack::{self, Ack};
@@ -28,6 +29,8 @@ pub(super) struct Context {
     pub(super) spool: Rc<Spool>,
     pub(super) server_queries: Rc<ServerQueries>,
     pub(super) dates: Dates,
+    clock_setter: ServersClockSetter,
+    unknown_keys: UnknownKeys,
 }
 
 impl Context {
@@ -38,8 +41,20 @@ impl Context {
         settings: Settings,
     ) -> Self {
         let Shared { clock, store, status, spool, server_queries } = shared;
-        let dates = Dates::default();
-        Self { uplink, device, settings, clock, store, status, spool, server_queries, dates }
+        let clock_setter = ServersClockSetter::new(Rc::clone(&clock));
+        Self {
+            uplink,
+            device,
+            settings,
+            clock,
+            store,
+            status,
+            spool,
+            server_queries,
+            dates: Dates::default(),
+            clock_setter,
+            unknown_keys: UnknownKeys::default(),
+        }
     }
 
     /// A path of the protocol, in the owner's dialect, with the serial.
@@ -104,6 +119,8 @@ impl Context {
                 self.clock.boot(),
                 self.clock.monotonic(),
             ),
+            clock_setter: &self.clock_setter,
+            unknown_keys: &self.unknown_keys,
             command_bytes: self.settings.command_bytes,
         };
         Commands::new(context, self.device.as_mut())

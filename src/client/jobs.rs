@@ -95,13 +95,13 @@ impl Jobs {
         }
         match command {
             Command::Shell(line) => {
-                let step = context.commands().shell().step(job, line);
+                let step = context.commands().shell().step(job, &line);
                 apply_step(context, job, step)
             }
             Command::Upgrade(upgrade) => self.upgrade(context, job, &upgrade),
             Command::PutFile(put) => {
                 let most = context.settings.policy.file_bytes;
-                match self.fetch(context, job, |context| source(context, put.url, most))? {
+                match self.fetch(context, job, |context| source(context, &put.url, most))? {
                     Some(progress) => Ok(progress),
                     None => Ok(put_file(context, job, &put)?),
                 }

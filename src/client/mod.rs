@@ -8,6 +8,7 @@ mod activity;
 mod backoff;
 mod base64_stream;
 mod batch_size;
+mod clock_setter;
 mod command_list;
 mod context;
 mod dates;

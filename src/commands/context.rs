@@ -1,9 +1,18 @@
 //! What all commands work with besides the device itself.
 
 use super::profile::DeviceProfile;
+use super::unknown_keys::UnknownKeys;
 use crate::policy::Policy;
 use crate::protocol::codes::Language;
+use crate::protocol::fields::Refusal;
+use crate::protocol::time::LocalTime;
 use crate::store::{Moment, Store};
+
+/// What sets the clock for a command.
+pub(crate) trait ClockSetter {
+    /// Sets it to a local time, which it has at this moment.
+    fn set(&self, local: LocalTime) -> Result<(), Refusal>;
+}
 
 /// The store, the settings and the time by which a command is carried out.
 pub(crate) struct Context<'a> {
@@ -20,6 +29,10 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Option<i64>,
     /// The same time as the journals store it.
     pub(crate) moment: Moment,
+    /// What sets the clock.
+    pub(crate) clock_setter: &'a dyn ClockSetter,
+    /// The keys that meant nothing so far.
+    pub(crate) unknown_keys: &'a UnknownKeys,
     /// Longest command in bytes.
     pub(crate) command_bytes: usize,
 }

@@ -41,6 +41,7 @@ impl<'a> Data<'a> {
         record: &[u8],
     ) -> Result<Updated, CommandError> {
         let Context { store, language, .. } = *self.context;
+        self.context.unknown_keys.look_at(table, record);
         match table {
             DataTable::Users => self.update_user(record)?,
             DataTable::IdCards => {
@@ -142,8 +143,15 @@ impl<'a> Data<'a> {
     fn update_entry(self, table: &EntryTable, record: &[u8]) -> Result<(), CommandError> {
         let tables = self.context.store.tables();
         let entry = table.parse(record, self.context.language)?;
-        let is_new = tables.get(table, &table.id_of(&entry))?.is_none();
-        if is_new && tables.count(table)? >= table.most {
+        if let Some(pin) = table.whose(&entry) {
+            self.require_user(&pin).map_err(|error| match error {
+                CommandError::Refused(refusal) => Refusal::field("pin", refusal.why).into(),
+                error => error,
+            })?;
+        }
+        let before = tables.get(table, &table.id_of(&entry))?;
+        table.require_content(&entry, before.as_ref())?;
+        if before.is_none() && tables.count(table)? >= table.most {
             let why = format!("{} has {} entries, which is the most", table.name, table.most);
             return Err(Refusal::new(ReturnCode::CAPACITY, why).into());
         }

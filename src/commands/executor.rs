@@ -23,6 +23,7 @@ use crate::protocol::fields::Refusal;
 use crate::protocol::foreign::plain;
 use crate::protocol::record::ErrorLog;
 use crate::protocol::stream::Stream;
+use crate::protocol::time::LocalTime;
 use crate::store::options::{CHECK, REBOOT};
 use crate::store::{Audit, Lane, StoreError};
 
@@ -104,6 +105,7 @@ impl<'a> Executor<'a> {
                 effects.option_set = true;
                 set_option(context, option)?;
             }
+            Command::SetClock(time) => self.set_clock(time, pending)?,
             Command::Check => {
                 // Kept in the store until the handshake that follows, also across a restart.
                 context.store.options().set(CHECK, "1")?;
@@ -119,7 +121,7 @@ impl<'a> Executor<'a> {
             Command::Info => {
                 return Ok(End::Now(ReturnCode::DONE, info(context, &*self.device)?));
             }
-            Command::GetFile(path) => return self.get_file(path, pending),
+            Command::GetFile(path) => return self.get_file(&path, pending),
             Command::PutFile(put) => {
                 Files::new(context).check_put(&put)?;
                 return Ok(End::Job(Lane::Work));
@@ -138,6 +140,16 @@ impl<'a> Executor<'a> {
             }
         }
         Ok(End::DONE)
+    }
+
+    /// Sets the clock, once: what was cut off is not done late, since the time would be that of the
+    /// arrival.
+    fn set_clock(&self, time: LocalTime, pending: &PendingCommand<'_>) -> Result<(), Refusal> {
+        if pending.attempts > 1 {
+            let why = "punchd was stopped before the clock was set, and it is not set late";
+            return Err(Refusal::new(ReturnCode::TIMED_OUT, why));
+        }
+        self.context.clock_setter.set(time)
     }
 
     fn update(&self, table: DataTable<'_>, record: &[u8]) -> Result<End, CommandError> {

@@ -45,7 +45,7 @@ impl<'a> Files<'a> {
 
     /// Refuses a `PutFile` that could not be saved, before anything is fetched.
     pub(super) fn check_put(self, put: &PutFile<'_>) -> Result<(), Refusal> {
-        self.locate(put.url)?;
+        self.locate(&put.url)?;
         if put.action != Action::Keep {
             return Ok(());
         }
@@ -83,7 +83,7 @@ impl<'a> Files<'a> {
 
     /// The absolute path of the file, or of the directory into which it is unpacked.
     fn destination(self, put: &PutFile<'_>) -> Result<String, Refusal> {
-        let path = match put.path {
+        let path = match put.path.as_deref() {
             // The document's first example names the archive itself: it is unpacked beside it.
             Some(path) if put.is_archive() && ends_like_archive(path) => {
                 path.rsplit_once('/').map_or("", |(directory, _)| directory)

@@ -69,6 +69,12 @@ impl<'a> CommandList<'a> {
         &mut self,
         commands: &[ListedCommand<'_>],
     ) -> Result<(Effects, usize), StoreError> {
+        // That the clock is about to be set has to be on disk before: it is not set late.
+        let first = commands.iter().position(ListedCommand::may_set_clock);
+        if first == Some(0) {
+            return Ok((self.run_together(&commands[..1])?, 1));
+        }
+        let commands = &commands[..first.unwrap_or(commands.len())];
         let (store, begun) = (self.context.store, Instant::now());
         let (mut effects, mut rows) = (Effects::default(), Vec::new());
         let done = store.atomically(|| {

@@ -18,15 +18,17 @@ mod profile;
 mod query;
 mod shell;
 mod sync;
+mod unknown_keys;
 mod upgrade;
 mod url;
 
-pub(crate) use context::Context;
+pub(crate) use context::{ClockSetter, Context};
 pub(crate) use error::CommandError;
 pub(crate) use outcome::{Effects, Step};
 pub(crate) use pending::ListedCommand;
 pub use profile::DeviceProfile;
 pub(crate) use query::rows_a_pack;
+pub(crate) use unknown_keys::UnknownKeys;
 
 use data::Data;
 use door::Doors;

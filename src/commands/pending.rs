@@ -6,6 +6,7 @@ use md5::{Digest, Md5};
 use crate::protocol::command::CommandLine;
 use crate::protocol::foreign::is_hidden;
 use crate::protocol::lines::Line;
+use crate::protocol::text::decode_for_log;
 
 /// Bytes of a command that a log line shows.
 const EXCERPT: usize = 80;
@@ -22,6 +23,11 @@ pub(crate) struct ListedCommand<'l> {
 }
 
 impl<'l> ListedCommand<'l> {
+    /// Whether it may be a command that sets the clock.
+    pub(super) fn may_set_clock(&self) -> bool {
+        self.text.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"SET "))
+    }
+
     /// Splits a line; `None`, and a log line, if it is not a command.
     pub(crate) fn read(line: &'l Line) -> Option<Self> {
         let (bytes, is_overlong) = match line {
@@ -57,6 +63,6 @@ pub(super) struct PendingCommand<'l> {
 
 /// The beginning of a command, fit for a log.
 pub(super) fn excerpt(text: &[u8]) -> String {
-    let shown = String::from_utf8_lossy(&text[..text.len().min(EXCERPT)]);
+    let shown = decode_for_log(&text[..text.len().min(EXCERPT)]);
     shown.chars().map(|c| if is_hidden(c) { ' ' } else { c }).collect()
 }

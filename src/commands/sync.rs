@@ -180,7 +180,7 @@ fn text(line: &Line) -> Result<&[u8], Refusal> {
         Line::Overlong(_) => {
             Err(Refusal::new(ReturnCode::TOO_LONG, "a line of the file is too long"))
         }
-        Line::Whole(bytes) if bytes.starts_with(b"C:") => {
+        Line::Whole(bytes) if CommandLine::begins(bytes) => {
             CommandLine::parse(bytes).map(|line| line.text).map_err(Refusal::parameter)
         }
         Line::Whole(bytes) => Ok(bytes),

@@ -24,6 +24,8 @@ struct Settings {
     mask_temperature: Option<bool>,
     tab_at_end: Option<bool>,
     user_validity: Option<bool>,
+    #[serde(deserialize_with = "name_bytes")]
+    name_bytes: Option<usize>,
     /// Whether it is `fdata`.
     #[serde(deserialize_with = "photo_path")]
     photo_path: Option<bool>,
@@ -58,6 +60,7 @@ impl Settings {
             mask_temperature: self.mask_temperature.unwrap_or(family.mask_temperature),
             tab_at_end: self.tab_at_end.unwrap_or(family.tab_at_end),
             user_validity: self.user_validity.unwrap_or(family.user_validity),
+            name_bytes: self.name_bytes.unwrap_or(family.name_bytes),
             photos_to_fdata: self.photo_path.unwrap_or(family.photos_to_fdata),
             fixed_stamp: self.stamp.unwrap_or(family.fixed_stamp),
             op_stamp: self.op_stamp.unwrap_or(family.op_stamp),
@@ -129,6 +132,13 @@ fn info_values<'de, D: Deserializer<'de>>(input: D) -> Result<Option<usize>, D::
     match i64::deserialize(input)? {
         values @ (0 | 6 | 10 | 13) => Ok(Some(values as usize)),
         other => Err(D::Error::custom(format!("info_values = {other} is none of 0, 6, 10 and 13"))),
+    }
+}
+
+fn name_bytes<'de, D: Deserializer<'de>>(input: D) -> Result<Option<usize>, D::Error> {
+    match i64::deserialize(input)? {
+        bytes @ 0..=255 => Ok(Some(bytes as usize)),
+        other => Err(D::Error::custom(format!("name_bytes = {other} is not between 0 and 255"))),
     }
 }
 
@@ -209,6 +219,7 @@ mod tests {
             ("mask_temperature = true", Dialect { mask_temperature: true, ..family.clone() }),
             ("tab_at_end = true", Dialect { tab_at_end: true, ..family.clone() }),
             ("user_validity = true", Dialect { user_validity: true, ..family.clone() }),
+            ("name_bytes = 24", Dialect { name_bytes: 24, ..family.clone() }),
             ("photo_path = \"fdata\"", Dialect { photos_to_fdata: true, ..family.clone() }),
             ("attlog_count = true", Dialect { attlog_count: true, ..family.clone() }),
             ("packed = true", Dialect { packed: true, ..family.clone() }),

@@ -1,9 +1,15 @@
 //! Commands of the server: `C:ID:text` (§12).
 
+use std::borrow::Cow;
+
+use super::codes::ReturnCode;
 use super::data_table::DataTable;
 use super::enroll::Enroll;
 use super::fields::Refusal;
 use super::file::{self, PutFile, Upgrade};
+use super::foreign::quoted;
+use super::record::TemplateForm;
+use super::time::LocalTime;
 
 /// Most characters of a command id: the document says 16, servers in the field use 32.
 const LONGEST_ID: usize = 32;
@@ -18,12 +24,17 @@ pub struct CommandLine<'a> {
 }
 
 impl<'a> CommandLine<'a> {
+    /// Whether a line is one of a command list: others belong to the command before, or mean nothing.
+    pub fn begins(line: &[u8]) -> bool {
+        after_c(line).is_some()
+    }
+
     /// Splits `C:ID:text`. The error says what is wrong with the line.
     pub fn parse(line: &'a [u8]) -> Result<Self, &'static str> {
-        let rest = line.strip_prefix(b"C:").ok_or("it does not begin with C:")?;
+        let rest = after_c(line).ok_or("it does not begin with C:")?;
         let colon =
             rest.iter().position(|&byte| byte == b':').ok_or("it has no id between colons")?;
-        let (id, text) = (&rest[..colon], &rest[colon + 1..]);
+        let (id, text) = (rest[..colon].trim_ascii(), &rest[colon + 1..]);
         let fits = (1..=LONGEST_ID).contains(&id.len())
             && id.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
         if !fits {
@@ -31,6 +42,14 @@ impl<'a> CommandLine<'a> {
         }
         let id = std::str::from_utf8(id).map_err(|_| "its id is not text")?;
         Ok(Self { id, text: text.trim_ascii_start() })
+    }
+}
+
+/// What follows `C:` in a line, without the blanks before and after it; also after a small `c`.
+fn after_c(line: &[u8]) -> Option<&[u8]> {
+    match line.trim_ascii_start() {
+        [b'C' | b'c', b':', rest @ ..] => Some(rest.trim_ascii_start()),
+        _ => None,
     }
 }
 
@@ -57,16 +76,18 @@ pub enum Command<'a> {
     ClearData,
     /// `SET OPTION key=value` (§12.7.1).
     SetOption(&'a [u8]),
+    /// `SET TIME time`, `SET OPTION DateTime=time`: the local time.
+    SetClock(LocalTime),
     /// `RELOAD OPTIONS` (§12.7.2).
     ReloadOptions,
     /// `INFO` (§12.7.3).
     Info,
     /// `GetFile path` (§12.8.1).
-    GetFile(&'a str),
+    GetFile(Cow<'a, str>),
     /// `PutFile url path …` (§12.8.2).
     PutFile(PutFile<'a>),
     /// `SHELL line` (§12.11.1).
-    Shell(&'a str),
+    Shell(Cow<'a, str>),
     /// `UPGRADE …` (§12.11.2).
     Upgrade(Upgrade<'a>),
     /// `ENROLL_FP`, `ENROLL_MF`, `ENROLL_BIO` (§12.9).
@@ -87,21 +108,11 @@ impl<'a> Command<'a> {
     pub fn parse(text: &'a [u8]) -> Result<Self, Refusal> {
         let (first, rest) = word(text);
         Ok(match first.to_ascii_uppercase().as_str() {
-            "DATA" => {
-                let (verb, rest) = word(rest);
+            "DATA" => Self::data(rest)?,
+            // Servers leave out the word DATA.
+            "QUERY" => {
                 let (name, record) = word(rest);
-                let table = DataTable::named(name);
-                match verb.to_ascii_uppercase().as_str() {
-                    // The document spells it UPDATA in one place.
-                    "UPDATE" | "UPDATA" => Self::Update(table, record),
-                    "DELETE" => Self::Delete(table, record),
-                    "QUERY" => Self::Query(table, record),
-                    _ => {
-                        return Err(Refusal::parameter(format!(
-                            "DATA has no {verb:?}; it has UPDATE, DELETE and QUERY"
-                        )));
-                    }
-                }
+                Self::Query(DataTable::named(name), record)
             }
             "VERIFY" if word(rest).0.eq_ignore_ascii_case("SUM") => {
                 let (table, record) = word(word(rest).1);
@@ -130,10 +141,101 @@ impl<'a> Command<'a> {
             "UPGRADE" => Self::Upgrade(Upgrade::parse(rest)?),
             "LOG" => Self::Log,
             "INFO" => Self::Info,
-            "SET" if word(rest).0.eq_ignore_ascii_case("OPTION") => Self::SetOption(word(rest).1),
+            "SET" => Self::set(rest)?,
+            "CONTROL" if word(rest).0.eq_ignore_ascii_case("DEVICE") => {
+                match opens_door(word(rest).1) {
+                    true => Self::Unlock,
+                    false => {
+                        let why = "CONTROL DEVICE can only open the door of the terminal, as in \
+                                   CONTROL DEVICE 01010105; this asks for something else";
+                        return Err(Refusal::new(ReturnCode::UNSUPPORTED, why));
+                    }
+                }
+            }
             "RELOAD" if word(rest).0.eq_ignore_ascii_case("OPTIONS") => Self::ReloadOptions,
             _ => Self::Unknown,
         })
+    }
+
+    /// What follows `DATA`. Old servers leave out `UPDATE`, and write `DEL_USER` for
+    /// `DELETE USERINFO`.
+    fn data(rest: &'a [u8]) -> Result<Self, Refusal> {
+        let (verb, rest) = word(rest);
+        let (name, record) = word(rest);
+        let table = DataTable::named(name);
+        Ok(match verb.to_ascii_uppercase().as_str() {
+            // The document spells it UPDATA in one place.
+            "UPDATE" | "UPDATA" | "WRITE" => Self::Update(table, record),
+            "DELETE" => Self::Delete(table, record),
+            "QUERY" => Self::Query(table, record),
+            "USER" | "FP" => Self::Update(DataTable::named(verb), rest),
+            "DEL_USER" => Self::Delete(DataTable::Users, rest),
+            "DEL_FP" => Self::Delete(DataTable::Templates(TemplateForm::Fingerprint), rest),
+            _ => {
+                return Err(Refusal::parameter(format!(
+                    "DATA has no {verb:?}; it has UPDATE, DELETE and QUERY"
+                )));
+            }
+        })
+    }
+
+    /// What follows `SET`.
+    fn set(rest: &'a [u8]) -> Result<Self, Refusal> {
+        let (what, rest) = word(rest);
+        Ok(match what.to_ascii_uppercase().as_str() {
+            "OPTION" | "OPTIONS" => match date_time(rest) {
+                Some(value) => Self::SetClock(local_time(value)?),
+                None => Self::SetOption(rest),
+            },
+            "TIME" => Self::SetClock(local_time(date_time(rest).unwrap_or(rest))?),
+            _ => Self::Unknown,
+        })
+    }
+}
+
+/// The value in `DateTime=value`.
+fn date_time(option: &[u8]) -> Option<&[u8]> {
+    let equals = option.iter().position(|&byte| byte == b'=')?;
+    let is_clock = option[..equals].trim_ascii().eq_ignore_ascii_case(b"DateTime");
+    is_clock.then(|| option[equals + 1..].trim_ascii())
+}
+
+/// A local time, as text or as the number in which devices of this kind keep it.
+fn local_time(value: &[u8]) -> Result<LocalTime, Refusal> {
+    let value = String::from_utf8_lossy(value);
+    let value = value.trim();
+    let text = value.replacen('T', " ", 1).replace('/', "-");
+    let time = LocalTime::parse(&text).or_else(|| LocalTime::from_packed(value.parse().ok()?));
+    time.ok_or_else(|| {
+        let why =
+            "is neither a time of the form YYYY-MM-DD hh:mm:ss nor a number that stands for one";
+        Refusal::field("datetime", format_args!("{why}: {}", quoted(value)))
+    })
+}
+
+/// Whether the parameters of `CONTROL DEVICE` mean "open the door": pairs of hexadecimal digits, or
+/// numbers separated by commas. They are: 1 for an output, the door (0: all), what kind of output (1
+/// for a lock), and seconds (0 closes, 255 keeps it open). With commas the kind may be left out.
+fn opens_door(parameters: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(parameters);
+    let text = text.trim();
+    let numbers: Option<Vec<u8>> = if text.contains(',') {
+        text.split(',').map(|number| number.trim().parse().ok()).collect()
+    } else {
+        let pairs = text.as_bytes().chunks(2);
+        pairs
+            .map(|pair| match pair {
+                [high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                    u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()
+                }
+                _ => None,
+            })
+            .collect()
+    };
+    match numbers.as_deref() {
+        Some([1, 0 | 1, 1, seconds, ..]) => (1..=254).contains(seconds),
+        Some([1, 0 | 1, seconds, 0, ..]) if text.contains(',') => (3..=254).contains(seconds),
+        _ => false,
     }
 }
 
@@ -157,11 +259,11 @@ pub fn reply_name(text: &[u8]) -> String {
     }
 }
 
-/// The next word of a command, and the text after it. Only blanks separate words; TABs separate
-/// fields. A word is empty if it has other characters than those of command names.
+/// The next word of a command, and the text after it. Blanks separate words; servers also write a
+/// TAB after the name of a table. A word is empty if it has other characters than those of command names.
 fn word(text: &[u8]) -> (&str, &[u8]) {
     let text = text.trim_ascii_start();
-    let end = text.iter().position(|&byte| byte == b' ').unwrap_or(text.len());
+    let end = text.iter().position(|&byte| matches!(byte, b' ' | b'\t')).unwrap_or(text.len());
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     let word = match std::str::from_utf8(&text[..end]) {
         Ok(word) if word.len() <= LONGEST_ID && word.bytes().all(|byte| plain(&byte)) => word,
@@ -182,8 +284,12 @@ mod tests {
             CommandLine::parse(b"C:7: PutFile http://x:80/y").unwrap().text,
             b"PutFile http://x:80/y"
         );
+        for spelled in [&b"C: 7:LOG"[..], b" C:7: LOG", b"c:7:LOG", b"\tc: 7 :LOG"] {
+            let line = CommandLine::parse(spelled).unwrap();
+            assert_eq!((line.id, line.text), ("7", &b"LOG"[..]));
+        }
         for wrong in
-            [&b""[..], b"OK", b"C:", b"C:1", b"C::LOG", b"C:a b:LOG", b"C:\xff:LOG", b"c:1:LOG"]
+            [&b""[..], b"OK", b"C:", b"C:1", b"C::LOG", b"C:a b:LOG", b"C:\xff:LOG", b"D:1:LOG"]
         {
             assert!(CommandLine::parse(wrong).is_err(), "{:?}", String::from_utf8_lossy(wrong));
         }

@@ -4,7 +4,9 @@ use std::fmt;
 
 use super::codes::ReturnCode;
 use super::fields::Refusal;
-use super::record::{EntryTable, PictureKind, TemplateForm};
+use super::record::{
+    BioPhotoUpdate, EntryTable, IdCard, PictureKind, Template, TemplateForm, UserChange, UserPic,
+};
 
 /// What `DATA` is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,14 +60,37 @@ const TABLES: [(&str, DataTable<'static>, &[Verb]); 10] = {
 };
 
 impl<'a> DataTable<'a> {
-    /// The table with this name, in any case.
+    /// The table with this name, in any case; `USER` and `FP` are what servers in use call two of
+    /// them.
     pub fn named(name: &'a str) -> Self {
+        let name = match name.to_ascii_uppercase().as_str() {
+            "USER" => "USERINFO",
+            "FP" => "FINGERTMP",
+            _ => name,
+        };
         TABLES
             .iter()
             .find(|(known, ..)| known.eq_ignore_ascii_case(name))
             .map(|(_, table, _)| *table)
             .or_else(|| EntryTable::named(name).map(Self::Entries))
             .unwrap_or(Self::Unknown(name))
+    }
+
+    /// Whether a record of the table may have this key.
+    pub fn has_key(self, key: &str) -> bool {
+        let is_it = |known: &str| known.eq_ignore_ascii_case(key);
+        match self {
+            Self::Users => UserChange::keys().any(is_it),
+            Self::IdCards => IdCard::KEYS.iter().any(|known| is_it(known)),
+            Self::Templates(form) => Template::keys(form).iter().any(|known| is_it(known)),
+            Self::Pictures(PictureKind::User) => UserPic::KEYS.iter().any(|known| is_it(known)),
+            Self::Pictures(PictureKind::Comparison) => {
+                BioPhotoUpdate::KEYS.iter().any(|known| is_it(known))
+            }
+            Self::Entries(table) => table.keys().any(is_it),
+            // They are not updated.
+            Self::Punches | Self::Photos | Self::Unknown(_) => true,
+        }
     }
 
     /// The refusal of a verb that the table does not support.
@@ -77,7 +102,15 @@ impl<'a> DataTable<'a> {
             .filter(|(_, table)| table.supports(verb))
             .map(|(name, _)| name)
             .collect();
-        let why = format!("{verb} has no table {self}; it has {}", names.join(", "));
+        let names = names.join(", ");
+        let is_known =
+            [Verb::Update, Verb::Delete, Verb::Query].iter().any(|it| self.supports(*it));
+        let why = match (self, is_known) {
+            (Self::Unknown(_), _) | (_, false) => {
+                format!("there is no table {self}; {verb} has {names}")
+            }
+            _ => format!("the table {self} has no {verb}; the tables that have it are {names}"),
+        };
         Refusal::new(ReturnCode::MISMATCH, why)
     }
 
@@ -130,7 +163,7 @@ mod tests {
         for table in EntryTable::all() {
             assert_eq!(DataTable::named(table.name), DataTable::Entries(table));
         }
-        assert_eq!(DataTable::named("USER"), DataTable::Unknown("USER"));
+        assert_eq!(DataTable::named("user"), DataTable::Users);
     }
 
     #[test]
@@ -143,7 +176,7 @@ mod tests {
                 "accgroup",
                 Verb::Delete,
                 Some(
-                    "DATA DELETE has no table AccGroup; it has USERINFO, FINGERTMP, FACE, FVEIN, \
+                    "the table AccGroup has no DATA DELETE; the tables that have it are USERINFO, FINGERTMP, FACE, FVEIN, \
                      BIODATA, USERPIC, BIOPHOTO, SMS, ADPIC, WORKCODE",
                 ),
             ),
@@ -151,7 +184,7 @@ mod tests {
                 "CHEESE",
                 Verb::Query,
                 Some(
-                    "DATA QUERY has no table \"CHEESE\"; it has USERINFO, FINGERTMP, ATTLOG, ATTPHOTO",
+                    "there is no table \"CHEESE\"; DATA QUERY has USERINFO, FINGERTMP, ATTLOG, ATTPHOTO",
                 ),
             ),
         ] {

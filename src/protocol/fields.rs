@@ -43,10 +43,22 @@ impl Fields {
     /// A record with blanks instead of TABs is refused: otherwise the value of the first field
     /// would contain all others.
     pub fn parse(record: &[u8], known: &[&str], language: Language) -> Result<Self, Refusal> {
-        let fields = Self::split(record, known, language)?;
+        Self::parse_spelled(record, known, &[], language)
+    }
+
+    /// The same, with other spellings of keys: each with the key that it means.
+    pub fn parse_spelled(
+        record: &[u8],
+        known: &[&str],
+        spellings: &[(&str, &str)],
+        language: Language,
+    ) -> Result<Self, Refusal> {
+        let fields = Self::split_spelled(record, known, spellings, language)?;
+        let names: Vec<&str> =
+            known.iter().copied().chain(spellings.iter().map(|(name, _)| *name)).collect();
         for (key, value) in &fields.pairs {
             // Most values have no blank, above all the longest ones.
-            let inner = known.iter().find(|name| value.contains(' ') && holds_key(value, name));
+            let inner = names.iter().find(|name| value.contains(' ') && holds_key(value, name));
             if let Some(inner) = inner {
                 return Err(Refusal::parameter(format!(
                     "the value of {key} contains {inner}=: fields must be separated by TAB, not by blanks"
@@ -58,6 +70,15 @@ impl Fields {
 
     /// The same for a record that surely has TABs: a value may contain ` key=`.
     pub fn split(record: &[u8], known: &[&str], language: Language) -> Result<Self, Refusal> {
+        Self::split_spelled(record, known, &[], language)
+    }
+
+    fn split_spelled(
+        record: &[u8],
+        known: &[&str],
+        spellings: &[(&str, &str)],
+        language: Language,
+    ) -> Result<Self, Refusal> {
         let mut fields = Self::default();
         for (nth, part) in record.split(|&byte| byte == b'\t').enumerate() {
             if nth == MOST_FIELDS {
@@ -74,8 +95,15 @@ impl Fields {
                 let part = quoted(&part);
                 return Err(Refusal::parameter(format!("{part} is not of the form key=value")));
             };
-            let key = key.trim().to_ascii_lowercase();
+            let mut key = key.trim().to_ascii_lowercase();
+            let meant = spellings.iter().find(|(name, _)| name.eq_ignore_ascii_case(&key));
+            if let Some((_, meant)) = meant {
+                key = meant.to_ascii_lowercase();
+            }
             if !known.iter().any(|name| name.eq_ignore_ascii_case(&key)) {
+                continue;
+            }
+            if meant.is_some() && fields.get(&key) == Some(value) {
                 continue;
             }
             if fields.get(&key).is_some() {

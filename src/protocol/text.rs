@@ -6,9 +6,6 @@ use encoding_rs::{Encoding, GB18030, GBK, UTF_8};
 
 use super::codes::Language;
 
-/// Most bytes of a name, in the encoding of the terminal.
-pub const NAME_BYTES: usize = 24;
-
 /// Decodes text from a server. Bytes that are not in the encoding of the terminal are decoded as
 /// GBK, which one server sends in every language; `None` if they are not GBK either.
 pub fn decode(bytes: &[u8], language: Language) -> Option<Cow<'_, str>> {
@@ -17,6 +14,21 @@ pub fn decode(bytes: &[u8], language: Language) -> Option<Cow<'_, str>> {
         encoding.decode_without_bom_handling_and_without_replacement(bytes)
     };
     strictly(first).or_else(|| strictly(GBK))
+}
+
+/// Decodes text that may be in the encoding of any server, whatever the language of the terminal is.
+/// UTF-8 comes first, since other text is hardly ever valid UTF-8.
+pub fn decode_any(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    decode(bytes, Language::ENGLISH)
+}
+
+/// The same for a log, also of text that is cut off or damaged.
+pub fn decode_for_log(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        // The end may be missing in the middle of a character.
+        Err(error) if error.error_len().is_some() => GBK.decode_without_bom_handling(bytes).0,
+        _ => String::from_utf8_lossy(bytes),
+    }
 }
 
 /// Encodes text for the server. A character that GB2312 does not have becomes `?`, so that the

@@ -54,6 +54,19 @@ impl LocalTime {
         // `UtcDateTime` allows leap seconds, rows do not.
         (date.second() < 60).then(|| Self::from_seconds(date.unix_time()))?
     }
+
+    /// Reads the number in which devices of this kind keep a time: seconds since 2000 as if every
+    /// month had 31 days. `None` for a date that no month has.
+    pub fn from_packed(number: u32) -> Option<Self> {
+        let (days, seconds) = (number / 86_400, number % 86_400);
+        let (months, day) = (days / 31, days % 31 + 1);
+        let (year, month) = (2000 + months / 12, months % 12 + 1);
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let (day, month) = (u8::try_from(day).ok()?, u8::try_from(month).ok()?);
+        let (hour, minute, second) = (hour as u8, minute as u8, second as u8);
+        let date = UtcDateTime::new(year as i32, month, day, hour, minute, second, 0).ok()?;
+        Self::from_seconds(date.unix_time())
+    }
 }
 
 impl fmt::Display for LocalTime {
@@ -80,6 +93,21 @@ mod tests {
     fn a_time_reads_back_as_it_was_written() {
         for text in ["2015-07-30 15:16:28", "2024-02-29 23:59:59", "2099-12-31 00:00:00"] {
             assert_eq!(LocalTime::parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_number_in_which_each_month_has_31_days_is_a_time() {
+        for (number, text) in [
+            (0, Some("2000-01-01 00:00:00")),
+            (583_050_990, Some("2018-02-22 06:36:30")),
+            (864_614_045, Some("2026-11-26 02:34:05")),
+            // The 30th of February.
+            ((31 + 29) * 86_400, None),
+            (u32::MAX, None),
+        ] {
+            let read = LocalTime::from_packed(number).map(|time| time.to_string());
+            assert_eq!(read.as_deref(), text, "{number}");
         }
     }
 

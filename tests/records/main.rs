@@ -16,7 +16,6 @@ use serde_json::Value;
 
 use punchd::protocol::codes::Language;
 use punchd::protocol::record::*;
-use punchd::protocol::text;
 use punchd::protocol::version::Version;
 
 use content::*;
@@ -101,7 +100,7 @@ proptest! {
         let row = row(Record::User(user.clone()), Version::OLDEST, language);
         let seen = theirs::user::parse(&row, charset(language)).unwrap();
         prop_assert_eq!(seen.pin, user.pin.as_str());
-        prop_assert_eq!(&seen.name, text::clip(&user.name, text::NAME_BYTES, language));
+        prop_assert_eq!(&seen.name, &user.name);
         prop_assert_eq!(seen.pri, i64::from(user.privilege));
         prop_assert_eq!(seen.passwd, user.password);
         prop_assert_eq!(seen.card, user.card);

@@ -61,6 +61,7 @@ mod room;
 mod server_queries;
 mod shell;
 mod soak;
+mod spellings;
 mod stamps;
 mod start;
 #[cfg(feature = "tls")]

@@ -17,6 +17,7 @@ use super::device::DeviceInfo;
 use super::query::Target;
 use super::record::{Punch, User, Validity};
 use super::stream::Table;
+use super::text;
 use super::version::Version;
 
 /// The fields of an attendance row in the document.
@@ -49,6 +50,8 @@ pub struct Dialect {
     pub(crate) tab_at_end: bool,
     /// The row of a user always ends with the keys of validity; otherwise only if they were given.
     pub(crate) user_validity: bool,
+    /// Most bytes of a name in the row of a user, 0 for the whole name.
+    pub(crate) name_bytes: usize,
     /// Attendance photos are sent to `/iclock/fdata`, not `/iclock/cdata` (§11.3 has both).
     pub(crate) photos_to_fdata: bool,
     /// All stamps are 9999.
@@ -87,6 +90,7 @@ impl Default for Dialect {
             mask_temperature: false,
             tab_at_end: false,
             user_validity: false,
+            name_bytes: 0,
             photos_to_fdata: false,
             fixed_stamp: false,
             op_stamp: false,
@@ -191,7 +195,12 @@ impl Dialect {
 
     /// Writes the row of a user (§11.5) without its line end.
     pub fn write_user(&self, user: &User, language: Language, out: &mut Vec<u8>) {
-        user.write(out, language);
+        if self.name_bytes > 0 {
+            let name = text::clip(&user.name, self.name_bytes, language).to_owned();
+            User { name, ..user.clone() }.write(out, language);
+        } else {
+            user.write(out, language);
+        }
         if self.user_validity && user.validity == Validity::default() {
             out.extend_from_slice(Validity::ABSENT.as_bytes());
         }

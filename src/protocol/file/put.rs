@@ -1,5 +1,7 @@
 //! `PutFile` (§12.8.2).
 
+use std::borrow::Cow;
+
 use super::line::{LONGEST, plain};
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::data_table::DataTable;
@@ -10,9 +12,9 @@ use crate::protocol::record::TemplateForm;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutFile<'a> {
     /// A whole URL, or a path below the server's `/iclock/`.
-    pub url: &'a str,
+    pub url: Cow<'a, str>,
     /// The path on the terminal, if the server gives one.
-    pub path: Option<&'a str>,
+    pub path: Option<Cow<'a, str>>,
     /// What is done with it.
     pub action: Action,
 }
@@ -65,14 +67,29 @@ impl<'a> PutFile<'a> {
     /// Parses the text after `PutFile`. After the URL may be a blank, as in the examples of the
     /// document, or a TAB, as in its rule.
     pub fn parse(text: &'a [u8]) -> Result<Self, Refusal> {
-        let text = plain(text, "PutFile")?;
+        match plain(text, "PutFile")? {
+            Cow::Borrowed(text) => Self::parse_text(text),
+            Cow::Owned(text) => PutFile::parse_text(&text).map(PutFile::into_owned),
+        }
+    }
+
+    fn into_owned<'b>(self) -> PutFile<'b> {
+        PutFile {
+            url: Cow::Owned(self.url.into_owned()),
+            path: self.path.map(|path| Cow::Owned(path.into_owned())),
+            action: self.action,
+        }
+    }
+
+    fn parse_text(text: &'a str) -> Result<Self, Refusal> {
+        let text = text.trim_matches(' ');
         let end = text.find([' ', '\t']).unwrap_or(text.len());
         let (url, rest) = (&text[..end], text[end..].trim_start_matches(' '));
         if url.is_empty() || url.len() > LONGEST {
             return Err(Refusal::parameter("the URL is missing or too long"));
         }
         let mut parts = rest.strip_prefix('\t').unwrap_or(rest).split('\t').map(str::trim);
-        let mut file = Self { url, path: None, action: Action::Keep };
+        let mut file = Self { url: Cow::Borrowed(url), path: None, action: Action::Keep };
         let (mut action, mut table, mut records) = (None, None, None);
         for (nth, part) in parts.by_ref().enumerate() {
             let value = |key: &str| {
@@ -88,14 +105,18 @@ impl<'a> PutFile<'a> {
             } else if let Some(value) = value("RecordCount") {
                 once(&mut records, value, "RecordCount")?;
             } else if nth == 0 {
-                file.path = Some(part);
+                file.path = Some(Cow::Borrowed(part));
             } else {
                 return Err(Refusal::parameter(format!(
                     "PutFile has no parameter {part:?}; it has Action, TableName and RecordCount"
                 )));
             }
         }
-        if file.path.is_some_and(|path| path.len() > LONGEST || path.contains(" Action=")) {
+        if file
+            .path
+            .as_deref()
+            .is_some_and(|path| path.len() > LONGEST || path.contains(" Action="))
+        {
             return Err(Refusal::parameter(
                 "the path is too long, or there are blanks instead of TABs",
             ));
@@ -132,7 +153,7 @@ impl<'a> PutFile<'a> {
             let name = name.split(['?', '#']).next().unwrap_or(name).to_ascii_lowercase();
             name.ends_with(".tgz") || name.ends_with(".tar.gz")
         };
-        ends(self.url)
+        ends(&self.url)
     }
 }
 
@@ -149,7 +170,11 @@ mod tests {
 
     #[test]
     fn put_file_is_parsed_with_its_actions() {
-        let plain = |url, path| PutFile { url, path, action: Action::Keep };
+        let plain = |url: &'static str, path: Option<&'static str>| PutFile {
+            url: url.into(),
+            path: path.map(Into::into),
+            action: Action::Keep,
+        };
         let sync = Action::Sync { table: SyncTable::Users, records: 3 };
         for (text, expected) in [
             ("file/fw/X938/main.tgz", plain("file/fw/X938/main.tgz", None)),
@@ -184,5 +209,8 @@ mod tests {
         }
         assert!(PutFile::parse(&[b'x'; 3000]).is_err());
         assert!(PutFile::parse(b"\xff").is_err());
+        // GBK, of a server that sends it in every language.
+        let put = PutFile::parse(b"file/\xd5\xc5.dat\t/mnt/\xd5\xc5.dat").unwrap();
+        assert_eq!((&*put.url, put.path.as_deref()), ("file/张.dat", Some("/mnt/张.dat")));
     }
 }

@@ -1,6 +1,6 @@
 //! `UPGRADE` (§12.11.2).
 
-use super::line::{LONGEST, plain};
+use super::line::LONGEST;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::Refusal;
 
@@ -21,7 +21,11 @@ impl<'a> Upgrade<'a> {
     /// Parses the text after `UPGRADE`. The URL may have commas: it ends where another key
     /// begins.
     pub fn parse(text: &'a [u8]) -> Result<Self, Refusal> {
-        let text = plain(text, "UPGRADE")?;
+        let text = std::str::from_utf8(text).ok().map(|text| text.trim_matches(' '));
+        let text = text.filter(|text| !text.chars().any(|c| c != '\t' && c.is_control()));
+        let text = text.ok_or_else(|| {
+            Refusal::parameter("the text of UPGRADE has a control character or is not UTF-8")
+        })?;
         let value = |key: &str| -> Result<Option<&'a str>, Refusal> {
             let begins: Vec<usize> = text
                 .match_indices(key)

@@ -46,15 +46,22 @@ impl Rules {
         Ok(data)
     }
 
-    /// Decodes a required field whose number of characters is in `size`.
+    /// Decodes a required field whose number of characters is in `size`. Servers in use count the
+    /// decoded bytes there.
     pub(super) fn sized(&self, fields: &Fields, field: &'static str) -> Result<Vec<u8>, Refusal> {
         let text = fields.required(field)?;
         let size: usize = required_number(fields, "size")?;
-        if size != text.len() {
-            let why = format!("is {size}, but {field} has {} characters", text.len());
-            return Err(Refusal { code: self.size, ..Refusal::field("size", why) });
+        if size == text.len() {
+            return self.decode(field, text);
         }
-        self.decode(field, text)
+        match self.decode(field, text) {
+            Ok(data) if size == data.len() => Ok(data),
+            Err(refusal) if refusal.code == ReturnCode::TOO_LONG => Err(refusal),
+            _ => {
+                let why = format!("is {size}, but {field} has {} characters", text.len());
+                Err(Refusal { code: self.size, ..Refusal::field("size", why) })
+            }
+        }
     }
 
     fn too_long(&self, bytes: usize) -> String {
@@ -107,7 +114,9 @@ mod tests {
         for (size, text, code, word) in [
             ("8", "YWJjZA==", None, ""),
             ("7", "YWJjZA==", Some(-9), "size is 7"),
-            ("4", "YWJjZA==", Some(-9), "size is 4"),
+            ("4", "YWJjZA==", None, ""),
+            ("5", "YWJjZA==", Some(-9), "size is 5"),
+            ("4", "YWJjZA", Some(-9), "size is 4"),
             ("", "YWJjZA==", Some(-1), "size is empty"),
             (" ", "YWJjZA==", Some(-1), "size is blank"),
             ("x", "YWJjZA==", Some(-1), "size is not a number"),

@@ -66,6 +66,9 @@ pub struct UserPic {
 }
 
 impl UserPic {
+    /// The keys of a record from the server. `FileName` is that of an upload: it means nothing here.
+    pub(crate) const KEYS: [&'static str; 4] = ["PIN", "Size", "Content", "FileName"];
+
     /// Writes the row without its line end. The name of the file is the PIN.
     pub fn write(&self, out: &mut Vec<u8>) {
         let pin = &self.pin;
@@ -75,7 +78,7 @@ impl UserPic {
 
     /// Reads and checks the record of a `DATA UPDATE USERPIC`.
     pub fn parse(record: &[u8], language: Language) -> Result<Self, Refusal> {
-        let fields = Fields::parse(record, &["PIN", "Size", "Content"], language)?;
+        let fields = Fields::parse(record, &Self::KEYS, language)?;
         Ok(Self { pin: Pin::from_fields(&fields)?, photo: Jpeg::sized(&fields, "content")? })
     }
 }
@@ -118,11 +121,14 @@ pub enum BioPhotoUpdate {
 }
 
 impl BioPhotoUpdate {
+    /// The keys of a record from the server, `FileName` as in [`UserPic::KEYS`].
+    pub(crate) const KEYS: [&'static str; 7] =
+        ["PIN", "Type", "Size", "Content", "Format", "Url", "FileName"];
+
     /// Reads and checks the record of a `DATA UPDATE BIOPHOTO`. Without `Format`, the
     /// picture is the `Content`, if there is one, and else at `Url`.
     pub fn parse(record: &[u8], language: Language) -> Result<Self, Refusal> {
-        let known = ["PIN", "Type", "Size", "Content", "Format", "Url"];
-        let fields = Fields::parse(record, &known, language)?;
+        let fields = Fields::parse(record, &Self::KEYS, language)?;
         let pin = Pin::from_fields(&fields)?;
         let code = required_number(&fields, "type")?;
         let bio_type = BioType::new(code)
@@ -224,7 +230,7 @@ mod tests {
         let too_long = format!("Size={}\tContent={long}", long.len());
         for (record, from, to, code, field) in [
             (DOWN, "PIN=123", "PIN=", -1, "pin"),
-            (DOWN, "Size=8", "Size=4", -2, "size"),
+            (DOWN, "Size=8", "Size=5", -2, "size"),
             (DOWN, "Size=8\t", "", -1, "size"),
             (DOWN, base64, "", -1, "content"),
             (DOWN, base64, "/9j/2Q=x", -1, "base64"),

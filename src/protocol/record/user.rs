@@ -12,7 +12,7 @@ use crate::protocol::text;
 pub struct User {
     /// Identifies the user.
     pub pin: Pin,
-    /// At most 24 bytes of it are sent.
+    /// At most 255 bytes. It is never cut: a server takes a name that goes up for the new one.
     pub name: String,
     /// 0 user, 2 enroller, 6 manager, 10 custom, 14 super administrator.
     pub privilege: u8,
@@ -53,10 +53,7 @@ impl User {
     pub fn write(&self, out: &mut Vec<u8>, language: Language) {
         let Self { pin, name, privilege, password, card, group, time_zones, verify, .. } = self;
         out.extend_from_slice(format!("USER PIN={pin}\tName=").as_bytes());
-        out.extend_from_slice(&text::encode(
-            text::clip(name, text::NAME_BYTES, language),
-            language,
-        ));
+        out.extend_from_slice(&text::encode(name, language));
         out.extend_from_slice(format!("\tPri={privilege}\tPasswd=").as_bytes());
         out.extend_from_slice(&text::encode(password, language));
         let rest = format!(
@@ -84,6 +81,21 @@ const KEYS: [&str; 12] = [
     "Expires",
 ];
 
+/// Other spellings of keys that servers in use send.
+const SPELLINGS: [(&str, &str); 8] = [
+    ("Privilege", "pri"),
+    ("Password", "passwd"),
+    ("CardNo", "card"),
+    ("Group", "grp"),
+    ("TimeZone", "tz"),
+    ("TimeZones", "tz"),
+    ("VerifyStyle", "verify"),
+    ("VerifyMode", "verify"),
+];
+
+/// Most bytes of a name in the encoding of the terminal.
+const NAME_BYTES: usize = 255;
+
 /// A change to a user: only the keys that the record carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserChange {
@@ -101,9 +113,15 @@ pub struct UserChange {
 }
 
 impl UserChange {
+    /// The keys of a record, in each spelling.
+    pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
+        KEYS.into_iter().chain(SPELLINGS.into_iter().map(|(spelling, _)| spelling))
+    }
+
     /// Reads and checks the record of a `DATA UPDATE USERINFO`.
     pub fn parse(record: &[u8], language: Language) -> Result<Self, Refusal> {
-        Self::from_fields(&Fields::parse(record, &KEYS, language)?, language)
+        let fields = Fields::parse_spelled(record, &KEYS, &SPELLINGS, language)?;
+        Self::from_fields(&fields, language)
     }
 
     /// Checks a change whose fields have the names of a `USERINFO` record.
@@ -113,8 +131,7 @@ impl UserChange {
         };
         Ok(Self {
             pin: Pin::from_fields(fields)?,
-            name: texted("name", 1000)?
-                .map(|name| text::clip(&name, text::NAME_BYTES, language).to_owned()),
+            name: fields.get("name").map(|value| name(value, language)).transpose()?,
             privilege: privilege(fields)?,
             password: texted("passwd", 24)?,
             card: fields.get("card").map(|value| card("card", value)).transpose()?,
@@ -147,6 +164,16 @@ impl UserChange {
         set(&mut user.vice_card, self.vice_card);
         self.validity.apply(&mut user.validity);
     }
+}
+
+/// A name is kept whole: one that is cut here would overwrite the server's own when it goes up.
+fn name(value: &str, language: Language) -> Result<String, Refusal> {
+    let bytes = text::encode(value, language).len();
+    if bytes > NAME_BYTES {
+        let why = format!("has {bytes} bytes; allowed are {NAME_BYTES}");
+        return Err(Refusal::field("name", why));
+    }
+    Ok(clean("name", value, NAME_BYTES)?)
 }
 
 fn privilege(fields: &Fields) -> Result<Option<u8>, Refusal> {
@@ -182,22 +209,25 @@ fn time_zones(value: &str) -> Result<String, Refusal> {
 /// Highest card number: databases of servers hold it in 63 bits.
 const MOST_CARD: u64 = i64::MAX as u64;
 
-/// A card number: decimal, or four bytes in hex with the lowest first, `[15CD5B07]`.
+/// A card number: decimal, or four or five bytes in hex with the lowest first, `[15CD5B07]`.
 /// Both are stored in decimal; 0 means none.
 fn card(field: &'static str, value: &str) -> Result<String, Refusal> {
     let wrong = || {
         Refusal::field(
             field,
             format_args!(
-                "is neither a decimal number nor [8 hexadecimal digits]: {}",
+                "is neither a decimal number nor [8 or 10 hexadecimal digits]: {}",
                 quoted(value)
             ),
         )
     };
     let number = match value.strip_prefix('[') {
         Some(hex) => {
-            let hex = hex.strip_suffix(']').filter(|hex| hex.len() == 8).ok_or_else(wrong)?;
-            u64::from(u32::from_str_radix(hex, 16).map_err(|_| wrong())?.swap_bytes())
+            let hex = hex.strip_suffix(']').filter(|hex| matches!(hex.len(), 8 | 10));
+            let is_hex = |hex: &&str| hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let hex = hex.filter(is_hex).ok_or_else(wrong)?;
+            let highest_first = u64::from_str_radix(hex, 16).map_err(|_| wrong())?;
+            highest_first.swap_bytes() >> (64 - 4 * hex.len())
         }
         None if value.is_empty() => 0,
         None if value.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -236,7 +266,7 @@ mod tests {
 
     #[test]
     fn both_forms_of_a_card_number_mean_the_same() {
-        for text in ["[15CD5B07]", "123456789", "0123456789"] {
+        for text in ["[15CD5B07]", "[15cd5b0700]", "123456789", "0123456789"] {
             assert_eq!(parse(&format!("PIN=1\tCard={text}")).unwrap().card, "123456789", "{text}");
         }
         assert_eq!(parse("PIN=1\tCard=0").unwrap().card, "");
@@ -266,9 +296,23 @@ mod tests {
     }
 
     #[test]
-    fn long_names_are_cut_between_characters() {
-        let user = parse(&format!("PIN=1\tName={}", "é".repeat(20))).unwrap();
-        assert_eq!(user.name, "é".repeat(12));
+    fn names_are_kept_whole() {
+        let user = parse(&format!("PIN=1\tName={}", "é".repeat(127))).unwrap();
+        assert_eq!(user.name, "é".repeat(127));
+        let refusal = parse(&format!("PIN=1\tName={}", "é".repeat(128))).unwrap_err();
+        assert_eq!(refusal.field, Some("name"));
+    }
+
+    #[test]
+    fn keys_have_the_spellings_of_servers() {
+        let plain =
+            "PIN=1\tPri=14\tPasswd=9\tCard=5\tGrp=2\tTZ=0001000000000000\tVerify=3\tName=a=b";
+        let spelled = "Pin=1\tPRIVILEGE=14\tpassword=9\tCardNo=[0500000000]\tGroup=2\t\t\
+                       TimeZones=0001000000000000\tVerifyMode=3\tNAME=a=b";
+        assert_eq!(parse(spelled).unwrap(), parse(plain).unwrap());
+        let style = "PIN=1\tPri=14\tPrivilege=14\tPassword=9\tCard=[05000000]\tGroup=2\t\
+                     TimeZone=0001000000000000\tVerifyStyle=3\tName=a=b";
+        assert_eq!(parse(style).unwrap(), parse(plain).unwrap());
     }
 
     #[test]
@@ -281,6 +325,10 @@ mod tests {
             ("PIN=1\tPri=x", "pri"),
             ("PIN=1\tCard=12x", "card"),
             ("PIN=1\tCard=[15CD5B]", "card"),
+            ("PIN=1\tCard=[+5CD5B07]", "card"),
+            ("PIN=1\tCardNo=[15CD5B070]", "card"),
+            ("PIN=1\tPri=0\tPrivilege=14", "pri"),
+            ("PIN=1 Group=99", "pin"),
             ("PIN=1\tCard=99999999999999999999999", "card"),
             ("PIN=1\tGrp=-1", "grp"),
             ("PIN=1\tTZ=1", "tz"),

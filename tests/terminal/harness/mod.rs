@@ -9,6 +9,7 @@ use iclock_emulator::{Emulator, Settings};
 
 mod abuse;
 mod answers;
+mod commanding;
 mod data;
 mod driver;
 mod enrolment;
@@ -20,6 +21,7 @@ mod terminal;
 
 pub use abuse::{Idle, NOWHERE, PUNCHES, connect, punches, terminal_alone};
 pub use answers::{answer, answer_text, polls, returns, returns_all, until, until_unanswered};
+pub use commanding::Commanding;
 pub use data::{JPEG, base64, http_date, jpeg, noise, second, tgz};
 pub use driver::Driver;
 pub use enrolment::{FP, asked_to_enroll, enroll_all, enrolling, finger, sensor};

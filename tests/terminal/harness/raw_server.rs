@@ -51,6 +51,8 @@ impl RawRequest {
 pub enum RawAnswer {
     /// Status, further header lines (each ended by CRLF), body.
     Says(u16, &'static str, String),
+    /// 200, and a body that is no text.
+    Bytes(Vec<u8>),
     /// The connection is closed without an answer.
     Closes,
     /// The connection is reset.
@@ -136,22 +138,26 @@ fn serve<A: FnMut(&RawRequest) -> RawAnswer>(
     let request = RawRequest { method, target, body };
     let answered = (answer.lock().ok()?)(&request);
     seen.lock().ok()?.push(request);
-    match answered {
-        RawAnswer::Says(status, more, body) => {
-            let mut out = stream;
-            let head = format!(
-                "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n{more}\r\n{body}",
-                body.len()
-            );
-            out.write_all(head.as_bytes()).ok()?;
-        }
-        RawAnswer::Closes => {}
+    let (status, more, body) = match answered {
+        RawAnswer::Says(status, more, body) => (status, more, body.into_bytes()),
+        RawAnswer::Bytes(body) => (200, "", body),
+        RawAnswer::Closes => return Some(()),
         RawAnswer::Resets => {
             let at_once = Some(std::time::Duration::ZERO);
             rustix::net::sockopt::set_socket_linger(stream, at_once).unwrap();
+            return Some(());
         }
-        RawAnswer::Hangs => drop(reader.read(&mut [0])),
-    }
+        RawAnswer::Hangs => {
+            drop(reader.read(&mut [0]));
+            return Some(());
+        }
+    };
+    let mut out = stream;
+    let head = format!(
+        "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n{more}\r\n",
+        body.len()
+    );
+    out.write_all(&[head.as_bytes(), &body].concat()).ok()?;
     Some(())
 }
 

@@ -35,6 +35,14 @@ pub(super) enum Rule {
 }
 
 impl Rule {
+    /// A value that the rule allows, in the one form in which it is kept: `03` is `3`.
+    pub(super) fn canonical(self, value: &str) -> String {
+        match (self, value.trim().parse::<i64>()) {
+            (Self::Number(..) | Self::OneOf(_), Ok(number)) => number.to_string(),
+            _ => value.to_owned(),
+        }
+    }
+
     /// Refuses a value that breaks the rule.
     pub(super) fn check(
         self,

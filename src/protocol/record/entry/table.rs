@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::Pin;
 use super::rule::Rule;
 use crate::protocol::codes::Language;
 use crate::protocol::fields::{Fields, Refusal};
@@ -14,6 +15,8 @@ pub struct EntryTable {
     /// The fields that identify an entry.
     pub(super) id: &'static [&'static str],
     pub(super) fields: &'static [(&'static str, Rule)],
+    /// Fields without which an entry means nothing.
+    pub(super) required: &'static [&'static str],
     /// Most entries.
     pub most: u64,
     /// Whether the document has a `DATA DELETE` for it.
@@ -24,19 +27,28 @@ pub struct EntryTable {
 pub type Entry = BTreeMap<String, String>;
 
 impl EntryTable {
+    /// The keys of a record.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'static str> {
+        self.fields.iter().map(|(key, _)| *key)
+    }
+
     /// Reads and checks the record of a `DATA UPDATE`. The identity is required. Other fields
     /// may be missing; the entry keeps their values.
     pub fn parse(&self, record: &[u8], language: Language) -> Result<Entry, Refusal> {
-        let keys: Vec<&str> = self.fields.iter().map(|(key, _)| *key).collect();
+        let keys: Vec<&str> = self.keys().collect();
         let fields = Fields::parse(record, &keys, language)?;
         let mut entry = Entry::new();
         for (key, rule) in self.fields {
-            // The document itself writes `StatusCode==`.
-            let value = fields.get(key).map(|value| value.strip_prefix('=').unwrap_or(value));
+            // The document itself writes `StatusCode==`; in a text the character counts.
+            let doubled = |value| match rule {
+                Rule::Number(..) => str::strip_prefix(value, '=').unwrap_or(value),
+                _ => value,
+            };
+            let value = fields.get(key).map(doubled);
             match value {
                 Some(value) if !value.is_empty() => {
                     rule.check(key, value, &fields, language)?;
-                    entry.insert((*key).to_owned(), value.to_owned());
+                    entry.insert((*key).to_owned(), rule.canonical(value));
                 }
                 Some(_) if self.id.contains(key) => return Err(Refusal::field(key, "is empty")),
                 None if self.id.contains(key) => return Err(Refusal::field(key, "is missing")),
@@ -50,10 +62,35 @@ impl EntryTable {
     /// Reads the record of a `DATA DELETE`: the identity only.
     pub fn parse_id(&self, record: &[u8], language: Language) -> Result<String, Refusal> {
         let fields = Fields::parse(record, self.id, language)?;
-        for key in self.id {
-            fields.required(key)?;
+        let mut values = Vec::new();
+        for (key, rule) in self.fields.iter().filter(|(key, _)| self.id.contains(key)) {
+            let value = fields.required(key)?;
+            rule.check(key, value, &fields, language)?;
+            values.push((*key, rule.canonical(value)));
         }
-        Ok(self.id.iter().filter_map(|key| fields.get(key)).collect::<Vec<_>>().join("\t"))
+        let in_order = |key: &&str| values.iter().find(|(name, _)| name == key);
+        let in_order = self.id.iter().filter_map(in_order).map(|(_, value)| value.as_str());
+        Ok(in_order.collect::<Vec<_>>().join("\t"))
+    }
+
+    /// The person of an entry, where a field of its identity is one.
+    pub fn whose(&self, entry: &Entry) -> Option<Pin> {
+        let (key, _) = self.fields.iter().find(|(_, rule)| *rule == Rule::Pin)?;
+        Pin::new(entry.get(*key)?).ok()
+    }
+
+    /// Refuses an entry that lacks what it is for: neither the record nor `before`, the entry that it
+    /// changes, has it.
+    pub fn require_content(&self, entry: &Entry, before: Option<&Entry>) -> Result<(), Refusal> {
+        for key in self.required {
+            let new = entry.get(*key);
+            let value = new.or_else(|| before.and_then(|before| before.get(*key)));
+            if value.is_none_or(|value| value.is_empty()) {
+                let why = if new.is_some() { "is empty" } else { "is missing" };
+                return Err(Refusal::field(key, why));
+            }
+        }
+        Ok(())
     }
 
     /// The fields of an identity.

@@ -70,6 +70,9 @@ const KEYS: [&str; 17] = [
 ];
 
 impl IdCard {
+    /// The keys of a record.
+    pub(crate) const KEYS: [&'static str; 17] = KEYS;
+
     /// Writes the row without its line end.
     pub fn write(&self, out: &mut Vec<u8>) {
         let Self { sn_num, id_num, dn_num, name, address, additional_info, issuer, .. } = self;
