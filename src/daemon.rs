@@ -1,5 +1,7 @@
 //! `punchd run`: makes the parts and turns the loop.
 
+mod store_start;
+
 use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
@@ -85,7 +87,7 @@ impl<'a> Daemon<'a> {
         clock_offset: ClockOffset,
         set_aside: bool,
     ) -> Result<Self, Stop> {
-        let store = Rc::new(open_store(&config, set_aside)?);
+        let store = Rc::new(store_start::open(&config, set_aside)?);
         let programs = Processes::new()
             .map_err(|error| Stop::System(format!("cannot look after programs: {error}")))?;
         let clock = Rc::new(clock(&config, &store, clock_offset)?);
@@ -126,6 +128,12 @@ impl<'a> Daemon<'a> {
         let mut client = self.client(server);
         loop {
             let next = client.step();
+            if self.store.is_damaged() && self.config.sets_damaged_store_aside() {
+                return Err(Stop::Damaged(StoreError::Damaged {
+                    path: self.config.store.clone(),
+                    why: "found while punchd ran; the next start checks all of it".into(),
+                }));
+            }
             if self.pending.take_restart() {
                 self.restart(&mut client);
             }
@@ -227,26 +235,6 @@ impl<'a> Daemon<'a> {
         if let Err(error) = self.store.journal().add_operation(&operation) {
             log::error!("the operation log could not be written: {error}");
         }
-    }
-}
-
-fn open_store(config: &Config, set_aside: bool) -> Result<Store, Stop> {
-    let (path, limits) = (&config.store, config.store_limits());
-    match Store::open(path, limits) {
-        Ok(store) => Ok(store),
-        Err(error @ StoreError::Damaged { .. }) if set_aside => {
-            let damaged = Store::set_aside(path).map_err(|io| {
-                Stop::System(format!("{} cannot be renamed: {io}", path.display()))
-            })?;
-            log::warn!("{error}");
-            log::warn!(
-                "as asked, it was renamed to {}, and an empty store was made",
-                damaged.display()
-            );
-            Store::open(path, limits).map_err(Stop::Store)
-        }
-        Err(error @ StoreError::Damaged { .. }) => Err(Stop::Damaged(error)),
-        Err(error) => Err(Stop::Store(error)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Config;
-use super::tables::{Permission, Punches};
+use super::tables::{OnDamage, Permission, Punches};
 use crate::clock::ClockOffset;
 use crate::commands::DeviceProfile;
 use crate::policy::Policy;
@@ -11,6 +11,11 @@ use crate::protocol::device::{Functions, VisibleLight};
 use crate::{client, driver_socket, machine, server_queries, store, uplink};
 
 impl Config {
+    /// Whether a damaged store is set aside without being asked.
+    pub fn sets_damaged_store_aside(&self) -> bool {
+        self.limits.on_damage == OnDamage::SetAside
+    }
+
     /// The limits of the store.
     pub fn store_limits(&self) -> store::Limits {
         store::Limits {
@@ -128,6 +133,7 @@ impl Config {
             ("[limits] punches", was.punches != is.punches),
             ("[limits] store_mib", was.store_mib != is.store_mib),
             ("[limits] free_mib", was.free_mib != is.free_mib),
+            ("[limits] on_damage", was.on_damage != is.on_damage),
         ];
         keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }

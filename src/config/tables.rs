@@ -170,6 +170,18 @@ pub(crate) struct Limits {
     pub(super) command_bytes: usize,
     /// Seconds over which terminals that start together spread their first contact.
     pub(super) start_spread: u32,
+    /// What happens to a store that is damaged.
+    pub(crate) on_damage: OnDamage,
+}
+
+/// What happens to a store that is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum OnDamage {
+    /// punchd does not start with it.
+    Stop,
+    /// It is renamed, and an empty one takes its place.
+    SetAside,
 }
 
 /// `[timeouts]`, in seconds.
@@ -290,6 +302,7 @@ impl Default for Limits {
             post_bytes: 64 << 10,
             command_bytes: 2 << 20,
             start_spread: 3,
+            on_damage: OnDamage::Stop,
         }
     }
 }

@@ -11,6 +11,7 @@ pub use connection::{Connection, Failing, Reason, Schedule, WithheldStream};
 pub use waiting::Waiting;
 
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -91,6 +92,8 @@ impl Status {
             attention(&connection, &waiting, full.as_deref(), write_failure.as_deref(), now);
         let attention =
             [attention, clock_facts::attention(connection.clock_step, &*self.clock)].concat();
+        let notice = store.notice();
+        let attention = [attention, store_attention(store, notice.as_ref())].concat();
         let seconds_until = |at: Option<Duration>| at.map(|at| at.saturating_sub(now).as_secs());
         Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -105,6 +108,8 @@ impl Status {
             "held": for_clock + for_zone,
             "held_for_zone": for_zone,
             "zone": zone_in_use(&*self.clock),
+            "store_notice": notice.as_ref().map(|(text, _)| text),
+            "store_damaged": store.is_damaged(),
             "zone_source": self.clock.zone_source().name(),
             "last_date": connection.last_date.as_ref().map(LastDate::to_json),
             "clock_step": connection.clock_step.map(ClockStep::to_json),
@@ -157,6 +162,22 @@ fn add_up(sum: &mut Value, report: Value) {
             _ => {}
         }
     }
+}
+
+/// What of the store needs a person.
+fn store_attention(store: &Store, notice: Option<&(String, PathBuf)>) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some((text, file)) = notice {
+        found.push(format!("{text} (remove {} when this is settled)", file.display()));
+    }
+    if store.is_damaged() {
+        found.push(format!(
+            "the store {} is damaged; punchd goes on with what can be read. Copy it, with its -wal, \
+             then see [limits] on_damage and --set-aside-damaged-store",
+            store.path().display()
+        ));
+    }
+    found
 }
 
 /// A command that is under way.

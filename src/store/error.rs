@@ -2,8 +2,17 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::ErrorCode;
+
+/// Whether SQLite found the store of this process to be damaged.
+static DAMAGE_SEEN: AtomicBool = AtomicBool::new(false);
+
+/// Whether SQLite found the store of this process to be damaged while it ran.
+pub(super) fn damage_seen() -> bool {
+    DAMAGE_SEEN.load(Ordering::Relaxed)
+}
 
 /// A failure of the store.
 #[derive(Debug)]
@@ -26,6 +35,18 @@ pub enum StoreError {
         path: PathBuf,
         /// What was found.
         why: String,
+    },
+    /// The disk could not be read or written while the file was opened. The file may be whole.
+    Disk {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        why: String,
+    },
+    /// The file is a database of another program.
+    Foreign {
+        /// The file.
+        path: PathBuf,
     },
     /// The file was written by a later version of punchd.
     Newer {
@@ -56,6 +77,10 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                DAMAGE_SEEN.store(true, Ordering::Relaxed);
+                Self::Sql(error)
+            }
             _ => Self::Sql(error),
         }
     }
@@ -66,7 +91,21 @@ impl fmt::Display for StoreError {
         match self {
             Self::Open { path, why } => write!(
                 f,
-                "cannot open the store {}: {why}. Is its directory there and writable, and the disk not full?",
+                "cannot open the store {}: {why}. Its directory has to be there and writable for the user \
+                 that punchd runs as, its disk mounted, writable and not full. Do not rename the store",
+                path.display()
+            ),
+            Self::Disk { path, why } => write!(
+                f,
+                "the disk failed while the store {} was opened: {why}. The store may be undamaged: do \
+                 not rename or delete it. `dmesg` says more; check the disk and its file system, then \
+                 start punchd again",
+                path.display()
+            ),
+            Self::Foreign { path } => write!(
+                f,
+                "{} is a database of some other program. It was not touched: set store in punchd.toml \
+                 to another file",
                 path.display()
             ),
             Self::InUse { path } => {

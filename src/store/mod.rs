@@ -22,6 +22,7 @@ mod guests;
 mod id_cards;
 mod jobs;
 mod journal;
+mod marker;
 mod novelty;
 mod open;
 pub mod options;
@@ -72,10 +73,27 @@ pub use undated::{Known, Undated};
 use std::path::{Path, PathBuf};
 
 use db::Db;
+use marker::{End, Marker};
 
 /// The store. Used by one thread; every method takes `&self`.
 pub struct Store {
     db: Db,
+    /// Whether the marker beside the store says how it was closed.
+    is_marked: bool,
+}
+
+/// What was lost of the store that ran before, for people.
+pub type Loss = String;
+
+/// A store that is closed has no log. The marker says so first: a log that is missing later is none
+/// that was lost.
+impl Drop for Store {
+    fn drop(&mut self) {
+        if self.is_marked {
+            let end = if self.is_damaged() { End::Damaged } else { End::Closed };
+            marker::mark_end(self, end);
+        }
+    }
 }
 
 impl Store {
@@ -84,14 +102,38 @@ impl Store {
     /// # Errors
     /// A file that is damaged, foreign, in use or of a later version is left untouched.
     pub fn open(path: &Path, limits: Limits) -> Result<Self> {
-        let connection = open::open(path)?;
+        Self::open_checked(path, limits, false)
+    }
+
+    /// The same for the daemon: compares the store with the one that ran before, and returns what was
+    /// lost since then.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_marked(path: &Path, limits: Limits) -> Result<(Self, Option<Loss>)> {
+        let marker = Marker::read(path);
+        let loss = marker::look(path, marker.as_ref());
+        // Damage that was found while punchd ran may be where a start does not look.
+        let check_all = marker.as_ref().is_some_and(|marker| marker.end() == End::Damaged);
+        let mut store = Self::open_checked(path, limits, check_all)?;
+        let loss = match (loss, &marker) {
+            (None, Some(marker)) => marker::compare(&store, marker)?,
+            (loss, _) => loss,
+        };
+        marker::mark_open(&store)?;
+        store.is_marked = true;
+        Ok((store, loss))
+    }
+
+    fn open_checked(path: &Path, limits: Limits, check_all: bool) -> Result<Self> {
+        let connection = open::open(path, check_all)?;
         // The indexes of a large store, which was not checked as a whole, are first read here.
         let db = Db::new(connection, path.into(), limits).map_err(|error| match error {
             StoreError::Sql(error) => open::classify(error, path),
             other => other,
         })?;
         backlog::Backlog::new(&db).begin()?;
-        Ok(Self { db })
+        Ok(Self { db, is_marked: false })
     }
 
     /// Makes the log as large as it gets, so that punches need not. For who will write much, and
@@ -106,6 +148,32 @@ impl Store {
     /// Renames a damaged store and what belongs to it. Returns the new name of the file.
     pub fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
         open::set_aside(path)
+    }
+
+    /// How many stores were set aside beside this one.
+    pub fn count_set_aside(path: &Path) -> usize {
+        open::count_set_aside(path)
+    }
+
+    /// Whether SQLite found damage while the store was in use.
+    pub fn is_damaged(&self) -> bool {
+        error::damage_seen()
+    }
+
+    /// Writes the file that says what was lost, which stays until a person removes it.
+    pub fn write_notice(&self, text: &str) -> std::io::Result<PathBuf> {
+        let path = marker::beside(&self.db.path, ".notice");
+        marker::replace(&path, text)?;
+        Ok(path)
+    }
+
+    /// What the file says that a person has not removed yet, and its name.
+    pub fn notice(&self) -> Option<(String, PathBuf)> {
+        use std::io::Read;
+        let path = marker::beside(&self.db.path, ".notice");
+        let mut text = Vec::new();
+        std::fs::File::open(&path).ok()?.take(2000).read_to_end(&mut text).ok()?;
+        Some((String::from_utf8_lossy(&text).trim().to_owned(), path))
     }
 
     /// Where the store is.

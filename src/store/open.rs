@@ -1,10 +1,14 @@
 //! Opening the file: whose it is, whether it is whole, and its settings.
 
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::{Result, StoreError};
+use super::marker::{beside, sync_directory};
 use super::schema;
 
 /// Bytes of a database page. A punch changes one page or two, and each is written whole
@@ -15,13 +19,13 @@ const CACHE_KIB: i32 = 256;
 /// Largest file that is checked whole at start; a larger one is checked as it is read.
 const CHECKED_AT_START: u64 = 32 << 20;
 
-/// Opens the file, makes it if it is not there, and brings it to this version.
+/// Opens the file, makes it if it is not there, and brings it to this version. A large file is checked
+/// if `check_all`.
 ///
 /// # Errors
 /// A file that is damaged, foreign, in use or of a later version is left untouched.
-pub(super) fn open(path: &Path) -> Result<Connection> {
-    let failed =
-        |error: rusqlite::Error| StoreError::Open { path: path.into(), why: error.to_string() };
+pub(super) fn open(path: &Path, check_all: bool) -> Result<Connection> {
+    let failed = |error: rusqlite::Error| classify(error, path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -30,7 +34,7 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     // memory, too: SQLite's own default is 2 MB.
     let first = format!("PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -{CACHE_KIB};");
     connection.execute_batch(&first).map_err(|error| classify(error, path))?; // reads the file
-    let version = examine(&connection, path)?;
+    let version = examine(&connection, path, check_all)?;
     prepare(&connection, path).map_err(|error| classify(error, path))?;
     if version < schema::VERSION {
         schema::migrate(&connection, version).map_err(|error| classify(error, path))?;
@@ -38,27 +42,43 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Renames a damaged store and what belongs to it. Returns the new name of the file.
-pub(super) fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
-    let seconds = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let aside = |suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let damaged = aside(&format!(".damaged-{seconds}"));
+/// Renames a damaged store and what belongs to it. Returns the new name of the file. The log goes
+/// first: SQLite would delete a log without a store.
+pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let damaged = free_name(path).ok_or_else(|| io::Error::other("no name is free for it"))?;
     for suffix in ["-wal", "-shm"] {
-        let mut to = damaged.clone().into_os_string();
-        to.push(suffix);
-        match std::fs::rename(aside(suffix), to) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        match std::fs::rename(beside(path, suffix), beside(&damaged, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
     std::fs::rename(path, &damaged)?;
+    sync_directory(path)?;
     Ok(damaged)
+}
+
+/// A name for a store that is set aside, which no file has.
+pub(super) fn free_name(path: &Path) -> Option<PathBuf> {
+    let seconds = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let names = (0..100).map(|more| beside(path, &format!(".damaged-{}", seconds + more)));
+    let is_free = |name: &PathBuf| !name.exists() && !beside(name, "-wal").exists();
+    names.into_iter().find(is_free)
+}
+
+/// How many stores are set aside beside this one.
+pub(super) fn count_set_aside(path: &Path) -> usize {
+    let Some(name) = path.file_name() else { return 0 };
+    let start = format!("{}.damaged-", name.to_string_lossy());
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let files = std::fs::read_dir(parent.unwrap_or(Path::new("."))).into_iter().flatten();
+    let names = files.flatten().map(|file| file.file_name().to_string_lossy().into_owned());
+    let stores: BTreeSet<String> = names
+        .filter(|name| name.starts_with(&start))
+        .map(|name| name.trim_end_matches("-wal").trim_end_matches("-shm").to_owned())
+        .collect();
+    stores.len()
 }
 
 /// Settings of the connection. The exclusive lock keeps a second punchd away, and makes the
@@ -81,7 +101,7 @@ fn prepare(db: &Connection, path: &Path) -> rusqlite::Result<()> {
 }
 
 /// Whose file it is, and of which version. Looks before anything is written.
-fn examine(db: &Connection, path: &Path) -> Result<i64> {
+fn examine(db: &Connection, path: &Path, check_all: bool) -> Result<i64> {
     let pragma = |name: &str| -> Result<i64> {
         db.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
             .map_err(|error| classify(error, path))
@@ -90,33 +110,81 @@ fn examine(db: &Connection, path: &Path) -> Result<i64> {
     let damaged = |why: String| StoreError::Damaged { path: path.into(), why };
     let is_empty = pragma("schema_version")? == 0;
     if !is_empty && application != schema::APPLICATION_ID {
-        return Err(damaged("it is a database of some other program".into()));
+        return Err(StoreError::Foreign { path: path.into() });
     }
     if version > schema::VERSION {
         return Err(StoreError::Newer { path: path.into(), found: version });
     }
-    if std::fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_AT_START) {
+    if check_all || std::fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_AT_START) {
         let found: String = db
             .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
             .map_err(|error| classify(error, path))?;
         if found != "ok" {
-            return Err(damaged(found));
+            return Err(match disk_error(&found, path) {
+                Some(why) => StoreError::Disk { path: path.into(), why },
+                None => damaged(found),
+            });
         }
     }
     Ok(version)
 }
 
+/// What a failure while the store is opened means.
 pub(super) fn classify(error: rusqlite::Error, path: &Path) -> StoreError {
     use rusqlite::ErrorCode::{
-        DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, NotADatabase,
+        DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase, SystemIoFailure,
     };
-    let path = path.to_owned();
+    let why = error.to_string();
     match error.sqlite_error_code() {
-        Some(DatabaseBusy | DatabaseLocked) => StoreError::InUse { path },
-        Some(NotADatabase | DatabaseCorrupt) => {
-            StoreError::Damaged { path, why: error.to_string() }
+        Some(DatabaseBusy | DatabaseLocked) => StoreError::InUse { path: path.into() },
+        Some(NotADatabase | DatabaseCorrupt) => match unreadable(path) {
+            Some(why) => StoreError::Disk { path: path.into(), why },
+            None => StoreError::Damaged { path: path.into(), why },
+        },
+        Some(SystemIoFailure) => {
+            let why = unreadable(path).unwrap_or(why);
+            StoreError::Disk { path: path.into(), why }
         }
-        Some(DiskFull) => StoreError::Full,
-        _ => StoreError::Open { path, why: error.to_string() },
+        _ => StoreError::Open { path: path.into(), why: refused(path).unwrap_or(why) },
     }
+}
+
+/// Whether a finding of the check is an error of the disk: it then has the code of an error of
+/// input or output in place of a damage.
+fn disk_error(found: &str, path: &Path) -> Option<String> {
+    const IO_ERROR: u32 = 10;
+    let code = found.rsplit_once("code").map(|(_, code)| code.trim_matches([' ', '=', ':']));
+    let code: Option<u32> = code.and_then(|code| code.split(' ').next()?.parse().ok());
+    let is_io_error = code.is_some_and(|code| code & 0xff == IO_ERROR);
+    unreadable(path).or_else(|| is_io_error.then(|| found.to_owned()))
+}
+
+/// What keeps the files of the store from being read from the first byte to the last.
+fn unreadable(path: &Path) -> Option<String> {
+    let read = |file: &Path| -> io::Result<()> {
+        let mut file = match File::open(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened?,
+        };
+        let mut buffer = vec![0; 64 << 10];
+        while file.read(&mut buffer)? > 0 {}
+        Ok(())
+    };
+    let files = [path.to_owned(), beside(path, "-wal")];
+    files.iter().find_map(|file| {
+        let error = read(file).err()?;
+        Some(format!("{} cannot be read: {error}", file.display()))
+    })
+}
+
+/// What the system says when a file of the store is opened for writing.
+fn refused(path: &Path) -> Option<String> {
+    let files = [path.to_owned(), beside(path, "-wal")];
+    files.iter().find_map(|file| {
+        let error = OpenOptions::new().read(true).append(true).open(file).err()?;
+        match error.kind() {
+            io::ErrorKind::NotFound => None,
+            _ => Some(format!("{}: {error}", file.display())),
+        }
+    })
 }

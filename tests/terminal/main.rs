@@ -64,6 +64,7 @@ mod soak;
 mod spellings;
 mod stamps;
 mod start;
+mod store_loss;
 #[cfg(feature = "tls")]
 mod tls;
 mod transflag;

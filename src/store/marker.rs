@@ -1,0 +1,230 @@
+//! The marker: a small file beside the store by which a start knows what ran before.
+//!
+//! A store that is missing, or whose write-ahead log is, looks like a new one to SQLite. The marker
+//! has the store's id, and whether the store was closed. It is written once at start and once at the
+//! end of a run, never for a punch. What it cannot show: that single pages of the log are lost, that
+//! store and marker are lost together, and that an older copy was put back after a power cut.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::error::Result;
+use super::rows::Seq;
+use super::{Store, db};
+
+/// The id of the store, among its options.
+const ID: &str = "punchd.store";
+/// How often the store was opened, among its options.
+const RUN: &str = "punchd.run";
+/// Most bytes of a marker that are read.
+const LONGEST: u64 = 512;
+/// Bytes of the header of a write-ahead log.
+const LOG_HEADER: usize = 32;
+
+/// What the marker of a store says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Marker {
+    id: String,
+    /// How the run before ended.
+    end: End,
+    /// The highest number in the store, if it was closed.
+    last: Seq,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum End {
+    /// Not at all: by a power cut, say.
+    #[default]
+    Open,
+    /// The store was closed: it is one file, without a log.
+    Closed,
+    /// The store was found to be damaged.
+    Damaged,
+}
+
+impl Marker {
+    /// The marker of the store at `path`; `None` if there is none that can be read.
+    pub(super) fn read(path: &Path) -> Option<Self> {
+        let mut text = String::new();
+        File::open(beside(path, ".marker")).ok()?.take(LONGEST).read_to_string(&mut text).ok()?;
+        let mut words = text.split_ascii_whitespace();
+        let (id, end, last) = (words.next()?, words.next()?, words.next()?);
+        let end = match end {
+            "open" => End::Open,
+            "closed" => End::Closed,
+            "damaged" => End::Damaged,
+            _ => return None,
+        };
+        Some(Self { id: id.to_owned(), end, last: last.parse().ok()? })
+    }
+
+    /// Writes it, durably.
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let end = match self.end {
+            End::Open => "open",
+            End::Closed => "closed",
+            End::Damaged => "damaged",
+        };
+        replace(&beside(path, ".marker"), &format!("{} {end} {}\n", self.id, self.last))
+    }
+
+    pub(super) fn end(&self) -> End {
+        self.end
+    }
+}
+
+/// What is lost of the store at `path`, as far as its files show before they are opened: SQLite makes
+/// what is missing, and deletes the log of a store that is empty. Such a log is renamed: it may hold
+/// punches.
+pub(super) fn look(path: &Path, marker: Option<&Marker>) -> Option<String> {
+    let length = fs::metadata(path).map_or(0, |file| file.len());
+    let log = beside(path, "-wal");
+    if length == 0 {
+        let has_log = read_log_header(&log).is_ok_and(|header| is_log(&header));
+        if !has_log && marker.is_none() {
+            return None;
+        }
+        let kept = if has_log { keep_log(path) } else { None };
+        let kept = kept.map(|kept| format!("; its log was kept as {}", kept.display()));
+        return Some(format!(
+            "the store {} is missing or has no bytes, and there was one before: punchd began with an \
+             empty one{}",
+            path.display(),
+            kept.unwrap_or_default()
+        ));
+    }
+    let is_lost = match read_log_header(&log) {
+        Ok(header) => !is_log(&header),
+        Err(error) => {
+            [io::ErrorKind::NotFound, io::ErrorKind::UnexpectedEof].contains(&error.kind())
+        }
+    };
+    (is_lost && marker.is_some_and(|marker| marker.end == End::Open)).then(|| {
+        format!(
+            "the log {} of the store is missing, and punchd was not stopped before: the latest records \
+             are lost, unless another program has opened the store since then",
+            log.display()
+        )
+    })
+}
+
+/// What is lost of a store that was opened, compared with what ran before.
+pub(super) fn compare(store: &Store, marker: &Marker) -> Result<Option<String>> {
+    let id = store.options().get(ID)?;
+    if id.as_deref() != Some(&marker.id) {
+        return Ok(Some(format!(
+            "the store {} is not the one that ran here before: it was copied from elsewhere, or is \
+             older",
+            store.path().display()
+        )));
+    }
+    let highest = store.high_water_mark();
+    Ok((marker.end == End::Closed && highest < marker.last).then(|| {
+        format!(
+            "the store {} is older than the one that ran here before: it ends with record {highest}, \
+             that one with {}",
+            store.path().display(),
+            marker.last
+        )
+    }))
+}
+
+/// Marks the store as open. A commit comes first: then the log is there, and a start without it
+/// shows that it was lost.
+pub(super) fn mark_open(store: &Store) -> Result<()> {
+    let options = store.options();
+    let run = options.get(RUN)?.and_then(|run| run.parse::<u64>().ok()).unwrap_or(0);
+    let id = store.atomically(|| {
+        let id = match options.get(ID)? {
+            Some(id) => id,
+            None => {
+                store.db.connection().query_row("SELECT lower(hex(randomblob(16)))", [], |row| {
+                    row.get::<_, String>(0)
+                })?
+            }
+        };
+        options.set(ID, &id)?;
+        options.set(RUN, &run.wrapping_add(1).to_string())?;
+        Ok::<_, super::StoreError>(id)
+    })?;
+    write_down(store, Marker { id, end: End::Open, last: 0 });
+    Ok(())
+}
+
+/// Marks the store as closed, or as damaged.
+pub(super) fn mark_end(store: &Store, end: End) {
+    let id = store.options().get(ID).ok().flatten();
+    let last = db::highest_seq(store.db.connection()).ok();
+    match (id, last, Marker::read(store.path())) {
+        (Some(id), Some(last), _) => write_down(store, Marker { id, end, last }),
+        // The store cannot be read any more.
+        (_, _, Some(marker)) => write_down(store, Marker { end, ..marker }),
+        _ => {}
+    }
+}
+
+fn write_down(store: &Store, marker: Marker) {
+    if let Err(error) = marker.write(store.path()) {
+        log::warn!(
+            "the file {} cannot be written ({error}): the loss of the store would not be noticed",
+            beside(store.path(), ".marker").display()
+        );
+    }
+}
+
+/// Replaces a file durably.
+pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let new = beside(path, ".new");
+    let mut file = File::create(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    sync_directory(path)
+}
+
+/// Makes what was renamed in the directory of `path` durable.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// The path of a file whose name is that of the store, and more.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn read_log_header(log: &Path) -> io::Result<[u8; LOG_HEADER]> {
+    let mut header = [0; LOG_HEADER];
+    File::open(log)?.read_exact(&mut header)?;
+    Ok(header)
+}
+
+/// Whether these bytes begin a log: SQLite takes no frame of one whose checksum is wrong.
+fn is_log(header: &[u8; LOG_HEADER]) -> bool {
+    let word = |nth: usize| [0, 1, 2, 3].map(|byte| header[nth * 4 + byte]);
+    let is_big_endian = match u32::from_be_bytes(word(0)) {
+        0x377f_0682 => false,
+        0x377f_0683 => true,
+        _ => return false,
+    };
+    let number = |nth| match is_big_endian {
+        true => u32::from_be_bytes(word(nth)),
+        false => u32::from_le_bytes(word(nth)),
+    };
+    let (mut first, mut second) = (0_u32, 0_u32);
+    for nth in [0, 2, 4] {
+        first = first.wrapping_add(number(nth)).wrapping_add(second);
+        second = second.wrapping_add(number(nth + 1)).wrapping_add(first);
+    }
+    (first, second) == (u32::from_be_bytes(word(6)), u32::from_be_bytes(word(7)))
+}
+
+fn keep_log(path: &Path) -> Option<PathBuf> {
+    let kept = beside(&super::open::free_name(path)?, "-wal");
+    fs::rename(beside(path, "-wal"), &kept).and_then(|()| sync_directory(path)).ok()?;
+    Some(kept)
+}
