@@ -1,6 +1,9 @@
 //! `punchd run`: makes the parts and turns the loop.
 
+mod stop;
 mod store_start;
+
+pub use stop::Stop;
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -23,19 +26,6 @@ use crate::status::Status;
 use crate::store::options::ZONE;
 use crate::store::{Moment, NewOperation, Store, StoreError};
 use crate::uplink::Server;
-
-/// Why the daemon could not start or go on, by what is to be done about it.
-#[derive(Debug)]
-pub enum Stop {
-    /// The configuration cannot work.
-    Config(String),
-    /// The store is damaged or foreign.
-    Damaged(StoreError),
-    /// The store cannot be opened or written.
-    Store(StoreError),
-    /// The system refuses something.
-    System(String),
-}
 
 /// Runs until TERM or INT.
 ///

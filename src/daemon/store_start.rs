@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::Stop;
+use super::stop::Stop;
 use crate::config::Config;
 use crate::protocol::record::{ErrorCode, ErrorLog};
 use crate::store::{Limits, Loss, Store, StoreError};
@@ -24,7 +24,8 @@ pub(super) fn open(config: &Config, is_asked: bool) -> Result<Store, Stop> {
             if !is_asked && config.sets_damaged_store_aside() && !is_bounded {
                 log::error!("the store is not set aside: {found} others are beside it already");
             }
-            if !is_asked && !(config.sets_damaged_store_aside() && is_bounded) {
+            let is_wanted = is_asked || (config.sets_damaged_store_aside() && is_bounded);
+            if !is_wanted {
                 return Err(Stop::Damaged(error));
             }
             set_aside(path, limits, &error)?

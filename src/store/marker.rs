@@ -6,12 +6,14 @@
 //! store and marker are lost together, and that an older copy was put back after a power cut.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::error::Result;
+use super::db::{self, Db};
+use super::error::{Result, StoreError};
+use super::files::{beside, replace, sync_directory};
+use super::options::Options;
 use super::rows::Seq;
-use super::{Store, db};
 
 /// The id of the store, among its options.
 const ID: &str = "punchd.store";
@@ -111,21 +113,21 @@ pub(super) fn look(path: &Path, marker: Option<&Marker>) -> Option<String> {
 }
 
 /// What is lost of a store that was opened, compared with what ran before.
-pub(super) fn compare(store: &Store, marker: &Marker) -> Result<Option<String>> {
-    let id = store.options().get(ID)?;
+pub(super) fn compare(db: &Db, marker: &Marker) -> Result<Option<String>> {
+    let id = Options::new(db).get(ID)?;
     if id.as_deref() != Some(&marker.id) {
         return Ok(Some(format!(
             "the store {} is not the one that ran here before: it was copied from elsewhere, or is \
              older",
-            store.path().display()
+            db.path.display()
         )));
     }
-    let highest = store.high_water_mark();
+    let highest = db.last_seq();
     Ok((marker.end == End::Closed && highest < marker.last).then(|| {
         format!(
             "the store {} is older than the one that ran here before: it ends with record {highest}, \
              that one with {}",
-            store.path().display(),
+            db.path.display(),
             marker.last
         )
     }))
@@ -133,68 +135,43 @@ pub(super) fn compare(store: &Store, marker: &Marker) -> Result<Option<String>> 
 
 /// Marks the store as open. A commit comes first: then the log is there, and a start without it
 /// shows that it was lost.
-pub(super) fn mark_open(store: &Store) -> Result<()> {
-    let options = store.options();
+pub(super) fn mark_open(db: &Db) -> Result<()> {
+    let options = Options::new(db);
     let run = options.get(RUN)?.and_then(|run| run.parse::<u64>().ok()).unwrap_or(0);
-    let id = store.atomically(|| {
+    let id = db.atomically(|| {
         let id = match options.get(ID)? {
             Some(id) => id,
-            None => {
-                store.db.connection().query_row("SELECT lower(hex(randomblob(16)))", [], |row| {
-                    row.get::<_, String>(0)
-                })?
-            }
+            None => db.connection().query_row("SELECT lower(hex(randomblob(16)))", [], |row| {
+                row.get::<_, String>(0)
+            })?,
         };
         options.set(ID, &id)?;
         options.set(RUN, &run.wrapping_add(1).to_string())?;
-        Ok::<_, super::StoreError>(id)
+        Ok::<_, StoreError>(id)
     })?;
-    write_down(store, Marker { id, end: End::Open, last: 0 });
+    write_down(db, Marker { id, end: End::Open, last: 0 });
     Ok(())
 }
 
 /// Marks the store as closed, or as damaged.
-pub(super) fn mark_end(store: &Store, end: End) {
-    let id = store.options().get(ID).ok().flatten();
-    let last = db::highest_seq(store.db.connection()).ok();
-    match (id, last, Marker::read(store.path())) {
-        (Some(id), Some(last), _) => write_down(store, Marker { id, end, last }),
+pub(super) fn mark_end(db: &Db, end: End) {
+    let id = Options::new(db).get(ID).ok().flatten();
+    let last = db::highest_seq(db.connection()).ok();
+    match (id, last, Marker::read(&db.path)) {
+        (Some(id), Some(last), _) => write_down(db, Marker { id, end, last }),
         // The store cannot be read any more.
-        (_, _, Some(marker)) => write_down(store, Marker { end, ..marker }),
+        (_, _, Some(marker)) => write_down(db, Marker { end, ..marker }),
         _ => {}
     }
 }
 
-fn write_down(store: &Store, marker: Marker) {
-    if let Err(error) = marker.write(store.path()) {
+fn write_down(db: &Db, marker: Marker) {
+    if let Err(error) = marker.write(&db.path) {
         log::warn!(
             "the file {} cannot be written ({error}): the loss of the store would not be noticed",
-            beside(store.path(), ".marker").display()
+            beside(&db.path, ".marker").display()
         );
     }
-}
-
-/// Replaces a file durably.
-pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let new = beside(path, ".new");
-    let mut file = File::create(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    sync_directory(path)
-}
-
-/// Makes what was renamed in the directory of `path` durable.
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-/// The path of a file whose name is that of the store, and more.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 fn read_log_header(log: &Path) -> io::Result<[u8; LOG_HEADER]> {

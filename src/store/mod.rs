@@ -18,6 +18,7 @@ mod cursors;
 mod db;
 mod error;
 mod error_log;
+mod files;
 mod guests;
 mod id_cards;
 mod jobs;
@@ -91,7 +92,7 @@ impl Drop for Store {
     fn drop(&mut self) {
         if self.is_marked {
             let end = if self.is_damaged() { End::Damaged } else { End::Closed };
-            marker::mark_end(self, end);
+            marker::mark_end(&self.db, end);
         }
     }
 }
@@ -117,10 +118,10 @@ impl Store {
         let check_all = marker.as_ref().is_some_and(|marker| marker.end() == End::Damaged);
         let mut store = Self::open_checked(path, limits, check_all)?;
         let loss = match (loss, &marker) {
-            (None, Some(marker)) => marker::compare(&store, marker)?,
+            (None, Some(marker)) => marker::compare(&store.db, marker)?,
             (loss, _) => loss,
         };
-        marker::mark_open(&store)?;
+        marker::mark_open(&store.db)?;
         store.is_marked = true;
         Ok((store, loss))
     }
@@ -162,15 +163,15 @@ impl Store {
 
     /// Writes the file that says what was lost, which stays until a person removes it.
     pub fn write_notice(&self, text: &str) -> std::io::Result<PathBuf> {
-        let path = marker::beside(&self.db.path, ".notice");
-        marker::replace(&path, text)?;
+        let path = files::beside(&self.db.path, ".notice");
+        files::replace(&path, text)?;
         Ok(path)
     }
 
     /// What the file says that a person has not removed yet, and its name.
     pub fn notice(&self) -> Option<(String, PathBuf)> {
         use std::io::Read;
-        let path = marker::beside(&self.db.path, ".notice");
+        let path = files::beside(&self.db.path, ".notice");
         let mut text = Vec::new();
         std::fs::File::open(&path).ok()?.take(2000).read_to_end(&mut text).ok()?;
         Some((String::from_utf8_lossy(&text).trim().to_owned(), path))

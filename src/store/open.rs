@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::{Result, StoreError};
-use super::marker::{beside, sync_directory};
+use super::files::{beside, sync_directory};
 use super::schema;
 
 /// Bytes of a database page. A punch changes one page or two, and each is written whole
