@@ -23,6 +23,8 @@ pub(super) enum Activity {
     Options,
     /// Rebooting the device. No exchange.
     Reboot,
+    /// Commands that waited for others, and wait no longer. No exchange.
+    Waiting,
     /// The next step of a job, by the row of its command.
     Job(i64),
     /// The next step of a job that a driver carries out, likewise. No exchange.
@@ -34,7 +36,10 @@ pub(super) enum Activity {
 impl Activity {
     /// Whether the server answers it.
     pub(super) fn is_exchange(self) -> bool {
-        !matches!(self, Self::Reboot | Self::Job(_) | Self::DriverRequest(_) | Self::Store)
+        !matches!(
+            self,
+            Self::Reboot | Self::Waiting | Self::Job(_) | Self::DriverRequest(_) | Self::Store
+        )
     }
 
     /// As text, for the log and for `punchd status`.
@@ -54,7 +59,7 @@ impl Activity {
             Self::Poll => "asking for commands",
             Self::Options => "pushing the options",
             Self::Reboot => "rebooting",
-            Self::Job(_) => "carrying out a command",
+            Self::Waiting | Self::Job(_) => "carrying out a command",
             Self::DriverRequest(_) => "asking a driver",
             Self::Store => "reading the store",
         }

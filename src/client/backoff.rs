@@ -53,6 +53,12 @@ impl Backoffs {
         })
     }
 
+    /// Since when an activity fails; `None` if it does not.
+    pub(super) fn failing_since(&self, activity: Activity) -> Option<Duration> {
+        let backoff = self.by_activity.get(&activity).filter(|backoff| backoff.failures > 0);
+        backoff.map(|backoff| backoff.since)
+    }
+
     /// Whether any activity has failed since its last success.
     pub(super) fn any_failed(&self) -> bool {
         self.by_activity.values().any(|backoff| backoff.failures > 0)

@@ -17,7 +17,9 @@ use crate::protocol::command::Command;
 use crate::protocol::fields::Refusal;
 use crate::protocol::file::{Action, PutFile, Upgrade};
 use crate::protocol::record::{BioPhotoUpdate, LONGEST_PHOTO};
+use crate::protocol::touches::Things;
 use crate::reactor;
+use crate::store::options::REBOOT;
 use crate::store::{Download, Job, Lane, Stage, StoreError};
 use crate::uplink::Failure;
 
@@ -34,12 +36,16 @@ pub(super) struct Jobs {
     downloads: Downloads,
 }
 
-/// The jobs that can take a step, in their order. A program that runs is waited for: what came
-/// after it may need what it does.
+/// The jobs that can take a step, in their order. What would start a program waits for a reboot
+/// that is due.
 pub(super) fn ready(context: &Context) -> Result<Vec<Activity>, StoreError> {
-    let jobs = context.store.jobs().in_lane(Lane::Work, LOOKED_AT)?;
-    let ready = jobs.iter().take_while(|job| !context.device.is_running(job.row));
-    Ok(ready.map(|job| Activity::Job(job.row)).collect())
+    let mut jobs = context.store.jobs().in_lane(Lane::Work, LOOKED_AT)?;
+    let reboots = !jobs.is_empty() && context.store.options().get(REBOOT)?.is_some();
+    jobs.retain(|job| {
+        let begins = job.touches.writes.meets(Things::DEVICE) && job.stage != Stage::HandedOver;
+        !(context.device.is_running(job.row) || reboots && begins)
+    });
+    Ok(jobs.iter().map(|job| Activity::Job(job.row)).collect())
 }
 
 /// Whether a program runs that a reboot would cut off.

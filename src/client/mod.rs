@@ -45,6 +45,7 @@ mod upload_body;
 mod upload_tools;
 mod upload_window;
 mod uploader;
+mod waiting_commands;
 mod withheld;
 
 pub use settings::{Settings, Shared};
@@ -69,6 +70,7 @@ use session::Session;
 use trouble::Trouble;
 use upload_tools::Tools;
 use uploader::Uploader;
+use waiting_commands::{NO_PROGRESS, WaitingCommands};
 
 use crate::device::Device;
 use crate::protocol::stream::Table;
@@ -92,6 +94,9 @@ pub struct Client {
     server_query: ServerQueryRunner,
     housekeeping: Housekeeping,
     waiting_log: WaitingLog,
+    waiting_commands: WaitingCommands,
+    /// When an exchange that was no query went well last.
+    succeeded_at: Duration,
 }
 
 /// What to do after a step.
@@ -126,6 +131,8 @@ impl Client {
             server_query: ServerQueryRunner::default(),
             housekeeping: Housekeeping::default(),
             waiting_log: WaitingLog::default(),
+            waiting_commands: WaitingCommands::default(),
+            succeeded_at: Duration::ZERO,
             context: Context::new(Box::new(uplink), device, shared, settings),
         }
     }
@@ -174,6 +181,10 @@ impl Client {
         let mut wake_at = self.housekeeping.run_if_due(&self.context, now)?;
         let online = self.session.is_online();
         let mut has_work = driver_request::ready(&self.context)?;
+        let (context, succeeded_at) = (&self.context, self.succeeded_at);
+        if self.waiting_commands.look(context, succeeded_at, &mut wake_at)? {
+            has_work.push(Activity::Waiting);
+        }
         if online {
             self.add_work_of_session(now, &mut has_work, &mut wake_at)?;
         } else {
@@ -272,7 +283,17 @@ impl Client {
                 let commands = &mut self.commands;
                 self.uploader.upload(&mut Tools { context, session, commands, punches_at }, table)
             }
-            Activity::Query => queries::answer(context, session, self.backoffs.failures(activity)),
+            Activity::Query => {
+                let failures = self.backoffs.failures(activity);
+                let since = self.backoffs.failing_since(activity).unwrap_or(Duration::MAX);
+                let now = context.clock.monotonic();
+                let is_stuck =
+                    now.saturating_sub(since) >= NO_PROGRESS && self.succeeded_at > since;
+                queries::answer(context, session, failures, is_stuck)
+            }
+            Activity::Waiting => {
+                self.waiting_commands.carry_out(context, session).map_err(Into::into)
+            }
             Activity::Poll => self.poller.poll(context, session, &mut self.commands),
             Activity::Options => self.options_push.push(context, session),
             Activity::Reboot => reboot(context),
@@ -345,6 +366,9 @@ impl Client {
         let had_failed = self.backoffs.clear(activity);
         if had_failed && activity != Activity::Handshake {
             log::info!("{} works again", activity.name());
+        }
+        if activity.is_exchange() && activity != Activity::Query {
+            self.succeeded_at = self.context.clock.monotonic();
         }
         let in_trouble = self.backoffs.any_failed();
         let (at, online) = (self.context.clock.utc(), self.session.is_online());

@@ -4,19 +4,23 @@ use super::context::Context;
 use super::session::Session;
 use super::trouble::Trouble;
 use super::upload_body;
+use super::waiting_commands::refuse_deletions_after;
 use crate::commands::rows_a_pack;
 use crate::protocol::ack::Ack;
 use crate::protocol::codes::ReturnCode;
 use crate::store::{Query, StoreError};
+use crate::uplink::Failure;
 
 /// How often the server may refuse the rows of a query.
 const MOST_REFUSALS: u32 = 5;
 
-/// Sends the next pack of an answer. `failures`: how often that has failed in a row.
+/// Sends the next pack of an answer. `failures`: how often that has failed in a row; `is_stuck`: it
+/// has failed for so long, while other requests succeeded, that the query is given up.
 pub(super) fn answer(
     context: &mut Context,
     session: &Session,
     failures: u32,
+    is_stuck: bool,
 ) -> Result<(), Trouble> {
     let Some(query) = context.store.queries().next()? else { return Ok(()) };
     let rows = context.store.queries().rows(&query, rows_a_pack(query.asked.stream))?;
@@ -41,20 +45,30 @@ pub(super) fn answer(
         .with("Count", query.count)
         .with("PackCnt", query.packs)
         .with("PackIdx", query.pack + 1);
-    match context.post(&target, &body)? {
-        Ack::Taken(_) => Ok(context.store.queries().advance(query.command, last)?),
-        not_taken if failures >= MOST_REFUSALS => {
-            let (id, message) = (&query.id, not_taken.message());
-            log::warn!("query {id} is given up: the server refuses its rows: {message}");
-            Ok(end(context, &query, ReturnCode::TIMED_OUT)?)
+    let (trouble, gives_up) = match context.post(&target, &body) {
+        Ok(Ack::Taken(_)) => {
+            return Ok(context.store.queries().advance(query.command, last)?);
         }
-        not_taken => Err(Trouble::Refused(not_taken.message())),
+        Ok(not_taken) => {
+            (Trouble::Refused(not_taken.message()), is_stuck || failures >= MOST_REFUSALS)
+        }
+        Err(trouble @ (Trouble::Store(_) | Trouble::Link(Failure::Stopping))) => {
+            return Err(trouble);
+        }
+        Err(trouble) => (trouble, is_stuck),
+    };
+    if !gives_up {
+        return Err(trouble);
     }
+    let id = &query.id;
+    log::warn!("query {id} is given up: the server does not take its rows: {trouble}");
+    refuse_deletions_after(context, query.command)?;
+    Ok(end(context, &query, ReturnCode::TIMED_OUT)?)
 }
 
 fn end(context: &Context, query: &Query, code: ReturnCode) -> Result<(), StoreError> {
     context.store.atomically(|| {
         context.store.queries().end(query.command)?;
-        context.store.command_log().finish(query.command, code, &[])
+        context.store.jobs().finish(query.command, code, &[])
     })
 }

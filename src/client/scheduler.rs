@@ -46,7 +46,7 @@ enum Level {
     ServerQueries,
     /// A long list of commands has thousands of results: punches go between them.
     ResultsAndPunches,
-    /// What keeps the session going: handshake, options, queries, polls.
+    /// What keeps the session going: handshake, options, queries, polls; commands that waited.
     Session,
     /// Jobs, and the streams that are not punches.
     Others,
@@ -86,6 +86,7 @@ impl Level {
             Activity::Options => (Self::Session, 1),
             Activity::Query => (Self::Session, 2),
             Activity::Poll => (Self::Session, 3),
+            Activity::Waiting => (Self::Session, 4),
             Activity::Job(_) => (Self::Others, 0),
             Activity::Upload(Table::Operlog) => (Self::Others, 1),
             Activity::Upload(Table::Biodata) => (Self::Others, 2),
@@ -127,7 +128,10 @@ impl Scheduler {
     pub(super) fn decide(&mut self, now: Duration, situation: &Situation) -> Decision {
         let may_run = |due: &&Due| {
             situation.online
-                || matches!(due.activity, Activity::Handshake | Activity::DriverRequest(_))
+                || matches!(
+                    due.activity,
+                    Activity::Handshake | Activity::DriverRequest(_) | Activity::Waiting
+                )
         };
         let due = || situation.due.iter().filter(may_run);
         let ready: Vec<Activity> =
@@ -327,6 +331,7 @@ mod tests {
             Activity::Options,
             Activity::Query,
             Activity::Poll,
+            Activity::Waiting,
             Activity::Job(2),
             Activity::RefusedReplies,
         ]

@@ -9,6 +9,7 @@ use super::error::CommandError;
 use super::file::Files;
 use super::info::info;
 use super::options::set_option;
+use super::order;
 use super::outcome::{Effects, End};
 use super::pending::{PendingCommand, excerpt};
 use super::query::Queries;
@@ -24,6 +25,7 @@ use crate::protocol::foreign::plain;
 use crate::protocol::record::ErrorLog;
 use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
+use crate::protocol::touches::Touches;
 use crate::store::options::{CHECK, REBOOT};
 use crate::store::{Audit, Lane, StoreError};
 
@@ -49,12 +51,19 @@ impl<'a> Executor<'a> {
         &mut self,
         pending: &PendingCommand<'_>,
         effects: &mut Effects,
-    ) -> Result<End, StoreError> {
+    ) -> Result<(End, Touches), StoreError> {
         let command = match Command::parse(pending.text) {
             Ok(command) => command,
-            Err(refusal) => return self.refuse(pending, &refusal),
+            Err(refusal) => return Ok((self.refuse(pending, &refusal)?, Touches::default())),
         };
         let (family, denied) = (Family::of(&command), self.context.policy.denies(&command));
+        let touches = command.touches();
+        if denied.is_none()
+            && !pending.is_resumed
+            && let Some(after) = order::must_wait(self.context.store, &touches)?
+        {
+            return Ok((End::Waits(after), touches));
+        }
         let done = match denied {
             Some(family) => Err(denied_by_owner(family).into()),
             None => self.execute(command, pending, effects),
@@ -68,7 +77,7 @@ impl<'a> Executor<'a> {
             effects.audited = true;
             self.audit(pending, &end)?;
         }
-        Ok(end)
+        Ok((end, touches))
     }
 
     /// Takes back what a driver was to do for a command, if it was not told yet.
@@ -224,7 +233,7 @@ impl<'a> Executor<'a> {
         let result = match end {
             End::Now(code, _) => Some(code.0),
             End::File(size, _) => i64::try_from(*size).ok(),
-            End::Query | End::Job(_) => None,
+            End::Query { .. } | End::Job(_) | End::Waits(_) => None,
         };
         let audit = Audit {
             at: self.context.now,

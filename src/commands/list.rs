@@ -16,10 +16,9 @@ use super::pending::{ListedCommand, PendingCommand, excerpt};
 use crate::device::Device;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::reply_name;
-use crate::store::{Begun, StoreError};
+use crate::protocol::touches::{Also, Touches};
+use crate::store::{Begun, Job, Lane, StoreError};
 
-/// Most commands that may be in the background at once.
-const MOST_JOBS: u64 = 100;
 /// How often a command may be begun that never ends.
 const MOST_ATTEMPTS: u32 = 3;
 /// How long a part of a list may take: a punch may have to wait that long.
@@ -97,6 +96,77 @@ impl<'a> CommandList<'a> {
         Ok((effects, done))
     }
 
+    /// Carries out commands that waited, as far as nothing is in their way any longer; `TIME_SLICE`
+    /// at most. `is_forced`: their time to wait is over.
+    ///
+    /// # Errors
+    /// If the store fails: then none of them has happened.
+    pub(crate) fn resume(&mut self, jobs: &[Job], is_forced: bool) -> Result<Effects, StoreError> {
+        let (store, begun) = (self.context.store, Instant::now());
+        let mut ready: Vec<&Job> = Vec::new();
+        store.atomically(|| {
+            for job in jobs {
+                let blocker = store.jobs().blocker(&job.touches, Some(job.turn))?;
+                match blocker.filter(|_| !is_forced) {
+                    Some(row) => store.jobs().set_after(job.row, row)?,
+                    None => {
+                        // A command that crashes the program does so three times, not for ever.
+                        store.jobs().add_failures(job.row, 1)?;
+                        ready.push(job);
+                    }
+                }
+            }
+            Ok::<_, StoreError>(())
+        })?;
+        let (mut effects, mut rows) = (Effects::default(), Vec::new());
+        let done = store.atomically(|| {
+            for job in &ready {
+                rows.push(job.row);
+                self.resume_one(job, &mut effects)?;
+                if begun.elapsed() > TIME_SLICE {
+                    break;
+                }
+            }
+            if effects.audited { store.audit_log().trim() } else { Ok(()) }
+        });
+        // What was not reached was not tried; nor was what the store failed at.
+        let reached = if done.is_ok() { rows.len() } else { 0 };
+        let untried = ready[reached..].iter().map(|job| job.row);
+        if reached < ready.len() {
+            let _ = store.jobs().void_failures(&untried.collect::<Vec<_>>());
+        }
+        done.inspect_err(|_| self.forget_requests(&rows))?;
+        Ok(effects)
+    }
+
+    fn resume_one(&mut self, job: &Job, effects: &mut Effects) -> Result<(), StoreError> {
+        let store = self.context.store;
+        let command = PendingCommand {
+            row: job.row,
+            attempts: job.attempts + 1,
+            id: &job.id,
+            name: reply_name(&job.text),
+            text: &job.text,
+            is_overlong: false,
+            is_resumed: true,
+        };
+        let (end, touches) = self.carry_out(&command, effects)?;
+        match end {
+            End::Now(code, rest) => store.jobs().finish(job.row, code, &rest),
+            End::File(size, file) => {
+                store.jobs().remove(job.row)?;
+                let code = ReturnCode(i64::try_from(size).unwrap_or(i64::MAX));
+                store.command_log().finish_with_file(job.row, code, file.as_bytes(), &file)
+            }
+            End::Query { is_copied } => {
+                let touches = if is_copied { Touches::default() } else { touches };
+                store.jobs().start(job, Lane::Query, &touches)
+            }
+            End::Job(lane) => store.jobs().start(job, lane, &touches),
+            End::Waits(after) => store.jobs().set_after(job.row, after),
+        }
+    }
+
     fn any_was_cut_off(&self, commands: &[ListedCommand<'_>]) -> Result<bool, StoreError> {
         let log = self.context.store.command_log();
         for command in commands {
@@ -150,9 +220,15 @@ impl<'a> CommandList<'a> {
         let &ListedCommand { id, text, is_overlong, ref digest } = command;
         let name = reply_name(text);
         Ok(match self.context.store.command_log().begin(digest, id, &name)? {
-            Begun::Now { row, attempts } => {
-                Some(PendingCommand { row, attempts, id, name, text, is_overlong })
-            }
+            Begun::Now { row, attempts } => Some(PendingCommand {
+                row,
+                attempts,
+                id,
+                name,
+                text,
+                is_overlong,
+                is_resumed: false,
+            }),
             Begun::Before => None,
         })
     }
@@ -164,7 +240,10 @@ impl<'a> CommandList<'a> {
         effects: &mut Effects,
     ) -> Result<(), StoreError> {
         let store = self.context.store;
-        match self.carry_out(command, effects)? {
+        let (end, touches) = self.carry_out(command, effects)?;
+        let is_urgent =
+            matches!(end, End::Job(Lane::Door | Lane::Enrolment)) || touches.also == Also::Briefly;
+        match end {
             End::Now(code, rest) => store.command_log().finish(command.row, code, &rest),
             End::File(size, file) => store.command_log().finish_with_file(
                 command.row,
@@ -172,30 +251,55 @@ impl<'a> CommandList<'a> {
                 file.as_bytes(),
                 &file,
             ),
-            End::Query => store.command_log().set_in_background(command.row),
-            End::Job(_) if store.jobs().count()? >= MOST_JOBS => {
-                log::warn!(
-                    "command {} was refused with {}: {MOST_JOBS} commands continue in the background already, which is the most",
-                    command.id,
-                    ReturnCode::BUSY
-                );
-                // A driver that was to open a door must not do it after this answer.
-                self.executor.forget(command.row);
+            _ if !is_urgent && !store.jobs().has_room(command.text.len())? => {
+                if effects.without_room == 0 {
+                    log::warn!(
+                        "command {} was refused with {}: as many commands wait or are under way as \
+                         the terminal keeps; the server has to send it again later, and those that \
+                         follow it",
+                        command.id,
+                        ReturnCode::BUSY
+                    );
+                }
+                effects.without_room += 1;
+                store.queries().end(command.row)?;
                 store.audit_log().set_result(command.row, ReturnCode::BUSY)?;
                 store.command_log().finish(command.row, ReturnCode::BUSY, &[])
             }
-            End::Job(lane) => match store.jobs().begin(command.row, command.text, lane) {
-                Err(StoreError::PartFull(why)) => {
-                    let code = ReturnCode::CAPACITY;
-                    log::warn!("command {} was refused with {code}: {why}", command.id);
-                    store.audit_log().set_result(command.row, code)?;
-                    store.command_log().finish(command.row, code, &[])
+            End::Query { .. } | End::Job(_) | End::Waits(_) => {
+                match self.continue_as_job(command, &end, touches) {
+                    Err(StoreError::PartFull(why)) => {
+                        let code = ReturnCode::CAPACITY;
+                        log::warn!("command {} was refused with {code}: {why}", command.id);
+                        store.queries().end(command.row)?;
+                        store.audit_log().set_result(command.row, code)?;
+                        store.command_log().finish(command.row, code, &[])
+                    }
+                    begun => {
+                        begun?;
+                        store.command_log().set_in_background(command.row)
+                    }
                 }
-                begun => {
-                    begun?;
-                    store.command_log().set_in_background(command.row)
-                }
-            },
+            }
+        }
+    }
+
+    fn continue_as_job(
+        &self,
+        command: &PendingCommand<'_>,
+        end: &End,
+        touches: Touches,
+    ) -> Result<(), StoreError> {
+        let (jobs, row, text) = (self.context.store.jobs(), command.row, command.text);
+        match end {
+            // Nothing waits for a query whose rows were copied.
+            End::Query { is_copied: true } => {
+                jobs.begin(row, text, Lane::Query, &Touches::default())
+            }
+            End::Query { .. } => jobs.begin(row, text, Lane::Query, &touches),
+            End::Job(lane) => jobs.begin(row, text, *lane, &touches),
+            End::Waits(after) => jobs.wait(row, text, &touches, *after),
+            End::Now(..) | End::File(..) => Ok(()),
         }
     }
 
@@ -203,7 +307,7 @@ impl<'a> CommandList<'a> {
         &mut self,
         command: &PendingCommand<'_>,
         effects: &mut Effects,
-    ) -> Result<End, StoreError> {
+    ) -> Result<(End, Touches), StoreError> {
         if command.is_overlong {
             log::warn!(
                 "command {} was refused with {}: it is longer than {} bytes",
@@ -211,7 +315,7 @@ impl<'a> CommandList<'a> {
                 ReturnCode::TOO_LONG,
                 self.context.command_bytes
             );
-            return Ok(End::Now(ReturnCode::TOO_LONG, Vec::new()));
+            return Ok((End::Now(ReturnCode::TOO_LONG, Vec::new()), Touches::default()));
         }
         if command.attempts > MOST_ATTEMPTS {
             log::error!(
@@ -220,7 +324,7 @@ impl<'a> CommandList<'a> {
                 ReturnCode::TIMED_OUT,
                 excerpt(command.text)
             );
-            return Ok(End::Now(ReturnCode::TIMED_OUT, Vec::new()));
+            return Ok((End::Now(ReturnCode::TIMED_OUT, Vec::new()), Touches::default()));
         }
         self.executor.run(command, effects)
     }

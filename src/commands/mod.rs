@@ -11,6 +11,7 @@ mod file;
 mod info;
 mod list;
 mod options;
+mod order;
 mod outcome;
 mod pending;
 mod pin;
@@ -24,6 +25,7 @@ mod url;
 
 pub(crate) use context::{ClockSetter, Context};
 pub(crate) use error::CommandError;
+pub(crate) use order::waits_besides;
 pub(crate) use outcome::{Effects, Step};
 pub(crate) use pending::ListedCommand;
 pub use profile::DeviceProfile;

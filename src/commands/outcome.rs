@@ -9,10 +9,13 @@ pub(super) enum End {
     Now(ReturnCode, Vec<u8>),
     /// Answered with the content of a file: its size in bytes and its path.
     File(u64, String),
-    /// Answered when the query is: its rows go up first.
-    Query,
+    /// Answered when the query is: its rows go up first. `is_copied`: as they are now.
+    Query { is_copied: bool },
     /// A job answers it: it continues in the background, across restarts.
     Job(Lane),
+    /// It was not begun: it waits for the command in this row of the command log; 0 if it waits for
+    /// something else.
+    Waits(i64),
 }
 
 impl End {
@@ -44,6 +47,8 @@ pub(crate) struct Effects {
     pub(crate) option_set: bool,
     /// A driver was asked to open a door: let it have the request at once.
     pub(crate) driver_asked: bool,
+    /// How many commands were refused since there is no room for more.
+    pub(super) without_room: usize,
     /// The audit log got an entry.
     pub(super) audited: bool,
 }
@@ -55,6 +60,7 @@ impl Effects {
         self.upload |= other.upload;
         self.option_set |= other.option_set;
         self.driver_asked |= other.driver_asked;
+        self.without_room += other.without_room;
         self.audited |= other.audited;
     }
 }

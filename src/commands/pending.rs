@@ -59,6 +59,8 @@ pub(super) struct PendingCommand<'l> {
     pub(super) text: &'l [u8],
     /// As in [`ListedCommand`].
     pub(super) is_overlong: bool,
+    /// It waited for commands before it; they have ended.
+    pub(super) is_resumed: bool,
 }
 
 /// The beginning of a command, fit for a log.

@@ -13,8 +13,6 @@ use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
 use crate::store::{Asked, Seq};
 
-/// Most queries that may be under way.
-const MOST_QUERIES: u64 = 1000;
 /// Most rows in one request of an answer; a photo has a request of its own.
 const ROWS: u64 = 60;
 
@@ -41,12 +39,6 @@ impl<'a> Queries<'a> {
         record: &[u8],
     ) -> Result<End, CommandError> {
         let store = self.context.store;
-        if store.queries().count()? >= MOST_QUERIES {
-            let why = format!(
-                "{MOST_QUERIES} queries are under way, which is the most; send the query again later"
-            );
-            return Err(Refusal::new(ReturnCode::BUSY, why).into());
-        }
         let asked = self.asked(table, record)?;
         if let Some(pin) = asked.pin.as_deref().and_then(|pin| Pin::new(pin).ok())
             && store.people().get(&pin)?.is_none()
@@ -54,7 +46,8 @@ impl<'a> Queries<'a> {
             return Err(unknown_user(&pin).into());
         }
         let rows = store.queries().begin(row, &asked, rows_a_pack(asked.stream))?;
-        Ok(if rows > 0 { End::Query } else { End::DONE })
+        let is_copied = asked.pin.is_some();
+        Ok(if rows > 0 { End::Query { is_copied } } else { End::DONE })
     }
 
     /// How many punches there are between two times, as the answer.

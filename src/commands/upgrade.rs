@@ -67,6 +67,8 @@ impl<'a> Upgrades<'a> {
             Stage::Verified => self.hand_over(job, upgrade),
             Stage::HandedOver => self.look_after(job, upgrade),
             Stage::Running => self.restart(job),
+            // Neither is a stage of an upgrade.
+            Stage::Waiting | Stage::Answering => Ok(Step::Continues),
         }
     }
 

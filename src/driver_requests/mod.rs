@@ -16,7 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 /// Most requests at once.
-const MOST: usize = 64;
+const MOST: usize = 1024;
 
 /// A driver that provides something; of several the last one is asked.
 struct Provider {

@@ -29,6 +29,7 @@ pub mod tables;
 pub mod text;
 pub mod texts;
 pub mod time;
+pub(crate) mod touches;
 pub(crate) mod transflag;
 pub mod version;
 

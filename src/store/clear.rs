@@ -32,7 +32,7 @@ impl Retention<'_> {
     /// Deletes all people, the small tables, and the rows of the journals that the server has.
     /// Rows that were not uploaded stay.
     pub fn clear_data(&self) -> Result<()> {
-        for table in ["user", "template", "picture", "card", "entry", "query", "guest"] {
+        for table in ["user", "template", "picture", "card", "entry", "guest"] {
             self.db.prepare_cached(&format!("DELETE FROM {table}"))?.execute([])?;
         }
         self.db.counts.forget();

@@ -192,6 +192,11 @@ impl<'a> CommandLog<'a> {
         self.exists("SELECT EXISTS (SELECT 1 FROM command WHERE due > 0 AND due > 1)")
     }
 
+    /// Whether a reply with the content of a file waits.
+    pub fn has_file_replies(&self) -> Result<bool> {
+        self.exists("SELECT EXISTS (SELECT 1 FROM command WHERE due > 0 AND file IS NOT NULL)")
+    }
+
     /// Whether a command was begun and has no result.
     pub fn is_unfinished(&self, digest: &[u8; 16], id: &str) -> Result<bool> {
         let sql = "SELECT EXISTS (SELECT 1 FROM command

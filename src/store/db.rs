@@ -10,6 +10,7 @@ use rusqlite::{CachedStatement, Connection};
 use super::error::{Result, StoreError};
 use super::rows::Seq;
 use super::source::Source;
+use super::touched::Touched;
 use crate::protocol::stream::Stream;
 
 /// What the store may take.
@@ -77,7 +78,8 @@ pub(super) struct Withheld {
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) users: Cell<Option<u64>>,
-    pub(super) jobs: Cell<Option<u64>>,
+    /// What the jobs touch.
+    pub(super) touched: RefCell<Option<Touched>>,
     pub(super) errors: Cell<Option<u64>>,
     pub(super) guests: Cell<Option<u64>>,
     pub(super) tombstones: Cell<Option<u64>>,
@@ -86,8 +88,9 @@ pub(super) struct Counts {
 
 impl Counts {
     pub(super) fn forget(&self) {
-        let Self { users, jobs, errors, guests, tombstones, refused_rows } = self;
-        for count in [users, jobs, errors, guests, tombstones, refused_rows] {
+        let Self { users, touched, errors, guests, tombstones, refused_rows } = self;
+        touched.replace(None);
+        for count in [users, errors, guests, tombstones, refused_rows] {
             count.set(None);
         }
     }

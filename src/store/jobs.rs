@@ -7,9 +7,11 @@ use super::audit_log::AuditLog;
 use super::command_log::CommandLog;
 use super::db::Db;
 use super::error::Result;
+use super::job_order::{JobOrder, touches};
 use super::retention::Retention;
 use super::rows::{Origin, Seq};
 use crate::protocol::codes::ReturnCode;
+use crate::protocol::touches::{Also, Touches};
 
 /// A command that continues in the background.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,12 @@ pub struct Job {
     pub download: Download,
     /// The last number that was given when it began: what changed since is newer than it.
     pub high_water_mark: Seq,
+    /// Its place in the order in which commands came.
+    pub turn: i64,
+    /// What it touches.
+    pub touches: Touches,
+    /// The row of the command that it waits for; 0 if that has ended.
+    pub after: Option<i64>,
 }
 
 /// How far a download is.
@@ -61,11 +69,27 @@ pub enum Stage {
     HandedOver,
     /// The program said that the upgrade is installed; it is to prove itself.
     Running,
+    /// The command was not begun: it waits for commands before it.
+    Waiting,
+    /// The rows of a query go up.
+    Answering,
 }
+
+/// Most commands that may be under way or wait.
+const MOST_JOBS: u64 = 100_000;
+/// Most bytes of their texts.
+const MOST_TEXT: u64 = 64 << 20;
 
 impl Stage {
     /// In the order of their numbers in the store.
-    const ALL: [Self; 4] = [Self::Fetching, Self::Verified, Self::HandedOver, Self::Running];
+    const ALL: [Self; 6] = [
+        Self::Fetching,
+        Self::Verified,
+        Self::HandedOver,
+        Self::Running,
+        Self::Waiting,
+        Self::Answering,
+    ];
 
     /// As text, for `punchd status`.
     pub fn name(self) -> &'static str {
@@ -74,23 +98,42 @@ impl Stage {
             Self::Verified => "verified",
             Self::HandedOver => "handed over",
             Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Answering => "answering",
         }
     }
 }
 
-/// A job waits for the jobs of its own lane only.
+/// Where a job is looked for. The numbers stand in stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// Files and programs, one after the other.
+    /// Files and programs.
     Work,
     /// Enrolments, one after the other.
     Enrolment,
     /// Doors, which wait for nothing.
     Door,
+    /// Queries, one after the other.
+    Query,
+    /// Commands that wait for others.
+    Waiting,
+}
+
+impl Lane {
+    /// What a job of the lane begins with.
+    fn first_stage(self) -> Stage {
+        match self {
+            Self::Work | Self::Enrolment => Stage::Fetching,
+            Self::Door => Stage::HandedOver,
+            Self::Query => Stage::Answering,
+            Self::Waiting => Stage::Waiting,
+        }
+    }
 }
 
 const COLUMNS: &str =
-    "job.command, command.id, text, stage, job.attempts, fetched, kept, total, etag, mark
+    "job.command, command.id, text, stage, job.attempts, fetched, kept, total, etag, mark, turn,
+     reads, writes, pin, also, after
      FROM job JOIN command ON command.row = job.command";
 
 /// Commands that go on beyond their command list.
@@ -107,28 +150,140 @@ impl<'a> Jobs<'a> {
     /// A command of the log continues as a job. A door's driver has been asked already.
     ///
     /// # Errors
-    /// If there is no room for its text; a door needs none.
-    pub fn begin(&self, row: i64, text: &[u8], lane: Lane) -> Result<()> {
-        let stage = match lane {
-            Lane::Work | Lane::Enrolment => Stage::Fetching,
-            Lane::Door => Stage::HandedOver,
-        };
-        if lane != Lane::Door {
+    /// If there is no room for its text; doors and enrolments need none.
+    pub fn begin(&self, row: i64, text: &[u8], lane: Lane, touches: &Touches) -> Result<()> {
+        self.insert(row, text, lane, touches, None)
+    }
+
+    /// A command of the log waits for the command in the row `after`.
+    pub fn wait(&self, row: i64, text: &[u8], touches: &Touches, after: i64) -> Result<()> {
+        self.insert(row, text, Lane::Waiting, touches, Some(after))
+    }
+
+    fn insert(
+        &self,
+        row: i64,
+        text: &[u8],
+        lane: Lane,
+        touches: &Touches,
+        after: Option<i64>,
+    ) -> Result<()> {
+        let is_urgent =
+            matches!(lane, Lane::Door | Lane::Enrolment) || touches.also == Also::Briefly;
+        if !is_urgent {
             Retention::new(self.db).require_room_for_rest(Origin::Server, text.len())?;
         }
+        let Touches { reads, writes, pin, also } = touches;
         self.db
             .prepare_cached(
-                "INSERT INTO job (command, text, lane, stage, attempts, fetched, kept, mark)
-                 VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5)",
+                "INSERT INTO job (command, text, lane, stage, attempts, fetched, kept, mark, turn,
+                    reads, writes, pin, also, after)
+                 VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, (SELECT coalesce(max(turn), 0) + 1 FROM job),
+                    ?6, ?7, ?8, ?9, ?10)",
             )?
-            .execute(params![row, text, lane as u8, stage as u8, self.db.last_seq()])?;
-        self.db.counts.jobs.set(None);
+            .execute(params![
+                row,
+                text,
+                lane as u8,
+                lane.first_stage() as u8,
+                self.db.last_seq(),
+                reads.0,
+                writes.0,
+                pin,
+                *also as u8,
+                after
+            ])?;
+        JobOrder::new(self.db).added(touches, text.len());
+        Ok(())
+    }
+
+    /// A command that waited is carried out: it continues in a lane.
+    pub fn start(&self, job: &Job, lane: Lane, touches: &Touches) -> Result<()> {
+        let Touches { reads, writes, pin, also } = touches;
+        let order = JobOrder::new(self.db);
+        order.removed(&job.touches, job.text.len());
+        self.db
+            .prepare_cached(
+                "UPDATE job SET lane = ?2, stage = ?3, attempts = 0, mark = ?4, reads = ?5, writes = ?6,
+                    pin = ?7, also = ?8, after = NULL WHERE command = ?1",
+            )?
+            .execute(params![
+                job.row,
+                lane as u8,
+                lane.first_stage() as u8,
+                self.db.last_seq(),
+                reads.0,
+                writes.0,
+                pin,
+                *also as u8
+            ])?;
+        order.added(touches, job.text.len());
+        // Those that wait for it may not have to any longer.
+        order.release(job.row)
+    }
+
+    /// A job that waits goes on waiting, for the command in the row `after`.
+    pub fn set_after(&self, row: i64, after: i64) -> Result<()> {
+        let sql = "UPDATE job SET after = ?2 WHERE command = ?1";
+        self.db.prepare_cached(sql)?.execute([row, after]).map(drop)?;
         Ok(())
     }
 
     /// How many jobs there are.
     pub fn count(&self) -> Result<u64> {
-        self.db.counted(&self.db.counts.jobs, "SELECT count(*) FROM job")
+        JobOrder::new(self.db).count()
+    }
+
+    /// Whether there is room for one more, with a text of so many bytes.
+    pub fn has_room(&self, bytes: usize) -> Result<bool> {
+        let order = JobOrder::new(self.db);
+        Ok(order.count()? < MOST_JOBS && order.bytes()? + bytes as u64 <= MOST_TEXT)
+    }
+
+    /// The last command before the one with this `turn` (before all that are to come, if there is
+    /// none) that touches the same, and has not ended.
+    pub fn blocker(&self, touches: &Touches, turn: Option<i64>) -> Result<Option<i64>> {
+        JobOrder::new(self.db).blocker(touches, turn)
+    }
+
+    /// The jobs that wait for nothing any longer, the oldest first.
+    pub fn released(&self, most: usize) -> Result<Vec<Job>> {
+        if self.count()? == 0 {
+            return Ok(Vec::new());
+        }
+        let mut jobs =
+            self.select("WHERE after = 0 AND also <> 4 ORDER BY turn LIMIT ?1", [most as i64])?;
+        // Of queries there may be thousands, which wait for their turn.
+        jobs.extend(self.select("WHERE also = 4 AND after = 0 ORDER BY turn LIMIT ?1", [1])?);
+        Ok(jobs)
+    }
+
+    /// The jobs that wait for commands before them, but not for ever: `REBOOT`, enrolments.
+    pub fn impatient(&self, most: usize) -> Result<Vec<Job>> {
+        if self.count()? == 0 {
+            return Ok(Vec::new());
+        }
+        let which = "WHERE also IN (2, 3) AND lane = 4 AND after > 0 ORDER BY turn LIMIT ?1";
+        self.select(which, [most as i64])
+    }
+
+    /// How many bytes all downloads together have fetched.
+    pub fn bytes_fetched(&self) -> Result<i64> {
+        let sql = "SELECT coalesce(sum(fetched), 0) FROM job WHERE lane = 0";
+        Ok(self.db.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    }
+
+    /// The jobs after a job that wait, and that touch the same as it does.
+    pub fn waiting_for(&self, job: &Job) -> Result<Vec<Job>> {
+        let waiting = self.select("WHERE lane = 4 AND turn > ?1 ORDER BY turn", [job.turn])?;
+        Ok(waiting.into_iter().filter(|other| other.touches.conflicts(&job.touches)).collect())
+    }
+
+    fn select(&self, which: &str, values: [i64; 1]) -> Result<Vec<Job>> {
+        let sql = format!("SELECT {COLUMNS} {which}");
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let jobs = statement.query_map(values, job)?;
+        Ok(jobs.collect::<rusqlite::Result<_>>()?)
     }
 
     /// The rows of all jobs.
@@ -140,10 +295,7 @@ impl<'a> Jobs<'a> {
 
     /// The jobs, in the order in which they came, as many as `most`.
     pub fn list(&self, most: usize) -> Result<Vec<Job>> {
-        let sql = format!("SELECT {COLUMNS} ORDER BY job.command LIMIT ?1");
-        let mut statement = self.db.prepare_cached(&sql)?;
-        let jobs = statement.query_map([most as i64], job)?;
-        Ok(jobs.collect::<rusqlite::Result<_>>()?)
+        self.select("ORDER BY turn LIMIT ?1", [most as i64])
     }
 
     /// The jobs of a lane, those without trouble first, as many as `most`.
@@ -152,12 +304,12 @@ impl<'a> Jobs<'a> {
         if self.count()? == 0 {
             return Ok(Vec::new());
         }
-        let sql = format!(
-            "SELECT {COLUMNS} WHERE lane = ?1 ORDER BY job.attempts > 0, job.command LIMIT ?2"
-        );
-        let mut statement = self.db.prepare_cached(&sql)?;
-        let jobs = statement.query_map(params![lane as u8, most as i64], job)?;
-        Ok(jobs.collect::<rusqlite::Result<_>>()?)
+        let mut jobs = Vec::new();
+        for trouble in ["job.attempts = 0", "job.attempts > 0"] {
+            let which = format!("WHERE lane = {} AND {trouble} ORDER BY turn LIMIT ?1", lane as u8);
+            jobs.extend(self.select(&which, [(most - jobs.len()) as i64])?);
+        }
+        Ok(jobs)
     }
 
     /// One job, unless it came to its end.
@@ -184,6 +336,17 @@ impl<'a> Jobs<'a> {
         Ok(())
     }
 
+    /// These attempts do not count: the store failed, or the time was over before.
+    pub fn void_failures(&self, rows: &[i64]) -> Result<()> {
+        self.db.atomically(|| {
+            rows.iter().try_for_each(|row| {
+                let sql = "UPDATE job SET attempts = max(attempts - 1, 0) WHERE command = ?1";
+                self.db.prepare_cached(sql)?.execute([row]).map(drop)?;
+                Ok(())
+            })
+        })
+    }
+
     /// Records that a job begins a stage.
     pub fn set_stage(&self, job: &Job, stage: Stage) -> Result<()> {
         let attempts = if job.stage == stage { job.attempts + 1 } else { 0 };
@@ -195,10 +358,18 @@ impl<'a> Jobs<'a> {
 
     /// Ends a job with the result of its command.
     pub fn finish(&self, row: i64, code: ReturnCode, rest: &[u8]) -> Result<()> {
-        self.db.prepare_cached("DELETE FROM job WHERE command = ?1")?.execute([row])?;
-        self.db.counts.jobs.set(None);
+        self.remove(row)?;
         AuditLog::new(self.db).set_result(row, code)?;
         CommandLog::new(self.db).finish(row, code, rest)
+    }
+
+    /// A job is over; its command has its result already, or gets it next.
+    pub fn remove(&self, row: i64) -> Result<()> {
+        let Some(job) = self.get(row)? else { return Ok(()) };
+        self.db.prepare_cached("DELETE FROM job WHERE command = ?1")?.execute([row])?;
+        let order = JobOrder::new(self.db);
+        order.removed(&job.touches, job.text.len());
+        order.release(row)
     }
 }
 
@@ -217,5 +388,8 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
             version: row.get(8)?,
         },
         high_water_mark: row.get(9)?,
+        turn: row.get(10)?,
+        touches: touches(row, 11)?,
+        after: row.get(15)?,
     })
 }

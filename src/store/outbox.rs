@@ -223,6 +223,15 @@ impl<'a> Outbox<'a> {
         backlog::Backlog::new(self.db).count_for(time)
     }
 
+    /// How far the rows of a table are that are resent; it grows while they go.
+    pub fn resend_position(&self, table: Table) -> Result<Seq> {
+        let mut position = 0;
+        for stream in table.streams() {
+            position += self.cursors().get(stream)?.resend.map_or(0, |(after, _)| after);
+        }
+        Ok(position)
+    }
+
     /// The number of the last row that the server acknowledged for a table: what its stamp
     /// should be.
     pub fn acknowledged(&self, table: Table) -> Result<Seq> {

@@ -42,6 +42,8 @@ pub struct Query {
     pub packs: u64,
     /// How many requests have gone.
     pub pack: u64,
+    /// Its rows were copied when it began.
+    is_copied: bool,
 }
 
 impl Asked {
@@ -86,28 +88,35 @@ impl<'a> Queries<'a> {
         Self { db }
     }
 
-    /// Begins a query. How many rows there are to send.
+    /// Begins a query. How many rows there are to send. Of one person the rows are copied as they
+    /// are now: what changes later is not sent, and nothing waits for the query.
     pub fn begin(&self, command: i64, asked: &Asked, rows_a_pack: u64) -> Result<u64> {
         let until = self.db.last_seq();
         let count = self.count_rows(asked, 0, until)?;
-        if count > 0 {
-            let (from, to) = asked.times();
-            self.db
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO query (command, pin, after, until, packs, pack, count, stream,
-                        number, begins, ends) VALUES (?1, ?2, 0, ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9)",
-                )?
-                .execute(params![
-                    command,
-                    asked.pin,
-                    until,
-                    self.count_packs(asked, until, count, rows_a_pack)?,
-                    count,
-                    asked.stream.code(),
-                    asked.number,
-                    from,
-                    to
-                ])?;
+        if count == 0 {
+            return Ok(0);
+        }
+        let (from, to) = asked.times();
+        let is_copied = asked.pin.is_some();
+        self.db
+            .prepare_cached(
+                "INSERT OR REPLACE INTO query (command, pin, after, until, packs, pack, count, stream,
+                    number, begins, ends, copied) VALUES (?1, ?2, 0, ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?
+            .execute(params![
+                command,
+                asked.pin,
+                until,
+                self.count_packs(asked, until, count, rows_a_pack)?,
+                count,
+                asked.stream.code(),
+                asked.number,
+                from,
+                to,
+                is_copied
+            ])?;
+        if is_copied {
+            self.copy(command, asked, until)?;
         }
         Ok(count)
     }
@@ -140,6 +149,23 @@ impl<'a> Queries<'a> {
         Ok(packs)
     }
 
+    fn copy(&self, command: i64, asked: &Asked, until: Seq) -> Result<()> {
+        let source = Source::of(asked.stream);
+        let (columns, table, column) = (source.columns, source.table, source.resend);
+        let probe = format!("SELECT {columns} FROM {table}");
+        let count = self.db.prepare_cached(&probe)?.column_count();
+        let sql = format!(
+            "INSERT OR REPLACE INTO query_row (command, seq, {}) SELECT ?7, {column}, {columns}
+             FROM {table} WHERE {}",
+            copied_columns(count),
+            asked.condition(&source)
+        );
+        let (from, to) = asked.times();
+        let values = params![0, until, asked.pin, asked.number, from, to, command];
+        self.db.prepare_cached(&sql)?.execute(values).map(drop)?;
+        Ok(())
+    }
+
     /// How many rows are asked for.
     pub fn count_rows(&self, asked: &Asked, after: Seq, until: Seq) -> Result<u64> {
         let source = Source::of(asked.stream);
@@ -165,7 +191,7 @@ impl<'a> Queries<'a> {
             .db
             .prepare_cached(
                 "SELECT query.command, command.id, query.pin, after, until, count, packs, pack, stream,
-                    number, begins, ends
+                    number, begins, ends, copied
                  FROM query JOIN command ON command.row = query.command ORDER BY query.command LIMIT 1",
             )?
             .query_row([], |row| {
@@ -186,6 +212,7 @@ impl<'a> Queries<'a> {
                     count: row.get(5)?,
                     packs: row.get(6)?,
                     pack: row.get(7)?,
+                    is_copied: row.get(12)?,
                 })
             })
             .optional()?)
@@ -193,6 +220,9 @@ impl<'a> Queries<'a> {
 
     /// The next rows that a query asks for.
     pub fn rows(&self, query: &Query, most: u64) -> Result<Vec<PendingRow>> {
+        if query.is_copied {
+            return self.copied_rows(query, most);
+        }
         let source = Source::of(query.asked.stream);
         let column = source.resend;
         let sql = format!(
@@ -221,6 +251,24 @@ impl<'a> Queries<'a> {
         Ok(rows)
     }
 
+    fn copied_rows(&self, query: &Query, most: u64) -> Result<Vec<PendingRow>> {
+        let source = Source::of(query.asked.stream);
+        let probe = format!("SELECT {} FROM {}", source.columns, source.table);
+        let count = self.db.prepare_cached(&probe)?.column_count();
+        let sql = format!(
+            "SELECT seq, NULL, {} FROM query_row WHERE command = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+            copied_columns(count)
+        );
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let mut found = statement.query(params![query.command, query.after, most as i64])?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next()? {
+            let content = (source.read)(row)?;
+            rows.push(PendingRow { seq: row.get(0)?, stream: query.asked.stream, content });
+        }
+        Ok(rows)
+    }
+
     /// The server acknowledged a request of a query, up to the row with this number.
     pub fn advance(&self, command: i64, last: Seq) -> Result<()> {
         self.db
@@ -231,7 +279,16 @@ impl<'a> Queries<'a> {
 
     /// A query has been answered.
     pub fn end(&self, command: i64) -> Result<()> {
-        self.db.prepare_cached("DELETE FROM query WHERE command = ?1")?.execute([command])?;
+        for table in ["query", "query_row"] {
+            let sql = format!("DELETE FROM {table} WHERE command = ?1");
+            self.db.prepare_cached(&sql)?.execute([command])?;
+        }
         Ok(())
     }
+}
+
+/// The names of the columns that hold copies of so many.
+fn copied_columns(count: usize) -> String {
+    let names: Vec<String> = (0..count).map(|nth| format!("c{nth}")).collect();
+    names.join(", ")
 }

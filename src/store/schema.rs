@@ -297,6 +297,32 @@ const STEPS: [&str; 6] = [
     UPDATE quarantine SET stream = 'id-verification' WHERE stream = 'id-punch'
         AND seq IN (SELECT seq FROM punch WHERE verification = 1);
     ALTER TABLE punch ADD COLUMN plain INTEGER; -- 1: it has an identity card, and went up without it
+    -- Commands in order: a job waits for those before it that touch the same.
+    ALTER TABLE job ADD COLUMN turn   INTEGER NOT NULL DEFAULT 0; -- the order in which they came
+    ALTER TABLE job ADD COLUMN reads  INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE job ADD COLUMN writes INTEGER NOT NULL DEFAULT 510; -- everything
+    ALTER TABLE job ADD COLUMN pin    TEXT;    -- the one person that it touches
+    ALTER TABLE job ADD COLUMN also   INTEGER NOT NULL DEFAULT 0; -- what it waits for besides
+    ALTER TABLE job ADD COLUMN after  INTEGER; -- the command that it waits for; 0: to be looked at
+    UPDATE job SET turn = command;
+    INSERT INTO job (command, text, lane, stage, attempts, fetched, kept, mark, turn, reads, writes)
+        SELECT command, x'', 3, 5, 0, 0, 0, 0, command, 510, 0 FROM query;
+    CREATE INDEX job_turn ON job (turn);
+    CREATE INDEX job_lane ON job (lane, turn);
+    CREATE INDEX job_pin ON job (pin, turn) WHERE pin IS NOT NULL;
+    CREATE INDEX job_also ON job (also) WHERE also > 0;
+    CREATE INDEX job_after ON job (after, turn) WHERE after IS NOT NULL;
+    -- A query for one person sends the rows as they were when it came.
+    ALTER TABLE query ADD COLUMN copied INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE query ADD COLUMN type INTEGER; -- of a template or a picture
+    CREATE TABLE query_row (
+        command INTEGER NOT NULL,
+        seq     INTEGER NOT NULL,
+        c0 ANY, c1 ANY, c2 ANY, c3 ANY, c4 ANY, c5 ANY, c6 ANY, c7 ANY, c8 ANY, c9 ANY, c10 ANY,
+        c11 ANY, c12 ANY, c13 ANY, c14 ANY, c15 ANY, c16 ANY, c17 ANY, c18 ANY, c19 ANY, c20 ANY,
+        c21 ANY, c22 ANY, c23 ANY,
+        PRIMARY KEY (command, seq)
+    ) STRICT, WITHOUT ROWID;
 ",
 ];
 

@@ -143,6 +143,8 @@ fn what_changed_since_a_file_was_ordered_stays() {
          C:s2:DATA UPDATE USERINFO PIN=9\n\
          C:s3:DATA UPDATE USERINFO PIN=2\tName=Newer\n",
     );
+    // What came after the file is done after it.
+    assert_eq!(answer(&server, "s3").0, 0);
     assert_eq!(answer(&server, "s1").0, 2);
     let mut driver = terminal.driver();
     let mut name =

@@ -112,7 +112,7 @@ fn a_file_that_is_not_there_is_given_up_and_holds_up_no_other() {
 }
 
 #[test]
-fn only_so_many_commands_go_on_at_once() {
+fn hundreds_of_downloads_wait_and_none_is_refused() {
     let server = server();
     let terminal = terminal_with_files(&server, "");
     server.fault(
@@ -121,13 +121,12 @@ fn only_so_many_commands_go_on_at_once() {
     );
     let url = "a".repeat(1900);
     let list: String =
-        (0..150).map(|nth| format!("C:j{nth}:PutFile {url}{nth}\tx{nth}\n")).collect();
-    server.next_poll_body(list);
-    assert_eq!(answer(&server, "j149").0, -1005);
-    assert_eq!(answer(&server, "j100").0, -1005);
-    let waiting = (0..100)
+        (0..350).map(|nth| format!("C:j{nth}:PutFile {url}{nth}\tx{nth}\n")).collect();
+    server.next_poll_body(list + "C:last:VERIFY SUM ATTLOG StartTime=2000-01-01 00:00:00\tEndTime=2000-01-02 00:00:00\n");
+    assert_eq!(answer(&server, "last").0, 0);
+    let waiting = (0..350)
         .filter(|nth| server.received(|received| received.reply(&format!("j{nth}")).is_none()));
-    assert_eq!(waiting.count(), 100);
+    assert_eq!(waiting.count(), 350);
     terminal.driver().punch("1", &second(1));
     assert!(server.wait_until(TIMEOUT, |received| !received.attlog().is_empty()));
 }
