@@ -115,9 +115,10 @@ fn log_sends_what_waits_after_a_refusal_at_once() {
     server.set_option("ErrorDelay", "600");
     let terminal = Terminal::start(&server, "");
     terminal.wait_until_online();
-    server.fault(Fault::new(On::table("ATTLOG"), Act::status(200, "FAIL")));
+    server.fault(Fault::new(On::table("ATTLOG"), Act::status(200, "FAIL")).always());
     terminal.driver().punch("1001", &second(1));
     terminal.wait_for("refused", |status| !status["trouble"].is_null());
+    server.clear_faults();
     assert_eq!(returns(&server, "LOG"), 0);
     assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
 }
