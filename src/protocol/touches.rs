@@ -177,9 +177,12 @@ impl Command<'_> {
                 })
             },
             Self::Reboot => Touches { also: Also::All, ..Touches::writes(Things::DEVICE) },
-            Self::Check | Self::Log | Self::Unlock | Self::Unalarm | Self::Unknown => {
-                Touches::default()
-            }
+            Self::Check
+            | Self::Log
+            | Self::SetClock(_)
+            | Self::Unlock
+            | Self::Unalarm
+            | Self::Unknown => Touches::default(),
         }
     }
 }
