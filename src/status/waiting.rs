@@ -165,3 +165,62 @@ fn seconds(duration: Duration) -> String {
 fn whole_seconds(duration: Duration) -> i64 {
     duration.as_millis().div_ceil(1000).try_into().unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ZoneSource;
+    use crate::protocol::record::{Pin, WorkCode};
+    use crate::store::{Limits, Moment, NewPunch};
+
+    /// A clock that was never set.
+    struct Unset;
+
+    impl Clock for Unset {
+        fn utc(&self) -> i64 {
+            7
+        }
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(7)
+        }
+        fn boot(&self) -> &str {
+            "boot"
+        }
+        fn offset(&self, _: i64) -> i32 {
+            0
+        }
+        fn set(&self, _: i64) -> Option<i64> {
+            None
+        }
+        fn set_zone(&self, _: Option<i32>) {}
+        fn zone_source(&self) -> ZoneSource {
+            ZoneSource::System
+        }
+    }
+
+    #[test]
+    fn rows_without_a_time_wait_for_the_clock_and_for_nothing_else() {
+        let path = std::env::temp_dir().join(format!("punchd-waiting-{}.db", std::process::id()));
+        let store = Store::open(&path, Limits::default()).unwrap();
+        let moment = Moment::AwaitingClock { boot: "boot".into(), seconds: 5 };
+        let punch = NewPunch {
+            pin: Pin::new("7").unwrap(),
+            moment,
+            status: 0,
+            verify: 1,
+            workcode: WorkCode::new("").unwrap(),
+            screening: Default::default(),
+            card: None,
+        };
+        store.journal().add_punch(&punch).unwrap();
+        let rows = Rows::of(&store, Stream::Punches).unwrap();
+        let connection = Connection { online: true, ..Connection::default() };
+        let found = reasons(&rows, &connection, &Unset);
+        let found: Vec<_> = found.iter().map(|waits| (waits.reason, waits.rows)).collect();
+        assert_eq!(found, [(Reason::Clock, 1)]);
+        drop(store);
+        for suffix in ["", "-wal", ".marker"] {
+            let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
+        }
+    }
+}
