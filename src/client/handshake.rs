@@ -3,17 +3,16 @@
 use super::command_list::{CommandReader, Origin};
 use super::context::Context;
 use super::server_date::ServerDate;
+use super::server_zone::take_zone;
 use super::session::{Session, with_set_options};
 use super::settings::Settings;
 use super::stamps;
 use super::trouble::Trouble;
-use crate::clock::ServerZone;
 use crate::protocol::PUSH_VERSION;
 use crate::protocol::handshake::{Handshake, read_handshake};
-use crate::protocol::options::{Given, ServerOptions};
+use crate::protocol::options::ServerOptions;
 use crate::protocol::stream::Table;
 use crate::store::StoreError;
-use crate::store::options::ZONE;
 
 /// Shakes hands with the server. Returns the date of its answer.
 pub(super) fn shake_hands(
@@ -27,6 +26,7 @@ pub(super) fn shake_hands(
     let mut response = context.get(&target)?;
     let date = ServerDate::of(&response, context.clock.monotonic());
     let base = with_set_options(&context.store, base)?;
+    let set_zone = base.time_zone;
     let list = commands.read(context, session, &mut response, Origin::Handshake)?;
     let was_online = session.is_online();
     let knew_of_key = was_online && lacks_key(context, session);
@@ -46,7 +46,7 @@ pub(super) fn shake_hands(
     };
     // As long as options may still come, so may the zone.
     if retry_at.is_none() {
-        take_zone(context, zone.unwrap_or(Given::Absent))?;
+        take_zone(context, zone.unwrap_or(set_zone))?;
     }
     if !was_online && let Some(other) = other_serial(&list.others, &context.settings.profile.serial)
     {
@@ -87,6 +87,7 @@ fn take_options(
     for warning in &options.warnings {
         log::warn!("handshake: {warning}");
     }
+    forget_set_options(context, &options)?;
     session.take_options(options);
     session.apply_verification(&context.store)?;
     stamps::apply(context, session)?;
@@ -99,17 +100,15 @@ fn take_options(
     Ok(())
 }
 
-/// Takes the zone of a completed handshake, and keeps it over restarts. An invalid one is as good as
-/// none.
-fn take_zone(context: &Context, zone: Given<i32>) -> Result<(), StoreError> {
-    let offset = match zone {
-        Given::Value(offset) => Some(offset),
-        Given::Absent | Given::Invalid => None,
-    };
-    context.clock.set_zone(offset);
-    let kept = context.store.options().get(ZONE)?;
-    let zone = ServerZone::from_kept(kept.as_deref()).after(offset);
-    zone.to_kept().map_or(Ok(()), |kept| context.store.options().set(ZONE, &kept))
+/// What was set by command holds until a handshake says otherwise: what it names is not set any more.
+fn forget_set_options(context: &Context, options: &ServerOptions) -> Result<(), StoreError> {
+    let store = &context.store;
+    let mut set = store.options().all()?;
+    set.retain(|(name, _)| options.named.contains(&name.to_ascii_lowercase()));
+    if set.is_empty() {
+        return Ok(());
+    }
+    store.atomically(|| set.iter().try_for_each(|(name, _)| store.options().clear(name)))
 }
 
 /// Whether the server wants what cannot be done without a key.

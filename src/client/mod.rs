@@ -36,6 +36,7 @@ mod row_search_model;
 mod scheduler;
 mod server_date;
 mod server_query;
+mod server_zone;
 mod session;
 mod settings;
 mod stamps;

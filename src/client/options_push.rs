@@ -46,12 +46,20 @@ impl OptionsPush {
         if self.known.is_some() && now < self.compare_at {
             return Ok(None);
         }
-        let options = &session.options;
-        let wants = options.others.get("pushoptionsflag").is_some_and(|flag| flag == "1");
-        if !wants && options.push_options.is_empty() {
+        if !session.options.wants_options() {
             return Ok(None);
         }
-        let body = body(context, session, Vec::new())?;
+        let without_counts = body(context, session, Vec::new())?;
+        let body = if without_counts.is_empty() {
+            // Nothing is pushed if the terminal knows none of the options that the server wants.
+            let counts = context.settings.profile.counted(&context.store)?;
+            match body(context, session, counts)? {
+                all if all.is_empty() => return Ok(None),
+                _ => without_counts,
+            }
+        } else {
+            without_counts
+        };
         if self.known.as_ref() == Some(&body) {
             // The address may change by itself; for what is set `hurry` is called.
             self.compare_at = now + COMPARED_EVERY;
@@ -86,9 +94,8 @@ fn body(
     counts: Vec<(String, String)>,
 ) -> Result<String, StoreError> {
     let settings = &context.settings;
-    let mut known = settings.profile.known(settings.language, &*context.device);
-    known.extend(context.store.options().all()?);
-    known.extend(counts);
+    let (store, device) = (&context.store, &*context.device);
+    let known = settings.profile.options(store, settings.language, device, counts)?;
     let wanted = &session.options.push_options;
     Ok(match wanted.is_empty() {
         true => options_push(&known),

@@ -24,8 +24,8 @@ impl PollInfo {
             fp_version: device.fp_version,
             face_version: device.face_version,
             faces_needed: device.faces_needed,
-            faces: store.biometrics().count(BioType::FACE)?,
-            functions: device.functions,
+            faces: store.biometrics().count_faces()?,
+            functions: device.functions_now(store)?,
             ..DeviceInfo::default()
         };
         let info = context.settings.dialect.info(&info);

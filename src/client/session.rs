@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::context::Context;
+use super::server_zone::take_zone;
 use super::upload_window::UploadWindow;
 use super::withheld::{Withheld, withheld};
 use crate::commands::Effects;
@@ -156,7 +157,11 @@ impl Session {
         }
         if effects.option_set {
             self.asked.option_set = true;
+            let zone = self.options.time_zone;
             self.options = with_set_options(&context.store, self.options.clone())?;
+            if self.options.time_zone != zone {
+                take_zone(context, self.options.time_zone)?;
+            }
             self.apply_verification(&context.store)?;
         }
         Ok(())
@@ -190,6 +195,7 @@ pub(super) fn with_set_options(
             options.set(&key, &value);
         }
     }
+    options.named.clear();
     Ok(options)
 }
 

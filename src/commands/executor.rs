@@ -112,7 +112,7 @@ impl<'a> Executor<'a> {
             }
             Command::SetOption(option) => {
                 effects.option_set = true;
-                set_option(context, option)?;
+                set_option(context, &*self.device, option)?;
             }
             Command::SetClock(time) => self.set_clock(time, pending)?,
             Command::Check => {

@@ -1,68 +1,93 @@
-//! `SET OPTION` (§12.7.1): the option is kept, `INFO` and the options push report it, and those that the
-//! handshake sets hold at once.
+//! `SET OPTION` (§12.7.1). What the terminal acts on holds at once, until a handshake says otherwise; the
+//! rest is kept for drivers. An option that cannot have the value is refused: 0 means that `INFO` and
+//! the options push say this value.
 
 use super::context::Context;
 use super::error::CommandError;
+use crate::device::Device;
 use crate::protocol::codes::{Language, ReturnCode};
+use crate::protocol::device::is_same_option;
 use crate::protocol::fields::Refusal;
+use crate::protocol::foreign::quoted;
+use crate::protocol::option_rule::{MOST_OPTION_BYTES, MOST_OPTIONS, check_name, check_value};
+use crate::protocol::options::ServerOptions;
 use crate::protocol::text;
 
-/// Most options that are kept.
-const MOST_OPTIONS: usize = 500;
-/// Most bytes of all options together.
-const MOST_BYTES: usize = 64 << 10;
-/// Longest name of an option in bytes.
-const LONGEST_NAME: usize = 64;
-/// Longest value of an option in characters.
-const LONGEST_VALUE: usize = 1000;
-/// What the terminal counts, or takes from its configuration; names in lower case.
-const READ_ONLY: [&str; 8] = [
-    "~serialnumber",
-    "fwversion",
-    "pushversion",
-    "usercount",
-    "transactioncount",
-    "language",
-    "ipaddress",
-    "~maxusercount",
-];
-
-/// Keeps an option. The caller holds the transaction.
-pub(super) fn set_option(context: &Context<'_>, option: &[u8]) -> Result<(), CommandError> {
-    let (key, value) = parse(option, context.language)?;
-    let all = context.store.options().all()?;
-    let others = all.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(&key));
-    let bytes: usize = others.clone().map(|(name, value)| name.len() + value.len()).sum();
-    if others.count() >= MOST_OPTIONS || bytes + value.len() > MOST_BYTES {
-        let why =
-            format!("the terminal keeps at most {MOST_OPTIONS} options of {MOST_BYTES} bytes");
+/// Sets an option. The caller holds the transaction.
+pub(super) fn set_option(
+    context: &Context<'_>,
+    device: &dyn Device,
+    option: &[u8],
+) -> Result<(), CommandError> {
+    let (name, value) = parse(option, context.language)?;
+    let known = context.profile.known(context.language, device);
+    let counted = context.profile.counted(context.store)?;
+    let own = known.iter().chain(&counted).find(|(own, _)| is_same_option(own, &name));
+    if let Some((own, now)) = own {
+        if !context.profile.is_switch(own) {
+            return require_same(own, now, &value);
+        }
+        require_possible(own, now, &value)?;
+    }
+    if !context.store.options().put(&name, &value)? {
+        let why = format!(
+            "the terminal keeps at most {MOST_OPTIONS} options of {MOST_OPTION_BYTES} bytes"
+        );
         return Err(Refusal::new(ReturnCode::CAPACITY, why).into());
     }
-    context.store.options().set(&key, &value)?;
     Ok(())
 }
 
+/// The name and the value, checked. Of an option of the session the name has no `~`.
 fn parse(option: &[u8], language: Language) -> Result<(String, String), Refusal> {
     let option = text::decode(option, language)
         .ok_or_else(|| Refusal::parameter("the option is neither UTF-8 nor GBK text"))?;
-    let (key, value) = option
+    let (name, value) = option
         .split_once('=')
         .ok_or_else(|| Refusal::parameter("the option is not of the form name=value"))?;
-    let (key, value) = (key.trim(), value.trim());
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"~_".contains(&byte);
-    if key.is_empty() || key.len() > LONGEST_NAME || !key.bytes().all(is_allowed) {
-        return Err(Refusal::parameter(format!(
-            "{key:?} is not the name of an option: that has 1 to {LONGEST_NAME} letters, digits, ~ and _"
-        )));
+    let (name, value) = (name.trim(), value.trim());
+    check_name(name)
+        .map_err(|why| Refusal::parameter(format!("the name {} {why}", quoted(name))))?;
+    let refuse = |why: String| Refusal::parameter(format!("{name} {why}: {}", quoted(value)));
+    check_value(name, value).map_err(refuse)?;
+    let bare = name.trim_start_matches('~');
+    let key = bare.to_ascii_lowercase();
+    if ServerOptions::is_of_handshake(&key) {
+        return Err(Refusal::parameter(format!("{name} has an effect in a handshake only")));
     }
-    if !text::is_clean(value) || value.chars().count() > LONGEST_VALUE {
-        return Err(Refusal::parameter(format!(
-            "the value of {key} is longer than {LONGEST_VALUE} characters, or has a control character"
-        )));
+    if !ServerOptions::is_settable(&key) {
+        return Ok((name.to_owned(), value.to_owned()));
     }
-    if READ_ONLY.contains(&key.to_ascii_lowercase().as_str()) {
-        let why = format!("{key} is read-only: the terminal counts it, or is configured with it");
-        return Err(Refusal::new(ReturnCode::MISMATCH, why));
+    ServerOptions::check(&key, value).map_err(refuse)?;
+    let mut read = ServerOptions::default();
+    read.set(&key, value);
+    for warning in &read.warnings {
+        log::warn!("SET OPTION: {warning}");
     }
-    Ok((key.to_owned(), value.to_owned()))
+    Ok((bare.to_owned(), value.to_owned()))
+}
+
+/// What the terminal counts or is configured with can only be set to what it is.
+fn require_same(name: &str, now: &str, value: &str) -> Result<(), CommandError> {
+    if value == now {
+        return Ok(());
+    }
+    let why = format!(
+        "{name} is {} and is read-only: the terminal counts it, or is configured with it",
+        quoted(now)
+    );
+    Err(Refusal::parameter(why).into())
+}
+
+/// A function can be switched off, and on if the terminal has it.
+fn require_possible(name: &str, configured: &str, value: &str) -> Result<(), CommandError> {
+    match (value, configured) {
+        ("0", _) | ("1", "1") => Ok(()),
+        ("1", _) => {
+            let why =
+                format!("{name} cannot be 1: the terminal is configured without it ([device])");
+            Err(Refusal::parameter(why).into())
+        }
+        _ => Err(Refusal::parameter(format!("{name} is not 0 or 1: {}", quoted(value))).into()),
+    }
 }

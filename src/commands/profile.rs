@@ -3,7 +3,7 @@
 use crate::device::Device;
 use crate::protocol::PUSH_VERSION;
 use crate::protocol::codes::Language;
-use crate::protocol::device::Functions;
+use crate::protocol::device::{Functions, VisibleLight, is_same_option};
 use crate::protocol::tables::BioType;
 use crate::store::{Result, Store};
 
@@ -26,7 +26,13 @@ pub struct DeviceProfile {
     pub faces_needed: u64,
     /// What it can do.
     pub functions: Functions,
+    /// Further options, as the owner wrote them.
+    pub options: Vec<(String, String)>,
 }
+
+/// The options that switch functions.
+const SWITCHES: [&str; 6] =
+    ["FingerFunOn", "FaceFunOn", "PhotoFunOn", "BioPhotoFun", "BioDataFun", "VisilightFun"];
 
 impl DeviceProfile {
     /// What does not change by itself (§9): names and values.
@@ -52,7 +58,54 @@ impl DeviceProfile {
             ("VisilightFun", on(self.functions.visible.is_some())),
         ]
         .map(|(name, value)| (name.to_owned(), value))
-        .to_vec()
+        .into_iter()
+        .chain(self.options.iter().cloned())
+        .collect()
+    }
+
+    /// Every option once, with the value that holds: what the owner configured, `counted` or nothing,
+    /// and what the server and drivers set.
+    pub fn options(
+        &self,
+        store: &Store,
+        language: Language,
+        device: &dyn Device,
+        counted: Vec<(String, String)>,
+    ) -> Result<Vec<(String, String)>> {
+        let mut all = self.known(language, device);
+        all.extend(counted);
+        for (name, value) in store.options().all()? {
+            match all.iter_mut().find(|(own, _)| is_same_option(own, &name)) {
+                Some((own, now)) if self.is_switch(own) && now == "1" => *now = value,
+                // An earlier version kept what has no effect.
+                Some(_) => {}
+                None => all.push((name, value)),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether an option switches a function that the owner configured.
+    pub(super) fn is_switch(&self, name: &str) -> bool {
+        SWITCHES.contains(&name)
+    }
+
+    /// What the terminal can do at this moment: the server may have switched off functions.
+    pub fn functions_now(&self, store: &Store) -> Result<Functions> {
+        let all = store.options().all()?;
+        let is_on =
+            |switch| !all.iter().any(|(name, value)| is_same_option(name, switch) && value == "0");
+        let Functions { fingerprint, face, user_photo, visible } = self.functions;
+        let visible = visible.filter(|_| is_on("VisilightFun")).map(|light| VisibleLight {
+            comparison_photo: light.comparison_photo && is_on("BioPhotoFun"),
+            face_template: light.face_template && is_on("BioDataFun"),
+        });
+        Ok(Functions {
+            fingerprint: fingerprint && is_on("FingerFunOn"),
+            face: face && is_on("FaceFunOn"),
+            user_photo: user_photo && is_on("PhotoFunOn"),
+            visible,
+        })
     }
 
     /// What is counted at this moment: names and values.
@@ -60,7 +113,7 @@ impl DeviceProfile {
         Ok(vec![
             ("UserCount".into(), store.people().count()?.to_string()),
             ("FPCount".into(), store.biometrics().count(BioType::FINGERPRINT)?.to_string()),
-            ("FaceCount".into(), store.biometrics().count(BioType::FACE)?.to_string()),
+            ("FaceCount".into(), store.biometrics().count_faces()?.to_string()),
             ("TransactionCount".into(), store.journal().count_punches()?.to_string()),
         ])
     }

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use ureq::http::Uri;
 
 use super::Config;
+use crate::protocol::device::is_same_option;
+use crate::protocol::option_rule::{MOST_OPTIONS, check_name, check_value, is_taken};
 
 impl Config {
     /// The first reason why the configuration cannot be used, if there is one.
     pub(super) fn check(&self) -> Result<(), String> {
         self.check_ranges()?;
+        self.check_options()?;
         self.check_tls()?;
         self.check_directories()?;
         self.check_urls()?;
@@ -39,6 +42,26 @@ impl Config {
         check("[limits] command_bytes", limits.command_bytes, 1 << 10..=64 << 20, "bytes")?;
         if limits.post_bytes < 1 << 10 {
             return Err("[limits] post_bytes is less than 1024, too small for a row".into());
+        }
+        Ok(())
+    }
+
+    fn check_options(&self) -> Result<(), String> {
+        let options = &self.device.options;
+        if options.len() > MOST_OPTIONS {
+            return Err(format!("[device] options has more than {MOST_OPTIONS} names"));
+        }
+        for (name, value) in options {
+            let wrong = |why: String| format!("[device] options: {name:?} {why}");
+            check_name(name).map_err(wrong)?;
+            check_value(name, value).map_err(|why| wrong(format!("has a value that {why}")))?;
+            if is_taken(name) {
+                let why = "is counted by the terminal, or another key or the server sets it";
+                return Err(wrong(why.into()));
+            }
+            if options.keys().any(|other| other != name && is_same_option(other, name)) {
+                return Err(wrong("is there twice".into()));
+            }
         }
         Ok(())
     }
@@ -147,6 +170,10 @@ mod tests {
             ("[remote]\nkeep_minutes = 525601", "keep_minutes = 525601"),
             ("[timeouts]\nretry = 0", "retry = 0"),
             ("[device]\nenroll_seconds = 0", "[device] enroll_seconds = 0"),
+            ("[device.options]\n\"a b\" = \"1\"", "[device] options: \"a b\" is not"),
+            ("[device.options]\nMAC = \"a\\nb\"", "[device] options: \"MAC\" has a value that"),
+            ("[device.options]\nUserCount = \"1\"", "[device] options: \"UserCount\" is counted"),
+            ("[device.options]\nMAC = \"1\"\n\"~mac\" = \"2\"", "is there twice"),
             ("[commands]\nshell_bytes = 1048577", "shell_bytes = 1048577"),
             ("[limits]\npost_bytes = 1023", "post_bytes is less"),
             ("[limits]\ncommand_bytes = 1023", "command_bytes = 1023"),

@@ -75,6 +75,7 @@ impl Config {
                 user_photo: device.user_photos,
                 visible: device.visible_light.then_some(light),
             },
+            options: device.options.clone().into_iter().collect(),
         }
     }
 

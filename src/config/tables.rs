@@ -1,5 +1,6 @@
 //! The tables of the configuration, and their defaults.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -31,6 +32,8 @@ pub(super) struct Device {
     pub(super) visible_light: bool,
     /// Seconds that an enrolment may take.
     pub(super) enroll_seconds: u32,
+    /// Further options that the terminal says about itself.
+    pub(super) options: BTreeMap<String, String>,
 }
 
 /// `[upload]`: what goes up.
@@ -249,6 +252,7 @@ impl Default for Device {
             user_photos: false,
             visible_light: false,
             enroll_seconds: 120,
+            options: BTreeMap::new(),
         }
     }
 }

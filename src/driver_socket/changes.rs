@@ -52,6 +52,7 @@ struct Page {
     templates: Vec<Value>,
     pictures: Vec<Value>,
     entries: Vec<Value>,
+    options: Vec<Value>,
     gone: Vec<Value>,
 }
 
@@ -74,6 +75,9 @@ impl Page {
             Change::Entry(table, record) => {
                 (&mut self.entries, json!({"table": table, "record": record}))
             }
+            Change::Option(name, value) => {
+                (&mut self.options, json!({"name": name, "value": value}))
+            }
             Change::Gone(what) => (&mut self.gone, what),
         };
         let bytes = value.to_string().len();
@@ -86,7 +90,7 @@ impl Page {
     }
 
     fn into_result(self, anew: bool, upto: Seq, more: bool) -> Value {
-        let Self { users, templates, pictures, entries, gone, .. } = self;
+        let Self { users, templates, pictures, entries, options, gone, .. } = self;
         json!({
             "anew": anew,
             "upto": upto,
@@ -96,6 +100,7 @@ impl Page {
             "templates": templates,
             "pictures": pictures,
             "entries": entries,
+            "options": options,
         })
     }
 }

@@ -5,7 +5,8 @@ use super::context::MethodContext;
 use super::drivers::Driver;
 use super::error::MethodError;
 use super::{
-    biometrics, changes, maintenance, operations, people, punches, registration, server_queries,
+    biometrics, changes, maintenance, operations, options, people, punches, registration,
+    server_queries,
 };
 use crate::rpc::{Method, Params};
 
@@ -28,6 +29,8 @@ pub(super) fn execute(
         Method::IdcardPut => people::put_id_card(context, params),
         Method::TemplatePut => biometrics::put_template(context, params),
         Method::PicturePut => biometrics::put_picture(context, params),
+        Method::OptionGet => options::get(context, params),
+        Method::OptionSet => options::set(context, params),
         Method::Changes => {
             let page = changes::changes(context, &mut driver.subscription, params);
             // One for which there is no place to keep is served all the same.

@@ -24,6 +24,7 @@ mod listener;
 mod maintenance;
 mod notifications;
 mod operations;
+mod options;
 mod people;
 mod punches;
 mod registration;

@@ -135,7 +135,9 @@ pub fn options_push(values: &[(String, String)]) -> String {
         }
         body.push_str(&key);
         body.push('=');
-        for (place, chunk) in without_control(value).split(',').enumerate() {
+        // A TAB separates the words of some values.
+        let value = value.trim().replace('\t', " ");
+        for (place, chunk) in without_control(&value).split(',').enumerate() {
             if place > 0 {
                 body.push(if chunk.contains('=') { ' ' } else { ',' });
             }
@@ -150,13 +152,17 @@ pub fn options_push(values: &[(String, String)]) -> String {
 pub fn select(asked: &[String], known: &[(String, String)]) -> Vec<(String, String)> {
     let mut selected = HashSet::new();
     let find = |name: &String| {
-        let (_, value) =
-            known.iter().find(|(key, _)| bare(key).eq_ignore_ascii_case(bare(name)))?;
+        let (_, value) = known.iter().find(|(key, _)| is_same_option(key, name))?;
         selected
             .insert(bare(name).to_ascii_lowercase())
             .then(|| (name.trim().to_owned(), value.clone()))
     };
     asked.iter().filter_map(find).collect()
+}
+
+/// Whether two names are of the same option: case and a leading `~` make no difference.
+pub fn is_same_option(one: &str, other: &str) -> bool {
+    bare(one).eq_ignore_ascii_case(bare(other))
 }
 
 /// A key as it is compared; its case does not matter.

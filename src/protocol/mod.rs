@@ -19,6 +19,7 @@ pub(crate) mod foreign;
 pub mod fuzzing;
 pub(crate) mod handshake;
 pub(crate) mod lines;
+pub(crate) mod option_rule;
 pub(crate) mod options;
 pub(crate) mod query;
 pub mod record;

@@ -1,6 +1,6 @@
 //! The options of a server (§6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::transflag::TransFlag;
 use super::version::Version;
@@ -35,6 +35,8 @@ pub struct ServerOptions {
     pub photos_base64: bool,
     /// Most bytes in the body of a POST.
     pub max_post_size: Option<u32>,
+    /// The keys that a server can set by command, too, and that were set since the last clearing.
+    pub named: BTreeSet<String>,
     /// All other options, including stamps; keys in lower case.
     pub others: BTreeMap<String, String>,
     /// Messages for the log about invalid values.
@@ -68,6 +70,7 @@ impl Default for ServerOptions {
             push_options: Vec::new(),
             photos_base64: false,
             max_post_size: None,
+            named: BTreeSet::new(),
             others: BTreeMap::new(),
             warnings: Vec::new(),
         }
@@ -79,6 +82,10 @@ const DELAYS: std::ops::RangeInclusive<u32> = 1..=86_400;
 /// Most other options that are kept, and most names of `PushOptions`.
 const MOST_OTHERS: usize = 200;
 
+/// Most minutes of `TransInterval`.
+const MOST_INTERVAL: u32 = 1440;
+/// Most times of `TransTimes`.
+const MOST_TIMES: usize = 10;
 /// Most messages for the log that one reply leads to.
 const MOST_WARNINGS: usize = 30;
 
@@ -95,14 +102,66 @@ impl ServerOptions {
             "attphotobase64",
             "maxpostsize",
             "postselfdefinedatatype",
+            "timezone",
+            "pushoptions",
+            "pushoptionsflag",
         ]
         .contains(&key)
+    }
+
+    /// Whether an option (its key in lower case) has an effect in a handshake only.
+    pub fn is_of_handshake(key: &str) -> bool {
+        ["encrypt", "encryptflag", "pushprotver"].contains(&key)
+    }
+
+    /// Why an option (its key in lower case) cannot have a value, for `SET OPTION`: what a handshake
+    /// bounds or leaves out is refused here, since the answer 0 says that it holds.
+    pub fn check(key: &str, value: &str) -> Result<(), String> {
+        let seconds = || {
+            value.parse().is_ok_and(|seconds: f64| {
+                (f64::from(*DELAYS.start())..=f64::from(*DELAYS.end())).contains(&seconds)
+            })
+        };
+        let allowed = match key {
+            "errordelay" | "delay" if !seconds() => "a number of seconds from 1 to 86400",
+            "transinterval"
+                if !value.parse().is_ok_and(|minutes: u32| minutes <= MOST_INTERVAL) =>
+            {
+                "a number of minutes from 0 to 1440"
+            }
+            "transtimes"
+                if times(value).1.iter().any(|_| true) || value.split(';').count() > MOST_TIMES =>
+            {
+                "up to ten times hh:mm separated by ;"
+            }
+            "transflag" if !TransFlag::names_any(value) => {
+                "digits 0 and 1, or TransData with names of kinds of data"
+            }
+            "timezone" if parse_zone(value).is_none() => {
+                "a time zone such as 8, -3.5, 330 or +08:00"
+            }
+            "realtime" | "attphotobase64" | "pushoptionsflag" if switch(value).is_none() => {
+                "0 or 1"
+            }
+            "maxpostsize" if value.parse::<u32>().is_err() => "a number of bytes",
+            _ => return Ok(()),
+        };
+        Err(format!("is not {allowed}"))
+    }
+
+    /// Whether the server wants to be told the options of the terminal.
+    pub fn wants_options(&self) -> bool {
+        let flag = self.others.get("pushoptionsflag").and_then(|flag| switch(flag));
+        flag.unwrap_or(!self.push_options.is_empty())
     }
 
     /// Sets one option; its key in lower case. An invalid value changes nothing and adds a
     /// warning.
     pub fn set(&mut self, key: &str, value: &str) {
         let is_valid = self.set_known(key, value);
+        if is_valid.is_some() && Self::is_settable(key) {
+            self.named.insert(key.to_owned());
+        }
         if is_valid.is_none() && !value.is_empty() {
             self.warn(format!("{key}={:?} is not valid and is ignored", clip(value)));
         }
@@ -126,9 +185,10 @@ impl ServerOptions {
                 }
                 Some(())
             }
-            "transinterval" => {
-                value.parse().ok().map(|minutes: u32| self.trans_interval = minutes.min(1440))
-            }
+            "transinterval" => value
+                .parse()
+                .ok()
+                .map(|minutes: u32| self.trans_interval = minutes.min(MOST_INTERVAL)),
             "transflag" => TransFlag::parse(value).map(|(flag, unknown)| {
                 self.trans_flag = flag;
                 for word in unknown {
@@ -210,7 +270,7 @@ fn times(value: &str) -> (Vec<u16>, Vec<String>) {
         fits.then_some(hours % 24 * 60 + minutes)
     };
     let (mut times, mut wrong) = (Vec::new(), Vec::new());
-    for entry in value.split(';').map(str::trim).filter(|time| !time.is_empty()).take(10) {
+    for entry in value.split(';').map(str::trim).filter(|time| !time.is_empty()).take(MOST_TIMES) {
         match minutes(entry) {
             Some(minute) => times.push(minute),
             None => wrong.push(entry.to_owned()),
@@ -367,6 +427,7 @@ mod tests {
                 let known = ServerOptions {
                     time_zone: Given::Absent,
                     warnings: Vec::new(),
+                    named: BTreeSet::new(),
                     ..options.clone()
                 };
                 assert_eq!(known, usual, "{key}={value}");

@@ -80,6 +80,15 @@ impl TransFlag {
         self.0 & REST != 0
     }
 
+    /// Whether a value is of one of the two formats, and the second names a kind that is known.
+    pub fn names_any(value: &str) -> bool {
+        let kinds = KINDS.iter().map(|(_, name)| name.to_ascii_lowercase());
+        let lower = value.to_ascii_lowercase();
+        Self::parse(value).is_some_and(|(_, unknown)| {
+            unknown.is_empty() || kinds.into_iter().any(|kind| lower.contains(&kind))
+        })
+    }
+
     /// Reads both formats: `1111000000`, and `TransData AttLog⇥OpLog…` with TABs, blanks, `,`, `;`,
     /// `|`, or a backslash and a `t` between the names, with or without `TransData`. The second
     /// value holds the words that are not known; if none is known, everything is on.

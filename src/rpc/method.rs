@@ -61,6 +61,10 @@ methods! {
         PicturePut = "picture.put",
         /// Adds or replaces an identity card (§11.6).
         IdcardPut = "idcard.put",
+        /// Reads an option.
+        OptionGet = "option.get",
+        /// Sets an option of the terminal.
+        OptionSet = "option.set",
         /// Loads what sensors match against.
         Changes = "changes",
         /// May this person pass? (§12.11.3)
@@ -119,7 +123,7 @@ impl Method {
     /// How it is carried out.
     pub(crate) fn execution(self) -> Execution {
         match self {
-            Self::Register | Self::UserGet => Execution::Read,
+            Self::Register | Self::UserGet | Self::OptionGet => Execution::Read,
             Self::Punch
             | Self::Photo
             | Self::Operation
@@ -129,6 +133,7 @@ impl Method {
             | Self::TemplatePut
             | Self::PicturePut
             | Self::IdcardPut
+            | Self::OptionSet
             | Self::Quarantine => Execution::Write,
             Self::Changes | Self::Export | Self::Status => Execution::ReadPage,
             Self::Verify | Self::Remote => Execution::AskServer,
@@ -167,6 +172,8 @@ mod tests {
             ("template.put", Write),
             ("picture.put", Write),
             ("idcard.put", Write),
+            ("option.get", Read),
+            ("option.set", Write),
             ("changes", ReadPage),
             ("verify", AskServer),
             ("remote", AskServer),

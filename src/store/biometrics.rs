@@ -178,6 +178,13 @@ impl<'a> Biometrics<'a> {
         Ok(deleted)
     }
 
+    /// How many people have a face, in near infrared or visible light.
+    pub fn count_faces(&self) -> Result<u64> {
+        let sql = "SELECT count(DISTINCT pin) FROM template WHERE type IN (?1, ?2)";
+        let types = params![BioType::FACE.code(), BioType::VISIBLE_FACE.code()];
+        Ok(self.db.prepare_cached(sql)?.query_row(types, |row| row.get(0))?)
+    }
+
     /// How many templates of a form there are: fingerprints or faces, also unified ones.
     pub fn count(&self, of: BioType) -> Result<u64> {
         let sql = "SELECT count(*) FROM template WHERE type = ?1";

@@ -20,12 +20,14 @@ pub enum Change {
     Record(Record),
     /// An entry of a table.
     Entry(String, Entry),
+    /// The name and the value of an option.
+    Option(String, String),
     /// Something was deleted; what, as an object.
     Gone(Value),
 }
 
 /// Where changes are: the tables, each with a condition that lets SQLite go by an index.
-const PLACES: [(&str, &str); 9] = [
+const PLACES: [(&str, &str); 10] = [
     ("user", "TRUE"),
     ("template", "kind = 0"),
     ("template", "kind = 1"),
@@ -34,6 +36,7 @@ const PLACES: [(&str, &str); 9] = [
     ("picture", "kind = 0"),
     ("picture", "kind = 1"),
     ("entry", "TRUE"),
+    ("option", "changed IS NOT NULL"),
     ("gone", "what <> ''"),
 ];
 
@@ -105,6 +108,7 @@ impl<'a> Changes<'a> {
             "template" => TEMPLATE,
             "picture" => PICTURE,
             "entry" => "name, record",
+            "option" => "key, value",
             _ => "what",
         };
         let sql =
@@ -118,6 +122,7 @@ impl<'a> Changes<'a> {
                 let entry = serde_json::from_str(&record).unwrap_or_default();
                 Ok(Some(Change::Entry(row.get(2)?, entry)))
             }
+            "option" => Ok(Some(Change::Option(row.get(2)?, row.get(3)?))),
             _ => {
                 let what: String = row.get(2)?;
                 Ok(serde_json::from_str(&what).ok().map(Change::Gone))

@@ -206,7 +206,8 @@ impl Db {
 /// The highest number that any row has, or had when it was acknowledged.
 pub(super) fn highest_seq(connection: &Connection) -> rusqlite::Result<Seq> {
     let streams = Stream::ALL.map(Source::of).map(|source| (source.table, source.resend));
-    let others = [("entry", "changed"), ("gone", "changed"), ("job", "mark")];
+    let others =
+        [("entry", "changed"), ("gone", "changed"), ("option", "changed"), ("job", "mark")];
     let columns: BTreeSet<(&str, &str)> = streams.into_iter().chain(others).collect();
     let highest = |(table, column)| format!("(SELECT coalesce(max({column}), 0) FROM {table})");
     let highest: Vec<String> = columns.into_iter().map(highest).collect();

@@ -136,7 +136,12 @@ impl Store {
             other => other,
         })?;
         backlog::Backlog::new(&db).begin()?;
-        Ok(Self { db, is_marked: false })
+        let store = Self { db, is_marked: false };
+        if let Err(error) = store.atomically(|| store.options().number_all()) {
+            // Drivers do not load them by `changes` then; the next start tries it again.
+            log::warn!("options of an earlier version were not numbered: {error}");
+        }
+        Ok(store)
     }
 
     /// Makes the log as large as it gets, so that punches need not. For who will write much, and

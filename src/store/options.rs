@@ -2,7 +2,11 @@
 
 use super::db::Db;
 use super::error::Result;
-use rusqlite::OptionalExtension;
+use super::tombstones::Tombstones;
+use crate::protocol::device::is_same_option;
+use crate::protocol::option_rule::{MOST_OPTION_BYTES, MOST_OPTIONS};
+use rusqlite::{OptionalExtension, params};
+use serde_json::json;
 
 /// The zone that the server last named, as an offset in seconds; `none` if it never named one.
 pub const ZONE: &str = "punchd.zone";
@@ -40,26 +44,68 @@ impl<'a> Options<'a> {
 
     /// Sets an option.
     pub fn set(&self, key: &str, value: &str) -> Result<()> {
+        if self.get(key)?.is_some_and(|now| now == value) {
+            return Ok(());
+        }
+        let changed = (!is_of_punchd(key)).then(|| self.db.next_change());
         self.db
             .prepare_cached(
-                "INSERT INTO option VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2
-                 WHERE value <> ?2",
+                "INSERT INTO option (key, value, changed) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (key) DO UPDATE SET value = ?2, changed = ?3",
             )?
-            .execute([key, value])?;
+            .execute(params![key, value, changed])?;
         Ok(())
     }
 
     /// Forgets an option.
     pub fn clear(&self, key: &str) -> Result<()> {
-        self.db.prepare_cached("DELETE FROM option WHERE key = ?1")?.execute([key])?;
+        let sql = "DELETE FROM option WHERE key = ?1";
+        if self.db.prepare_cached(sql)?.execute([key])? > 0 && !is_of_punchd(key) {
+            Tombstones::new(self.db).add(&json!({"option": key}))?;
+        }
         Ok(())
     }
 
-    /// The options that a server set, in the order of their names.
+    /// Sets an option in place of every other spelling of its name. `false` if there is no room for it.
+    pub fn put(&self, name: &str, value: &str) -> Result<bool> {
+        let all = self.all()?;
+        let (same, others): (Vec<_>, Vec<_>) =
+            all.iter().partition(|(other, _)| is_same_option(other, name));
+        let bytes: usize = others.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if others.len() >= MOST_OPTIONS || bytes + name.len() + value.len() > MOST_OPTION_BYTES {
+            return Ok(false);
+        }
+        for (other, _) in same.iter().filter(|(other, _)| !other.eq_ignore_ascii_case(name)) {
+            self.clear(other)?;
+        }
+        self.set(name, value)?;
+        Ok(true)
+    }
+
+    /// Numbers the options that an earlier version set.
+    pub(super) fn number_all(&self) -> Result<()> {
+        let sql = "SELECT key FROM option WHERE changed IS NULL AND key NOT LIKE 'punchd.%'";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let keys: Vec<String> =
+            statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        for key in keys {
+            self.db
+                .prepare_cached("UPDATE option SET changed = ?2 WHERE key = ?1")?
+                .execute(params![key, self.db.next_change()])?;
+        }
+        Ok(())
+    }
+
+    /// The options that a server or a driver set, in the order of their names.
     pub fn all(&self) -> Result<Vec<(String, String)>> {
         let sql = "SELECT key, value FROM option WHERE key NOT LIKE 'punchd.%' ORDER BY key";
         let mut statement = self.db.prepare_cached(sql)?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
+}
+
+/// Whether an option is state of punchd itself.
+fn is_of_punchd(key: &str) -> bool {
+    key.starts_with("punchd.")
 }

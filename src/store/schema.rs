@@ -323,6 +323,9 @@ const STEPS: [&str; 6] = [
         c21 ANY, c22 ANY, c23 ANY,
         PRIMARY KEY (command, seq)
     ) STRICT, WITHOUT ROWID;
+    -- Options that the server or a driver set are numbered as other changes that drivers load.
+    ALTER TABLE option ADD COLUMN changed INTEGER; -- NULL: state of punchd itself
+    CREATE UNIQUE INDEX option_changed ON option (changed) WHERE changed IS NOT NULL;
 ",
 ];
 

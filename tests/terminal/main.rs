@@ -47,6 +47,7 @@ mod killed;
 mod latency;
 mod malformed_answers;
 mod never_deaf;
+mod options;
 mod order;
 mod overlay;
 mod poison_rows;
