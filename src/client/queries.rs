@@ -24,8 +24,13 @@ pub(super) fn answer(
 ) -> Result<(), Trouble> {
     let Some(query) = context.store.queries().next()? else { return Ok(()) };
     let rows = context.store.queries().rows(&query, rows_a_pack(query.asked.stream))?;
-    if rows.is_empty() {
+    let Some(last) = rows.last().map(|row| row.seq) else {
         return Ok(end(context, &query, ReturnCode::DONE)?);
+    };
+    // Rows that the server's version does not have are left out.
+    let rows: Vec<_> = rows.into_iter().filter(|row| upload_body::has_form(session, row)).collect();
+    if rows.is_empty() {
+        return Ok(context.store.queries().skip(query.command, last)?);
     }
     let table = query.asked.stream.table();
     let body = upload_body::write(context, session, &rows, usize::MAX)?;

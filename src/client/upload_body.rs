@@ -88,6 +88,16 @@ fn write_row(context: &Context, session: &Session, row: &PendingRow, out: &mut V
     }
 }
 
+/// Whether the version of the session has a form for the row: there is none for a verification of an
+/// identity card before such rows came, since it is no attendance.
+pub(super) fn has_form(session: &Session, row: &PendingRow) -> bool {
+    let is_verification = match &row.content {
+        Some(Content::Record(Record::IdPunch(punch))) => punch.is_verification(),
+        _ => false,
+    };
+    !is_verification || session.version() >= ID_PUNCHES_SINCE
+}
+
 /// The punch of a row with an identity card, if the version of the session has no such rows. A
 /// verification is no attendance and never a plain punch.
 fn as_plain_punch<'a>(session: &Session, row: &'a PendingRow) -> Option<&'a Punch> {

@@ -4,11 +4,11 @@
 use super::context::Context;
 use super::error::CommandError;
 use super::outcome::End;
-use super::pin::{pin_of, unknown_user};
+use super::pin::unknown_user;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::data_table::{DataTable, Verb};
 use crate::protocol::fields::{Fields, Refusal};
-use crate::protocol::record::{Pin, TemplateForm};
+use crate::protocol::record::{PictureKind, Pin, TemplateForm};
 use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
 use crate::store::{Asked, Seq};
@@ -52,12 +52,12 @@ impl<'a> Queries<'a> {
 
     /// How many punches there are between two times, as the answer.
     pub(super) fn verify_sum(&self, record: &[u8]) -> Result<End, CommandError> {
+        let missing = |key| Refusal::field(key, "is missing");
         let (from, to) = self.times(record)?;
-        let count = self.context.store.queries().count_rows(
-            &between(Stream::Punches, (from, to)),
-            0,
-            Seq::MAX,
-        )?;
+        let from = from.ok_or_else(|| missing("starttime"))?;
+        let to = to.ok_or_else(|| missing("endtime"))?;
+        let asked = Asked { from: Some(from), to: Some(to), ..Asked::all(Stream::Punches) };
+        let count = self.context.store.queries().count_rows(&asked, 0, Seq::MAX)?;
         let mut rest = format!("&StartTime={from}&EndTime={to}&AttlogSum={count}");
         if self.context.attlog_count {
             rest.push_str(&format!("&AttlogCount={count}"));
@@ -65,45 +65,61 @@ impl<'a> Queries<'a> {
         Ok(End::Now(ReturnCode::DONE, rest.into_bytes()))
     }
 
-    /// What a query asks for.
+    /// What a query asks for. What the record does not name narrows nothing: servers in the field
+    /// ask for all users, and for the whole log.
     fn asked(&self, table: DataTable<'_>, record: &[u8]) -> Result<Asked, Refusal> {
-        let language = self.context.language;
-        match table {
-            // Servers in the field ask for all users by leaving the PIN out.
-            DataTable::Users if record.is_empty() => Ok(Asked::users(None)),
-            DataTable::Users => Ok(Asked::users(Some(&pin_of(record, language)?))),
-            DataTable::Templates(TemplateForm::Fingerprint) => {
-                let pin = pin_of(record, language)?;
-                let number = Fields::parse(record, &["PIN", "FID"], language)?.number("fid")?;
-                Ok(Asked { stream: Stream::Fingerprints, number, ..Asked::users(Some(&pin)) })
+        let stream = match table {
+            DataTable::Punches | DataTable::Photos => {
+                let times = self.times(record)?;
+                let stream = match table {
+                    DataTable::Punches => Stream::Punches,
+                    _ => Stream::Photos,
+                };
+                return Ok(Asked { from: times.0, to: times.1, ..Asked::all(stream) });
             }
-            DataTable::Punches => Ok(between(Stream::Punches, self.times(record)?)),
-            DataTable::Photos => Ok(between(Stream::Photos, self.times(record)?)),
-            DataTable::IdCards
-            | DataTable::Templates(_)
-            | DataTable::Pictures(_)
-            | DataTable::Entries(_)
-            | DataTable::Unknown(_) => Err(table.refuse(Verb::Query)),
-        }
+            DataTable::Users => Stream::Users,
+            DataTable::IdCards => Stream::IdCards,
+            DataTable::Templates(TemplateForm::Fingerprint) => Stream::Fingerprints,
+            DataTable::Templates(TemplateForm::Face) => Stream::Faces,
+            DataTable::Templates(TemplateForm::FingerVein) => Stream::FingerVeins,
+            DataTable::Templates(TemplateForm::Unified) => Stream::Unified,
+            DataTable::Pictures(PictureKind::User) => Stream::UserPics,
+            DataTable::Pictures(PictureKind::Comparison) => Stream::BioPhotos,
+            DataTable::Entries(_) | DataTable::Unknown(_) => {
+                return Err(table.refuse(Verb::Query));
+            }
+        };
+        let keys: &[&str] = match table {
+            DataTable::Templates(TemplateForm::Unified) => &["PIN", "Type", "No"],
+            DataTable::Templates(_) => &["PIN", "FID"],
+            DataTable::Pictures(PictureKind::Comparison) => &["PIN", "Type"],
+            _ => &["PIN"],
+        };
+        let fields = Fields::parse(record, keys, self.context.language)?;
+        let pin = match fields.get("pin") {
+            Some(_) => Some(Pin::from_fields(&fields)?.to_string()),
+            None => None,
+        };
+        let number = match fields.number("fid")? {
+            Some(number) => Some(number),
+            None => fields.number("no")?,
+        };
+        Ok(Asked { pin, number, bio_type: fields.number("type")?, ..Asked::all(stream) })
     }
 
-    /// `StartTime` and `EndTime`.
-    fn times(&self, record: &[u8]) -> Result<(LocalTime, LocalTime), Refusal> {
+    /// `StartTime` and `EndTime`, as far as they are there.
+    fn times(&self, record: &[u8]) -> Result<(Option<LocalTime>, Option<LocalTime>), Refusal> {
         let fields = Fields::parse(record, &["StartTime", "EndTime"], self.context.language)?;
         let time = |key| {
-            let text = fields.required(key)?;
-            LocalTime::parse(text.trim())
-                .ok_or_else(|| Refusal::field(key, "is not a time of the form YYYY-MM-DD hh:mm:ss"))
+            let text = fields.get(key).map(str::trim).filter(|text| !text.is_empty());
+            let why = "is not a time of the form YYYY-MM-DD hh:mm:ss";
+            text.map(|text| LocalTime::parse(text).ok_or_else(|| Refusal::field(key, why)))
+                .transpose()
         };
         let (from, to) = (time("starttime")?, time("endtime")?);
-        if from > to {
+        if from.zip(to).is_some_and(|(from, to)| from > to) {
             return Err(Refusal::field("endtime", "is before starttime"));
         }
         Ok((from, to))
     }
-}
-
-/// The rows of a stream between two times.
-fn between(stream: Stream, times: (LocalTime, LocalTime)) -> Asked {
-    Asked { stream, times: Some(times), ..Asked::users(None) }
 }

@@ -47,13 +47,13 @@ const TABLES: [(&str, DataTable<'static>, &[Verb]); 10] = {
     use Verb::{Delete, Query, Update};
     [
         ("USERINFO", Users, &[Update, Delete, Query]),
-        ("IDCARD", IdCards, &[Update]),
+        ("IDCARD", IdCards, &[Update, Query]),
         ("FINGERTMP", Templates(TemplateForm::Fingerprint), &[Update, Delete, Query]),
-        ("FACE", Templates(TemplateForm::Face), &[Update, Delete]),
-        ("FVEIN", Templates(TemplateForm::FingerVein), &[Update, Delete]),
-        ("BIODATA", Templates(TemplateForm::Unified), &[Update, Delete]),
-        ("USERPIC", Pictures(PictureKind::User), &[Update, Delete]),
-        ("BIOPHOTO", Pictures(PictureKind::Comparison), &[Update, Delete]),
+        ("FACE", Templates(TemplateForm::Face), &[Update, Delete, Query]),
+        ("FVEIN", Templates(TemplateForm::FingerVein), &[Update, Delete, Query]),
+        ("BIODATA", Templates(TemplateForm::Unified), &[Update, Delete, Query]),
+        ("USERPIC", Pictures(PictureKind::User), &[Update, Delete, Query]),
+        ("BIOPHOTO", Pictures(PictureKind::Comparison), &[Update, Delete, Query]),
         ("ATTLOG", Punches, &[Query]),
         ("ATTPHOTO", Photos, &[Query]),
     ]

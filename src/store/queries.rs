@@ -5,8 +5,7 @@ use rusqlite::{OptionalExtension, params};
 use super::db::Db;
 use super::error::Result;
 use super::rows::{PendingRow, Seq};
-use super::source::Source;
-use crate::protocol::record::Pin;
+use super::source::{RESIDENTS, Source};
 use crate::protocol::stream::{Stream, Table};
 use crate::protocol::time::LocalTime;
 
@@ -19,8 +18,12 @@ pub struct Asked {
     pub pin: Option<String>,
     /// Of this finger only.
     pub number: Option<u8>,
-    /// Of this time only: from, to, both included.
-    pub times: Option<(LocalTime, LocalTime)>,
+    /// Templates or pictures of this type only.
+    pub bio_type: Option<u8>,
+    /// From this time on only.
+    pub from: Option<LocalTime>,
+    /// Until this time only, which is included.
+    pub to: Option<LocalTime>,
 }
 
 /// A query under way.
@@ -47,33 +50,41 @@ pub struct Query {
 }
 
 impl Asked {
-    /// For users, or for one.
-    pub fn users(pin: Option<&Pin>) -> Self {
-        let pin = pin.map(|pin| pin.as_str().to_owned());
-        Self { stream: Stream::Users, pin, number: None, times: None }
+    /// For all rows of a stream.
+    pub fn all(stream: Stream) -> Self {
+        Self { stream, pin: None, number: None, bio_type: None, from: None, to: None }
     }
 
     /// Which rows, `?1` and `?2` being the range of numbers.
     fn condition(&self, source: &Source) -> String {
-        // Rows with and without an identity card are asked for together.
-        let filter = if self.times.is_some() { "TRUE" } else { source.filter };
+        let filter = match self.stream {
+            // Rows with and without an identity card are asked for together.
+            Stream::Punches | Stream::Photos => "held IS NULL",
+            // Who asks for a guest by name gets them.
+            _ if self.pin.is_some() => {
+                source.filter.strip_suffix(RESIDENTS).unwrap_or(source.filter)
+            }
+            _ => source.filter,
+        };
         let column = source.resend;
-        let mut sql = format!("{filter} AND {column} > ?1 AND {column} <= ?2");
+        let mut sql = format!("({filter}) AND {column} > ?1 AND {column} <= ?2");
         for (is_asked, part) in [
             (self.pin.is_some(), " AND pin = ?3"),
             (self.number.is_some(), " AND number = ?4"),
-            (self.times.is_some(), " AND held IS NULL AND time BETWEEN ?5 AND ?6"),
+            (self.from.is_some(), " AND time >= ?5"),
+            (self.to.is_some(), " AND time <= ?6"),
+            (self.bio_type.is_some(), " AND type = ?7"),
         ] {
             if is_asked {
                 sql.push_str(part);
             }
         }
         // Every parameter has to stand somewhere.
-        sql + " AND coalesce(?3, ?4, ?5, ?6, 0) IS NOT NULL"
+        sql + " AND coalesce(?3, ?4, ?5, ?6, ?7, 0) IS NOT NULL"
     }
 
     fn times(&self) -> (Option<i64>, Option<i64>) {
-        self.times.map(|(from, to)| (from.seconds(), to.seconds())).unzip()
+        (self.from.map(LocalTime::seconds), self.to.map(LocalTime::seconds))
     }
 }
 
@@ -101,7 +112,8 @@ impl<'a> Queries<'a> {
         self.db
             .prepare_cached(
                 "INSERT OR REPLACE INTO query (command, pin, after, until, packs, pack, count, stream,
-                    number, begins, ends, copied) VALUES (?1, ?2, 0, ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9, ?10)",
+                    number, begins, ends, copied, type)
+                 VALUES (?1, ?2, 0, ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
             .execute(params![
                 command,
@@ -113,7 +125,8 @@ impl<'a> Queries<'a> {
                 asked.number,
                 from,
                 to,
-                is_copied
+                is_copied,
+                asked.bio_type
             ])?;
         if is_copied {
             self.copy(command, asked, until)?;
@@ -139,7 +152,15 @@ impl<'a> Queries<'a> {
         );
         let (from, to) = asked.times();
         let mut statement = self.db.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![0, until, asked.pin, asked.number, from, to])?;
+        let mut rows = statement.query(params![
+            0,
+            until,
+            asked.pin,
+            asked.number,
+            from,
+            to,
+            asked.bio_type
+        ])?;
         let (mut packs, mut in_pack) = (0, 0);
         while let Some(row) = rows.next()? {
             let is_alone: bool = row.get(0)?;
@@ -155,13 +176,13 @@ impl<'a> Queries<'a> {
         let probe = format!("SELECT {columns} FROM {table}");
         let count = self.db.prepare_cached(&probe)?.column_count();
         let sql = format!(
-            "INSERT OR REPLACE INTO query_row (command, seq, {}) SELECT ?7, {column}, {columns}
+            "INSERT OR REPLACE INTO query_row (command, seq, {}) SELECT ?8, {column}, {columns}
              FROM {table} WHERE {}",
             copied_columns(count),
             asked.condition(&source)
         );
         let (from, to) = asked.times();
-        let values = params![0, until, asked.pin, asked.number, from, to, command];
+        let values = params![0, until, asked.pin, asked.number, from, to, asked.bio_type, command];
         self.db.prepare_cached(&sql)?.execute(values).map(drop)?;
         Ok(())
     }
@@ -172,12 +193,10 @@ impl<'a> Queries<'a> {
         let sql =
             format!("SELECT count(*) FROM {} WHERE {}", source.table, asked.condition(&source));
         let (from, to) = asked.times();
-        Ok(self
-            .db
-            .prepare_cached(&sql)?
-            .query_row(params![after, until, asked.pin, asked.number, from, to], |row| {
-                row.get(0)
-            })?)
+        Ok(self.db.prepare_cached(&sql)?.query_row(
+            params![after, until, asked.pin, asked.number, from, to, asked.bio_type],
+            |row| row.get(0),
+        )?)
     }
 
     /// How many queries are under way.
@@ -191,7 +210,7 @@ impl<'a> Queries<'a> {
             .db
             .prepare_cached(
                 "SELECT query.command, command.id, query.pin, after, until, count, packs, pack, stream,
-                    number, begins, ends, copied
+                    number, begins, ends, copied, type
                  FROM query JOIN command ON command.row = query.command ORDER BY query.command LIMIT 1",
             )?
             .query_row([], |row| {
@@ -205,7 +224,9 @@ impl<'a> Queries<'a> {
                         stream: Stream::from_code(&stream).unwrap_or(Stream::Users),
                         pin: row.get(2)?,
                         number: row.get(9)?,
-                        times: time(from).zip(time(to)),
+                        bio_type: row.get(13)?,
+                        from: time(from),
+                        to: time(to),
                     },
                     after: row.get(3)?,
                     until: row.get(4)?,
@@ -226,7 +247,7 @@ impl<'a> Queries<'a> {
         let source = Source::of(query.asked.stream);
         let column = source.resend;
         let sql = format!(
-            "SELECT {column}, NULL, {} FROM {} WHERE {} ORDER BY {column} LIMIT ?7",
+            "SELECT {column}, NULL, {} FROM {} WHERE {} ORDER BY {column} LIMIT ?8",
             source.columns,
             source.table,
             query.asked.condition(&source)
@@ -241,6 +262,7 @@ impl<'a> Queries<'a> {
             number,
             from,
             to,
+            query.asked.bio_type,
             most as i64
         ])?;
         let mut rows = Vec::new();
@@ -274,6 +296,13 @@ impl<'a> Queries<'a> {
         self.db
             .prepare_cached("UPDATE query SET after = ?2, pack = pack + 1 WHERE command = ?1")?
             .execute([command, last])?;
+        Ok(())
+    }
+
+    /// None of the rows up to this number has a form that the server knows.
+    pub fn skip(&self, command: i64, last: Seq) -> Result<()> {
+        let sql = "UPDATE query SET after = ?2 WHERE command = ?1";
+        self.db.prepare_cached(sql)?.execute([command, last]).map(drop)?;
         Ok(())
     }
 

@@ -15,6 +15,9 @@ macro_rules! residents {
     };
 }
 
+/// What [`residents`] adds to a filter.
+pub(super) const RESIDENTS: &str = residents!("");
+
 /// Rows of which the server knows an earlier version, and rows that it does not know (`novelty`).
 const CHANGED: &str = "is_new = 0";
 const NEW: &str = "is_new = 1";

@@ -176,8 +176,12 @@ fn attendance_is_queried_by_time_and_counted() {
         .filter(|target| target.contains("CmdId="))
         .collect();
     assert_eq!(packs.len(), 2, "{packs:?}");
-    for wrong in ["", "StartTime=2026-11-02 00:00:00", "StartTime=x\tEndTime=y"] {
+    for wrong in
+        ["StartTime=x\tEndTime=y", "EndTime=2026-11-02 00:00:00\tStartTime=2026-11-03 00:00:00"]
+    {
         assert_eq!(returns(&server, &format!("DATA QUERY ATTLOG {wrong}")), -1, "{wrong:?}");
+    }
+    for wrong in ["", "StartTime=2026-11-02 00:00:00", "StartTime=x\tEndTime=y"] {
         assert_eq!(returns(&server, &format!("VERIFY SUM ATTLOG {wrong}")), -1, "{wrong:?}");
     }
     server.assert_strict();

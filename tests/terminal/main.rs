@@ -53,6 +53,7 @@ mod overlay;
 mod poison_rows;
 mod policy;
 mod quarantine;
+mod queries;
 mod reboot;
 mod record_types;
 mod relay;
