@@ -82,6 +82,7 @@ impl<'a> Data<'a> {
                 store.biometrics().delete_picture(&self.pin_of(record)?, kind)?;
             }
             DataTable::Entries(table) if table.can_delete => {
+                self.respell_entry(table, record)?;
                 store.tables().delete(table, &table.parse_id(record, language)?)?;
             }
             DataTable::IdCards
@@ -149,6 +150,7 @@ impl<'a> Data<'a> {
                 error => error,
             })?;
         }
+        self.respell_entry(table, record)?;
         let before = tables.get(table, &table.id_of(&entry))?;
         table.require_content(&entry, before.as_ref())?;
         if before.is_none() && tables.count(table)? >= table.most {
@@ -156,6 +158,22 @@ impl<'a> Data<'a> {
             return Err(Refusal::new(ReturnCode::CAPACITY, why).into());
         }
         tables.put(table, &entry)?;
+        Ok(())
+    }
+
+    /// An earlier version kept a number in an identity as the server wrote it, `03` beside `3`. Such
+    /// an entry becomes the one that it means.
+    fn respell_entry(self, table: &EntryTable, record: &[u8]) -> Result<(), CommandError> {
+        let Context { store, language, .. } = *self.context;
+        let (id, spelled) =
+            (table.parse_id(record, language)?, table.spelled_id(record, language)?);
+        if id != spelled
+            && let Some(mut entry) = store.tables().get(table, &spelled)?
+        {
+            store.tables().delete(table, &spelled)?;
+            entry.extend(table.identity(&id));
+            store.tables().put(table, &entry)?;
+        }
         Ok(())
     }
 

@@ -232,4 +232,13 @@ fn faces_are_counted_by_people_in_every_form() {
             .any(|it| it.target.contains("&INFO=") && it.target.ends_with(",10,7,0,2,110"))
     };
     until("told by a poll", polled, || format!("{:?}", commanding.server.requests()));
+    // A function that is switched off is no function of the terminal.
+    assert_eq!(commanding.returns("SET OPTION FaceFunOn=0"), 0);
+    let polled = || {
+        let requests = commanding.server.requests();
+        requests
+            .iter()
+            .any(|it| it.target.contains("&INFO=") && it.target.ends_with(",10,7,0,2,100"))
+    };
+    until("told of the switch", polled, || format!("{:?}", commanding.server.requests()));
 }

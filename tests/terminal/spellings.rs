@@ -1,8 +1,9 @@
 //! Commands and records in the spellings of servers in use, against a raw server.
 
+use md5::{Digest, Md5};
 use serde_json::{Value, json};
 
-use crate::harness::{Commanding, JPEG, base64, until};
+use crate::harness::{Commanding, JPEG, base64, store, until};
 
 /// The user with this PIN, as drivers see it.
 fn user(commanding: &Commanding, pin: &str) -> Value {
@@ -161,6 +162,47 @@ fn an_entry_is_known_by_its_number_however_that_is_written() {
     assert_eq!(commanding.returns("DATA DELETE SMS UID=0003"), 0);
     let page = driver.call("changes", json!({"after": page["upto"]})).unwrap();
     assert_eq!(page["gone"], json!([{"table": "SMS", "record": {"uid": "3"}}]));
+}
+
+#[test]
+fn an_entry_that_an_earlier_version_kept_as_it_was_written_is_the_same() {
+    let mut commanding = Commanding::start("");
+    commanding.terminal.stop();
+    let sql = "INSERT INTO entry VALUES ('SMS', ?1, ?2, ?3)";
+    for (id, changed) in [("03", 1001), ("04", 1002)] {
+        let record = json!({"uid": id, "msg": "Hello", "tag": "253"}).to_string();
+        store(&commanding.terminal).execute(sql, rusqlite::params![id, record, changed]).unwrap();
+    }
+    commanding.terminal.run();
+    let commands = ["DATA UPDATE SMS UID=03\tMIN=5", "DATA DELETE SMS UID=04"];
+    assert_eq!(commanding.returns_all(&commands), [0, 0]);
+    let page = commanding.terminal.driver().call("changes", json!({"after": 0})).unwrap();
+    assert_eq!(
+        page["entries"],
+        json!([{"table": "SMS", "record": {"uid": "3", "msg": "Hello", "tag": "253", "min": "5"}}])
+    );
+}
+
+#[test]
+fn the_clock_is_not_set_late() {
+    // The command was about to be carried out when the power failed.
+    let line = "C:late:SET TIME 2027-03-04 05:06:07";
+    let mut commanding = Commanding::start("");
+    commanding.terminal.stop();
+    let sql = "INSERT INTO command (digest, id, name, attempts, due) VALUES (?1, 'late', 'SET TIME', 1, 0)";
+    let digest = Md5::digest(line).to_vec();
+    store(&commanding.terminal).execute(sql, [digest]).unwrap();
+    commanding.terminal.run();
+    // Also as a part of a list that is too long for one transaction.
+    let many: String = (0..2000)
+        .map(|nth| format!("C:m{nth}:DATA UPDATE USERINFO PIN={nth}\tName=Somebody Else\n"))
+        .collect();
+    commanding.gives(format!("{many}{line}\nC:now:SET TIME 2027-03-05 00:00:00\n").as_bytes());
+    assert_eq!(commanding.answer("late").0, -1003);
+    assert_eq!(commanding.answer("now").0, 0);
+    let log = commanding.terminal.log();
+    assert!(log.contains("it is not set late"), "{log}");
+    assert_eq!(log.matches("own clock set").count(), 1, "{log}");
 }
 
 #[test]

@@ -73,6 +73,12 @@ impl EntryTable {
         Ok(in_order.collect::<Vec<_>>().join("\t"))
     }
 
+    /// The identity in a record as it is written there.
+    pub fn spelled_id(&self, record: &[u8], language: Language) -> Result<String, Refusal> {
+        let fields = Fields::parse(record, self.id, language)?;
+        Ok(self.id.iter().filter_map(|key| fields.get(key)).collect::<Vec<_>>().join("\t"))
+    }
+
     /// The person of an entry, where a field of its identity is one.
     pub fn whose(&self, entry: &Entry) -> Option<Pin> {
         let (key, _) = self.fields.iter().find(|(_, rule)| *rule == Rule::Pin)?;
