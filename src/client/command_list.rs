@@ -9,6 +9,7 @@ use super::trouble::Trouble;
 use crate::commands::ListedCommand;
 use crate::protocol::command::CommandLine;
 use crate::protocol::lines::{Line, Lines};
+use crate::protocol::text::decode_for_log;
 use crate::reactor;
 use crate::store::StoreError;
 use crate::store::options::LIST;
@@ -196,7 +197,7 @@ impl List {
                 commands.push(line);
             } else if self.others.len() < MOST_OTHERS {
                 let shown = &bytes[..bytes.len().min(LONGEST_OTHER)];
-                self.others.push(String::from_utf8_lossy(shown).into_owned());
+                self.others.push(decode_for_log(shown).into_owned());
             }
         }
         commands

@@ -4,6 +4,7 @@ use crate::device::Device;
 use crate::protocol::PUSH_VERSION;
 use crate::protocol::codes::Language;
 use crate::protocol::device::{Functions, VisibleLight, is_same_option};
+use crate::protocol::options::ServerOptions;
 use crate::protocol::tables::BioType;
 use crate::store::{Result, Store};
 
@@ -79,6 +80,7 @@ impl DeviceProfile {
                 Some((own, now)) if self.is_switch(own) && now == "1" => *now = value,
                 // An earlier version kept what has no effect.
                 Some(_) => {}
+                None if ServerOptions::check(&name.to_ascii_lowercase(), &value).is_err() => {}
                 None => all.push((name, value)),
             }
         }

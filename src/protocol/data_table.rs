@@ -184,7 +184,8 @@ mod tests {
                 "CHEESE",
                 Verb::Query,
                 Some(
-                    "there is no table \"CHEESE\"; DATA QUERY has USERINFO, FINGERTMP, ATTLOG, ATTPHOTO",
+                    "there is no table \"CHEESE\"; DATA QUERY has USERINFO, IDCARD, FINGERTMP, FACE, FVEIN, \
+                     BIODATA, USERPIC, BIOPHOTO, ATTLOG, ATTPHOTO",
                 ),
             ),
         ] {

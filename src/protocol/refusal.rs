@@ -1,7 +1,7 @@
 //! What to say to a person about an answer that is neither an acknowledgement nor the content that
 //! was expected: what the server answered, and what to change.
 
-use super::foreign;
+use super::{foreign, text};
 
 /// Most characters of the server's own text that are shown.
 const SHOWN: usize = 120;
@@ -152,7 +152,7 @@ impl<'a> Answer<'a> {
     }
 
     fn text(&self) -> std::borrow::Cow<'a, str> {
-        String::from_utf8_lossy(&self.body[..self.body.len().min(SEARCHED)])
+        text::decode_for_log(&self.body[..self.body.len().min(SEARCHED)])
     }
 }
 

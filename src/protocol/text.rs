@@ -72,6 +72,19 @@ mod tests {
     const CHINESE: Language = Language::SIMPLIFIED_CHINESE;
 
     #[test]
+    fn a_log_shows_text_of_every_server_also_where_it_is_cut_off() {
+        for (bytes, shown) in [
+            (&b"plain"[..], "plain"),
+            ("张三".as_bytes(), "张三"),
+            (&"张三".as_bytes()[..4], "张\u{fffd}"),
+            (b"\xd5\xc5\xc8\xfd", "张三"),
+            (b"\xff\xff", "\u{fffd}\u{fffd}"),
+        ] {
+            assert_eq!(decode_for_log(bytes), shown, "{bytes:?}");
+        }
+    }
+
+    #[test]
     fn chinese_terminals_use_gb2312_and_others_utf8() {
         assert_eq!(&*encode("王", CHINESE), [0xCD, 0xF5]);
         assert_eq!(&*encode("王", Language::ENGLISH), "王".as_bytes());

@@ -22,6 +22,7 @@ use waiting::{Rows, reasons};
 
 use crate::clock::Clock;
 use crate::protocol::stream::Stream;
+use crate::protocol::text::decode_for_log;
 use crate::store::{Audit, Job, RefusedRow, Result, Store};
 
 /// Most rows in quarantine that a report names.
@@ -180,9 +181,12 @@ fn store_attention(store: &Store, notice: Option<&(String, PathBuf)>) -> Vec<Str
     found
 }
 
+/// Bytes of a command that are enough for what is shown of it.
+const SHOWN_BYTES: usize = 400;
+
 /// A command that is under way.
 fn job(job: &Job) -> Value {
-    let text = String::from_utf8_lossy(&job.text);
+    let text = decode_for_log(&job.text[..job.text.len().min(SHOWN_BYTES)]);
     json!({
         "id": job.id,
         "what": text.chars().take(80).collect::<String>(),

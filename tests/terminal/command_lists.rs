@@ -103,7 +103,9 @@ fn the_list_after_one_that_was_cut_off_is_carried_out_with_care() {
     let mut terminal = terminal_with_files(&server, "");
     terminal.stop();
     let mark = "SELECT count(*) FROM option WHERE key = 'punchd.list'";
-    store(&terminal).execute("INSERT INTO option VALUES ('punchd.list', '1')", []).unwrap();
+    store(&terminal)
+        .execute("INSERT INTO option (key, value) VALUES ('punchd.list', '1')", [])
+        .unwrap();
     let is_marked = |terminal: &Terminal| {
         store(terminal).query_row(mark, [], |row| row.get::<_, i64>(0)).unwrap() == 1
     };
