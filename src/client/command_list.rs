@@ -4,15 +4,16 @@
 use std::time::Duration;
 
 use super::context::Context;
+use super::server_change;
 use super::session::Session;
 use super::trouble::Trouble;
-use crate::commands::ListedCommand;
+use crate::commands::{ListOrigin, ListedCommand};
 use crate::protocol::command::CommandLine;
 use crate::protocol::lines::{Line, Lines};
 use crate::protocol::text::decode_for_log;
 use crate::reactor;
-use crate::store::StoreError;
 use crate::store::options::LIST;
+use crate::store::{AnswerKind, StoreError};
 use crate::uplink::{Failure, Response};
 
 /// Bytes of a body that are read together.
@@ -46,23 +47,29 @@ impl CommandReader {
         context: &mut Context,
         session: &mut Session,
         response: &mut Response,
-        origin: Origin,
+        kind: AnswerKind,
     ) -> Result<List, Trouble> {
+        server_change::forget_other(context)?;
         let was_cut_off = context.store.options().get(LIST)?.is_some();
         let room = room(context)?;
         let mode = if was_cut_off { Mode::AfterCutOff } else { Mode::Short };
-        let mut list = List { room, mode, ..List::default() };
-        let done = self.read_lines(context, session, response, &mut list, origin);
+        let mut list = List::new(kind, room, mode);
+        let done = self.read_lines(context, session, response, &mut list, kind);
         // The list that was cut off is finished only when it was read to its end.
         let is_over = match list.mode {
             Mode::Short => false,
             Mode::Long => true,
-            Mode::AfterCutOff => origin == Origin::Poll && list.commands > 0 && done.is_ok(),
+            Mode::AfterCutOff => kind == AnswerKind::Poll && list.commands > 0 && done.is_ok(),
         };
         if is_over {
             context.store.options().clear(LIST)?;
         }
-        done.map(|()| list)
+        done?;
+        // A body without a known end may be the beginning of one. Only if it says something, and that is
+        // no command, it can be told from the beginning of a list.
+        let says_no_command = list.commands == 0 && !list.others.is_empty() && !self.has_fragment();
+        list.is_whole = !list.is_full && (response.framed || says_no_command);
+        Ok(list)
     }
 
     fn read_lines(
@@ -71,7 +78,7 @@ impl CommandReader {
         session: &mut Session,
         response: &mut Response,
         list: &mut List,
-        origin: Origin,
+        kind: AnswerKind,
     ) -> Result<(), Trouble> {
         let mut lines = Lines::new(context.settings.command_bytes);
         let mut chunk = vec![0; CHUNK];
@@ -100,7 +107,7 @@ impl CommandReader {
                 return Ok(());
             }
             // The options of a handshake are wanted all the same.
-            if list.is_full && origin == Origin::Poll {
+            if list.is_full && kind == AnswerKind::Poll {
                 return Ok(());
             }
         }
@@ -137,15 +144,6 @@ fn room(context: &Context) -> Result<u64, StoreError> {
     Ok(MOST_WAITING.saturating_sub(waiting).min(fit.max(least)))
 }
 
-/// In which answer a list comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
-    Handshake,
-    Poll,
-    /// In place of an answer to an upload.
-    Upload,
-}
-
 /// How the commands of a list are carried out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Mode {
@@ -159,8 +157,10 @@ enum Mode {
 }
 
 /// What a body held that may hold commands.
-#[derive(Default)]
 pub(super) struct List {
+    origin: ListOrigin,
+    /// All of it came.
+    is_whole: bool,
     /// How many commands.
     pub(super) commands: usize,
     /// How many of them were not known before.
@@ -179,6 +179,25 @@ const MOST_OTHERS: usize = 300;
 const LONGEST_OTHER: usize = 8 << 10;
 
 impl List {
+    fn new(kind: AnswerKind, room: u64, mode: Mode) -> Self {
+        Self {
+            origin: ListOrigin::new(kind),
+            is_whole: false,
+            commands: 0,
+            fresh: 0,
+            others: Vec::new(),
+            mode,
+            room,
+            is_full: false,
+        }
+    }
+
+    /// The body is an answer of the server. If all of it came, it shows which commands the server does
+    /// not ask for any more.
+    pub(super) fn is_answer(&self, context: &Context) -> Result<(), StoreError> {
+        if self.is_whole { self.origin.is_complete(&context.store) } else { Ok(()) }
+    }
+
     /// Keeps the lines that are no commands; returns the others, as far as they can be taken.
     fn commands_among(&mut self, lines: Vec<Line>) -> Vec<Line> {
         let mut commands = Vec::new();
@@ -213,8 +232,10 @@ impl List {
         let mut rest = &commands[..];
         while !rest.is_empty() {
             let (effects, done) = match self.mode {
-                Mode::Long => context.commands().list().run_long(rest)?,
-                Mode::Short | Mode::AfterCutOff => context.commands().list().run(rest)?,
+                Mode::Long => context.commands().list().run_long(rest, &self.origin)?,
+                Mode::Short | Mode::AfterCutOff => {
+                    context.commands().list().run(rest, &self.origin)?
+                }
             };
             session.apply_effects(context, &effects)?;
             self.fresh += effects.fresh;

@@ -15,7 +15,7 @@ use crate::protocol::ack::{self, Ack};
 use crate::protocol::query::Target;
 use crate::server_queries::ServerQueries;
 use crate::status::Status;
-use crate::store::{Moment, Store};
+use crate::store::{ClockReading, Moment, Store};
 use crate::uplink::{Failure, Request, Response, Uplink};
 
 /// The server, the device, and what the client shares with the rest of the daemon.
@@ -121,6 +121,11 @@ impl Context {
             ),
             clock_setter: &self.clock_setter,
             unknown_keys: &self.unknown_keys,
+            clock: ClockReading {
+                boot: self.clock.boot(),
+                monotonic: self.clock.monotonic().as_secs() as i64,
+                utc: self.clock.utc_if_set(),
+            },
             command_bytes: self.settings.command_bytes,
         };
         Commands::new(context, self.device.as_mut())

@@ -2,14 +2,14 @@
 
 use std::io::Read as _;
 
-use super::command_list::Origin;
 use super::context::not_now;
 use super::trouble::Trouble;
 use super::upload_body::{self, Body, Encoded};
 use super::upload_tools::Tools;
+use crate::commands::ListOrigin;
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::stream::Table;
-use crate::store::{Pass, PendingRow};
+use crate::store::{AnswerKind, Pass, PendingRow};
 use crate::uplink::Request;
 
 /// How often commands may come in place of an answer before the upload pauses.
@@ -120,7 +120,11 @@ fn post(tools: &mut Tools<'_>, delivery: &Delivery<'_>) -> Result<Option<Ack>, T
     let start = response.read_up_to(ack::ANSWER_BYTES)?;
     if !(ack::is_success(response.status) && start.trim_ascii_start().starts_with(b"C:")) {
         session.command_answers = 0;
-        return not_now(ack::read(&response.answer(&start)), response.retry_after).map(Some);
+        let ack = not_now(ack::read(&response.answer(&start)), response.retry_after)?;
+        if matches!(ack, Ack::Taken(_)) {
+            ListOrigin::new(AnswerKind::Upload).is_complete(&context.store)?;
+        }
+        return Ok(Some(ack));
     }
     session.command_answers += 1;
     if session.command_answers > MOST_COMMAND_ANSWERS {
@@ -130,6 +134,6 @@ fn post(tools: &mut Tools<'_>, delivery: &Delivery<'_>) -> Result<Option<Ack>, T
     }
     let rest = std::mem::replace(&mut response.body, Box::new(std::io::empty()));
     response.body = Box::new(std::io::Cursor::new(start).chain(rest));
-    commands.read(context, session, &mut response, Origin::Upload)?;
+    commands.read(context, session, &mut response, AnswerKind::Upload)?.is_answer(context)?;
     Ok(None)
 }

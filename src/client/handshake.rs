@@ -1,6 +1,6 @@
 //! The handshake: options, version, clock, stamps (§6).
 
-use super::command_list::{CommandReader, Origin};
+use super::command_list::CommandReader;
 use super::context::Context;
 use super::server_date::ServerDate;
 use super::server_zone::take_zone;
@@ -12,7 +12,7 @@ use crate::protocol::PUSH_VERSION;
 use crate::protocol::handshake::{Handshake, read_handshake};
 use crate::protocol::options::ServerOptions;
 use crate::protocol::stream::Table;
-use crate::store::StoreError;
+use crate::store::{AnswerKind, StoreError};
 
 /// Shakes hands with the server. Returns the date of its answer.
 pub(super) fn shake_hands(
@@ -27,7 +27,7 @@ pub(super) fn shake_hands(
     let date = ServerDate::of(&response, context.clock.monotonic());
     let base = with_set_options(&context.store, base)?;
     let set_zone = base.time_zone;
-    let list = commands.read(context, session, &mut response, Origin::Handshake)?;
+    let list = commands.read(context, session, &mut response, AnswerKind::Handshake)?;
     let was_online = session.is_online();
     let knew_of_key = was_online && lacks_key(context, session);
     let now = context.clock.monotonic();
@@ -44,6 +44,7 @@ pub(super) fn shake_hands(
         Handshake::Bare => (session.take_bare_ok(base, now), None),
         Handshake::Refused(message) => return Err(Trouble::Refused(message)),
     };
+    list.is_answer(context)?;
     // As long as options may still come, so may the zone.
     if retry_at.is_none() {
         take_zone(context, zone.unwrap_or(set_zone))?;

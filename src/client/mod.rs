@@ -34,6 +34,7 @@ mod row_search;
 #[cfg(test)]
 mod row_search_model;
 mod scheduler;
+mod server_change;
 mod server_date;
 mod server_query;
 mod server_zone;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::command_list::{CommandReader, List, Origin};
+use super::command_list::{CommandReader, List};
 use super::context::Context;
 use super::poll_info::PollInfo;
 use super::server_date::ServerDate;
@@ -10,6 +10,7 @@ use super::session::Session;
 use super::trouble::Trouble;
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::refusal::Answer;
+use crate::store::AnswerKind;
 
 /// Asks for commands.
 #[derive(Default)]
@@ -49,8 +50,9 @@ impl Poller {
             self.info.sent(info);
         }
         let is_retry = commands.has_fragment();
-        let list = commands.read(context, session, &mut response, Origin::Poll)?;
+        let list = commands.read(context, session, &mut response, AnswerKind::Poll)?;
         check_others(&list, commands.has_fragment())?;
+        list.is_answer(context)?;
         // Where one command came there may be more, unless it was known before. What may have
         // been cut off is asked for again at once, but only once.
         let at_once = list.fresh > 0 || (commands.has_fragment() && !is_retry);

@@ -6,7 +6,7 @@ use crate::policy::Policy;
 use crate::protocol::codes::Language;
 use crate::protocol::fields::Refusal;
 use crate::protocol::time::LocalTime;
-use crate::store::{Moment, Store};
+use crate::store::{ClockReading, Moment, Store};
 
 /// What sets the clock for a command.
 pub(crate) trait ClockSetter {
@@ -29,6 +29,8 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Option<i64>,
     /// The same time as the journals store it.
     pub(crate) moment: Moment,
+    /// The same time as the command log measures it.
+    pub(crate) clock: ClockReading<'a>,
     /// What sets the clock.
     pub(crate) clock_setter: &'a dyn ClockSetter,
     /// The keys that meant nothing so far.

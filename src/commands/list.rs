@@ -9,6 +9,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::arrival::{Arrival, ListOrigin};
 use super::context::Context;
 use super::executor::Executor;
 use super::outcome::{Effects, End};
@@ -17,7 +18,7 @@ use crate::device::Device;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::reply_name;
 use crate::protocol::touches::{Also, Touches};
-use crate::store::{Begun, Job, Lane, StoreError};
+use crate::store::{CommandState, Job, Lane, StoreError};
 
 /// How often a command may be begun that never ends.
 const MOST_ATTEMPTS: u32 = 3;
@@ -42,16 +43,17 @@ impl<'a> CommandList<'a> {
     pub(crate) fn run(
         &mut self,
         commands: &[ListedCommand<'_>],
+        origin: &ListOrigin,
     ) -> Result<(Effects, usize), StoreError> {
         if commands.len() == 1 || !self.any_was_cut_off(commands)? {
-            return Ok((self.run_together(commands)?, commands.len()));
+            return Ok((self.run_together(commands, origin)?, commands.len()));
         }
         // Each in transactions of its own: if the one that was cut off crashes the program again,
         // only its own attempt is counted.
         let begun = Instant::now();
         let mut effects = Effects::default();
         for (nth, command) in commands.iter().enumerate() {
-            effects.add(self.run_together(std::slice::from_ref(command))?);
+            effects.add(self.run_together(std::slice::from_ref(command), origin)?);
             if begun.elapsed() > TIME_SLICE {
                 return Ok((effects, nth + 1));
             }
@@ -67,27 +69,32 @@ impl<'a> CommandList<'a> {
     pub(crate) fn run_long(
         &mut self,
         commands: &[ListedCommand<'_>],
+        origin: &ListOrigin,
     ) -> Result<(Effects, usize), StoreError> {
         // That the clock is about to be set has to be on disk before: it is not set late.
         let first = commands.iter().position(ListedCommand::may_set_clock);
         if first == Some(0) {
-            return Ok((self.run_together(&commands[..1])?, 1));
+            return Ok((self.run_together(&commands[..1], origin)?, 1));
         }
         let commands = &commands[..first.unwrap_or(commands.len())];
         let (store, begun) = (self.context.store, Instant::now());
         let (mut effects, mut rows) = (Effects::default(), Vec::new());
         let done = store.atomically(|| {
-            for (nth, command) in commands.iter().enumerate() {
-                if let Some(pending) = self.begin(command)? {
-                    effects.fresh += 1;
+            let mut arrival = Arrival::begin(self.context, origin)?;
+            let mut done = 0;
+            for command in commands {
+                if let Some(pending) = arrival.take(command)? {
+                    effects.fresh += usize::from(pending.is_new);
                     rows.push(pending.row);
                     self.finish(&pending, &mut effects)?;
                 }
+                done += 1;
                 if begun.elapsed() > TIME_SLICE {
-                    return Ok(nth + 1);
+                    break;
                 }
             }
-            Ok::<_, StoreError>(commands.len())
+            arrival.end()?;
+            Ok::<_, StoreError>(done)
         });
         let done = done.inspect_err(|_| self.forget_requests(&rows))?;
         if effects.audited {
@@ -149,6 +156,7 @@ impl<'a> CommandList<'a> {
             text: &job.text,
             is_overlong: false,
             is_resumed: true,
+            is_new: false,
         };
         let (end, touches) = self.carry_out(&command, effects)?;
         match end {
@@ -170,17 +178,23 @@ impl<'a> CommandList<'a> {
     fn any_was_cut_off(&self, commands: &[ListedCommand<'_>]) -> Result<bool, StoreError> {
         let log = self.context.store.command_log();
         for command in commands {
-            if log.is_unfinished(&command.digest, command.id)? {
+            let known = log.find(&command.digest, command.id)?;
+            if known.is_some_and(|known| matches!(known.state, CommandState::CutOff { .. })) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn run_together(&mut self, commands: &[ListedCommand<'_>]) -> Result<Effects, StoreError> {
+    fn run_together(
+        &mut self,
+        commands: &[ListedCommand<'_>],
+        origin: &ListOrigin,
+    ) -> Result<Effects, StoreError> {
         let store = self.context.store;
-        let pending = store.atomically(|| self.begin_all(commands))?;
-        let mut effects = Effects { fresh: pending.len(), ..Effects::default() };
+        let pending = store.atomically(|| self.begin_all(commands, origin))?;
+        let fresh = pending.iter().filter(|command| command.is_new).count();
+        let mut effects = Effects { fresh, ..Effects::default() };
         let done = store.atomically(|| {
             for command in &pending {
                 self.finish(command, &mut effects)?;
@@ -200,37 +214,15 @@ impl<'a> CommandList<'a> {
     fn begin_all<'l>(
         &self,
         commands: &[ListedCommand<'l>],
+        origin: &ListOrigin,
     ) -> Result<Vec<PendingCommand<'l>>, StoreError> {
-        let mut all: Vec<PendingCommand<'_>> = Vec::new();
+        let mut arrival = Arrival::begin(self.context, origin)?;
+        let mut all = Vec::new();
         for command in commands {
-            if let Some(pending) = self.begin(command)?
-                && all.iter().all(|other| other.row != pending.row)
-            {
-                all.push(pending);
-            }
+            all.extend(arrival.take(command)?);
         }
+        arrival.end()?;
         Ok(all)
-    }
-
-    /// Records that a command is about to run; `None` if it ran before, or is a job already.
-    fn begin<'l>(
-        &self,
-        command: &ListedCommand<'l>,
-    ) -> Result<Option<PendingCommand<'l>>, StoreError> {
-        let &ListedCommand { id, text, is_overlong, ref digest } = command;
-        let name = reply_name(text);
-        Ok(match self.context.store.command_log().begin(digest, id, &name)? {
-            Begun::Now { row, attempts } => Some(PendingCommand {
-                row,
-                attempts,
-                id,
-                name,
-                text,
-                is_overlong,
-                is_resumed: false,
-            }),
-            Begun::Before => None,
-        })
     }
 
     /// Carries out a command and stores its result.

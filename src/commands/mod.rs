@@ -1,6 +1,7 @@
 //! Commands of the server (§12): each takes effect once, and its result is kept until the server has
 //! taken it. `Commands` gives a type for each family; `executor` says which command is of which.
 
+mod arrival;
 mod context;
 mod data;
 mod door;
@@ -17,12 +18,14 @@ mod pending;
 mod pin;
 mod profile;
 mod query;
+mod repeats;
 mod shell;
 mod sync;
 mod unknown_keys;
 mod upgrade;
 mod url;
 
+pub(crate) use arrival::ListOrigin;
 pub(crate) use context::{ClockSetter, Context};
 pub(crate) use error::CommandError;
 pub(crate) use order::waits_besides;

@@ -61,6 +61,8 @@ pub(super) struct PendingCommand<'l> {
     pub(super) is_overlong: bool,
     /// It waited for commands before it; they have ended.
     pub(super) is_resumed: bool,
+    /// It never came before.
+    pub(super) is_new: bool,
 }
 
 /// The beginning of a command, fit for a log.

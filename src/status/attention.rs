@@ -46,3 +46,12 @@ pub(super) fn attention(
     }
     found
 }
+
+/// The answers to commands that the server refused more than once.
+pub(super) fn replies(refused: u64) -> Vec<String> {
+    let message = format!(
+        "{refused} answers to commands of the server, which it never took: see what it says to \
+         /iclock/devicecmd in the log; such a server may send the commands without end"
+    );
+    if refused > 0 { vec![message] } else { Vec::new() }
+}

@@ -91,10 +91,15 @@ impl Status {
         let now = self.clock.monotonic();
         let attention =
             attention(&connection, &waiting, full.as_deref(), write_failure.as_deref(), now);
-        let attention =
-            [attention, clock_facts::attention(connection.clock_step, &*self.clock)].concat();
         let notice = store.notice();
-        let attention = [attention, store_attention(store, notice.as_ref())].concat();
+        let replies_refused = store.command_log().count_refused_replies()?;
+        let attention = [
+            attention,
+            clock_facts::attention(connection.clock_step, &*self.clock),
+            store_attention(store, notice.as_ref()),
+            attention::replies(replies_refused),
+        ]
+        .concat();
         let seconds_until = |at: Option<Duration>| at.map(|at| at.saturating_sub(now).as_secs());
         Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -125,6 +130,7 @@ impl Status {
             "not_counted": connection.not_counted,
             "quarantine": quarantine(store)?,
             "replies_pending": store.command_log().count_replies()?,
+            "replies_refused": replies_refused,
             "punches": store.journal().count_punches()?,
             "users": store.people().count()?,
             "jobs": store.jobs().list(MOST_JOBS)?.iter().map(job).collect::<Vec<_>>(),

@@ -1,8 +1,10 @@
 //! The command log: the commands of the server, their results, and the replies that it has not
-//! taken yet. A command takes effect once, however often the server sends it.
+//! taken yet. It gives the facts by which a command that comes again is told from one that is asked
+//! anew; `commands` decides.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
+use super::askings::{self, Askings};
 use super::db::Db;
 use super::error::Result;
 use crate::protocol::codes::ReturnCode;
@@ -16,18 +18,40 @@ const BYTES_AT_ONCE: usize = 64 << 10;
 /// Longest content that is kept once the server has it.
 const LONGEST_KEPT: usize = 1024;
 
-/// What the log knows of a command.
+/// What the log knows of a command that came before, by its id and text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Begun {
-    /// To be executed.
-    Now {
-        /// Its row in the command log.
-        row: i64,
-        /// 1 unless an earlier attempt never came to an end.
+pub struct KnownCommand {
+    /// Its row in the command log.
+    pub row: i64,
+    /// How far it is.
+    pub state: CommandState,
+    /// The number of the list in which it came last, or that was the last when its reply was taken.
+    pub list: i64,
+    /// When it was begun, by the log's time.
+    pub begun_at: i64,
+    /// When it came last.
+    pub seen_at: i64,
+}
+
+/// How far a command is that came before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandState {
+    /// It was begun so many times and never came to an end.
+    CutOff {
+        /// How many times.
         attempts: u32,
     },
-    /// Executed before, and its stored result is sent again; or still in progress.
-    Before,
+    /// It goes on in the background.
+    GoesOn,
+    /// It has a result that the server has not taken.
+    Due,
+    /// The server took its result.
+    Taken {
+        /// The result.
+        code: ReturnCode,
+        /// Some of its records were done, and some were not.
+        is_partly_done: bool,
+    },
 }
 
 /// A reply that the server has not taken yet.
@@ -52,34 +76,111 @@ impl<'a> CommandLog<'a> {
         Self { db }
     }
 
-    /// Records that a command, identified by the digest of its id and text, is about to be
-    /// executed, or finds that it was.
-    pub fn begin(&self, digest: &[u8; 16], id: &str, name: &str) -> Result<Begun> {
-        // Most commands are new: the insert itself shows it.
-        let insert = "INSERT OR IGNORE INTO command (digest, id, name, attempts, due) VALUES (?1, ?2, ?3, 1, 0)";
-        if self.db.prepare_cached(insert)?.execute(params![&digest[..], id, name])? > 0 {
-            return Ok(Begun::Now { row: self.db.connection().last_insert_rowid(), attempts: 1 });
-        }
-        let known = self
-            .db
+    /// What the server's answers and ids showed so far.
+    pub fn askings(&self) -> Result<Askings> {
+        askings::read(self.db)
+    }
+
+    /// Keeps what they showed.
+    pub fn set_askings(&self, askings: &Askings) -> Result<()> {
+        askings::write(self.db, askings)
+    }
+
+    /// What is known of a command with this id and the digest of its id and text; the last, if it was
+    /// asked several times.
+    pub fn find(&self, digest: &[u8; 16], id: &str) -> Result<Option<KnownCommand>> {
+        let sql = "SELECT row, attempts, goes_on, code, due, partly, list, begun_at, seen_at
+                   FROM command WHERE id = ?1 AND digest = ?2 ORDER BY row DESC LIMIT 1";
+        let known = self.db.prepare_cached(sql)?.query_row(params![id, &digest[..]], |row| {
+            let (goes_on, code): (bool, Option<i64>) = (row.get(2)?, row.get(3)?);
+            let state = match code.map(ReturnCode) {
+                None if goes_on => CommandState::GoesOn,
+                None => CommandState::CutOff { attempts: row.get(1)? },
+                Some(_) if row.get::<_, i64>(4)? > 0 => CommandState::Due,
+                Some(code) => CommandState::Taken { code, is_partly_done: row.get(5)? },
+            };
+            Ok(KnownCommand {
+                row: row.get(0)?,
+                state,
+                list: row.get(6)?,
+                begun_at: row.get(7)?,
+                seen_at: row.get(8)?,
+            })
+        });
+        Ok(known.optional()?)
+    }
+
+    /// Whether a command with this id came with another text.
+    pub fn has_other_text(&self, digest: &[u8; 16], id: &str) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM command WHERE id = ?1 AND digest <> ?2)";
+        Ok(self.db.prepare_cached(sql)?.query_row(params![id, &digest[..]], |row| row.get(0))?)
+    }
+
+    /// Records that a command of this list is about to be executed. Returns its row.
+    pub fn begin(
+        &self,
+        digest: &[u8; 16],
+        id: &str,
+        name: &str,
+        (list, now): (i64, i64),
+    ) -> Result<i64> {
+        self.db
             .prepare_cached(
-                "SELECT row, attempts, code IS NOT NULL, goes_on FROM command WHERE id = ?1 AND digest = ?2",
+                "INSERT INTO command (digest, id, name, attempts, due, list, begun_at, seen_at)
+                 VALUES (?1, ?2, ?3, 1, 0, ?4, ?5, ?5)",
             )?
-            .query_row(params![id, &digest[..]], |row| {
-                let (has_result, goes_on): (bool, bool) = (row.get(2)?, row.get(3)?);
-                Ok((row.get(0)?, row.get::<_, u32>(1)?, has_result, goes_on))
-            })?;
-        match known {
-            (_, _, false, true) => Ok(Begun::Before),
-            (row, attempts, false, false) => {
-                self.change("UPDATE command SET attempts = attempts + 1 WHERE row = ?1", row)?;
-                Ok(Begun::Now { row, attempts: attempts + 1 })
-            }
-            (row, _, true, _) => {
-                self.change("UPDATE command SET due = max(due, 1) WHERE row = ?1", row)?;
-                Ok(Begun::Before)
-            }
+            .execute(params![&digest[..], id, name, list, now])?;
+        Ok(self.db.connection().last_insert_rowid())
+    }
+
+    /// Records that one that was cut off is about to be executed again.
+    pub fn begin_again(&self, row: i64, (list, now): (i64, i64)) -> Result<()> {
+        self.db
+            .prepare_cached(
+                "UPDATE command SET attempts = attempts + 1, list = ?2, seen_at = ?3 WHERE row = ?1",
+            )?
+            .execute([row, list, now])?;
+        Ok(())
+    }
+
+    /// Records that one came again: a result that there is goes up again.
+    pub fn came_again(&self, row: i64, (list, now): (i64, i64)) -> Result<()> {
+        self.db
+            .prepare_cached(
+                "UPDATE command SET due = iif(code IS NULL, due, max(due, 1)), list = ?2, seen_at = ?3
+                 WHERE row = ?1",
+            )?
+            .execute([row, list, now])?;
+        Ok(())
+    }
+
+    /// Some records of a command were done although its result is a refusal.
+    pub fn set_partly_done(&self, row: i64) -> Result<()> {
+        self.change("UPDATE command SET partly = 1 WHERE row = ?1", row)
+    }
+
+    /// Forgets all that an earlier server asked for: its commands, what goes on, and the replies that it
+    /// never took. Returns the ids of these, at most `most`, and how many there are.
+    pub fn forget_server(&self, most: usize) -> Result<(Vec<String>, u64)> {
+        let never_taken = "FROM command WHERE due > 0 OR goes_on AND code IS NULL";
+        let sql = format!("SELECT id {never_taken} ORDER BY row LIMIT ?1");
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let ids = statement.query_map([most as i64], |row| row.get(0))?;
+        let ids = ids.collect::<rusqlite::Result<Vec<String>>>()?;
+        let count = format!("SELECT count(*) {never_taken}");
+        let count = self.db.connection().query_row(&count, [], |row| row.get(0))?;
+        // The last row stays, without its meaning: its number is not given again.
+        for sql in [
+            "DELETE FROM query_row",
+            "DELETE FROM query",
+            "DELETE FROM job",
+            "DELETE FROM command WHERE row < (SELECT max(row) FROM command)",
+            "UPDATE command SET digest = x'', id = '', due = 0, goes_on = 0, code = 0, rest = NULL",
+        ] {
+            self.db.connection().execute(sql, [])?;
         }
+        self.db.counts.forget();
+        Ok((ids, count))
     }
 
     /// These attempts do not count: the store failed, not the commands.
@@ -158,11 +259,19 @@ impl<'a> CommandLog<'a> {
     /// long content: sent again, such a reply holds the code alone.
     pub fn replies_taken(&self, rows: &[i64]) -> Result<()> {
         let taken = format!(
-            "UPDATE command SET due = 0, rest = iif(length(rest) > {LONGEST_KEPT}, NULL, rest) WHERE row = ?1"
+            "UPDATE command SET due = 0, rest = iif(length(rest) > {LONGEST_KEPT}, NULL, rest), list = ?2
+             WHERE row = ?1"
         );
         self.db.atomically(|| {
+            let mut askings = self.askings()?;
+            let before = askings.list;
+            // Only an answer that comes from now on shows that the server stopped to ask.
+            let list = askings.current();
+            if list != before {
+                self.set_askings(&askings)?;
+            }
             for row in rows {
-                self.change(&taken, *row)?;
+                self.db.prepare_cached(&taken)?.execute([*row, list])?;
             }
             // As many as were taken: a search for more would read all replies that are pending.
             self.db
@@ -197,11 +306,10 @@ impl<'a> CommandLog<'a> {
         self.exists("SELECT EXISTS (SELECT 1 FROM command WHERE due > 0 AND file IS NOT NULL)")
     }
 
-    /// Whether a command was begun and has no result.
-    pub fn is_unfinished(&self, digest: &[u8; 16], id: &str) -> Result<bool> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM command
-                   WHERE id = ?1 AND digest = ?2 AND code IS NULL AND goes_on = 0)";
-        Ok(self.db.prepare_cached(sql)?.query_row(params![id, &digest[..]], |row| row.get(0))?)
+    /// How many replies the server refused more than once.
+    pub fn count_refused_replies(&self) -> Result<u64> {
+        let sql = "SELECT count(*) FROM command WHERE due > 0 AND due > 2";
+        Ok(self.db.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
     fn exists(&self, sql: &str) -> Result<bool> {

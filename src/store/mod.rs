@@ -5,6 +5,7 @@
 //! open across a wait. [`Store`] hands out one type for each subject; all of them work over one
 //! connection.
 
+mod askings;
 mod audit_log;
 mod backlog;
 #[cfg(test)]
@@ -46,11 +47,12 @@ mod undated;
 mod wal;
 mod withheld;
 
+pub use askings::{AnswerKind, Askings, ClockReading};
 pub use audit_log::{Audit, AuditLog};
 pub use biometrics::{Biometrics, TemplateKey};
 pub use capacity::Capacity;
 pub use changes::{Change, Changes};
-pub use command_log::{Begun, CommandLog, Due};
+pub use command_log::{CommandLog, CommandState, Due, KnownCommand};
 pub use db::Limits;
 pub use error::{Result, StoreError};
 pub use error_log::ErrorRows;

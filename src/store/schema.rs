@@ -326,6 +326,35 @@ const STEPS: [&str; 6] = [
     -- Options that the server or a driver set are numbered as other changes that drivers load.
     ALTER TABLE option ADD COLUMN changed INTEGER; -- NULL: state of punchd itself
     CREATE UNIQUE INDEX option_changed ON option (changed) WHERE changed IS NOT NULL;
+    -- Once for each asking: a command is known again by id and text, and may be asked for anew.
+    DROP INDEX command_known;
+    CREATE INDEX command_known ON command (id, digest);
+    ALTER TABLE command ADD COLUMN list INTEGER NOT NULL DEFAULT 0;     -- in which it came last, or that was the last when its reply was taken
+    ALTER TABLE command ADD COLUMN begun_at INTEGER NOT NULL DEFAULT 0; -- seconds of askings.at
+    ALTER TABLE command ADD COLUMN seen_at INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE command ADD COLUMN partly INTEGER NOT NULL DEFAULT 0;   -- 1: some of its records were done, not all
+    CREATE TABLE askings (
+        one                   INTEGER PRIMARY KEY CHECK (one = 1),
+        list                  INTEGER NOT NULL, -- number of the last answer with commands
+        -- A complete answer of the kind came without the commands up to this number …
+        poll_without_it       INTEGER NOT NULL,
+        handshake_without_it  INTEGER NOT NULL,
+        upload_without_it     INTEGER NOT NULL,
+        -- … and without any command.
+        poll_without_any      INTEGER NOT NULL,
+        handshake_without_any INTEGER NOT NULL,
+        upload_without_any    INTEGER NOT NULL,
+        forgotten             INTEGER NOT NULL, -- the server began its ids anew after this number
+        highest               TEXT,             -- id since they were seen to rise; up to 39 digits
+        before                TEXT,             -- the highest before they fell
+        risen                 INTEGER NOT NULL, -- how many rose, at most 5
+        mixed                 INTEGER NOT NULL, -- 1: not all are numbers that rise
+        host                  TEXT    NOT NULL, -- of the server
+        at                    INTEGER NOT NULL, -- seconds of the command log's own time, when …
+        boot                  TEXT    NOT NULL,
+        monotonic             INTEGER NOT NULL, -- … the clocks showed these seconds
+        utc                   INTEGER           -- NULL: the clock was not set
+    ) STRICT;
 ",
 ];
 

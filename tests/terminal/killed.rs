@@ -36,12 +36,12 @@ fn five_kills_lose_nothing_and_double_nothing_but_what_was_cut() {
 fn rename(
     server: &Emulator,
     terminal: &Terminal,
-    commands: &[String],
+    commands: &[(String, String)],
     renamed: &mut BTreeSet<String>,
 ) {
     let mut keypad = terminal.driver();
-    for pin in commands {
-        let is_answered = server.received(|received| received.reply(pin).is_some());
+    for (id, pin) in commands {
+        let is_answered = server.received(|received| received.reply(id).is_some());
         if is_answered && renamed.insert(pin.clone()) {
             keypad.call("user.put", json!({"pin": pin, "name": "Keypad"})).unwrap();
         }
@@ -88,30 +88,32 @@ fn kills(count: u32) {
     });
 
     // Commands whose effect can be counted: the server makes a user, the keypad renames them
-    // once the command is answered, and the server sends the command again, twice, at the end.
-    // Carried out a second time, it would undo the renaming.
+    // once the command is answered, and the server, whose ids rise, sends the command again, twice, at
+    // the end. Carried out a second time, it would undo the renaming.
     let mut dice = Dice(7);
     let text = |pin: &str| format!("DATA UPDATE USERINFO PIN={pin}\tName=Server");
     let mut commands = Vec::new();
     let mut renamed = BTreeSet::new();
     for nth in 0..count {
-        for pin in [format!("a{nth}"), format!("b{nth}")] {
-            server.queue_repeated(&pin, &text(&pin), Repeat::UntilAnswered);
-            commands.push(pin);
+        for (id, pin) in [(1000 + 2 * nth, format!("a{nth}")), (1001 + 2 * nth, format!("b{nth}"))]
+        {
+            server.queue_repeated(&id.to_string(), &text(&pin), Repeat::UntilAnswered);
+            commands.push((id.to_string(), pin));
         }
         std::thread::sleep(Duration::from_millis(dice.roll(150)));
         terminal.kill();
         terminal.run();
         rename(&server, &terminal, &commands, &mut renamed);
     }
-    let all_answered = |received: &Received| commands.iter().all(|id| received.reply(id).is_some());
+    let all_answered =
+        |received: &Received| commands.iter().all(|(id, _)| received.reply(id).is_some());
     assert!(server.wait_until(TIMEOUT, all_answered));
     rename(&server, &terminal, &commands, &mut renamed);
-    for pin in &commands {
-        server.queue_repeated(pin, &text(pin), Repeat::Times(2));
+    for (id, pin) in &commands {
+        server.queue_repeated(id, &text(pin), Repeat::Times(2));
     }
-    let last = server.queue("INFO");
-    assert!(server.wait_until(TIMEOUT, |received| received.reply(&last).is_some()));
+    server.queue_as("5000", "INFO");
+    assert!(server.wait_until(TIMEOUT, |received| received.reply("5000").is_some()));
     stop.store(true, Ordering::Relaxed);
     sensor.join().unwrap();
     terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
 
 mod accepted_rows;
+mod askings;
 mod harness;
 
 mod bulk;

@@ -53,6 +53,8 @@ pub enum RawAnswer {
     Says(u16, &'static str, String),
     /// 200, and a body that is no text.
     Bytes(Vec<u8>),
+    /// These bytes, head and all; then the connection is closed.
+    Exactly(Vec<u8>),
     /// The connection is closed without an answer.
     Closes,
     /// The connection is reset.
@@ -141,6 +143,11 @@ fn serve<A: FnMut(&RawRequest) -> RawAnswer>(
     let (status, more, body) = match answered {
         RawAnswer::Says(status, more, body) => (status, more, body.into_bytes()),
         RawAnswer::Bytes(body) => (200, "", body),
+        RawAnswer::Exactly(bytes) => {
+            let mut out = stream;
+            out.write_all(&bytes).ok()?;
+            return Some(());
+        }
         RawAnswer::Closes => return Some(()),
         RawAnswer::Resets => {
             let at_once = Some(std::time::Duration::ZERO);
