@@ -11,6 +11,7 @@ use crate::commands::{ListOrigin, ListedCommand};
 use crate::protocol::command::CommandLine;
 use crate::protocol::lines::{Line, Lines};
 use crate::protocol::text::decode_for_log;
+use crate::protocol::records::RecordJoiner;
 use crate::reactor;
 use crate::store::options::LIST;
 use crate::store::{AnswerKind, StoreError};
@@ -81,17 +82,22 @@ impl CommandReader {
         kind: AnswerKind,
     ) -> Result<(), Trouble> {
         let mut lines = Lines::new(context.settings.command_bytes);
+        let mut joiner = RecordJoiner::new(context.settings.command_bytes);
         let mut chunk = vec![0; CHUNK];
         let earlier = self.fragment.take();
+        let mut is_missing = earlier.is_some();
         let (mut batch, mut bytes, mut begun) = (Vec::new(), 0, context.clock.monotonic());
         loop {
             let amount = response.body.read(&mut chunk).map_err(Failure::in_body)?;
             bytes += amount;
             if amount > 0 {
-                lines.push(&chunk[..amount], |line| batch.push(line));
+                lines.push(&chunk[..amount], |line| joiner.push(line, |line| batch.push(line)));
             } else {
-                batch.extend(self.last_line(&mut lines, response.framed, earlier.as_deref()));
+                let rest = lines.rest();
+                let is_cut = !response.framed;
+                self.last_lines(rest, &mut joiner, is_cut, earlier.as_deref(), &mut batch);
             }
+            is_missing = is_missing && !batch.iter().any(|line| is_it(line, earlier.as_deref()));
             // A list that comes slowly is not held back either.
             let is_slow = context.clock.monotonic().saturating_sub(begun) > BATCH_TIME;
             if amount == 0 || bytes >= BATCH || is_slow {
@@ -104,6 +110,12 @@ impl CommandReader {
                 (bytes, begun) = (0, context.clock.monotonic());
             }
             if amount == 0 {
+                if is_missing && self.fragment.is_none() {
+                    log::warn!(
+                        "the last line of a command list, which may have been cut off, did not come \
+                         again: it is not carried out"
+                    );
+                }
                 return Ok(());
             }
             // The options of a handshake are wanted all the same.
@@ -113,26 +125,42 @@ impl CommandReader {
         }
     }
 
-    /// What stands after the last line end. It is a whole line if the end of the body is
-    /// known; otherwise only if the next body ends with the same bytes.
-    fn last_line(
+    /// What stands at the end of a body: the last command, and the text after the last line end. That
+    /// is a whole line if the end of the body is known; otherwise (`may_be_cut`) only if the next body
+    /// ends with the same bytes.
+    fn last_lines(
         &mut self,
-        lines: &mut Lines,
-        framed: bool,
+        rest: Option<Line>,
+        joiner: &mut RecordJoiner,
+        may_be_cut: bool,
         earlier: Option<&[u8]>,
-    ) -> Option<Line> {
-        let line = lines.rest()?;
-        match &line {
-            Line::Whole(bytes)
-                if !framed && CommandLine::begins(bytes) && earlier != Some(bytes) =>
-            {
+        batch: &mut Vec<Line>,
+    ) {
+        let may_be_command = |bytes: &[u8]| CommandLine::begins(bytes) || joiner.continues(bytes);
+        let is_open =
+            may_be_cut && matches!(&rest, Some(Line::Whole(bytes)) if may_be_command(bytes));
+        if let Some(rest) = rest {
+            // A command before it is whole; a record belongs to the command before it.
+            joiner.push(rest, |line| batch.push(line));
+        }
+        let mut last = joiner.take();
+        // What takes no records has been passed on.
+        if is_open && last.is_none() {
+            last = batch.pop();
+        }
+        match last {
+            Some(Line::Whole(bytes)) if is_open && earlier != Some(&bytes) => {
                 log::debug!("the end of the command list may be cut off: asking again");
-                self.fragment = Some(bytes.clone());
-                None
+                self.fragment = Some(bytes);
             }
-            _ => Some(line),
+            last => batch.extend(last),
         }
     }
+}
+
+/// Whether a line is the one that may have been cut off before.
+fn is_it(line: &Line, earlier: Option<&[u8]>) -> bool {
+    matches!(line, Line::Whole(bytes) if Some(bytes.as_slice()) == earlier)
 }
 
 /// How many commands can be taken: as many as their results have room beside the reserve of the

@@ -3,7 +3,7 @@
 //! look up.
 
 use super::context::Context;
-use super::data::{Data, Updated};
+use super::data::{Data, Done, Updated};
 use super::door::Doors;
 use super::error::CommandError;
 use super::file::Files;
@@ -93,8 +93,15 @@ impl<'a> Executor<'a> {
     ) -> Result<End, CommandError> {
         let context = self.context;
         match command {
-            Command::Update(table, record) => return self.update(table, record),
-            Command::Delete(table, record) => Data::new(context).delete(table, record)?,
+            Command::Update(table, record) if !record.contains(&b'\n') => {
+                return self.update(table, record);
+            }
+            Command::Update(table, joined) => {
+                self.keep_partly(pending, Data::new(context).update_all(table, joined))?;
+            }
+            Command::Delete(table, joined) => {
+                self.keep_partly(pending, Data::new(context).delete_all(table, joined))?;
+            }
             Command::Query(table, record) => {
                 return Queries::new(context).begin(pending.row, table, record);
             }
@@ -159,6 +166,18 @@ impl<'a> Executor<'a> {
             return Err(Refusal::new(ReturnCode::TIMED_OUT, why));
         }
         self.context.clock_setter.set(time)
+    }
+
+    /// Keeps that some records were done although others were refused.
+    fn keep_partly(
+        &self,
+        pending: &PendingCommand<'_>,
+        (result, any_done): Done,
+    ) -> Result<(), CommandError> {
+        if any_done && matches!(result, Err(CommandError::Refused(_))) {
+            self.context.store.command_log().set_partly_done(pending.row)?;
+        }
+        result
     }
 
     fn update(&self, table: DataTable<'_>, record: &[u8]) -> Result<End, CommandError> {

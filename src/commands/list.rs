@@ -48,8 +48,12 @@ impl<'a> CommandList<'a> {
         if commands.len() == 1 || !self.any_was_cut_off(commands)? {
             return Ok((self.run_together(commands, origin)?, commands.len()));
         }
-        // Each in transactions of its own: if the one that was cut off crashes the program again,
-        // only its own attempt is counted.
+        // If the one that was cut off crashes the program again, only its own attempt is counted.
+        self.run_each(commands)
+    }
+
+    /// Carries out commands in transactions of their own, as many as take `TIME_SLICE`. Returns how many.
+    fn run_each(&mut self, commands: &[ListedCommand<'_>]) -> Result<(Effects, usize), StoreError> {
         let begun = Instant::now();
         let mut effects = Effects::default();
         for (nth, command) in commands.iter().enumerate() {
@@ -96,7 +100,15 @@ impl<'a> CommandList<'a> {
             arrival.end()?;
             Ok::<_, StoreError>(done)
         });
-        let done = done.inspect_err(|_| self.forget_requests(&rows))?;
+        let done = match done {
+            Ok(done) => done,
+            Err(error) => {
+                // None of them happened. Each by itself, so that one fails alone.
+                log::warn!("a command list is carried out command by command: {error}");
+                self.forget_requests(&rows);
+                return self.run_each(commands);
+            }
+        };
         if effects.audited {
             store.audit_log().trim()?;
         }
@@ -202,13 +214,53 @@ impl<'a> CommandList<'a> {
             if effects.audited { store.audit_log().trim() } else { Ok(()) }
         });
         if let Err(error) = done {
-            // The store failed, not the commands: these attempts do not count.
             let rows: Vec<i64> = pending.iter().map(|command| command.row).collect();
             self.forget_requests(&rows);
-            let _ = store.command_log().void_attempts(&rows);
-            return Err(error);
+            effects = Effects { fresh, ..Effects::default() };
+            for (nth, command) in pending.iter().enumerate() {
+                if let Err(error) = self.finish_alone(command, &error, &mut effects) {
+                    // The store failed, not the commands: these attempts do not count.
+                    let _ = store.command_log().void_attempts(&rows[nth..]);
+                    return Err(error);
+                }
+            }
         }
         Ok(effects)
+    }
+
+    /// Carries out a command in a transaction of its own, after `error` happened to it together with
+    /// others. One that the store fails at is refused: it stops no other.
+    ///
+    /// # Errors
+    /// If the store cannot keep the refusal either.
+    fn finish_alone(
+        &mut self,
+        command: &PendingCommand<'_>,
+        error: &StoreError,
+        effects: &mut Effects,
+    ) -> Result<(), StoreError> {
+        let store = self.context.store;
+        let done = store.atomically(|| {
+            self.finish(command, effects)?;
+            if effects.audited { store.audit_log().trim() } else { Ok(()) }
+        });
+        let Err(failure) = done else { return Ok(()) };
+        self.executor.forget(command.row);
+        // Others are tried again: somebody stands at a door.
+        if command.name != "DATA" {
+            return Err(failure);
+        }
+        let code = match failure {
+            StoreError::Full => ReturnCode::CAPACITY,
+            _ => ReturnCode::STORAGE,
+        };
+        store.atomically(|| store.command_log().finish(command.row, code, &[]))?;
+        log::error!(
+            "command {} failed with {code}, its list goes on: {failure} (at first: {error}): {}",
+            command.id,
+            excerpt(command.text)
+        );
+        Ok(())
     }
 
     fn begin_all<'l>(

@@ -17,6 +17,7 @@ use crate::protocol::fields::Refusal;
 use crate::protocol::file::SyncTable;
 use crate::protocol::lines::{Line, Lines};
 use crate::protocol::record::{Template, TemplateForm, User, UserChange};
+use crate::protocol::records::RecordJoiner;
 use crate::store::{Job, Origin, Seq};
 
 /// Bytes that are read together.
@@ -81,7 +82,7 @@ impl<'a> DataFiles<'a> {
     ) -> Result<(), CommandError> {
         let data = Data::new(self.context);
         let (mut first, mut refused) = (None, 0);
-        self.read(part, yield_now, |lines| {
+        let mut apply = |lines: &[Line]| {
             self.context.store.atomically(|| {
                 for line in lines {
                     match text(line).map_err(CommandError::from).and_then(|text| data.apply(text)) {
@@ -95,7 +96,16 @@ impl<'a> DataFiles<'a> {
                 }
                 Ok(())
             })
+        };
+        let mut joiner = RecordJoiner::for_file(self.context.command_bytes);
+        self.read(part, yield_now, |lines| {
+            let mut whole = Vec::new();
+            for line in lines {
+                joiner.push(line, |line| whole.push(line));
+            }
+            apply(&whole)
         })?;
+        apply(&joiner.take().into_iter().collect::<Vec<_>>())?;
         match first {
             None => Ok(()),
             Some(refusal) => {
@@ -111,7 +121,7 @@ impl<'a> DataFiles<'a> {
         self,
         part: &Path,
         yield_now: &mut dyn FnMut() -> io::Result<()>,
-        mut each: impl FnMut(&[Line]) -> Result<(), CommandError>,
+        mut each: impl FnMut(Vec<Line>) -> Result<(), CommandError>,
     ) -> Result<u64, CommandError> {
         let mut file = open_list(part, &archive_limits(self.context.policy))?;
         let (mut lines, mut count) = (Lines::new(self.context.command_bytes), 0);
@@ -125,8 +135,8 @@ impl<'a> DataFiles<'a> {
             } else {
                 whole.extend(lines.rest());
             }
-            each(&whole)?;
             count += whole.len() as u64;
+            each(whole)?;
             if amount == 0 {
                 return Ok(count);
             }

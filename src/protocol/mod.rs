@@ -23,6 +23,7 @@ pub(crate) mod option_rule;
 pub(crate) mod options;
 pub(crate) mod query;
 pub mod record;
+pub mod records;
 pub(crate) mod refusal;
 pub(crate) mod reply;
 pub(crate) mod stream;
