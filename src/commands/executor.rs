@@ -13,7 +13,7 @@ use super::order;
 use super::outcome::{Effects, End};
 use super::pending::{PendingCommand, excerpt};
 use super::query::Queries;
-use super::upgrade::check_upgrade;
+use super::upgrade::{check_upgrade, is_installed};
 use crate::device::Device;
 use crate::driver_requests::DriverRequest;
 use crate::policy::Family;
@@ -144,6 +144,11 @@ impl<'a> Executor<'a> {
             }
             Command::Upgrade(upgrade) => {
                 check_upgrade(context.policy, &upgrade)?;
+                // Asked anew by a server that did not see that it is done.
+                if !pending.is_new && is_installed(context.store, &upgrade)? {
+                    log::info!("upgrade {} runs already", pending.id);
+                    return Ok(End::DONE);
+                }
                 return Ok(End::Job(Lane::Work));
             }
             Command::Shell(_) => return Ok(End::Job(Lane::Work)),

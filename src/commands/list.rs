@@ -49,11 +49,15 @@ impl<'a> CommandList<'a> {
             return Ok((self.run_together(commands, origin)?, commands.len()));
         }
         // If the one that was cut off crashes the program again, only its own attempt is counted.
-        self.run_each(commands)
+        self.run_each(commands, origin)
     }
 
     /// Carries out commands in transactions of their own, as many as take `TIME_SLICE`. Returns how many.
-    fn run_each(&mut self, commands: &[ListedCommand<'_>]) -> Result<(Effects, usize), StoreError> {
+    fn run_each(
+        &mut self,
+        commands: &[ListedCommand<'_>],
+        origin: &ListOrigin,
+    ) -> Result<(Effects, usize), StoreError> {
         let begun = Instant::now();
         let mut effects = Effects::default();
         for (nth, command) in commands.iter().enumerate() {
@@ -106,7 +110,7 @@ impl<'a> CommandList<'a> {
                 // None of them happened. Each by itself, so that one fails alone.
                 log::warn!("a command list is carried out command by command: {error}");
                 self.forget_requests(&rows);
-                return self.run_each(commands);
+                return self.run_each(commands, origin);
             }
         };
         if effects.audited {
@@ -137,10 +141,10 @@ impl<'a> CommandList<'a> {
             }
             Ok::<_, StoreError>(())
         })?;
-        let (mut effects, mut rows) = (Effects::default(), Vec::new());
+        let (mut effects, mut reached) = (Effects::default(), 0);
         let done = store.atomically(|| {
             for job in &ready {
-                rows.push(job.row);
+                reached += 1;
                 self.resume_one(job, &mut effects)?;
                 if begun.elapsed() > TIME_SLICE {
                     break;
@@ -148,14 +152,29 @@ impl<'a> CommandList<'a> {
             }
             if effects.audited { store.audit_log().trim() } else { Ok(()) }
         });
-        // What was not reached was not tried; nor was what the store failed at.
-        let reached = if done.is_ok() { rows.len() } else { 0 };
-        let untried = ready[reached..].iter().map(|job| job.row);
-        if reached < ready.len() {
-            let _ = store.jobs().void_failures(&untried.collect::<Vec<_>>());
+        let rows: Vec<i64> = ready.iter().map(|job| job.row).collect();
+        let mut failed = Ok(());
+        if done.is_err() {
+            self.forget_requests(&rows);
+            (effects, reached) = (Effects::default(), 0);
+            for job in &ready {
+                let done = store.atomically(|| self.resume_one(job, &mut effects));
+                let kept = done.or_else(|error| {
+                    let row = (job.row, &*job.id, &*job.text);
+                    self.refuse_alone(row, error, |code| store.jobs().finish(job.row, code, &[]))
+                });
+                if let Err(error) = kept {
+                    failed = Err(error);
+                    break;
+                }
+                reached += 1;
+            }
         }
-        done.inspect_err(|_| self.forget_requests(&rows))?;
-        Ok(effects)
+        // What was not reached was not tried; nor was what the store failed at.
+        if reached < rows.len() {
+            let _ = store.jobs().void_failures(&rows[reached..]);
+        }
+        failed.map(|()| effects)
     }
 
     fn resume_one(&mut self, job: &Job, effects: &mut Effects) -> Result<(), StoreError> {
@@ -213,12 +232,12 @@ impl<'a> CommandList<'a> {
             }
             if effects.audited { store.audit_log().trim() } else { Ok(()) }
         });
-        if let Err(error) = done {
+        if done.is_err() {
             let rows: Vec<i64> = pending.iter().map(|command| command.row).collect();
             self.forget_requests(&rows);
             effects = Effects { fresh, ..Effects::default() };
             for (nth, command) in pending.iter().enumerate() {
-                if let Err(error) = self.finish_alone(command, &error, &mut effects) {
+                if let Err(error) = self.finish_alone(command, &mut effects) {
                     // The store failed, not the commands: these attempts do not count.
                     let _ = store.command_log().void_attempts(&rows[nth..]);
                     return Err(error);
@@ -228,15 +247,14 @@ impl<'a> CommandList<'a> {
         Ok(effects)
     }
 
-    /// Carries out a command in a transaction of its own, after `error` happened to it together with
-    /// others. One that the store fails at is refused: it stops no other.
+    /// Carries out a command in a transaction of its own, after the store failed at it together with
+    /// others.
     ///
     /// # Errors
-    /// If the store cannot keep the refusal either.
+    /// If the store cannot keep a refusal either.
     fn finish_alone(
         &mut self,
         command: &PendingCommand<'_>,
-        error: &StoreError,
         effects: &mut Effects,
     ) -> Result<(), StoreError> {
         let store = self.context.store;
@@ -244,22 +262,31 @@ impl<'a> CommandList<'a> {
             self.finish(command, effects)?;
             if effects.audited { store.audit_log().trim() } else { Ok(()) }
         });
-        let Err(failure) = done else { return Ok(()) };
-        self.executor.forget(command.row);
-        // Others are tried again: somebody stands at a door.
-        if command.name != "DATA" {
-            return Err(failure);
+        done.or_else(|error| {
+            let row = (command.row, command.id, command.text);
+            let keep = |code| store.command_log().finish(command.row, code, &[]);
+            self.refuse_alone(row, error, keep)
+        })
+    }
+
+    /// Refuses a data command that the store failed at, so that it stops no other. Others are tried
+    /// again: somebody stands at a door.
+    fn refuse_alone(
+        &mut self,
+        (row, id, text): (i64, &str, &[u8]),
+        error: StoreError,
+        keep: impl FnOnce(ReturnCode) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.executor.forget(row);
+        if reply_name(text) != "DATA" {
+            return Err(error);
         }
-        let code = match failure {
+        let code = match error {
             StoreError::Full => ReturnCode::CAPACITY,
             _ => ReturnCode::STORAGE,
         };
-        store.atomically(|| store.command_log().finish(command.row, code, &[]))?;
-        log::error!(
-            "command {} failed with {code}, its list goes on: {failure} (at first: {error}): {}",
-            command.id,
-            excerpt(command.text)
-        );
+        self.context.store.atomically(|| keep(code))?;
+        log::error!("command {id} failed with {code}: {error}: {}", excerpt(text));
         Ok(())
     }
 

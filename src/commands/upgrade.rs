@@ -15,7 +15,8 @@ use crate::processes::{End, Order};
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::Refusal;
 use crate::protocol::file::Upgrade;
-use crate::store::{Job, Stage, StoreError};
+use crate::store::options::UPGRADED;
+use crate::store::{Job, Stage, Store, StoreError};
 
 /// The name of the firmware when it is handed over (§12.11.2).
 const FIRMWARE: &str = "emfw.cfg";
@@ -36,6 +37,15 @@ pub(super) fn check_upgrade(policy: &Policy, upgrade: &Upgrade<'_>) -> Result<()
         return Err(Refusal::new(ReturnCode::TOO_LONG, why));
     }
     Ok(())
+}
+
+/// Whether the firmware is the one that was installed last, and punchd is the one that came with it.
+pub(super) fn is_installed(store: &Store, upgrade: &Upgrade<'_>) -> Result<bool, StoreError> {
+    Ok(store.options().get(UPGRADED)?.as_deref() == Some(&installed(upgrade)))
+}
+
+fn installed(upgrade: &Upgrade<'_>) -> String {
+    format!("{:032x} {}", u128::from_be_bytes(upgrade.checksum), env!("CARGO_PKG_VERSION"))
 }
 
 /// Carries out upgrades whose file was fetched.
@@ -66,7 +76,7 @@ impl<'a> Upgrades<'a> {
             Stage::Fetching => Ok(self.verify(job, upgrade, yield_now)?),
             Stage::Verified => self.hand_over(job, upgrade),
             Stage::HandedOver => self.look_after(job, upgrade),
-            Stage::Running => self.restart(job),
+            Stage::Running => self.restart(job, upgrade),
             // Neither is a stage of an upgrade.
             Stage::Waiting | Stage::Answering => Ok(Step::Continues),
         }
@@ -145,9 +155,10 @@ impl<'a> Upgrades<'a> {
 
     /// Replaces punchd by the new program if that told its version; confirms the upgrade if this
     /// process is the new program.
-    fn restart(&mut self, job: &Job) -> Result<Step, CommandError> {
+    fn restart(&mut self, job: &Job, upgrade: &Upgrade<'_>) -> Result<Step, CommandError> {
         let Some(outcome) = self.device.ran(job.row) else {
             log::info!("upgrade {} is confirmed", job.id);
+            self.context.store.options().set(UPGRADED, &installed(upgrade))?;
             return Ok(Step::Ended(ReturnCode::DONE, Vec::new()));
         };
         if outcome.end != End::Exited(0) {

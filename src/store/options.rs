@@ -14,6 +14,8 @@ pub const ZONE: &str = "punchd.zone";
 pub const CHECK: &str = "punchd.check";
 /// Set from the moment a `REBOOT` is accepted until the system is asked for it.
 pub const REBOOT: &str = "punchd.reboot";
+/// The MD5 of the firmware that was installed last, and the version of punchd that confirmed it.
+pub const UPGRADED: &str = "punchd.upgraded";
 /// Set while a long list of commands is carried out: one that is found set was cut off.
 pub const LIST: &str = "punchd.list";
 /// Set while the server wants to be asked about everybody who is verified (§12.11.3). Kept,
