@@ -1,12 +1,13 @@
 //! Once for each asking: what a server sends again is done again only if it asks anew. Raw servers that
 //! know only the rule.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
-use crate::harness::{RawAnswer, RawRequest, RawServer, Terminal, options, polls_of, says, until};
+use crate::harness::{
+    RawAnswer, RawRequest, RawServer, Terminal, options, polls_of, replies_to, says, until,
+};
 
 /// What the server sends with the next polls; `OK` once nothing is left.
 type Script = Arc<Mutex<Vec<String>>>;
@@ -38,22 +39,6 @@ fn send(server: &RawServer, script: &Script, answers: &[&str]) {
     polls_of(server, 2);
 }
 
-/// The answers to commands: for each id its codes, in order.
-fn replies(server: &RawServer) -> BTreeMap<String, Vec<i64>> {
-    let mut replies = BTreeMap::<String, Vec<i64>>::new();
-    let is_reply = |request: &RawRequest| request.target.contains("/devicecmd");
-    for request in server.requests().iter().filter(|request| is_reply(request)) {
-        for line in request.lines().iter().filter(|line| line.contains("Return=")) {
-            let value = |key: &str| {
-                let mut fields = line.split('&').filter_map(|field| field.split_once('='));
-                fields.find(|(name, _)| *name == key).map(|(_, value)| value.to_owned()).unwrap()
-            };
-            replies.entry(value("ID")).or_default().push(value("Return").parse().unwrap());
-        }
-    }
-    replies
-}
-
 fn name_of(terminal: &Terminal, pin: &str) -> Option<String> {
     let user = terminal.driver().call("user.get", json!({"pin": pin})).unwrap();
     user["name"].as_str().map(str::to_owned)
@@ -79,7 +64,7 @@ fn fixed_ids_are_done_each_time_they_are_asked() {
         assert_eq!(name_of(&terminal, "1").as_deref(), Some("Ann"), "asked {nth} times");
         rename(&terminal, "1");
     }
-    assert_eq!(replies(&server)["7"], [0, 0, 0]);
+    assert_eq!(replies_to(&server)["7"], [0, 0, 0]);
     // In one poll after the other it is asked once.
     send(&server, &script, &[ANN, ANN, ANN]);
     assert_eq!(name_of(&terminal, "1").as_deref(), Some("Ann"));
@@ -96,7 +81,7 @@ fn rising_ids_are_done_once_however_often_they_come() {
         assert_eq!(name_of(&terminal, "1").as_deref(), Some(expected), "it came {nth} times");
         rename(&terminal, "1");
     }
-    assert_eq!(replies(&server)["106"], [0, 0, 0, 0]);
+    assert_eq!(replies_to(&server)["106"], [0, 0, 0, 0]);
 }
 
 #[test]
@@ -154,11 +139,11 @@ fn refusals_that_may_pass_are_tried_anew_and_others_are_not() {
     let template = "C:106:DATA UPDATE FINGERTMP PIN=1\tFID=1\tSize=4\tValid=1\tTMP=QUJD\n";
     let (user, wrong) = ("C:108:DATA UPDATE USERINFO PIN=1\n", "C:107:DATA UPDATE USERINFO X=1\n");
     send(&server, &script, &[template, wrong]);
-    assert_eq!(replies(&server)["106"], [-10]);
+    assert_eq!(replies_to(&server)["106"], [-10]);
     send(&server, &script, &[user]);
     send(&server, &script, &[template, wrong]);
-    assert_eq!(replies(&server)["106"], [-10, 0]);
-    assert_eq!(replies(&server)["107"], [-1, -1]);
+    assert_eq!(replies_to(&server)["106"], [-10, 0]);
+    assert_eq!(replies_to(&server)["107"], [-1, -1]);
     assert_eq!(terminal.log().matches("command 107 was refused").count(), 1);
 }
 
@@ -185,7 +170,7 @@ fn a_list_that_is_cut_shows_nothing_of_the_commands_behind_the_cut() {
     });
     let mut terminal = Terminal::prepare(&server.url(), "");
     terminal.run();
-    until("done", || !replies(&server).is_empty(), || terminal.log());
+    until("done", || !replies_to(&server).is_empty(), || terminal.log());
     rename(&terminal, "1");
     let cut = [
         "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nC:6:LOG\n",
@@ -213,7 +198,7 @@ fn a_command_in_every_handshake_reply_runs_once() {
     let mut terminal = Terminal::prepare(&server.url(), "");
     terminal.run();
     let answered = |times| {
-        let so_often = || replies(&server).get("7").is_some_and(|codes| codes.len() >= times);
+        let so_often = || replies_to(&server).get("7").is_some_and(|codes| codes.len() >= times);
         until("answered", so_often, || terminal.log());
     };
     answered(1);
@@ -222,7 +207,7 @@ fn a_command_in_every_handshake_reply_runs_once() {
     for times in 2..=3 {
         terminal.kill();
         terminal.run();
-        let so_often = || replies(&server)["7"].len() >= times;
+        let so_often = || replies_to(&server)["7"].len() >= times;
         until("answered again", so_often, || terminal.log());
         polls_of(&server, 2);
         assert_eq!(name_of(&terminal, "1").as_deref(), Some("Keypad"));
@@ -255,10 +240,10 @@ fn another_server_gets_no_answers_of_the_one_before() {
     terminal.configure(&server.url().replace("127.0.0.1", "localhost"), "");
     terminal.run();
     polls_of(&server, 2);
-    assert!(replies(&server).is_empty(), "{:?}", replies(&server));
+    assert!(replies_to(&server).is_empty(), "{:?}", replies_to(&server));
     assert!(terminal.log().contains("never took are dropped: those to its commands 7"));
     *is_asked.lock().unwrap() = true;
-    until("answered", || !replies(&server).is_empty(), || terminal.log());
+    until("answered", || !replies_to(&server).is_empty(), || terminal.log());
     assert_eq!(name_of(&terminal, "1").as_deref(), Some("Ann"));
     // Another port is the same server.
     terminal.stop();
@@ -270,7 +255,7 @@ fn another_server_gets_no_answers_of_the_one_before() {
     });
     terminal.configure(&moved.url().replace("127.0.0.1", "localhost"), "");
     terminal.run();
-    until("answered", || !replies(&moved).is_empty(), || terminal.log());
+    until("answered", || !replies_to(&moved).is_empty(), || terminal.log());
     assert_eq!(name_of(&terminal, "1").as_deref(), Some("Stored"));
 }
 
@@ -297,7 +282,7 @@ fn a_door_opens_at_each_press_and_not_while_the_server_waits() {
         until("opened", || *asked.lock().unwrap() == press, || terminal.log());
         until(
             "answered",
-            || replies(&server).get("1").is_some_and(|it| it.len() == press),
+            || replies_to(&server).get("1").is_some_and(|it| it.len() == press),
             || terminal.log(),
         );
         polls_of(&server, 2);

@@ -6,16 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use iclock_emulator::{Received, Settings};
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 
-use crate::harness::{TIMEOUT, Terminal, second, server, server_with};
-
-/// No file of the terminal may be written at or beyond so many bytes.
-fn limit_files(terminal: &Terminal, bytes: Option<u64>) {
-    let pid = Pid::from_raw(terminal.pid() as i32);
-    prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
-}
+use crate::harness::{TIMEOUT, Terminal, limit_files, second, server, server_with};
 
 #[test]
 fn nothing_is_recorded_and_the_terminal_says_so() {

@@ -7,6 +7,7 @@
 
 mod accepted_rows;
 mod askings;
+mod askings_killed;
 mod harness;
 
 mod bulk;
@@ -57,6 +58,7 @@ mod quarantine;
 mod queries;
 mod reboot;
 mod record_types;
+mod records;
 mod relay;
 mod replies;
 mod retention;

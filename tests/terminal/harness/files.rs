@@ -32,3 +32,14 @@ pub fn script(path: &Path, text: &str) {
 pub fn store(terminal: &Terminal) -> rusqlite::Connection {
     rusqlite::Connection::open(terminal.path("punchd.db")).unwrap()
 }
+
+/// No file of the terminal may be written at or beyond so many bytes.
+pub fn limit_files(terminal: &Terminal, bytes: Option<u64>) {
+    let pid = rustix::process::Pid::from_raw(terminal.pid() as i32);
+    rustix::process::prlimit(
+        pid,
+        rustix::process::Resource::Fsize,
+        rustix::process::Rlimit { current: bytes, maximum: None },
+    )
+    .unwrap();
+}

@@ -26,8 +26,10 @@ pub use data::{JPEG, base64, http_date, jpeg, noise, second, tgz};
 pub use driver::Driver;
 pub use enrolment::{FP, asked_to_enroll, enroll_all, enrolling, finger, sensor};
 pub use fake_daemon::FakeDaemon;
-pub use files::{script, store, terminal_with_files};
-pub use raw_server::{RawAnswer, RawRequest, RawServer, options, polls_of, says};
+pub use files::{limit_files, script, store, terminal_with_files};
+pub use raw_server::{
+    RawAnswer, RawRequest, RawServer, options, polls_of, replies_in, replies_to, says,
+};
 pub use shipped::{Shipped, nowhere};
 pub use terminal::Terminal;
 

@@ -1,6 +1,7 @@
 //! A server of a few lines that knows no protocol: a test gives it an answer for each request.
 //! For rules on which the emulator and punchd could share a wrong reading.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -174,4 +175,31 @@ pub fn polls_of(server: &RawServer, more: usize) {
     let count = || server.requests().iter().filter(|request| request.is_poll()).count();
     let before = count();
     until("polled", || count() >= before + more, || format!("{:?}", server.requests()));
+}
+
+/// The answers to commands: for each id its codes, in order.
+#[must_use]
+pub fn replies_to(server: &RawServer) -> BTreeMap<String, Vec<i64>> {
+    replies_in(&server.requests())
+}
+
+/// The same, in some requests.
+pub fn replies_in(requests: &[RawRequest]) -> BTreeMap<String, Vec<i64>> {
+    let mut replies = BTreeMap::<String, Vec<i64>>::new();
+    let is_reply = |request: &RawRequest| request.target.contains("/devicecmd");
+    for request in requests.iter().filter(|request| is_reply(request)) {
+        // A reply with content has a field on each line.
+        let text = match request.text() {
+            text if text.contains("\nReturn=") => text.replace('\n', "&"),
+            text => text,
+        };
+        for line in text.lines().filter(|line| line.contains("Return=")) {
+            let value = |key: &str| {
+                let mut fields = line.split('&').filter_map(|field| field.split_once('='));
+                fields.find(|(name, _)| *name == key).map(|(_, value)| value.to_owned()).unwrap()
+            };
+            replies.entry(value("ID")).or_default().push(value("Return").parse().unwrap());
+        }
+    }
+    replies
 }
