@@ -130,6 +130,24 @@ fn a_file_of_commands_is_carried_out_but_for_what_is_no_data() {
 }
 
 #[test]
+fn a_table_and_its_records_may_stand_on_lines_of_their_own_in_a_file() {
+    let server = server();
+    let _terminal = terminal_with_files(&server, "");
+    // As the document prints it.
+    let file = "C:123:DATA UPDATE USERINFO PIN=1\tName=1\tPri=0\tPasswd=1\tGrp=1\n\n\
+                C:124:DATA UPDATE FINGERTMP\n\n\
+                PIN=1\tFID=1\tSIZE=4\tVALID=1\tTMP=QUJD\n\n\
+                C:125:DATA UPDATE FACE\n\n\
+                PIN=1\tFID=0\tSIZE=4\tVALID=1\tTMP=QUJD\n\
+                PIN=1\tFID=1\tSIZE=4\tVALID=1\tTMP=QUJD\n";
+    server.serve_file("example.txt", file);
+    assert_eq!(returns(&server, "PutFile example.txt\tx\tAction=AppendData"), file.len() as i64);
+    let id = server.queue("INFO");
+    let (_, info) = crate::harness::answer_text(&server, &id);
+    assert!(info.contains("\nUserCount=1") && info.contains("\nFPCount=1"), "{info}");
+}
+
+#[test]
 fn what_changed_since_a_file_was_ordered_stays() {
     let server = server();
     let terminal = terminal_with_files(&server, "");
