@@ -40,6 +40,8 @@ mod server_query;
 mod server_zone;
 mod session;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod stamps;
 mod suspects;
 mod trouble;

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::{Result, StoreError};
@@ -85,6 +86,8 @@ pub(super) fn count_set_aside(path: &Path) -> usize {
 /// write-ahead log work on file systems without shared memory.
 fn prepare(db: &Connection, path: &Path) -> rusqlite::Result<()> {
     db.set_prepared_statement_cache_capacity(64);
+    // Otherwise SQLite parses a statement anew with each value that is compared with a partial index.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
         db.execute_batch(&format!(
             "PRAGMA page_size = {PAGE_SIZE}; PRAGMA auto_vacuum = INCREMENTAL;"

@@ -1,0 +1,70 @@
+//! The loop in virtual time, against a server, a device and a clock that a test moves: lists of
+//! commands have the effect of their commands one by one, whatever is slow, fails or is killed.
+
+mod model;
+mod random;
+mod terminal;
+mod world;
+
+use model::{Model, random_command};
+use random::Random;
+use terminal::Terminal;
+
+/// Lists in one scenario; a terminal of its own for each.
+const LISTS: usize = 8;
+
+/// Runs scenarios from `first` on; each is known by its number.
+fn run(first: u64, scenarios: u64) {
+    for seed in first..first + scenarios {
+        scenario(seed);
+    }
+}
+
+fn scenario(seed: u64) {
+    let mut random = Random::new(seed);
+    let mut terminal = Terminal::new(seed);
+    let mut model = Model::default();
+    let mut said = String::new();
+    for list in 0..LISTS {
+        let mut text = String::new();
+        let count = 2 + random.below(39);
+        let mut expected = Vec::new();
+        for nth in 0..count {
+            let id = format!("{seed}-{list}-{nth}");
+            let command = random_command(&mut random, &terminal);
+            text += &format!("C:{id}:{command}\n");
+            expected.push((id, model.carry_out(&command, &terminal)));
+        }
+        said += &text;
+        said += "--\n";
+        terminal.give(text);
+        // The next list may come while this one is under way.
+        if random.below(3) > 0 || list + 1 == LISTS {
+            terminal.run(&mut random, seed, &said);
+        }
+        model.expect(expected);
+    }
+    // What is there in the end is asked for.
+    let mut expected = Vec::new();
+    let mut text = String::new();
+    for table in ["USERINFO", "FINGERTMP", "BIOPHOTO"] {
+        let (id, command) = (format!("{seed}-{table}"), format!("DATA QUERY {table}"));
+        text += &format!("C:{id}:{command}\n");
+        expected.push((id, model.carry_out(&command, &terminal)));
+    }
+    terminal.give(text);
+    model.expect(expected);
+    terminal.run(&mut random, seed, &said);
+    model.compare(&terminal, seed, &said);
+}
+
+/// `PUNCHD_SIMULATION` has the number of lists; scripts/test runs 10 000 of an optimised program.
+#[test]
+fn random_lists_have_the_effect_of_their_commands_one_by_one() {
+    let lists = std::env::var("PUNCHD_SIMULATION").map_or(160, |lists| lists.parse().unwrap());
+    let half = lists / LISTS as u64 / 2;
+    std::thread::scope(|scope| {
+        scope.spawn(|| run(1, half));
+        scope.spawn(|| run(1_000_000, half));
+    });
+}

@@ -1,0 +1,136 @@
+//! A terminal in virtual time: it runs until nothing is left to do, and is killed now and then.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::random::Random;
+use super::world::{Program, Server, VirtualClock, VirtualDevice, VirtualUplink};
+use crate::client::{Client, Next, Settings, Shared};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::files::Spool;
+use crate::status::Status;
+use crate::store::{Limits, Store};
+
+/// Steps after which something waits for ever.
+const MOST_STEPS: u32 = 20_000;
+
+pub(super) struct Terminal {
+    pub(super) server: Rc<RefCell<Server>>,
+    directory: PathBuf,
+    settings: Settings,
+    clock: Rc<VirtualClock>,
+    programs: Rc<RefCell<BTreeMap<i64, Program>>>,
+    running: Option<(Client, Rc<Store>)>,
+    /// Commands that were given.
+    given: usize,
+}
+
+impl Terminal {
+    pub(super) fn new(seed: u64) -> Self {
+        let memory = PathBuf::from("/dev/shm");
+        let base = if memory.is_dir() { memory } else { std::env::temp_dir() };
+        let directory = base.join(format!("punchd-simulation-{}-{seed}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(directory.join("files")).unwrap();
+        let files = directory.join("files");
+        let text = format!(
+            "server = \"http://server\"\nserial = \"MADE0001\"\n[limits]\nstart_spread = 0\n\
+             [commands]\nput_dirs = [{files:?}]\nget_dirs = [{files:?}]\nshell = \"allow\"\n\
+             get_file = \"allow\"\nclear_data = \"allow\"\n"
+        );
+        let path = directory.join("punchd.toml");
+        fs::write(&path, text).unwrap();
+        let server = Server { random: Some(Random::new(seed + 7)), ..Server::default() };
+        let mut terminal = Self {
+            server: Rc::new(RefCell::new(server)),
+            settings: Config::load(&path).unwrap().client_settings(),
+            directory,
+            clock: Rc::default(),
+            programs: Rc::default(),
+            running: None,
+            given: 0,
+        };
+        terminal.start();
+        terminal
+    }
+
+    /// A file among those of the owner.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.directory.join("files").join(name)
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.running.as_ref().unwrap().1
+    }
+
+    /// The server gives this list to the next poll.
+    pub(super) fn give(&mut self, list: String) {
+        self.given += list.lines().count();
+        self.server.borrow_mut().lists.push_back(list);
+    }
+
+    fn start(&mut self) {
+        let store = Store::open(&self.directory.join("punchd.db"), Limits::default()).unwrap();
+        let store = Rc::new(store);
+        let clock = Rc::clone(&self.clock) as Rc<dyn Clock>;
+        let shared = Shared {
+            status: Rc::new(Status::new("MADE0001", Rc::clone(&clock))),
+            clock,
+            store: Rc::clone(&store),
+            spool: Rc::new(Spool::open(self.directory.join("spool")).unwrap()),
+            server_queries: Rc::default(),
+        };
+        let uplink =
+            VirtualUplink { server: Rc::clone(&self.server), clock: Rc::clone(&self.clock) };
+        let device =
+            VirtualDevice { clock: Rc::clone(&self.clock), programs: Rc::clone(&self.programs) };
+        let client = Client::new(uplink, Box::new(device), shared, self.settings.clone());
+        self.running = Some((client, store));
+    }
+
+    /// Runs until all commands are answered. A terminal is killed between two steps; a program that
+    /// runs then would not be done again, so it is not killed while one does.
+    pub(super) fn run(&mut self, random: &mut Random, seed: u64, said: &str) {
+        self.server.borrow_mut().unreliable = [0, 30, 8][random.below(3) as usize];
+        let kills = [0, 1000, 200][random.below(3) as usize];
+        for _ in 0..MOST_STEPS {
+            {
+                let server = self.server.borrow();
+                if server.lists.is_empty() && server.answers.len() == self.given {
+                    return;
+                }
+            }
+            let (client, _) = self.running.as_mut().unwrap();
+            if let Next::RestUntil(at) = client.step() {
+                let ends = self.programs.borrow().values().map(|program| program.ends).min();
+                let now = self.clock.monotonic();
+                let next = ends.filter(|ends| *ends > now).map_or(at, |ends| ends.min(at));
+                let next = next.min(now + Duration::from_secs(3600));
+                self.clock.0.set(next.max(now + Duration::from_millis(1)));
+            }
+            if kills > 0 && random.below(kills) == 0 && self.programs.borrow().is_empty() {
+                self.running = None;
+                self.start();
+            }
+        }
+        let server = self.server.borrow();
+        panic!(
+            "seed {seed}: {} of {} commands were answered:\n{said}\n{:?}",
+            server.answers.len(),
+            self.given,
+            self.store().jobs().list(9).unwrap(),
+        );
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.running = None;
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}

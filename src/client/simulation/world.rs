@@ -1,0 +1,250 @@
+//! What is outside of the loop: the server, the clock, the device.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{Cursor, Read as _};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::random::Random;
+use crate::clock::{BUILD_TIME, Clock, ZoneSource};
+use crate::device::Device;
+use crate::driver_requests::{Answer, DriverRequest, Unasked};
+use crate::processes::{End, Order, Outcome};
+use crate::uplink::{Failure, Request, Response, Uplink};
+
+/// A clock that the test moves.
+#[derive(Default)]
+pub(super) struct VirtualClock(pub(super) Cell<Duration>);
+
+impl Clock for VirtualClock {
+    fn utc(&self) -> i64 {
+        BUILD_TIME + 86_400 + self.0.get().as_secs() as i64
+    }
+    fn monotonic(&self) -> Duration {
+        self.0.get()
+    }
+    fn boot(&self) -> &str {
+        "boot"
+    }
+    fn offset(&self, _: i64) -> i32 {
+        0
+    }
+    fn set(&self, _: i64) -> Option<i64> {
+        None
+    }
+    fn set_zone(&self, _: Option<i32>) {}
+    fn zone_source(&self) -> ZoneSource {
+        ZoneSource::Server
+    }
+}
+
+/// The server: what it is to say, and what it heard.
+#[derive(Default)]
+pub(super) struct Server {
+    pub(super) lists: VecDeque<String>,
+    /// The first answer to each command.
+    pub(super) answers: BTreeMap<String, (String, Vec<u8>)>,
+    /// The rows that came for each query, by pack.
+    pub(super) rows: BTreeMap<String, BTreeMap<u64, String>>,
+    /// Files by their names, and how often each still fails.
+    pub(super) files: BTreeMap<String, Vec<u8>>,
+    pub(super) failures: BTreeMap<String, u64>,
+    /// One of so many requests fails; 0 for none.
+    pub(super) unreliable: u64,
+    pub(super) random: Option<Random>,
+}
+
+/// The way to the server.
+pub(super) struct VirtualUplink {
+    pub(super) server: Rc<RefCell<Server>>,
+    pub(super) clock: Rc<VirtualClock>,
+}
+
+impl Uplink for VirtualUplink {
+    fn exchange(&mut self, request: &Request<'_>) -> Result<Response, Failure> {
+        self.clock.0.set(self.clock.0.get() + Duration::from_millis(20));
+        let mut server = self.server.borrow_mut();
+        match server.fault() {
+            0 => return Err(Failure::Unsent("no connection".into())),
+            1 => return Ok(says(503, b"")),
+            2 => {
+                // It heard all, and its answer is lost. A list is given out until it is answered.
+                if !request.target.contains("/getrequest") {
+                    server.answer(request);
+                }
+                return Err(Failure::Broken("reset".into()));
+            }
+            _ => {}
+        }
+        let (status, body) = server.answer(request);
+        Ok(says(status, &body))
+    }
+}
+
+fn says(status: u16, body: &[u8]) -> Response {
+    let mut response = Response {
+        status,
+        date: None,
+        retry_after: None,
+        took: Duration::from_millis(20),
+        path: String::new(),
+        redirect: None,
+        coding: None,
+        framed: true,
+        file: Default::default(),
+        body: Box::new(Cursor::new(body.to_vec())),
+    };
+    response.file.length = Some(body.len() as u64);
+    response
+}
+
+const OPTIONS: &str = "GET OPTION FROM: MADE0001\nATTLOGStamp=None\nErrorDelay=1\nDelay=1\n\
+     TransFlag=1111111111\nTimeZone=0\nRealtime=1\nPushProtVer=2.4.1\n";
+
+impl Server {
+    /// What goes wrong with a request; a high number for nothing.
+    fn fault(&mut self) -> u64 {
+        match self.random.as_mut() {
+            Some(random) if self.unreliable > 0 => random.below(self.unreliable * 3),
+            _ => u64::MAX,
+        }
+    }
+
+    fn answer(&mut self, request: &Request<'_>) -> (u16, Vec<u8>) {
+        let target = request.target;
+        if target.contains("options=all") {
+            return (200, OPTIONS.into());
+        }
+        if target.contains("/getrequest") {
+            return (200, self.lists.pop_front().unwrap_or_else(|| "OK".into()).into());
+        }
+        if let Some((_, name)) = self.files.iter().find_map(|(name, content)| {
+            target.contains(name.as_str()).then(|| (content.clone(), name.clone()))
+        }) {
+            return match self.failures.get_mut(&name) {
+                Some(left @ 1..) => {
+                    *left -= 1;
+                    (503, Vec::new())
+                }
+                _ => (200, self.files[&name].clone()),
+            };
+        }
+        let mut body = request.body.map_or(Vec::new(), |body| body.bytes.to_vec());
+        if let Some((mut file, size)) = request.body.and_then(|body| body.file) {
+            let mut content = Vec::new();
+            file.by_ref().take(size).read_to_end(&mut content).unwrap();
+            body.extend(content);
+        }
+        if target.contains("/devicecmd") {
+            self.take_replies(&body);
+        } else if let Some(id) = part(target, "CmdId=") {
+            let pack = part(target, "PackIdx=").unwrap().parse().unwrap();
+            let text = String::from_utf8(body.clone()).unwrap();
+            let packs = self.rows.entry(id.into()).or_default();
+            // A pack that comes again has the same bytes.
+            let before = packs.insert(pack, text.clone());
+            assert!(before.is_none_or(|before| before == text), "{target}: {text}");
+        }
+        let rows = body.iter().filter(|byte| **byte == b'\n').count();
+        (200, format!("OK:{rows}").into_bytes())
+    }
+
+    fn take_replies(&mut self, body: &[u8]) {
+        let text = String::from_utf8_lossy(body);
+        let mut put = |id: &str, code: &str, content: &[u8]| {
+            let new = (code.to_owned(), content.to_vec());
+            let known = self.answers.entry(id.to_owned()).or_insert_with(|| new.clone());
+            assert_eq!(known.0, new.0, "{id} was answered with two codes");
+        };
+        if text.starts_with("ID=") && text.contains("\nReturn=") {
+            // The form of several lines: one reply.
+            let line = |key: &str| {
+                text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().to_owned()
+            };
+            let content = text.split_once("Content=").map_or("", |(_, content)| content);
+            put(&line("ID="), &line("Return="), content.trim_start_matches('\n').as_bytes());
+            return;
+        }
+        for line in text.lines() {
+            if let (Some(id), Some(code)) = (part(line, "ID="), part(line, "Return=")) {
+                put(id, code, b"");
+            }
+        }
+    }
+}
+
+/// A value of a query string or of a reply.
+fn part<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.split(['?', '&']).find_map(|part| part.strip_prefix(key))
+}
+
+/// Programs that write a text to a file after a time: `echo TEXT > PATH`.
+pub(super) struct VirtualDevice {
+    pub(super) clock: Rc<VirtualClock>,
+    pub(super) programs: Rc<RefCell<BTreeMap<i64, Program>>>,
+}
+
+pub(super) struct Program {
+    pub(super) ends: Duration,
+    line: String,
+    has_ended: bool,
+}
+
+impl Program {
+    /// Ends the program if its time has come.
+    pub(super) fn turn(&mut self, now: Duration) {
+        if !self.has_ended && self.ends <= now {
+            self.has_ended = true;
+            let (text, path) = self.line.split_once(" > ").unwrap();
+            std::fs::write(path, text.strip_prefix("echo ").unwrap()).unwrap();
+        }
+    }
+}
+
+impl Device for VirtualDevice {
+    fn reload(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+    fn can_reboot(&self) -> bool {
+        false
+    }
+    fn reboot(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+    fn start(&mut self, key: i64, order: &Order) -> Result<(), String> {
+        let line = order.argv[2].to_string_lossy().into_owned();
+        // As long as its text says.
+        let ends = self.clock.monotonic() + Duration::from_millis(line.len() as u64 % 7 * 400);
+        self.programs.borrow_mut().insert(key, Program { ends, line, has_ended: false });
+        Ok(())
+    }
+    fn is_running(&self, key: i64) -> bool {
+        let now = self.clock.monotonic();
+        let mut programs = self.programs.borrow_mut();
+        programs.values_mut().for_each(|program| program.turn(now));
+        programs.get(&key).is_some_and(|program| !program.has_ended)
+    }
+    fn ran(&self, key: i64) -> Option<Outcome> {
+        let programs = self.programs.borrow();
+        let program = programs.get(&key).filter(|program| program.has_ended);
+        program.map(|_| Outcome { end: End::Exited(0), output: Vec::new() })
+    }
+    fn ask(&mut self, _: i64, _: DriverRequest) -> Result<(), Unasked> {
+        Err(Unasked::Nobody)
+    }
+    fn answered(&self, _: i64) -> Option<Answer> {
+        None
+    }
+    fn forget(&mut self, key: i64) {
+        self.programs.borrow_mut().remove(&key);
+    }
+    fn start_version_check(&mut self, _: i64) -> Result<(), String> {
+        Err("not here".into())
+    }
+    fn restart(&mut self) {}
+    fn address(&self) -> IpAddr {
+        IpAddr::from([127, 0, 0, 1])
+    }
+}
