@@ -26,6 +26,11 @@ impl<'a> JobOrder<'a> {
         Ok(self.touched()?.jobs)
     }
 
+    /// How many jobs there are in a lane, by its number.
+    pub(super) fn in_lane(self, lane: u8) -> Result<u32> {
+        Ok(self.touched()?.lanes[usize::from(lane)])
+    }
+
     pub(super) fn bytes(self) -> Result<u64> {
         Ok(self.touched()?.bytes)
     }
@@ -45,7 +50,7 @@ impl<'a> JobOrder<'a> {
         }
         if turn.is_some() {
             // It is counted itself.
-            touched.add(touches, 0, -1);
+            touched.add(u8::MAX, touches, 0, -1);
         }
         let (read, written) = touches.obstacles();
         let mut found: Option<(i64, i64)> = None;
@@ -75,17 +80,17 @@ impl<'a> JobOrder<'a> {
         Ok(())
     }
 
-    pub(super) fn added(self, touches: &Touches, bytes: usize) {
-        self.change(touches, bytes, 1);
+    pub(super) fn added(self, lane: u8, touches: &Touches, bytes: usize) {
+        self.change(lane, touches, bytes, 1);
     }
 
-    pub(super) fn removed(self, touches: &Touches, bytes: usize) {
-        self.change(touches, bytes, -1);
+    pub(super) fn removed(self, lane: u8, touches: &Touches, bytes: usize) {
+        self.change(lane, touches, bytes, -1);
     }
 
-    fn change(self, touches: &Touches, bytes: usize, by: i32) {
+    fn change(self, lane: u8, touches: &Touches, bytes: usize, by: i32) {
         if let Some(touched) = self.db.counts.touched.borrow_mut().as_mut() {
-            touched.add(touches, bytes as u64, by);
+            touched.add(lane, touches, bytes as u64, by);
         }
     }
 
@@ -94,12 +99,12 @@ impl<'a> JobOrder<'a> {
             return Ok(touched);
         }
         let mut touched = Touched::default();
-        let sql = "SELECT length(text), reads, writes, pin, also FROM job";
+        let sql = "SELECT length(text), reads, writes, pin, also, lane FROM job";
         let mut statement = self.db.prepare_cached(sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let bytes: i64 = row.get(0)?;
-            touched.add(&touches(row, 1)?, bytes.unsigned_abs(), 1);
+            touched.add(row.get(5)?, &touches(row, 1)?, bytes.unsigned_abs(), 1);
         }
         self.db.counts.touched.replace(Some(touched));
         Ok(touched)

@@ -36,6 +36,8 @@ pub struct Job {
     pub touches: Touches,
     /// The row of the command that it waits for; 0 if that has ended.
     pub after: Option<i64>,
+    /// The number of its lane.
+    lane: u8,
 }
 
 /// How far a download is.
@@ -133,7 +135,7 @@ impl Lane {
 
 const COLUMNS: &str =
     "job.command, command.id, text, stage, job.attempts, fetched, kept, total, etag, mark, turn,
-     reads, writes, pin, also, after
+     reads, writes, pin, also, after, lane
      FROM job JOIN command ON command.row = job.command";
 
 /// Commands that go on beyond their command list.
@@ -193,7 +195,7 @@ impl<'a> Jobs<'a> {
                 *also as u8,
                 after
             ])?;
-        JobOrder::new(self.db).added(touches, text.len());
+        JobOrder::new(self.db).added(lane as u8, touches, text.len());
         Ok(())
     }
 
@@ -201,7 +203,7 @@ impl<'a> Jobs<'a> {
     pub fn start(&self, job: &Job, lane: Lane, touches: &Touches) -> Result<()> {
         let Touches { reads, writes, pin, also } = touches;
         let order = JobOrder::new(self.db);
-        order.removed(&job.touches, job.text.len());
+        order.removed(job.lane, &job.touches, job.text.len());
         self.db
             .prepare_cached(
                 "UPDATE job SET lane = ?2, stage = ?3, attempts = 0, mark = ?4, reads = ?5, writes = ?6,
@@ -217,7 +219,7 @@ impl<'a> Jobs<'a> {
                 pin,
                 *also as u8
             ])?;
-        order.added(touches, job.text.len());
+        order.added(lane as u8, touches, job.text.len());
         // Those that wait for it may not have to any longer.
         order.release(job.row)
     }
@@ -248,7 +250,7 @@ impl<'a> Jobs<'a> {
 
     /// The jobs that wait for nothing any longer, the oldest first.
     pub fn released(&self, most: usize) -> Result<Vec<Job>> {
-        if self.count()? == 0 {
+        if JobOrder::new(self.db).in_lane(Lane::Waiting as u8)? == 0 {
             return Ok(Vec::new());
         }
         let mut jobs =
@@ -260,7 +262,7 @@ impl<'a> Jobs<'a> {
 
     /// The jobs that wait for commands before them, but not for ever: `REBOOT`, enrolments.
     pub fn impatient(&self, most: usize) -> Result<Vec<Job>> {
-        if self.count()? == 0 {
+        if JobOrder::new(self.db).in_lane(Lane::Waiting as u8)? == 0 {
             return Ok(Vec::new());
         }
         let which = "WHERE also IN (2, 3) AND lane = 4 AND after > 0 ORDER BY turn LIMIT ?1";
@@ -301,7 +303,7 @@ impl<'a> Jobs<'a> {
     /// The jobs of a lane, those without trouble first, as many as `most`.
     pub fn in_lane(&self, lane: Lane, most: usize) -> Result<Vec<Job>> {
         // Asked at each step of the loop; most of the time there is no job.
-        if self.count()? == 0 {
+        if JobOrder::new(self.db).in_lane(lane as u8)? == 0 {
             return Ok(Vec::new());
         }
         let mut jobs = Vec::new();
@@ -368,7 +370,7 @@ impl<'a> Jobs<'a> {
         let Some(job) = self.get(row)? else { return Ok(()) };
         self.db.prepare_cached("DELETE FROM job WHERE command = ?1")?.execute([row])?;
         let order = JobOrder::new(self.db);
-        order.removed(&job.touches, job.text.len());
+        order.removed(job.lane, &job.touches, job.text.len());
         order.release(row)
     }
 }
@@ -391,5 +393,6 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         turn: row.get(10)?,
         touches: touches(row, 11)?,
         after: row.get(15)?,
+        lane: row.get(16)?,
     })
 }

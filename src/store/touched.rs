@@ -7,12 +7,18 @@ use crate::protocol::touches::{Things, Touches};
 pub(super) struct Touched {
     pub(super) jobs: u64,
     pub(super) bytes: u64,
+    /// The jobs of each lane, by its number.
+    pub(super) lanes: [u32; 8],
     reads: [u32; 16],
     writes: [u32; 16],
 }
 
 impl Touched {
-    pub(super) fn add(&mut self, touches: &Touches, bytes: u64, by: i32) {
+    /// Counts `by` jobs of a lane, with a text of so many bytes.
+    pub(super) fn add(&mut self, lane: u8, touches: &Touches, bytes: u64, by: i32) {
+        if let Some(count) = self.lanes.get_mut(usize::from(lane)) {
+            *count = count.saturating_add_signed(by);
+        }
         self.jobs = self.jobs.saturating_add_signed(by.into());
         self.bytes = self.bytes.saturating_add_signed(i64::from(by) * bytes as i64);
         for (counts, things) in
