@@ -54,6 +54,8 @@ pub(super) fn answer(
         Ok(Ack::Taken(_)) => {
             return Ok(context.store.queries().advance(query.command, last)?);
         }
+        // A server in trouble says nothing of the rows.
+        Ok(Ack::Trouble(message)) => (Trouble::Refused(message), is_stuck),
         Ok(not_taken) => {
             (Trouble::Refused(not_taken.message()), is_stuck || failures >= MOST_REFUSALS)
         }

@@ -25,6 +25,7 @@ pub(super) struct Terminal {
     settings: Settings,
     clock: Rc<VirtualClock>,
     programs: Rc<RefCell<BTreeMap<i64, Program>>>,
+    pub(super) acts: Rc<RefCell<Vec<(Duration, &'static str)>>>,
     running: Option<(Client, Rc<Store>)>,
     /// Commands that were given.
     given: usize,
@@ -41,17 +42,18 @@ impl Terminal {
         let text = format!(
             "server = \"http://server\"\nserial = \"MADE0001\"\n[limits]\nstart_spread = 0\n\
              [commands]\nput_dirs = [{files:?}]\nget_dirs = [{files:?}]\nshell = \"allow\"\n\
-             get_file = \"allow\"\nclear_data = \"allow\"\n"
+             get_file = \"allow\"\nclear_data = \"allow\"\nreboot = \"allow\"\n[device]\nreboot = [\"true\"]\n"
         );
         let path = directory.join("punchd.toml");
         fs::write(&path, text).unwrap();
-        let server = Server { random: Some(Random::new(seed + 7)), ..Server::default() };
+        let server = Server { random: Some(Random::new(seed ^ 7)), ..Server::default() };
         let mut terminal = Self {
             server: Rc::new(RefCell::new(server)),
             settings: Config::load(&path).unwrap().client_settings(),
             directory,
             clock: Rc::default(),
             programs: Rc::default(),
+            acts: Rc::default(),
             running: None,
             given: 0,
         };
@@ -87,10 +89,42 @@ impl Terminal {
         };
         let uplink =
             VirtualUplink { server: Rc::clone(&self.server), clock: Rc::clone(&self.clock) };
-        let device =
-            VirtualDevice { clock: Rc::clone(&self.clock), programs: Rc::clone(&self.programs) };
+        let device = VirtualDevice {
+            clock: Rc::clone(&self.clock),
+            programs: Rc::clone(&self.programs),
+            acts: Rc::clone(&self.acts),
+        };
         let client = Client::new(uplink, Box::new(device), shared, self.settings.clone());
         self.running = Some((client, store));
+    }
+
+    /// One step of the loop, and the rest after it.
+    fn step(&mut self) {
+        let (client, _) = self.running.as_mut().unwrap();
+        if let Next::RestUntil(at) = client.step() {
+            let ends = self.programs.borrow().values().map(|program| program.ends).min();
+            let now = self.clock.monotonic();
+            let next = ends.filter(|ends| *ends > now).map_or(at, |ends| ends.min(at));
+            let next = next.min(now + Duration::from_secs(3600));
+            self.clock.0.set(next.max(now + Duration::from_millis(1)));
+        }
+    }
+
+    /// Runs until this is so, and returns how long that took.
+    pub(super) fn run_until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) -> Duration {
+        let begun = self.clock.monotonic();
+        for _ in 0..MOST_STEPS {
+            if is_so(self) {
+                return self.clock.monotonic() - begun;
+            }
+            self.step();
+        }
+        panic!("never {what}: {:?}", self.store().jobs().list(9).unwrap());
+    }
+
+    /// The code that a command was answered.
+    pub(super) fn code(&self, id: &str) -> Option<String> {
+        self.server.borrow().answers.get(id).map(|(code, _)| code.clone())
     }
 
     /// Runs until all commands are answered. A terminal is killed between two steps; a program that
@@ -105,14 +139,7 @@ impl Terminal {
                     return;
                 }
             }
-            let (client, _) = self.running.as_mut().unwrap();
-            if let Next::RestUntil(at) = client.step() {
-                let ends = self.programs.borrow().values().map(|program| program.ends).min();
-                let now = self.clock.monotonic();
-                let next = ends.filter(|ends| *ends > now).map_or(at, |ends| ends.min(at));
-                let next = next.min(now + Duration::from_secs(3600));
-                self.clock.0.set(next.max(now + Duration::from_millis(1)));
-            }
+            self.step();
             if kills > 0 && random.below(kills) == 0 && self.programs.borrow().is_empty() {
                 self.running = None;
                 self.start();

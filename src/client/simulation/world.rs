@@ -54,6 +54,12 @@ pub(super) struct Server {
     /// One of so many requests fails; 0 for none.
     pub(super) unreliable: u64,
     pub(super) random: Option<Random>,
+    /// What is answered with a status and nothing else: a part of the target.
+    pub(super) fails: Vec<(&'static str, u16)>,
+    /// A file of which each part takes five seconds.
+    pub(super) trickles: Option<&'static str>,
+    /// Further options of the handshake.
+    pub(super) options: &'static str,
 }
 
 /// The way to the server.
@@ -77,6 +83,18 @@ impl Uplink for VirtualUplink {
                 return Err(Failure::Broken("reset".into()));
             }
             _ => {}
+        }
+        if let Some((_, status)) =
+            server.fails.iter().find(|(part, _)| request.target.contains(part))
+        {
+            return Ok(says(*status, b""));
+        }
+        if server.trickles.is_some_and(|name| request.target.contains(name)) {
+            self.clock.0.set(self.clock.0.get() + Duration::from_secs(5));
+            let (from, to) = request.part.map_or((0, 0), |part| (part.from, part.to));
+            let mut response = says(206, &vec![7; (to - from + 1) as usize]);
+            response.file.range = Some((from, to, 15 << 20));
+            return Ok(response);
         }
         let (status, body) = server.answer(request);
         Ok(says(status, &body))
@@ -115,7 +133,7 @@ impl Server {
     fn answer(&mut self, request: &Request<'_>) -> (u16, Vec<u8>) {
         let target = request.target;
         if target.contains("options=all") {
-            return (200, OPTIONS.into());
+            return (200, format!("{OPTIONS}{}", self.options).into());
         }
         if target.contains("/getrequest") {
             return (200, self.lists.pop_front().unwrap_or_else(|| "OK".into()).into());
@@ -184,6 +202,8 @@ fn part<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 pub(super) struct VirtualDevice {
     pub(super) clock: Rc<VirtualClock>,
     pub(super) programs: Rc<RefCell<BTreeMap<i64, Program>>>,
+    /// When it was asked to reboot, and when drivers were asked for something.
+    pub(super) acts: Rc<RefCell<Vec<(Duration, &'static str)>>>,
 }
 
 pub(super) struct Program {
@@ -208,9 +228,10 @@ impl Device for VirtualDevice {
         Ok(())
     }
     fn can_reboot(&self) -> bool {
-        false
+        true
     }
     fn reboot(&mut self) -> Result<(), String> {
+        self.acts.borrow_mut().push((self.clock.monotonic(), "reboot"));
         Ok(())
     }
     fn start(&mut self, key: i64, order: &Order) -> Result<(), String> {
@@ -232,7 +253,8 @@ impl Device for VirtualDevice {
         program.map(|_| Outcome { end: End::Exited(0), output: Vec::new() })
     }
     fn ask(&mut self, _: i64, _: DriverRequest) -> Result<(), Unasked> {
-        Err(Unasked::Nobody)
+        self.acts.borrow_mut().push((self.clock.monotonic(), "ask"));
+        Ok(())
     }
     fn answered(&self, _: i64) -> Option<Answer> {
         None

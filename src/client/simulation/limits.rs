@@ -1,0 +1,103 @@
+//! How long commands wait for others: nothing waits for ever.
+
+use std::time::Duration;
+
+use super::terminal::Terminal;
+use crate::protocol::record::{Pin, WorkCode};
+use crate::protocol::stream::Stream;
+use crate::protocol::time::LocalTime;
+use crate::store::{Moment, NewPunch};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn punch(terminal: &Terminal) {
+    let punch = NewPunch {
+        pin: Pin::new("7").unwrap(),
+        moment: Moment::At(LocalTime::parse("2026-11-02 08:00:00").unwrap()),
+        status: 0,
+        verify: 1,
+        workcode: WorkCode::new("").unwrap(),
+        screening: Default::default(),
+        card: None,
+    };
+    terminal.store().journal().add_punch(&punch).unwrap();
+}
+
+/// Whether this took from so many seconds to so many.
+#[track_caller]
+fn within(took: Duration, from: u32, to: u32) {
+    assert!((SECOND * from..=SECOND * to).contains(&took), "{took:?}");
+}
+
+#[test]
+fn a_reboot_waits_a_minute_for_a_download_that_does_not_come() {
+    let mut terminal = Terminal::new(u64::MAX);
+    terminal.server.borrow_mut().fails.push(("never.bin", 503));
+    terminal.give("C:1:PutFile never.bin\tx\nC:2:REBOOT\n".into());
+    let took = terminal.run_until("rebooted", |terminal| !terminal.acts.borrow().is_empty());
+    within(took, 60, 75);
+    assert_eq!(terminal.code("2").unwrap(), "0");
+    // What is unfinished goes on.
+    assert_eq!(terminal.store().jobs().count().unwrap(), 1);
+}
+
+#[test]
+fn a_reboot_waits_ten_minutes_while_a_download_grows() {
+    let mut terminal = Terminal::new(u64::MAX - 1);
+    terminal.server.borrow_mut().trickles = Some("endless.bin");
+    terminal.give("C:1:PutFile endless.bin\tx\nC:2:REBOOT\n".into());
+    let took = terminal.run_until("rebooted", |terminal| !terminal.acts.borrow().is_empty());
+    within(took, 600, 620);
+}
+
+#[test]
+fn an_enrolment_waits_ten_seconds_for_a_photo_of_the_same_person() {
+    let mut terminal = Terminal::new(u64::MAX - 2);
+    terminal.server.borrow_mut().fails.push(("never.jpg", 503));
+    terminal.give(
+        "C:1:DATA UPDATE USERINFO PIN=1\nC:2:DATA UPDATE BIOPHOTO PIN=1\tType=9\tUrl=never.jpg\n\
+         C:3:ENROLL_FP PIN=1\tFID=1\tRETRY=1\tOVERWRITE=1\n"
+            .into(),
+    );
+    let took = terminal.run_until("asked", |terminal| !terminal.acts.borrow().is_empty());
+    within(took, 10, 13);
+}
+
+#[test]
+fn a_query_that_brings_nothing_through_ends_and_what_would_delete_its_rows_is_not_done() {
+    let mut terminal = Terminal::new(u64::MAX - 3);
+    punch(&terminal);
+    terminal.run_until("sent", |terminal| {
+        terminal.store().outbox().backlog(Stream::Punches).unwrap().new == 0
+    });
+    terminal.server.borrow_mut().fails.push(("CmdId=", 503));
+    terminal.give("C:1:DATA QUERY ATTLOG\nC:2:CLEAR LOG\nC:3:DATA UPDATE USERINFO PIN=1\n".into());
+    let took = terminal.run_until("given up", |terminal| terminal.code("2").is_some());
+    within(took, 600, 1600);
+    assert_eq!(
+        (terminal.code("1").unwrap(), terminal.code("2").unwrap()),
+        ("-1003".into(), "-1003".into())
+    );
+    assert_eq!(terminal.code("3").unwrap(), "0");
+    assert_eq!(terminal.store().journal().count_punches().unwrap(), 1);
+}
+
+#[test]
+fn a_log_whose_rows_cannot_go_again_is_not_cleared() {
+    let mut terminal = Terminal::new(u64::MAX - 4);
+    punch(&terminal);
+    terminal.run_until("sent", |terminal| {
+        terminal.store().outbox().backlog(Stream::Punches).unwrap().new == 0
+    });
+    {
+        let mut server = terminal.server.borrow_mut();
+        server.options = "ATTLOGStamp=0\n";
+        server.fails.push(("table=ATTLOG", 503));
+    }
+    terminal.give("C:1:CHECK\nC:2:CLEAR LOG\nC:3:CLEAR PHOTO\n".into());
+    let took = terminal.run_until("given up", |terminal| terminal.code("2").is_some());
+    within(took, 600, 700);
+    assert_eq!(terminal.code("2").unwrap(), "-1003");
+    assert_eq!(terminal.code("3").unwrap(), "0");
+    assert_eq!(terminal.store().journal().count_punches().unwrap(), 1);
+}
