@@ -103,14 +103,16 @@ fn store_guest(
     let done = store.atomically(|| {
         match store.guests().get(pin)? {
             // What the server names no longer is deleted.
-            Some(_) => drop(store.people().delete(pin)?),
+            Some(_) => store.guests().delete_fetched(pin)?,
             // Somebody has made the person a user meanwhile.
             None if store.people().get(pin)?.is_some() => return Ok(()),
             None => {}
         }
+        let before = store.high_water_mark();
         for (table, record) in records {
-            commands.data().update(*table, record)?;
+            commands.data().update_guest(*table, record)?;
         }
+        store.guests().mark_fetched(pin, before)?;
         Ok(store.guests().put(pin, now, stay)?)
     });
     match done {

@@ -9,8 +9,8 @@ use crate::protocol::command::Command;
 use crate::protocol::data_table::{DataTable, Verb};
 use crate::protocol::fields::{Fields, Refusal};
 use crate::protocol::record::{
-    BioPhoto, BioPhotoUpdate, EntryTable, IdCard, Jpeg, PictureKind, Pin, Template, TemplateForm,
-    User, UserChange, UserPic,
+    BioPhoto, BioPhotoUpdate, EntryTable, IdCard, IdNumber, Jpeg, PictureKind, Pin, Template,
+    TemplateForm, User, UserChange, UserPic,
 };
 use crate::protocol::records::records;
 use crate::protocol::tables::BioType;
@@ -111,17 +111,19 @@ impl<'a> Data<'a> {
             DataTable::Users => drop(store.people().delete(&self.pin_of(record)?)?),
             DataTable::Templates(form) => self.delete_templates(record, form)?,
             DataTable::Pictures(kind) => {
-                store.biometrics().delete_picture(&self.pin_of(record)?, kind)?;
+                let fields = Fields::parse(record, &["PIN", "Type"], language)?;
+                let pin = Pin::from_fields(&fields)?;
+                let bio_type = match kind {
+                    PictureKind::User => None,
+                    PictureKind::Comparison => comparison_type(&fields)?,
+                };
+                store.biometrics().delete_picture(&pin, kind, bio_type)?;
             }
-            DataTable::Entries(table) if table.can_delete => {
-                self.respell_entry(table, record)?;
-                store.tables().delete(table, &table.parse_id(record, language)?)?;
+            DataTable::IdCards => self.delete_id_cards(record)?,
+            DataTable::Entries(table) => self.delete_entries(table, record)?,
+            DataTable::Punches | DataTable::Photos | DataTable::Unknown(_) => {
+                return Err(table.refuse(Verb::Delete).into());
             }
-            DataTable::IdCards
-            | DataTable::Entries(_)
-            | DataTable::Punches
-            | DataTable::Photos
-            | DataTable::Unknown(_) => return Err(table.refuse(Verb::Delete).into()),
         }
         Ok(())
     }
@@ -166,15 +168,35 @@ impl<'a> Data<'a> {
         self.put_bio_photo(&BioPhoto { pin: pin.clone(), bio_type, photo })
     }
 
+    /// Stores a record of somebody who is about to become a guest: guests are not counted as users.
+    /// The caller holds the transaction.
+    pub(crate) fn update_guest(
+        self,
+        table: DataTable<'_>,
+        record: &[u8],
+    ) -> Result<(), CommandError> {
+        if table != DataTable::Users {
+            return self.update(table, record).map(drop);
+        }
+        self.context.unknown_keys.look_at(table, record);
+        self.context.store.people().put_guest(&self.changed_user(record)?, Origin::Server)?;
+        Ok(())
+    }
+
     /// Adds a user, or changes the fields that the record carries.
     fn update_user(self, record: &[u8]) -> Result<(), CommandError> {
+        self.context.store.people().put(&self.changed_user(record)?, Origin::Server)?;
+        Ok(())
+    }
+
+    /// A user as a record makes them.
+    fn changed_user(self, record: &[u8]) -> Result<User, CommandError> {
         let people = self.context.store.people();
         let change = UserChange::parse(record, self.context.language)?;
         let user = people.get(&change.pin)?;
         let mut user = user.unwrap_or_else(|| User::new(change.pin.clone()));
         change.apply(&mut user);
-        people.put(&user, Origin::Server)?;
-        Ok(())
+        Ok(user)
     }
 
     fn put_bio_photo(self, photo: &BioPhoto) -> Result<(), CommandError> {
@@ -219,6 +241,40 @@ impl<'a> Data<'a> {
         Ok(())
     }
 
+    /// Deletes an entry. Of the messages to a person all, if the record names none.
+    fn delete_entries(self, table: &EntryTable, record: &[u8]) -> Result<(), CommandError> {
+        let Context { store, language, .. } = *self.context;
+        if table.name == "USER_SMS" {
+            let fields = Fields::parse(record, &["PIN", "UID"], language)?;
+            if fields.get("uid").is_none() {
+                store.tables().delete_messages_to(&Pin::from_fields(&fields)?)?;
+                return Ok(());
+            }
+        }
+        self.respell_entry(table, record)?;
+        store.tables().delete(table, &table.parse_id(record, language)?)?;
+        Ok(())
+    }
+
+    /// Deletes identity cards: those of a person, the one with a number, or both must fit.
+    fn delete_id_cards(self, record: &[u8]) -> Result<(), CommandError> {
+        let fields = Fields::parse(record, &["PIN", "IDNum"], self.context.language)?;
+        let number = match fields.get("idnum").filter(|number| !number.is_empty()) {
+            Some(number) => Some(IdNumber::new("idnum", number).map_err(Refusal::from)?),
+            None => None,
+        };
+        let pin = match fields.get("pin") {
+            // A card of nobody has the PIN 0.
+            None | Some("0") => None,
+            Some(_) => Some(Pin::from_fields(&fields)?),
+        };
+        if pin.is_none() && number.is_none() {
+            return Err(Refusal::field("idnum", "is missing, and so is the PIN of a person").into());
+        }
+        self.context.store.id_cards().delete(pin.as_ref(), number.as_ref())?;
+        Ok(())
+    }
+
     /// Deletes a person's templates of a form: all of them, or those that the record names.
     fn delete_templates(self, record: &[u8], form: TemplateForm) -> Result<(), CommandError> {
         let keys: &[&str] = match form {
@@ -246,5 +302,15 @@ impl<'a> Data<'a> {
 
     fn pin_of(self, record: &[u8]) -> Result<Pin, Refusal> {
         pin_of(record, self.context.language)
+    }
+}
+
+/// The type of a comparison photo, if the record names one.
+fn comparison_type(fields: &Fields) -> Result<Option<BioType>, Refusal> {
+    match fields.number("type")? {
+        None => Ok(None),
+        Some(code) => BioType::new(code)
+            .map(Some)
+            .ok_or_else(|| Refusal::field("type", format_args!("is {code}; allowed are 0 to 9"))),
     }
 }

@@ -65,6 +65,7 @@ impl<'a> DataFiles<'a> {
             store.people().delete_unchanged(table, job.high_water_mark)?;
             if table == SyncTable::Users {
                 store.people().require_within_limit()?;
+                store.people().report_losses_after(before)?;
             }
             Ok(stored)
         })

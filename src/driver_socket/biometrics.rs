@@ -107,7 +107,7 @@ pub(super) fn template(
     })
 }
 
-fn bio_type(params: &Params) -> Result<BioType, RpcError> {
+pub(super) fn bio_type(params: &Params) -> Result<BioType, RpcError> {
     BioType::new(params.required_number("type", 9)? as u8)
         .ok_or_else(|| RpcError::param("type", "must be a whole number from 0 to 9"))
 }

@@ -51,6 +51,7 @@ struct Page {
     users: Vec<Value>,
     templates: Vec<Value>,
     pictures: Vec<Value>,
+    id_cards: Vec<Value>,
     entries: Vec<Value>,
     options: Vec<Value>,
     gone: Vec<Value>,
@@ -70,6 +71,7 @@ impl Page {
             Change::Record(Record::BioPhoto(picture)) => {
                 (&mut self.pictures, describe::bio_photo(&picture))
             }
+            Change::Record(Record::IdCard(card)) => (&mut self.id_cards, describe::id_card(&card)),
             // Sensors load no other records.
             Change::Record(_) => return true,
             Change::Entry(table, record) => {
@@ -90,7 +92,7 @@ impl Page {
     }
 
     fn into_result(self, anew: bool, upto: Seq, more: bool) -> Value {
-        let Self { users, templates, pictures, entries, options, gone, .. } = self;
+        let Self { users, templates, pictures, id_cards, entries, options, gone, .. } = self;
         json!({
             "anew": anew,
             "upto": upto,
@@ -99,6 +101,7 @@ impl Page {
             "users": users,
             "templates": templates,
             "pictures": pictures,
+            "idcards": id_cards,
             "entries": entries,
             "options": options,
         })

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::protocol::record::{
-    BioPhoto, Entry, PictureKind, Template, TemplateKind, User, UserPic, Validity,
+    BioPhoto, Entry, IdCard, PictureKind, Template, TemplateKind, User, UserPic, Validity,
 };
 
 /// A user, as `user.put` takes it.
@@ -74,6 +74,11 @@ pub(super) fn bio_photo(picture: &BioPhoto) -> Value {
         "type": picture.bio_type.code(),
         "data": STANDARD.encode(picture.photo.as_bytes()),
     })
+}
+
+/// An identity card, as `idcard.put` takes it, without what is empty.
+pub(super) fn id_card(card: &IdCard) -> Value {
+    Value::Object(card.fields().into_iter().map(|(key, value)| (key, value.into())).collect())
 }
 
 /// A short message, by the server's names in lower case; what it says is its `text`.

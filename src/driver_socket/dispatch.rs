@@ -5,8 +5,8 @@ use super::context::MethodContext;
 use super::drivers::Driver;
 use super::error::MethodError;
 use super::{
-    biometrics, changes, maintenance, operations, options, people, punches, registration,
-    server_queries,
+    biometrics, changes, deletions, maintenance, operations, options, people, punches,
+    registration, server_queries,
 };
 use crate::rpc::{Method, Params};
 
@@ -29,6 +29,10 @@ pub(super) fn execute(
         Method::IdcardPut => people::put_id_card(context, params),
         Method::TemplatePut => biometrics::put_template(context, params),
         Method::PicturePut => biometrics::put_picture(context, params),
+        Method::UserDelete => deletions::user(context, params),
+        Method::TemplateDelete => deletions::template(context, params),
+        Method::PictureDelete => deletions::picture(context, params),
+        Method::CardDelete => deletions::card(context, params),
         Method::OptionGet => options::get(context, params),
         Method::OptionSet => options::set(context, params),
         Method::Changes => {

@@ -14,6 +14,7 @@ mod call;
 mod changes;
 mod connection;
 mod context;
+mod deletions;
 mod describe;
 mod dispatch;
 mod driver_answers;

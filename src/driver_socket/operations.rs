@@ -38,7 +38,7 @@ pub(super) fn alarm(context: &MethodContext, params: &Params) -> Result<Value, M
 }
 
 /// Who did it: servers read a PIN there.
-fn operator(params: &Params) -> Result<Operand, MethodError> {
+pub(super) fn operator(params: &Params) -> Result<Operand, MethodError> {
     match params.text("operator")?.as_deref() {
         None | Some("") => Ok(Operand::default()),
         Some(pin) => {

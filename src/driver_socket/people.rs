@@ -6,7 +6,7 @@ use super::context::MethodContext;
 use super::describe;
 use super::error::MethodError;
 use crate::protocol::fields::Fields;
-use crate::protocol::record::{IdCard, Pin, User, UserChange};
+use crate::protocol::record::{IdCard, Pin, User, UserChange, card_number};
 use crate::rpc::{Params, RpcError};
 use crate::store::Origin;
 
@@ -52,7 +52,11 @@ pub(super) fn get(context: &MethodContext, params: &Params) -> Result<Value, Met
     let people = context.store.people();
     let user = match (params.text("pin")?, params.text("card")?) {
         (Some(pin), _) => people.get(&Pin::new(&pin)?)?,
-        (None, Some(card)) => people.by_card(card.trim_start_matches('0'))?,
+        (None, Some(card)) => match card_number("card", &card) {
+            Ok(card) => people.by_card(&card)?,
+            // A reader may read what is no number: nobody has that.
+            Err(_) => None,
+        },
         (None, None) => return Err(RpcError::param("pin", "is missing, and so is card").into()),
     };
     Ok(user.as_ref().map_or(Value::Null, describe::user))

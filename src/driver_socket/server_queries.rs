@@ -44,7 +44,7 @@ pub(super) fn remote(context: &MethodContext, params: &Params) -> Result<Reply, 
         return Ok(Reply::Done(person(context, &pin)?));
     }
     if !is_here {
-        context.store.people().require_room()?;
+        context.store.guests().require_room()?;
     }
     if !context.status.connection().online {
         let result = remote_result(context, &pin, Outcome::Failed(OFFLINE.into()))?;

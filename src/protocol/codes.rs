@@ -106,6 +106,9 @@ pub(crate) mod operation {
     pub(crate) const POWER_OFF: u16 = 1;
     pub(crate) const ALARM: u16 = 3;
     pub(crate) const FINGERPRINT_ENROLLED: u16 = 6;
+    pub(crate) const USER_DELETED: u16 = 9;
+    pub(crate) const FINGERPRINT_DELETED: u16 = 10;
+    pub(crate) const CARD_DELETED: u16 = 12;
     pub(crate) const CARD_ENROLLED: u16 = 15;
     /// Also for what was enrolled and has no number of its own, such as a face.
     pub(crate) const USER_ENROLLED: u16 = 30;

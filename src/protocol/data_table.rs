@@ -47,7 +47,7 @@ const TABLES: [(&str, DataTable<'static>, &[Verb]); 10] = {
     use Verb::{Delete, Query, Update};
     [
         ("USERINFO", Users, &[Update, Delete, Query]),
-        ("IDCARD", IdCards, &[Update, Query]),
+        ("IDCARD", IdCards, &[Update, Delete, Query]),
         ("FINGERTMP", Templates(TemplateForm::Fingerprint), &[Update, Delete, Query]),
         ("FACE", Templates(TemplateForm::Face), &[Update, Delete, Query]),
         ("FVEIN", Templates(TemplateForm::FingerVein), &[Update, Delete, Query]),
@@ -116,11 +116,8 @@ impl<'a> DataTable<'a> {
 
     fn supports(self, verb: Verb) -> bool {
         match self {
-            Self::Entries(table) => match verb {
-                Verb::Update => true,
-                Verb::Delete => table.can_delete,
-                Verb::Query => false,
-            },
+            // The document has no DATA DELETE for some of them; a server can delete them all the same.
+            Self::Entries(_) => verb != Verb::Query,
             Self::Unknown(_) => false,
             _ => TABLES.iter().any(|(_, table, verbs)| *table == self && verbs.contains(&verb)),
         }
@@ -173,11 +170,12 @@ mod tests {
             ("blacklist", Verb::Update, None),
             ("sms", Verb::Delete, None),
             (
-                "accgroup",
+                "attlog",
                 Verb::Delete,
                 Some(
-                    "the table AccGroup has no DATA DELETE; the tables that have it are USERINFO, FINGERTMP, FACE, FVEIN, \
-                     BIODATA, USERPIC, BIOPHOTO, SMS, ADPIC, WORKCODE",
+                    "the table ATTLOG has no DATA DELETE; the tables that have it are USERINFO, IDCARD, FINGERTMP, FACE, \
+                     FVEIN, BIODATA, USERPIC, BIOPHOTO, SMS, USER_SMS, ADPIC, WORKCODE, ShortcutKey, AccGroup, \
+                     AccTimeZone, AccHoliday, AccUnLockComb, Blacklist",
                 ),
             ),
             (

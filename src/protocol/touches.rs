@@ -16,7 +16,7 @@ pub struct Things(pub u16);
 impl Things {
     /// Nothing.
     pub const NONE: Self = Self(0);
-    /// One person: the user, their templates, pictures, identity card.
+    /// One person: the user, their templates, pictures, messages, identity card.
     pub const PERSON: Self = Self(1);
     /// The people as a whole.
     pub const PEOPLE: Self = Self(1 << 1);
@@ -217,14 +217,18 @@ fn query(table: DataTable<'_>, record: &[u8]) -> Touches {
     match table {
         DataTable::Punches => Touches::reads(Things::LOG),
         DataTable::Photos => Touches::reads(Things::PHOTOS),
-        DataTable::Users
-        | DataTable::IdCards
-        | DataTable::Templates(_)
-        | DataTable::Pictures(_) => match person(record) {
-            Some(pin) => Touches { pin: Some(pin), ..Touches::reads(Things::PERSON) },
-            None => Touches::reads(Things::PEOPLE),
-        },
+        DataTable::Templates(_) | DataTable::Pictures(_) => query_people(record, Things::NONE),
+        // Who gives a card to somebody else takes it from this person.
+        DataTable::Users | DataTable::IdCards => query_people(record, Things::CARDS),
         DataTable::Entries(_) | DataTable::Unknown(_) => Touches::default(),
+    }
+}
+
+/// Reads the one person of a record, and more, or all people.
+fn query_people(record: &[u8], more: Things) -> Touches {
+    match person(record) {
+        Some(pin) => Touches { pin: Some(pin), ..Touches::reads(Things::PERSON | more) },
+        None => Touches::reads(Things::PEOPLE),
     }
 }
 
@@ -270,6 +274,9 @@ mod tests {
             ("DATA UPDATE USERINFO PIN=1\tCard=5", "DATA UPDATE USERINFO PIN=2\tCard=5", true),
             ("DATA QUERY USERINFO PIN=1", "DATA DELETE USERINFO PIN=1", true),
             ("DATA QUERY USERINFO PIN=1", "DATA QUERY FINGERTMP PIN=1", false),
+            ("DATA QUERY USERINFO PIN=1", "DATA UPDATE USERINFO PIN=2\tCard=5", true),
+            ("DATA QUERY USERINFO PIN=1", "DATA UPDATE USERINFO PIN=2\tName=x", false),
+            ("DATA QUERY IDCARD PIN=1", "DATA DELETE IDCARD IDNum=5", true),
             ("DATA QUERY USERINFO", "DATA UPDATE FACE PIN=1", true),
             ("DATA QUERY USERINFO", "DATA QUERY USERINFO", false),
             ("DATA QUERY ATTLOG StartTime=1", "CLEAR LOG", true),

@@ -61,6 +61,14 @@ methods! {
         PicturePut = "picture.put",
         /// Adds or replaces an identity card (§11.6).
         IdcardPut = "idcard.put",
+        /// Deletes a user and all that hangs on the PIN.
+        UserDelete = "user.delete",
+        /// Deletes templates of a person.
+        TemplateDelete = "template.delete",
+        /// Deletes pictures of a person.
+        PictureDelete = "picture.delete",
+        /// Takes a card from a user.
+        CardDelete = "card.delete",
         /// Reads an option.
         OptionGet = "option.get",
         /// Sets an option of the terminal.
@@ -133,6 +141,10 @@ impl Method {
             | Self::TemplatePut
             | Self::PicturePut
             | Self::IdcardPut
+            | Self::UserDelete
+            | Self::TemplateDelete
+            | Self::PictureDelete
+            | Self::CardDelete
             | Self::OptionSet
             | Self::Quarantine => Execution::Write,
             Self::Changes | Self::Export | Self::Status => Execution::ReadPage,
@@ -172,6 +184,10 @@ mod tests {
             ("template.put", Write),
             ("picture.put", Write),
             ("idcard.put", Write),
+            ("user.delete", Write),
+            ("template.delete", Write),
+            ("picture.delete", Write),
+            ("card.delete", Write),
             ("option.get", Read),
             ("option.set", Write),
             ("changes", ReadPage),

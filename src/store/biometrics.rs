@@ -57,7 +57,7 @@ impl<'a> Biometrics<'a> {
                     data, changed, local, is_new)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, {inserted})
                  ON CONFLICT (pin, kind, type, number, idx) DO UPDATE SET valid = ?6, duress = ?7,
-                    major = ?8, minor = ?9, format = ?10, data = ?11, changed = ?12, {updated}",
+                    major = ?8, minor = ?9, format = ?10, data = ?11, changed = ?12, fetched = 0, {updated}",
             ))?
             .execute(params![
                 template.pin.as_str(),
@@ -145,6 +145,18 @@ impl<'a> Biometrics<'a> {
         self.delete_which(pin, "type = ?2 AND number = ?3", values).map(drop)
     }
 
+    /// Templates of a guest that were written after a number came with the guest.
+    pub(super) fn mark_fetched(&self, pin: &Pin, after: Seq) -> Result<()> {
+        let sql = "UPDATE template SET fetched = 1 WHERE pin = ?1 AND changed > ?2";
+        self.db.prepare_cached(sql)?.execute(params![pin.as_str(), after])?;
+        Ok(())
+    }
+
+    /// Deletes the templates that came with a guest.
+    pub(super) fn delete_fetched(&self, pin: &Pin) -> Result<()> {
+        self.delete_which(pin, "fetched = 1", params![pin.as_str()]).map(drop)
+    }
+
     fn delete_which(&self, pin: &Pin, which: &str, values: &[&dyn ToSql]) -> Result<usize> {
         let sql = format!(
             "DELETE FROM template WHERE pin = ?1 AND {which} RETURNING kind, type, number, idx"
@@ -167,27 +179,58 @@ impl<'a> Biometrics<'a> {
         Ok(deleted.len())
     }
 
-    /// Deletes the pictures of a user of this kind. Returns how many.
-    pub fn delete_picture(&self, pin: &Pin, kind: PictureKind) -> Result<usize> {
-        let sql = "DELETE FROM picture WHERE pin = ?1 AND kind = ?2";
-        let deleted = self.db.prepare_cached(sql)?.execute(params![pin.as_str(), kind.code()])?;
+    /// How many templates of a person a key names.
+    pub fn count_templates(&self, pin: &Pin, key: &TemplateKey) -> Result<u64> {
+        let sql = "SELECT count(*) FROM template WHERE pin = ?1 AND kind = ?2
+                   AND (?3 IS NULL OR type = ?3) AND (?4 IS NULL OR number = ?4)";
+        let values = params![pin.as_str(), key.form.code(), key.bio_type, key.number];
+        Ok(self.db.prepare_cached(sql)?.query_row(values, |row| row.get(0))?)
+    }
+
+    /// Deletes the pictures of a user of this kind, or those of one type of it. Returns how many.
+    pub fn delete_picture(
+        &self,
+        pin: &Pin,
+        kind: PictureKind,
+        bio_type: Option<BioType>,
+    ) -> Result<usize> {
+        let (pin, code, bio_type) = (pin.as_str(), kind.code(), bio_type.map(BioType::code));
+        let sql = "DELETE FROM picture WHERE pin = ?1 AND kind = ?2 AND (?3 IS NULL OR type = ?3)";
+        let deleted = self.db.prepare_cached(sql)?.execute(params![pin, code, bio_type])?;
         if deleted > 0 {
-            let what = json!({"pin": pin.as_str(), "picture": kind.name()});
-            Tombstones::new(self.db).add(&what)?;
+            Tombstones::new(self.db).add(&json!({"pin": pin, "picture": kind.name()}))?;
+            self.renumber_pictures(pin, code)?;
         }
         Ok(deleted)
     }
 
-    /// How many people have a face, in near infrared or visible light.
+    /// Gives the pictures of a user of a kind new numbers: drivers were told that all are gone, and
+    /// load again what is left.
+    fn renumber_pictures(&self, pin: &str, kind: u8) -> Result<()> {
+        let sql = "SELECT type FROM picture WHERE pin = ?1 AND kind = ?2";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let types = statement.query_map(params![pin, kind], |row| row.get(0))?;
+        for bio_type in types.collect::<rusqlite::Result<Vec<u8>>>()? {
+            let sql = "UPDATE picture SET changed = ?4 WHERE pin = ?1 AND kind = ?2 AND type = ?3";
+            let seq = self.db.next_change();
+            self.db.prepare_cached(sql)?.execute(params![pin, kind, bio_type, seq])?;
+        }
+        Ok(())
+    }
+
+    /// How many people have a face, in near infrared or visible light. Guests are not counted.
     pub fn count_faces(&self) -> Result<u64> {
-        let sql = "SELECT count(DISTINCT pin) FROM template WHERE type IN (?1, ?2)";
+        let sql = "SELECT count(DISTINCT pin) FROM template WHERE type IN (?1, ?2)
+                   AND pin NOT IN (SELECT pin FROM guest)";
         let types = params![BioType::FACE.code(), BioType::VISIBLE_FACE.code()];
         Ok(self.db.prepare_cached(sql)?.query_row(types, |row| row.get(0))?)
     }
 
-    /// How many templates of a form there are: fingerprints or faces, also unified ones.
+    /// How many templates of a form there are: fingerprints or faces, also unified ones. Those of
+    /// guests are not counted.
     pub fn count(&self, of: BioType) -> Result<u64> {
-        let sql = "SELECT count(*) FROM template WHERE type = ?1";
+        let sql = "SELECT count(*) FROM template WHERE type = ?1
+                   AND pin NOT IN (SELECT pin FROM guest)";
         let count =
             self.db.prepare_cached(sql)?.query_row([of.code()], |row| row.get(0)).optional()?;
         Ok(count.unwrap_or(0))

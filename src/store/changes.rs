@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::db::Db;
 use super::error::Result;
-use super::readers::{self, PICTURE, TEMPLATE, USER};
+use super::readers::{self, CARD, PICTURE, TEMPLATE, USER};
 use super::rows::{Content, Seq};
 use super::tombstones::Tombstones;
 use crate::protocol::record::{Entry, Record};
@@ -16,7 +16,7 @@ use crate::protocol::record::{Entry, Record};
 /// Something that has changed.
 #[derive(Debug)]
 pub enum Change {
-    /// A user, a template or a picture, as it is now.
+    /// A user, a template, a picture or an identity card, as it is now.
     Record(Record),
     /// An entry of a table.
     Entry(String, Entry),
@@ -27,7 +27,7 @@ pub enum Change {
 }
 
 /// Where changes are: the tables, each with a condition that lets SQLite go by an index.
-const PLACES: [(&str, &str); 10] = [
+const PLACES: [(&str, &str); 11] = [
     ("user", "TRUE"),
     ("template", "kind = 0"),
     ("template", "kind = 1"),
@@ -35,6 +35,7 @@ const PLACES: [(&str, &str); 10] = [
     ("template", "kind = 3"),
     ("picture", "kind = 0"),
     ("picture", "kind = 1"),
+    ("card", "TRUE"),
     ("entry", "TRUE"),
     ("option", "changed IS NOT NULL"),
     ("gone", "what <> ''"),
@@ -107,6 +108,7 @@ impl<'a> Changes<'a> {
             "user" => USER,
             "template" => TEMPLATE,
             "picture" => PICTURE,
+            "card" => CARD,
             "entry" => "name, record",
             "option" => "key, value",
             _ => "what",
@@ -117,6 +119,7 @@ impl<'a> Changes<'a> {
             "user" => readers::record(row).map(content),
             "template" => readers::template(row).map(content),
             "picture" => readers::picture(row).map(content),
+            "card" => readers::card(row).map(content),
             "entry" => {
                 let record: String = row.get(3)?;
                 let entry = serde_json::from_str(&record).unwrap_or_default();

@@ -16,7 +16,7 @@ use crate::protocol::stream::Stream;
 /// What the store may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Users on the terminal, guests included.
+    /// Users on the terminal; as many guests besides.
     pub users: u64,
     /// Punches that are kept.
     pub punches: u64,

@@ -2,15 +2,17 @@
 //!
 //! A guest is a user with a row in `guest` that says until when. `People::put` deletes that row:
 //! whoever writes a user makes them a resident. Guests are never uploaded: they came from the
-//! server.
+//! server. They are not counted as users; there are at most as many guests as there may be users.
 
 use std::time::Duration;
 
 use rusqlite::{OptionalExtension, params};
 
+use super::biometrics::Biometrics;
 use super::db::Db;
-use super::error::Result;
+use super::error::{Result, StoreError};
 use super::people::People;
+use super::rows::Seq;
 use crate::protocol::record::Pin;
 
 /// Guests that are removed in one transaction.
@@ -44,15 +46,36 @@ impl<'a> Guests<'a> {
         Self { db }
     }
 
+    /// # Errors
+    /// [`StoreError::TooManyUsers`] if there is no room for another guest.
+    pub fn require_room(&self) -> Result<()> {
+        let most = self.db.limits.users;
+        let count = People::new(self.db).count_guests()?;
+        if count >= most { Err(StoreError::TooManyUsers { most }) } else { Ok(()) }
+    }
+
     /// A user who is here becomes a guest, or a guest stays for longer. `now` is unknown while
     /// the clock is not set.
     pub fn put(&self, pin: &Pin, now: Option<i64>, stay: Duration) -> Result<()> {
         let until = now.map_or(NOT_BEGUN, |now| now.saturating_add(seconds(stay)));
         self.db
-            .prepare_cached("INSERT OR REPLACE INTO guest VALUES (?1, ?2)")?
+            .prepare_cached("INSERT OR REPLACE INTO guest (pin, until) VALUES (?1, ?2)")?
             .execute(params![pin.as_str(), until])?;
         self.db.counts.guests.set(None);
         Ok(())
+    }
+
+    /// Deletes what was fetched of a guest, who is about to be fetched again. What came by commands
+    /// of the server stays: it lives as long as the guest.
+    pub fn delete_fetched(&self, pin: &Pin) -> Result<()> {
+        self.db.prepare_cached("DELETE FROM user WHERE pin = ?1")?.execute([pin.as_str()])?;
+        self.db.counts.users.set(None);
+        Biometrics::new(self.db).delete_fetched(pin)
+    }
+
+    /// What was written of a guest after a number was fetched.
+    pub fn mark_fetched(&self, pin: &Pin, after: Seq) -> Result<()> {
+        Biometrics::new(self.db).mark_fetched(pin, after)
     }
 
     /// The stay of this guest; none for whoever is here for good, or not at all.

@@ -1,12 +1,14 @@
 //! Identity cards (§11.6).
 
 use rusqlite::params;
+use serde_json::json;
 
 use super::db::Db;
 use super::error::Result;
 use super::retention::Retention;
 use super::rows::{Origin, Seq};
-use crate::protocol::record::{IdCard, Pin};
+use super::tombstones::Tombstones;
+use crate::protocol::record::{IdCard, IdNumber, Pin};
 use crate::protocol::stream::Stream;
 
 /// The identity cards.
@@ -33,7 +35,7 @@ impl<'a> IdCards<'a> {
                 retention.forget_card(card.id_num.as_str())?;
             }
         }
-        let seq = self.db.next_seq();
+        let seq = self.db.next_change();
         let local = if origin == Origin::Terminal { seq } else { 0 };
         self.db
             .prepare_cached(
@@ -49,5 +51,27 @@ impl<'a> IdCards<'a> {
                 local
             ])?;
         Ok(seq)
+    }
+
+    /// Deletes the identity cards of this person, of this number, or both. How many. With neither,
+    /// nothing is deleted.
+    pub fn delete(&self, pin: Option<&Pin>, number: Option<&IdNumber>) -> Result<usize> {
+        let values = [pin.map(Pin::as_str), number.map(IdNumber::as_str)];
+        let condition = match (pin, number) {
+            (None, None) => return Ok(0),
+            (Some(_), None) => "pin = ?1 AND ?2 IS NULL",
+            (None, Some(_)) => "id_num = ?2 AND ?1 IS NULL",
+            (Some(_), Some(_)) => "id_num = ?2 AND pin = ?1",
+        };
+        let sql = format!("SELECT id_num FROM card WHERE {condition}");
+        let mut found = self.db.prepare_cached(&sql)?;
+        let numbers = found.query_map(values, |row| row.get(0))?;
+        let numbers: Vec<String> = numbers.collect::<rusqlite::Result<_>>()?;
+        for number in &numbers {
+            Retention::new(self.db).forget_card(number)?;
+            self.db.prepare_cached("DELETE FROM card WHERE id_num = ?1")?.execute([number])?;
+            Tombstones::new(self.db).add(&json!({"idcard": number}))?;
+        }
+        Ok(numbers.len())
     }
 }

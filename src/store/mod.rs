@@ -12,6 +12,7 @@ mod backlog;
 mod backlog_model;
 mod biometrics;
 mod capacity;
+mod card_owner;
 mod changes;
 mod clear;
 mod command_log;

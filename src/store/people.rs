@@ -4,12 +4,15 @@ use rusqlite::{OptionalExtension, params};
 use serde_json::json;
 
 use super::biometrics::Biometrics;
+use super::card_owner;
 use super::db::Db;
 use super::error::{Result, StoreError};
+use super::id_cards::IdCards;
 use super::novelty;
 use super::readers::{USER, user};
 use super::retention::Retention;
 use super::rows::{Origin, Seq};
+use super::tables::Tables;
 use super::tombstones::Tombstones;
 use crate::protocol::file::SyncTable;
 use crate::protocol::record::{Pin, User};
@@ -46,29 +49,63 @@ impl<'a> People<'a> {
     }
 
     fn find_user(&self, column: &str, value: &str) -> Result<Option<User>> {
-        // `<> ''` lets SQLite see that the partial indexes hold all there is to find.
+        // `<> ''` lets SQLite see that the partial indexes hold all there is to find. In a store of
+        // an earlier version two users may have one card.
         let sql = format!(
-            "SELECT changed, NULL, {USER} FROM user WHERE {column} = ?1 AND {column} <> '' LIMIT 1"
+            "SELECT changed, NULL, {USER} FROM user WHERE {column} = ?1 AND {column} <> ''
+             ORDER BY changed DESC LIMIT 1"
         );
         Ok(self.db.prepare_cached(&sql)?.query_row([value], user).optional()?.flatten())
     }
 
     /// Writes a user as a whole. A change that waits for its upload still does. A guest becomes
-    /// a resident.
+    /// a resident. Cards of the user that others have are taken from them.
     ///
     /// # Errors
     /// [`StoreError::TooManyUsers`] for one more than the limit; then nothing is written.
     pub fn put(&self, user: &User, origin: Origin) -> Result<Seq> {
-        if self.has_most()? && self.get(&user.pin)?.is_none() {
+        if self.has_most()? && !self.is_resident(&user.pin)? {
             return Err(self.too_many());
         }
-        self.put_unlimited(user, origin)
+        self.put_guest(user, origin)
+    }
+
+    /// The same for somebody who is about to become a guest: guests are not counted as users.
+    pub fn put_guest(&self, user: &User, origin: Origin) -> Result<Seq> {
+        Retention::new(self.db).require_room_for_rest(origin, user.name.len())?;
+        let (seq, losses) = self.write(user, origin)?;
+        losses.iter().try_for_each(|loss| card_owner::report(self.db, loss))?;
+        Ok(seq)
     }
 
     /// The same while a table is replaced, whose old rows go only afterwards:
-    /// [`People::require_within_limit`] is to follow.
+    /// [`People::require_within_limit`] and [`People::report_losses_after`] are to follow.
     pub fn put_unlimited(&self, user: &User, origin: Origin) -> Result<Seq> {
         Retention::new(self.db).require_room_for_rest(origin, user.name.len())?;
+        Ok(self.write(user, origin)?.0)
+    }
+
+    /// Tells of the users who lost a card after a number ([`Store::high_water_mark`]
+    /// (super::Store::high_water_mark)) and are still there.
+    pub fn report_losses_after(&self, after: Seq) -> Result<()> {
+        card_owner::report_losses_after(self.db, after)
+    }
+
+    /// Takes cards from a user: the main one, the second one, or both. Nothing new is stored, so
+    /// this needs no room.
+    pub fn remove_cards(&self, user: &User, main: bool, second: bool) -> Result<Seq> {
+        let mut user = user.clone();
+        for (is_removed, card) in [(main, &mut user.card), (second, &mut user.vice_card)] {
+            if is_removed {
+                card.clear();
+            }
+        }
+        Ok(self.write(&user, Origin::Terminal)?.0)
+    }
+
+    /// Writes a user. The number of the change, and which cards others lost by it.
+    fn write(&self, user: &User, origin: Origin) -> Result<(Seq, Vec<String>)> {
+        let losses = card_owner::take(self.db, user)?;
         let seq = self.db.next_change();
         self.forget_guest(user.pin.as_str())?;
         let values = params![
@@ -94,23 +131,26 @@ impl<'a> People<'a> {
         );
         if self.db.prepare_cached(&insert)?.execute(values)? > 0 {
             self.db.counts.users.set(self.db.counts.users.get().map(|count| count + 1));
-            return Ok(seq);
+            return Ok((seq, losses));
         }
         let update = format!(
             "UPDATE user SET name = ?2, privilege = ?3, password = ?4, card = ?5, grp = ?6,
                 time_zones = ?7, verify = ?8, vice_card = ?9, changed = ?10, valid_from = ?11,
-                valid_until = ?12, expires = ?13, {} WHERE pin = ?1",
+                valid_until = ?12, expires = ?13, written = NULL, {} WHERE pin = ?1",
             novelty::of_updated(origin, "user", NEW, "?10")
         );
         self.db.prepare_cached(&update)?.execute(values)?;
-        Ok(seq)
+        Ok((seq, losses))
     }
 
-    /// Deletes a user with templates and pictures. Returns whether the user existed.
+    /// Deletes a user and all that hangs on the PIN: templates, pictures, short messages to them,
+    /// identity cards. Never punches. Returns whether there was anything.
     pub fn delete(&self, pin: &Pin) -> Result<bool> {
         let mut delete = self.db.prepare_cached("DELETE FROM user WHERE pin = ?1")?;
         let was_there = delete.execute([pin.as_str()])? > 0;
-        let had_some = Biometrics::new(self.db).delete_all_of(pin)?;
+        let mut had_some = Biometrics::new(self.db).delete_all_of(pin)?;
+        had_some |= Tables::new(self.db).delete_messages_to(pin)? > 0;
+        had_some |= IdCards::new(self.db).delete(Some(pin), None)? > 0;
         self.forget_guest(pin.as_str())?;
         if was_there || had_some {
             Tombstones::new(self.db).add(&json!({"pin": pin.as_str()}))?;
@@ -118,13 +158,13 @@ impl<'a> People<'a> {
         if was_there {
             self.db.counts.users.set(self.db.counts.users.get().map(|count| count - 1));
         }
-        Ok(was_there)
+        Ok(was_there || had_some)
     }
 
     /// Deletes the row that makes this person a guest.
     pub(super) fn forget_guest(&self, pin: &str) -> Result<()> {
         // Usually there are none, and users come by the thousand.
-        if self.db.counted(&self.db.counts.guests, "SELECT count(*) FROM guest")? > 0 {
+        if self.count_guests()? > 0 {
             self.db.prepare_cached("DELETE FROM guest WHERE pin = ?1")?.execute([pin])?;
             self.db.counts.guests.set(None);
         }
@@ -134,13 +174,14 @@ impl<'a> People<'a> {
     /// The number of the last change of what a table holds of a person.
     pub fn last_changed(&self, table: SyncTable, pin: &Pin) -> Result<Option<Seq>> {
         let sql = match table {
-            SyncTable::Users => "SELECT max(changed) FROM user WHERE pin = ?1",
+            SyncTable::Users => "SELECT coalesce(written, changed) FROM user WHERE pin = ?1",
             SyncTable::Fingerprints => {
                 "SELECT max(changed) FROM template WHERE pin = ?1 AND kind = 0"
             }
             SyncTable::Faces => "SELECT max(changed) FROM template WHERE pin = ?1 AND kind = 1",
         };
-        Ok(self.db.prepare_cached(sql)?.query_row([pin.as_str()], |row| row.get(0))?)
+        let mut statement = self.db.prepare_cached(sql)?;
+        Ok(statement.query_row([pin.as_str()], |row| row.get(0)).optional()?.flatten())
     }
 
     /// Deletes the rows of a table that were written at `high_water_mark` or before
@@ -149,18 +190,22 @@ impl<'a> People<'a> {
         let kind = match table {
             SyncTable::Users => {
                 // Guests stay for their time, whatever the table holds.
-                let unchanged = "changed <= ?1 AND pin NOT IN (SELECT pin FROM guest)";
-                for sql in [
-                    format!(
-                        "DELETE FROM template WHERE pin IN (SELECT pin FROM user WHERE {unchanged})"
-                    ),
-                    format!(
-                        "DELETE FROM picture WHERE pin IN (SELECT pin FROM user WHERE {unchanged})"
-                    ),
-                    format!("DELETE FROM user WHERE {unchanged}"),
+                let unchanged =
+                    "coalesce(written, changed) <= ?1 AND pin NOT IN (SELECT pin FROM guest)";
+                // The PIN stands before the TAB in the identity of a message to a person.
+                let addressee = "name = 'USER_SMS' AND substr(id, 1, instr(id, char(9)) - 1)";
+                for rows in [
+                    "template WHERE pin",
+                    "picture WHERE pin",
+                    "card WHERE pin",
+                    &format!("entry WHERE {addressee}"),
+                    "user WHERE pin",
                 ] {
+                    let sql =
+                        format!("DELETE FROM {rows} IN (SELECT pin FROM user WHERE {unchanged})");
                     self.db.prepare_cached(&sql)?.execute([high_water_mark])?;
                 }
+                Retention::new(self.db).count_cards_again();
                 self.db.counts.users.set(None);
                 return Tombstones::new(self.db).forget_all();
             }
@@ -193,8 +238,20 @@ impl<'a> People<'a> {
         StoreError::TooManyUsers { most: self.db.limits.users }
     }
 
-    /// How many users there are.
+    /// How many users there are. Guests are not counted.
     pub fn count(&self) -> Result<u64> {
-        self.db.counted(&self.db.counts.users, "SELECT count(*) FROM user")
+        let all = self.db.counted(&self.db.counts.users, "SELECT count(*) FROM user")?;
+        Ok(all.saturating_sub(self.count_guests()?))
+    }
+
+    /// How many guests there are.
+    pub(super) fn count_guests(&self) -> Result<u64> {
+        self.db.counted(&self.db.counts.guests, "SELECT count(*) FROM guest")
+    }
+
+    fn is_resident(&self, pin: &Pin) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM user WHERE pin = ?1)
+                   AND NOT EXISTS (SELECT 1 FROM guest WHERE pin = ?1)";
+        Ok(self.db.prepare_cached(sql)?.query_row([pin.as_str()], |row| row.get(0))?)
     }
 }

@@ -355,6 +355,12 @@ const STEPS: [&str; 6] = [
         monotonic             INTEGER NOT NULL, -- … the clocks showed these seconds
         utc                   INTEGER           -- NULL: the clock was not set
     ) STRICT;
+    -- A person who is deleted takes their identity card along.
+    CREATE INDEX card_pin ON card (pin) WHERE pin IS NOT NULL;
+    -- A user who loses a card to another is changed for drivers, and is not written.
+    ALTER TABLE user ADD COLUMN written INTEGER; -- number of the last writing; NULL: that is `changed`
+    -- 1: it came with a guest, and goes when they are fetched again; others live as long as the guest.
+    ALTER TABLE template ADD COLUMN fetched INTEGER NOT NULL DEFAULT 0;
 ",
 ];
 

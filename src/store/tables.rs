@@ -8,7 +8,7 @@ use super::error::Result;
 use super::retention::Retention;
 use super::rows::{Origin, Seq};
 use super::tombstones::Tombstones;
-use crate::protocol::record::{Entry, EntryTable};
+use crate::protocol::record::{Entry, EntryTable, Pin};
 
 /// The terminal's small tables.
 #[derive(Clone, Copy)]
@@ -73,5 +73,20 @@ impl<'a> Tables<'a> {
                 .add(&json!({"table": table.name, "record": table.identity(id)}))?;
         }
         Ok(was_there)
+    }
+
+    /// Deletes the short messages to a person (`USER_SMS`); the messages themselves stay. How many.
+    pub fn delete_messages_to(&self, pin: &Pin) -> Result<usize> {
+        let Some(table) = EntryTable::named("USER_SMS") else { return Ok(0) };
+        // The identity is the PIN, a TAB and the number of the message.
+        let sql =
+            "SELECT id FROM entry WHERE name = ?1 AND id > ?2 || char(9) AND id < ?2 || char(10)";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let ids = statement.query_map([table.name, pin.as_str()], |row| row.get(0))?;
+        let ids: Vec<String> = ids.collect::<rusqlite::Result<_>>()?;
+        for id in &ids {
+            self.delete(table, id)?;
+        }
+        Ok(ids.len())
     }
 }

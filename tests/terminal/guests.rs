@@ -1,9 +1,13 @@
 //! Remote attendance (S11): who is fetched, who stays, who never goes up.
 
+use std::sync::{Arc, Mutex};
+
 use iclock_emulator::{Act, Fault, On, Received};
 use serde_json::{Value, json};
 
-use crate::harness::{TIMEOUT, Terminal, base64, polls, second, server, targets, until};
+use crate::harness::{
+    RawServer, TIMEOUT, Terminal, base64, options, polls, says, second, server, targets, until,
+};
 
 fn template(pin: &str, finger: u32) -> String {
     let data = base64(b"made-up template");
@@ -23,6 +27,11 @@ fn user(pin: &str, name: &str) -> String {
 fn counted(terminal: &Terminal, table: &str) -> i64 {
     let db = rusqlite::Connection::open(terminal.path("punchd.db")).unwrap();
     db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+}
+
+/// Whether the person is on the terminal.
+fn is_here(terminal: &Terminal) -> bool {
+    terminal.driver().call("user.get", json!({"pin": "1001"})) != Ok(Value::Null)
 }
 
 #[track_caller]
@@ -148,7 +157,7 @@ fn an_answer_about_a_person_is_taken_whole_or_not_at_all() {
         assert_eq!(error["code"], -1008, "{error}");
         let message = error["message"].as_str().unwrap();
         assert!(message.to_lowercase().contains(&part), "{part}: {message}");
-        assert_eq!(terminal.status()["users"], 0, "{message}");
+        assert!(!is_here(&terminal), "{message}");
     }
     server.set_remote_user("1001", &user("1001", "Ann"));
     for act in [
@@ -165,18 +174,27 @@ fn an_answer_about_a_person_is_taken_whole_or_not_at_all() {
     // Without a length the end may be cut off: believed when it comes twice.
     server.fault(Fault::new(On::remote(), Act::NoLength));
     assert_eq!(fetch(&terminal).unwrap()["name"], "Ann");
+    // Guests are not counted as users: there is room for two, and one more is not recorded.
+    assert_eq!(terminal.status()["users"], 0);
+    for pin in ["2002", "2003"] {
+        terminal.driver().call("user.put", json!({"pin": pin})).unwrap();
+    }
+    for pin in ["1003", "1001"] {
+        let full = terminal.driver().call("user.put", json!({"pin": pin})).unwrap_err();
+        assert_eq!(full["code"], -1001, "{full}");
+    }
+    // Changes of those who are there are, and guests come all the same; as many as users.
+    terminal.driver().call("user.put", json!({"pin": "2002", "name": "Bob"})).unwrap();
+    assert_eq!(fetch(&terminal).unwrap()["guest"], true);
+    server.set_remote_user("1002", &user("1002", "Cid").replace("123", "124"));
+    terminal.driver().call("remote", json!({"pin": "1002"})).unwrap();
     let asked = targets(&server, "remote").len();
-    // One more than the limit is not asked for.
-    terminal.driver().call("user.put", json!({"pin": "2002"})).unwrap();
     let full = terminal.driver().call("remote", json!({"pin": "1003"})).unwrap_err();
     assert_eq!((&full["code"], targets(&server, "remote").len()), (&json!(-1001), asked));
-    // Nor is it recorded, with the same code; changes of those who are there are.
-    let full = terminal.driver().call("user.put", json!({"pin": "1003"})).unwrap_err();
-    assert_eq!(full["code"], -1001, "{full}");
-    terminal.driver().call("user.put", json!({"pin": "2002", "name": "Bob"})).unwrap();
+    assert_eq!(terminal.status()["users"], 2);
     terminal.stop();
-    assert_eq!((counted(&terminal, "user"), counted(&terminal, "template")), (2, 0));
-    assert_eq!((counted(&terminal, "guest"), counted(&terminal, "entry")), (1, 0));
+    assert_eq!((counted(&terminal, "user"), counted(&terminal, "template")), (4, 0));
+    assert_eq!((counted(&terminal, "guest"), counted(&terminal, "entry")), (2, 0));
 }
 
 #[test]
@@ -205,7 +223,7 @@ fn a_late_answer_about_a_person_changes_nothing() {
     until("disconnected", is_gone, || terminal.log());
     server.release_stalled();
     polls(&server, 2);
-    assert_eq!(terminal.status()["users"], 0);
+    assert!(!is_here(&terminal));
     assert_eq!(fetch(&terminal).unwrap()["name"], "Ann");
 }
 
@@ -219,10 +237,8 @@ fn a_guest_leaves_when_the_time_is_over_and_the_punches_stay() {
     terminal.driver().punch("1001", &second(1));
     // The server's clock goes on by two minutes; nothing but polls wakes the terminal.
     server.set_clock_offset(120);
-    terminal.wait_for("gone", |status| status["users"] == 0);
+    until("gone", || !is_here(&terminal), || terminal.log());
     assert!(terminal.log().contains("1 guests were removed"), "{}", terminal.log());
-    let mut driver = terminal.driver();
-    assert_eq!(driver.call("user.get", json!({"pin": "1001"})), Ok(Value::Null));
     assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 1));
     // Over while the power was off; a power cut in the middle of it changes nothing.
     fetch(&terminal).unwrap();
@@ -233,8 +249,55 @@ fn a_guest_leaves_when_the_time_is_over_and_the_punches_stay() {
     drop(db);
     server.set_clock_offset(0);
     terminal.run();
-    terminal.wait_for("gone", |status| status["users"] == 0);
+    until("gone", || !is_here(&terminal), || terminal.log());
     terminal.stop();
     assert_eq!((counted(&terminal, "template"), counted(&terminal, "guest")), (0, 0));
     assert_eq!(counted(&terminal, "punch"), 1);
+}
+
+#[test]
+fn a_template_for_a_guest_lives_as_long_as_the_guest_who_counts_as_no_user() {
+    let lines = [user("1001", "Ann"), template("1001", 5)].join("\n");
+    let given = Arc::new(Mutex::new(String::new()));
+    let commands = Arc::clone(&given);
+    let server = RawServer::start(move |request| match request {
+        request if request.is_handshake() => options(""),
+        request if request.target.contains("RemoteAtt") => says(200, lines.clone()),
+        request if request.is_poll() => says(200, std::mem::take(&mut *given.lock().unwrap())),
+        request => says(200, format!("OK:{}", request.lines().len())),
+    });
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    terminal.run();
+    terminal.wait_until_online();
+    let told = |text: &str| server.requests().iter().any(|it| it.text().contains(text));
+    let command = |id: &str, text: &str, code: i32| {
+        *commands.lock().unwrap() = format!("C:{id}:{text}\n");
+        let answer = format!("ID={id}&Return={code}&");
+        until(text, || told(&answer), || format!("{:?}", server.requests()));
+    };
+    fetch(&terminal).unwrap();
+    // A template and a message by commands; a query finds the guest and both templates.
+    command("1", &template("1001", 7), 0);
+    command("2", "DATA UPDATE SMS MSG=x\tTAG=254\tUID=1", 0);
+    command("3", "DATA UPDATE USER_SMS PIN=1001\tUID=1", 0);
+    command("4", "DATA QUERY USERINFO PIN=1001", 0);
+    command("5", "DATA QUERY FINGERTMP PIN=1001", 0);
+    for row in ["USER PIN=1001\tName=Ann", "FP PIN=1001\tFID=5", "FP PIN=1001\tFID=7"] {
+        assert!(told(row), "{row}: {:?}", server.requests());
+    }
+    command("6", "INFO", 0);
+    assert!(told("UserCount=0\nFPCount=0\n"), "{:?}", server.requests());
+    // Fetched again, the guest keeps what came by commands.
+    fetch(&terminal).unwrap();
+    fetch(&terminal).unwrap();
+    terminal.stop();
+    assert_eq!((counted(&terminal, "template"), counted(&terminal, "entry")), (2, 2));
+    // The time is over: all of it goes.
+    let db = rusqlite::Connection::open(terminal.path("punchd.db")).unwrap();
+    db.execute("UPDATE guest SET until = 1", []).unwrap();
+    drop(db);
+    terminal.run();
+    until("gone", || !is_here(&terminal), || terminal.log());
+    terminal.stop();
+    assert_eq!((counted(&terminal, "template"), counted(&terminal, "entry")), (0, 1));
 }

@@ -22,6 +22,7 @@ mod confinement;
 mod csv;
 mod data_commands;
 mod data_files;
+mod deletions;
 mod device_info;
 mod dialects;
 mod disk_errors;

@@ -32,7 +32,7 @@ pub use screening::{Screening, Temperature};
 pub use template::{
     Algorithm, LONGEST_TEMPLATE, Template, TemplateData, TemplateForm, TemplateKind, TemplateSlot,
 };
-pub use user::{User, UserChange};
+pub use user::{User, UserChange, card_number};
 pub use validity::Validity;
 
 use super::codes::Language;

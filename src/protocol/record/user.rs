@@ -134,7 +134,7 @@ impl UserChange {
             name: fields.get("name").map(|value| name(value, language)).transpose()?,
             privilege: privilege(fields)?,
             password: texted("passwd", 24)?,
-            card: fields.get("card").map(|value| card("card", value)).transpose()?,
+            card: fields.get("card").map(|value| card_number("card", value)).transpose()?,
             group: fields.number("grp")?,
             time_zones: fields
                 .get("tz")
@@ -142,7 +142,10 @@ impl UserChange {
                 .map(time_zones)
                 .transpose()?,
             verify: verify(fields)?,
-            vice_card: fields.get("vicecard").map(|value| card("vicecard", value)).transpose()?,
+            vice_card: fields
+                .get("vicecard")
+                .map(|value| card_number("vicecard", value))
+                .transpose()?,
             validity: Validity::from_fields(fields)?,
         })
     }
@@ -211,7 +214,7 @@ const MOST_CARD: u64 = i64::MAX as u64;
 
 /// A card number: decimal, or four or five bytes in hex with the lowest first, `[15CD5B07]`.
 /// Both are stored in decimal; 0 means none.
-fn card(field: &'static str, value: &str) -> Result<String, Refusal> {
+pub fn card_number(field: &'static str, value: &str) -> Result<String, Refusal> {
     let wrong = || {
         Refusal::field(
             field,

@@ -32,7 +32,6 @@ static TABLES: [EntryTable; 10] = [
         ],
         required: &["msg"],
         most: 1000,
-        can_delete: true,
     },
     EntryTable {
         name: "USER_SMS",
@@ -40,7 +39,6 @@ static TABLES: [EntryTable; 10] = [
         fields: &[("pin", Rule::Pin), ("uid", NUMBER)],
         required: &[],
         most: 10_000,
-        can_delete: false,
     },
     EntryTable {
         name: "ADPIC",
@@ -53,7 +51,6 @@ static TABLES: [EntryTable; 10] = [
         ],
         required: &["content"],
         most: 20,
-        can_delete: true,
     },
     EntryTable {
         name: "WORKCODE",
@@ -61,7 +58,6 @@ static TABLES: [EntryTable; 10] = [
         fields: &[("pin", NUMBER), ("code", Rule::Text(24)), ("name", Rule::Text(64))],
         required: &[],
         most: 1000,
-        can_delete: true,
     },
     EntryTable {
         name: "ShortcutKey",
@@ -83,7 +79,6 @@ static TABLES: [EntryTable; 10] = [
         ],
         required: &[],
         most: 8,
-        can_delete: false,
     },
     EntryTable {
         name: "AccGroup",
@@ -96,7 +91,6 @@ static TABLES: [EntryTable; 10] = [
         ],
         required: &[],
         most: 256,
-        can_delete: false,
     },
     EntryTable {
         name: "AccTimeZone",
@@ -120,7 +114,6 @@ static TABLES: [EntryTable; 10] = [
         ],
         required: &[],
         most: 1000,
-        can_delete: false,
     },
     EntryTable {
         name: "AccHoliday",
@@ -134,7 +127,6 @@ static TABLES: [EntryTable; 10] = [
         ],
         required: &[],
         most: 1000,
-        can_delete: false,
     },
     EntryTable {
         name: "AccUnLockComb",
@@ -149,7 +141,6 @@ static TABLES: [EntryTable; 10] = [
         ],
         required: &[],
         most: 256,
-        can_delete: false,
     },
     EntryTable {
         name: "Blacklist",
@@ -157,6 +148,5 @@ static TABLES: [EntryTable; 10] = [
         fields: &[("idnum", Rule::Text(18))],
         required: &[],
         most: 100_000,
-        can_delete: false,
     },
 ];

@@ -19,8 +19,6 @@ pub struct EntryTable {
     pub(super) required: &'static [&'static str],
     /// Most entries.
     pub most: u64,
-    /// Whether the document has a `DATA DELETE` for it.
-    pub can_delete: bool,
 }
 
 /// An entry, or the part of it that a record has; keys in lower case.

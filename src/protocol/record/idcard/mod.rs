@@ -97,6 +97,19 @@ impl IdCard {
         out.extend_from_slice(tail.as_bytes());
     }
 
+    /// The fields that are not empty, by their names in lower case.
+    pub fn fields(&self) -> Vec<(String, String)> {
+        let mut row = Vec::new();
+        self.write(&mut row);
+        let row = String::from_utf8_lossy(&row);
+        let fields = row.strip_prefix("IDCARD ").unwrap_or_default().split('\t');
+        fields
+            .filter_map(|field| field.split_once('='))
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(key, value)| (key.to_ascii_lowercase(), value.to_owned()))
+            .collect()
+    }
+
     /// Reads and checks the record of a `DATA UPDATE IDCARD`.
     pub fn parse(record: &[u8]) -> Result<Self, Refusal> {
         // Any language but the one of GB2312: the text of a card is always UTF-8.
