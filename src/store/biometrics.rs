@@ -199,21 +199,29 @@ impl<'a> Biometrics<'a> {
         let deleted = self.db.prepare_cached(sql)?.execute(params![pin, code, bio_type])?;
         if deleted > 0 {
             Tombstones::new(self.db).add(&json!({"pin": pin, "picture": kind.name()}))?;
-            self.renumber_pictures(pin, code)?;
+            self.renumber_pictures(pin, kind)?;
         }
         Ok(deleted)
     }
 
     /// Gives the pictures of a user of a kind new numbers: drivers were told that all are gone, and
     /// load again what is left.
-    fn renumber_pictures(&self, pin: &str, kind: u8) -> Result<()> {
+    fn renumber_pictures(&self, pin: &str, kind: PictureKind) -> Result<()> {
+        let stream = match kind {
+            PictureKind::User => Stream::UserPics,
+            PictureKind::Comparison => Stream::BioPhotos,
+        };
+        let (kind, local) = (kind.code(), novelty::of_renumbered("picture", stream, "?4"));
         let sql = "SELECT type FROM picture WHERE pin = ?1 AND kind = ?2";
         let mut statement = self.db.prepare_cached(sql)?;
         let types = statement.query_map(params![pin, kind], |row| row.get(0))?;
         for bio_type in types.collect::<rusqlite::Result<Vec<u8>>>()? {
-            let sql = "UPDATE picture SET changed = ?4 WHERE pin = ?1 AND kind = ?2 AND type = ?3";
+            let sql = format!(
+                "UPDATE picture SET changed = ?4, local = {local}
+                 WHERE pin = ?1 AND kind = ?2 AND type = ?3"
+            );
             let seq = self.db.next_change();
-            self.db.prepare_cached(sql)?.execute(params![pin, kind, bio_type, seq])?;
+            self.db.prepare_cached(&sql)?.execute(params![pin, kind, bio_type, seq])?;
         }
         Ok(())
     }

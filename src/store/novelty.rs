@@ -40,3 +40,17 @@ pub(super) fn of_updated(origin: Origin, table: &str, new: Option<Stream>, seq: 
         ),
     }
 }
+
+/// The value of `local` of a row of `table` that gets a new number without being written. By its old
+/// number it may still have to go up: the server asked for it again, or a query found it. Then it goes
+/// up as a change; otherwise nothing goes up.
+pub(super) fn of_renumbered(table: &str, stream: Stream, seq: &str) -> String {
+    let code = stream.code();
+    format!(
+        "iif(EXISTS (SELECT 1 FROM cursor WHERE stream = '{code}'
+                AND again < {table}.changed AND {table}.changed <= again_end)
+             OR EXISTS (SELECT 1 FROM query WHERE stream = '{code}' AND copied = 0
+                AND after < {table}.changed AND {table}.changed <= until),
+            {seq}, {table}.local)"
+    )
+}
