@@ -116,6 +116,10 @@ fn the_servers_own_command_makes_a_guest_a_user() {
     assert!(server.wait_until(TIMEOUT, |received| received.reply(&id).is_some()));
     assert_eq!(fetch(&terminal).unwrap()["guest"], true);
     assert_eq!(targets(&server, "remote").len(), 2);
+    // A guest who is deleted at the terminal is no deletion for the server: it has the person.
+    let deleted = terminal.driver().call("user.delete", json!({"pin": "1001"})).unwrap();
+    assert_eq!(deleted, json!({"deleted": true, "seq": null}));
+    assert!(!is_here(&terminal));
 }
 
 #[test]
