@@ -17,6 +17,7 @@ pub(crate) mod file;
 pub(crate) mod foreign;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod gb18030;
 pub(crate) mod handshake;
 pub(crate) mod lines;
 pub(crate) mod option_rule;

@@ -2,18 +2,19 @@
 
 use std::borrow::Cow;
 
-use encoding_rs::{Encoding, GB18030, GBK, UTF_8};
-
 use super::codes::Language;
+use super::gb18030;
 
 /// Decodes text from a server. Bytes that are not in the encoding of the terminal are decoded as
 /// GBK, which one server sends in every language; `None` if they are not GBK either.
 pub fn decode(bytes: &[u8], language: Language) -> Option<Cow<'_, str>> {
-    let first = if language == Language::SIMPLIFIED_CHINESE { GB18030 } else { UTF_8 };
-    let strictly = |encoding: &'static Encoding| {
-        encoding.decode_without_bom_handling_and_without_replacement(bytes)
-    };
-    strictly(first).or_else(|| strictly(GBK))
+    if language != Language::SIMPLIFIED_CHINESE
+        && let Ok(text) = std::str::from_utf8(bytes)
+    {
+        return Some(Cow::Borrowed(text));
+    }
+    // GBK is a part of GB18030.
+    gb18030::decode(bytes).map(Cow::Owned)
 }
 
 /// Decodes text that may be in the encoding of any server, whatever the language of the terminal is.
@@ -26,7 +27,7 @@ pub fn decode_any(bytes: &[u8]) -> Option<Cow<'_, str>> {
 pub fn decode_for_log(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         // The end may be missing in the middle of a character.
-        Err(error) if error.error_len().is_some() => GBK.decode_without_bom_handling(bytes).0,
+        Err(error) if error.error_len().is_some() => Cow::Owned(gb18030::decode_lossy(bytes)),
         _ => String::from_utf8_lossy(bytes),
     }
 }
@@ -39,10 +40,8 @@ pub fn encode(text: &str, language: Language) -> Cow<'_, [u8]> {
     }
     let mut out = Vec::with_capacity(text.len());
     for character in text.chars() {
-        let mut utf8 = [0; 4];
-        match GBK.encode(character.encode_utf8(&mut utf8)) {
-            (bytes, _, false) => out.extend_from_slice(&bytes),
-            (_, _, true) => out.push(b'?'),
+        if !gb18030::encode(character, &mut out) {
+            out.push(b'?');
         }
     }
     Cow::Owned(out)

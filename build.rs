@@ -1,0 +1,46 @@
+//! Writes the table of GB18030's characters of two and four bytes, as the library `encoding_rs` has
+//! them: the program carries this table alone, and not those of all other encodings.
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+use encoding_rs::GB18030;
+
+/// Sequences of four bytes for the characters below U+10000.
+const FOUR_BYTES: u32 = 39_420;
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let write = |name: &str, values: Vec<u16>| {
+        let bytes: Vec<u8> = values.into_iter().flat_map(u16::to_le_bytes).collect();
+        fs::write(out.join(name), bytes).expect("OUT_DIR can be written");
+    };
+    let two = (0x81..=0xFE).flat_map(|lead| {
+        let trails = (0x40..=0xFE).filter(|trail| *trail != 0x7F);
+        trails.map(move |trail| code_point(&[lead, trail]).unwrap_or(0))
+    });
+    write("gb18030-two.bin", two.collect());
+    // Of four bytes most follow one another: where a row of characters begins, and with which.
+    let mut rows = Vec::new();
+    let mut next = 0;
+    for pointer in 0..FOUR_BYTES {
+        let [a, b, c, d] =
+            [pointer / 12_600, pointer / 1260 % 10, pointer / 10 % 126, pointer % 10];
+        let bytes = [0x81 + a as u8, 0x30 + b as u8, 0x81 + c as u8, 0x30 + d as u8];
+        let found = code_point(&bytes).unwrap_or(0);
+        if u32::from(found) != next {
+            rows.extend([pointer as u16, found]);
+        }
+        next = u32::from(found) + 1;
+    }
+    write("gb18030-four.bin", rows);
+}
+
+/// The character of these bytes, if they are one below U+10000.
+fn code_point(bytes: &[u8]) -> Option<u16> {
+    let text = GB18030.decode_without_bom_handling_and_without_replacement(bytes)?;
+    let mut characters = text.chars();
+    let first = characters.next()?;
+    characters.next().is_none().then(|| u32::from(first).try_into().ok())?
+}
