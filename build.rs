@@ -9,6 +9,20 @@ use encoding_rs::GB18030;
 /// Sequences of four bytes for the characters below U+10000.
 const FOUR_BYTES: u32 = 39_420;
 
+/// Ideographs, from U+4E00 on.
+const IDEOGRAPHS: usize = 20_902;
+
+/// Whether a place is of those that GBK added: the ideographs that GB2312 does not have, in the order
+/// of Unicode.
+fn is_ordered(lead: u8, trail: u8) -> bool {
+    match lead {
+        0x81..=0xA0 => true,
+        0xAA..=0xFC => trail <= 0xA0,
+        0xFD => trail <= 0x9B,
+        _ => false,
+    }
+}
+
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
@@ -18,9 +32,18 @@ fn main() {
     };
     let two = (0x81..=0xFE).flat_map(|lead| {
         let trails = (0x40..=0xFE).filter(|trail| *trail != 0x7F);
-        trails.map(move |trail| code_point(&[lead, trail]).unwrap_or(0))
+        trails.map(move |trail| (lead, trail, code_point(&[lead, trail]).unwrap_or(0)))
     });
-    write("gb18030-two.bin", two.collect());
+    let (ordered, others): (Vec<_>, Vec<_>) =
+        two.partition(|(lead, trail, _)| is_ordered(*lead, *trail));
+    assert!(ordered.is_sorted_by(|before, after| before.2 < after.2), "they are in order");
+    let mut bits = vec![0_u16; IDEOGRAPHS / 16 + 1];
+    for (.., code) in ordered {
+        let nth = usize::from(code) - 0x4E00;
+        bits[nth / 16] |= 1 << (nth % 16);
+    }
+    write("gb18030-ordered.bin", bits);
+    write("gb18030-others.bin", others.into_iter().map(|(.., code)| code).collect());
     // Of four bytes most follow one another: where a row of characters begins, and with which.
     let mut rows = Vec::new();
     let mut next = 0;

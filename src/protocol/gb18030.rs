@@ -1,8 +1,11 @@
 //! GB18030 and GBK, of which GB2312 is a part: what Chinese terminals and servers write. The tables
 //! are made by `build.rs` from those of a library.
 
-/// Characters of two bytes, in the order of their bytes; 0 for none.
-static TWO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gb18030-two.bin"));
+/// Which ideographs, from U+4E00 on, GBK added to those of GB2312, a bit each: they stand in the
+/// order of Unicode.
+static ORDERED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gb18030-ordered.bin"));
+/// The other characters of two bytes, in the order of their bytes; 0 for none.
+static OTHERS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gb18030-others.bin"));
 /// Rows of characters of four bytes: the place of the first, and the character.
 static FOUR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gb18030-four.bin"));
 /// Second bytes of characters of two bytes.
@@ -47,8 +50,8 @@ fn next(first: u8, rest: &[u8]) -> (Option<char>, usize) {
             (of_four(((lead as u32 * 10 + second) * 126 + third) * 10 + fourth), 4)
         }
         [second @ (0x40..=0x7E | 0x80..=0xFE), ..] => {
-            let place = lead * TRAILS + usize::from(second - 0x40 - u8::from(second > 0x7F));
-            let found = Some(of_two(place)).filter(|code| *code != 0);
+            let trail = usize::from(second - 0x40 - u8::from(second > 0x7F));
+            let found = Some(of_two(lead, trail)).filter(|code| *code != 0);
             // An ASCII character stands for itself if the two are none.
             let used = if found.is_none() && second < 0x80 { 1 } else { 2 };
             (found.and_then(|code| char::from_u32(code.into())), used)
@@ -57,8 +60,42 @@ fn next(first: u8, rest: &[u8]) -> (Option<char>, usize) {
     }
 }
 
-fn of_two(place: usize) -> u16 {
-    word(TWO, place)
+/// Where a character of two bytes is found.
+enum Place {
+    /// It is the nth of those that stand in the order of Unicode.
+    Ordered(usize),
+    /// It is the nth of the others.
+    Other(usize),
+}
+
+/// The place of two bytes: the first is 0x81 + `lead`, the second the one after `trail` others.
+fn place(lead: usize, trail: usize) -> Place {
+    match lead {
+        0..0x20 => Place::Ordered(lead * TRAILS + trail),
+        0x20..0x29 => Place::Other((lead - 0x20) * TRAILS + trail),
+        0x29..0x7C if trail < 96 => Place::Ordered(6080 + (lead - 0x29) * 96 + trail),
+        0x29..0x7C => Place::Other(1710 + (lead - 0x29) * 94 + trail - 96),
+        0x7C if trail < 91 => Place::Ordered(6080 + 83 * 96 + trail),
+        0x7C => Place::Other(1710 + 83 * 94 + trail - 91),
+        _ => Place::Other(1710 + 83 * 94 + 99 + trail),
+    }
+}
+
+fn of_two(lead: usize, trail: usize) -> u16 {
+    let mut nth = match place(lead, trail) {
+        Place::Other(nth) => return word(OTHERS, nth),
+        Place::Ordered(nth) => nth,
+    };
+    for (at, byte) in ORDERED.iter().enumerate() {
+        let count = byte.count_ones() as usize;
+        if nth < count {
+            let bits = (0..8).filter(|bit| byte & 1 << bit != 0);
+            let bit = bits.into_iter().nth(nth).unwrap_or(0);
+            return 0x4E00 + (at * 8 + bit) as u16;
+        }
+        nth -= count;
+    }
+    0
 }
 
 fn of_four(place: u32) -> Option<char> {
@@ -89,8 +126,7 @@ pub(super) fn encode(character: char, out: &mut Vec<u8>) -> bool {
         _ if character.is_ascii() => out.push(character as u8),
         '€' => out.push(0x80),
         _ => match place_of(character) {
-            Some(place) => {
-                let (lead, trail) = (place / TRAILS, place % TRAILS);
+            Some((lead, trail)) => {
                 out.push(0x81 + lead as u8);
                 out.push(0x40 + trail as u8 + u8::from(trail >= 0x3F));
             }
@@ -100,18 +136,28 @@ pub(super) fn encode(character: char, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Where a character stands among those of two bytes. Those of GB2312 are looked at first: names are
-/// made of them.
-fn place_of(character: char) -> Option<usize> {
+/// The lead and the trail of a character of two bytes.
+fn place_of(character: char) -> Option<(usize, usize)> {
     let code = u16::try_from(u32::from(character)).ok()?;
-    // One character that decodes to itself has no code of its own.
-    if code == 0xE5E5 {
-        return None;
+    if let Some(nth) = code.checked_sub(0x4E00).map(usize::from)
+        && let Some(byte) = ORDERED.get(nth / 8)
+        && byte & 1 << (nth % 8) != 0
+    {
+        let before: u32 = ORDERED[..nth / 8].iter().map(|byte| byte.count_ones()).sum();
+        let rank = before as usize + (byte & ((1 << (nth % 8)) - 1)).count_ones() as usize;
+        return Some(match rank.checked_sub(6080) {
+            None => (rank / TRAILS, rank % TRAILS),
+            Some(rank) => (0x29 + rank / 96, rank % 96),
+        });
     }
-    let common =
-        (0x2F..=0x76).flat_map(|lead| (0x60..TRAILS).map(move |trail| lead * TRAILS + trail));
-    let mut all = common.chain(0..TWO.len() / 2);
-    all.find(|place| of_two(*place) == code)
+    // One character has no code of its own.
+    let nth = (0..OTHERS.len() / 2).find(|nth| word(OTHERS, *nth) == code && code != 0xE5E5)?;
+    Some(match nth {
+        0..1710 => (0x20 + nth / TRAILS, nth % TRAILS),
+        1710..9512 => (0x29 + (nth - 1710) / 94, 96 + (nth - 1710) % 94),
+        9512..9611 => (0x7C, 91 + nth - 9512),
+        _ => (0x7D, nth - 9611),
+    })
 }
 
 #[cfg(test)]
