@@ -85,7 +85,7 @@ impl<'a> People<'a> {
         Ok(self.write(user, origin)?.0)
     }
 
-    /// Tells of the users who lost a card after a number ([`Store::high_water_mark`]
+    /// Tells of the users who lost a card after a number ([`super::Store::high_water_mark`]
     /// (super::Store::high_water_mark)) and are still there.
     pub fn report_losses_after(&self, after: Seq) -> Result<()> {
         card_owner::report_losses_after(self.db, after)
@@ -185,7 +185,7 @@ impl<'a> People<'a> {
     }
 
     /// Deletes the rows of a table that were written at `high_water_mark` or before
-    /// ([`Store::high_water_mark`](super::Store::high_water_mark)).
+    /// ([`super::Store::high_water_mark`](super::Store::high_water_mark)).
     pub fn delete_unchanged(&self, table: SyncTable, high_water_mark: Seq) -> Result<()> {
         let kind = match table {
             SyncTable::Users => {
