@@ -23,7 +23,8 @@ Exit codes:
   0   done
   1   something needs a person (punchd status --check)
   64  the command line is wrong
-  65  the store is damaged, or the CSV file cannot be imported
+  65  the store is damaged or is the file of another program, or the CSV file
+      cannot be imported
   66  DEVICE is no card reader, or no row with this NUMBER is in quarantine
   69  no punchd is running, or it refused
   71  the system refused something, the LINE of the relay included

@@ -18,7 +18,8 @@ The signal HUP makes it read the configuration again.
 Options:
   --set-aside-damaged-store
                       if the store is damaged, rename it and start an empty
-                      one; without this option, punchd ends with exit code 65
+                      one; without this option, on_damage in [limits]
+                      decides: 'stop' (the default) ends with exit code 65
                       and does not touch the store
 ",
 };

@@ -85,8 +85,8 @@ impl<'a> People<'a> {
         Ok(self.write(user, origin)?.0)
     }
 
-    /// Tells of the users who lost a card after a number ([`super::Store::high_water_mark`]
-    /// (super::Store::high_water_mark)) and are still there.
+    /// Tells of the users who lost a card after a number ([`super::Store::high_water_mark`]) and are
+    /// still there.
     pub fn report_losses_after(&self, after: Seq) -> Result<()> {
         card_owner::report_losses_after(self.db, after)
     }

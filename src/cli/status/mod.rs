@@ -28,10 +28,12 @@ Options:
   --json              everything, as JSON
   --watch             show it anew every two seconds, until interrupted
   --check             show only what needs a person; the exit code is 1 if there
-                      is something, 0 if there is nothing
+                      is something, 0 if there is nothing, 69 if no punchd runs
+
+docs/operating.md says what each reason means and what to do.
 
 Example:
-  punchd status --check || mail -s \"punchd needs help\" admin
+  punchd status --check >report 2>&1 || mail -s punchd admin <report
 ",
 };
 
