@@ -186,7 +186,9 @@ fn goes_up(language: &str, seed: u64) {
     let arrived = server.wait_until(TIMEOUT, |received| {
         // The start of the terminal is an operation as well.
         let operations = received.oplog().len() - 1;
-        let (photos, errors) = (received.att_photos().len(), received.errors().len());
+        let photos = received.att_photos().len();
+        // A card that is given to somebody else is an error as well.
+        let errors = received.errors().iter().filter(|row| row.record.code != "D01E1005").count();
         [received.attlog().len(), photos, operations, errors] == expected
     });
     let seen = server.received(|it| {
