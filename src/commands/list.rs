@@ -179,9 +179,11 @@ impl<'a> CommandList<'a> {
 
     fn resume_one(&mut self, job: &Job, effects: &mut Effects) -> Result<(), StoreError> {
         let store = self.context.store;
+        // With its whole text; this attempt is counted already.
+        let Some(job) = &store.jobs().get(job.row)? else { return Ok(()) };
         let command = PendingCommand {
             row: job.row,
-            attempts: job.attempts + 1,
+            attempts: job.attempts,
             id: &job.id,
             name: reply_name(&job.text),
             text: &job.text,

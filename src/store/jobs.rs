@@ -20,7 +20,7 @@ pub struct Job {
     pub row: i64,
     /// The server's id of the command.
     pub id: String,
-    /// The command's text.
+    /// The command's text; where jobs are listed, its first [`BEGINNING`] bytes.
     pub text: Vec<u8>,
     /// How far it is.
     pub stage: Stage,
@@ -79,6 +79,8 @@ pub enum Stage {
 
 /// Most commands that may be under way or wait.
 const MOST_JOBS: u64 = 100_000;
+/// Bytes of a command's text where jobs are listed.
+const BEGINNING: usize = 256;
 /// Most bytes of their texts.
 const MOST_TEXT: u64 = 64 << 20;
 
@@ -281,8 +283,10 @@ impl<'a> Jobs<'a> {
         Ok(waiting.into_iter().filter(|other| other.touches.conflicts(&job.touches)).collect())
     }
 
+    /// Jobs with the beginning of their texts: a text may have megabytes.
     fn select(&self, which: &str, values: [i64; 1]) -> Result<Vec<Job>> {
-        let sql = format!("SELECT {COLUMNS} {which}");
+        let columns = COLUMNS.replace(" text,", &format!(" substr(text, 1, {BEGINNING}),"));
+        let sql = format!("SELECT {columns} {which}");
         let mut statement = self.db.prepare_cached(&sql)?;
         let jobs = statement.query_map(values, job)?;
         Ok(jobs.collect::<rusqlite::Result<_>>()?)

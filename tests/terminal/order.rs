@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 
 use crate::harness::{
-    RawAnswer, RawRequest, RawServer, Terminal, jpeg, options, says, second, until,
+    RawAnswer, RawRequest, RawServer, Terminal, base64, jpeg, options, polls_of, says, second,
+    until,
 };
 
 /// A server that gives out these lists, one a poll, and `answer` for what is no poll.
@@ -358,4 +359,40 @@ fn a_thousand_photos_and_three_thousand_queries_fit_into_one_list() {
     let found = answers(&server);
     let refused: Vec<_> = found.iter().filter(|(_, code)| code != "0").collect();
     assert!(refused.is_empty(), "{} of {}: {:?}", refused.len(), found.len(), &refused[..1]);
+}
+
+#[test]
+fn commands_that_wait_take_no_memory_however_long_their_texts_are() {
+    let picture = base64(jpeg(100_000));
+    let size = picture.len();
+    let mut list: String =
+        (0..60).map(|nth| format!("C:u{nth}:DATA UPDATE USERINFO PIN={nth}\n")).collect();
+    // All wait for the file, and none of them for another.
+    list += "C:w:PutFile slow.txt\tx\tAction=AppendData\n";
+    for nth in 0..60 {
+        list +=
+            &format!("C:p{nth}:DATA UPDATE USERPIC PIN={nth}\tSize={size}\tContent={picture}\n");
+    }
+    let (ready, comes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (is_ready, has_come) = (Arc::clone(&ready), Arc::clone(&comes));
+    let server = server("", vec![], move |request| {
+        if request.target.contains("slow.txt") {
+            let comes = has_come.load(Ordering::Relaxed);
+            let file = "C:1:DATA UPDATE USERINFO PIN=1\n";
+            return Some(if comes { says(200, file) } else { says(503, "") });
+        }
+        (request.is_poll() && is_ready.swap(false, Ordering::Relaxed))
+            .then(|| says(200, list.clone()))
+    });
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    terminal.run();
+    terminal.wait_until_online();
+    let idle = terminal.proc("status", "VmHWM");
+    ready.store(true, Ordering::Relaxed);
+    terminal.wait_for("all wait", |status| status["jobs"].as_array().unwrap().len() == 20);
+    polls_of(&server, 3);
+    comes.store(true, Ordering::Relaxed);
+    assert_eq!(answered(&server, "p59"), "0");
+    let more = terminal.proc("status", "VmHWM") - idle;
+    assert!(more < 2_500, "{more} kB above idle");
 }
