@@ -1,9 +1,9 @@
 //! How many rows wait, kept as they come and go: counting them would take seconds, and `status`
 //! is asked for all the time.
 //!
-//! The counts are in a temporary table, which SQLite keeps in memory, so that a punch writes no
-//! byte more to the flash. Triggers keep them with every change of the rows, the cursors and the
-//! guests, whoever makes it, in the transaction of the change. After a start, and when a server
+//! The counts of journals are in a temporary table, which SQLite keeps in memory, so that a punch writes no
+//! byte more to the flash. Triggers keep them with every change of the rows and the cursors,
+//! whoever makes it, in the transaction of the change. After a start, and when a server
 //! wants rows again, they are counted in short steps ([`Backlog::count_for`]), between which
 //! drivers are served.
 //!
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{OptionalExtension, params};
 
+use super::cursors::Cursors;
 use super::db::Db;
 use super::error::Result;
 use super::rows::{Pass, Seq};
@@ -52,7 +53,7 @@ impl<'a> Backlog<'a> {
                  PRIMARY KEY (stream, pass)
              ) STRICT, WITHOUT ROWID;",
         );
-        for stream in Stream::ALL {
+        for stream in Stream::ALL.into_iter().filter(|stream| !is_counted_when_asked(*stream)) {
             sql += &of_stream(stream);
         }
         sql += &of_kept_punches();
@@ -81,8 +82,31 @@ impl<'a> Backlog<'a> {
 
     /// How many rows of a stream wait, by the cursor of a pass.
     pub(super) fn waiting(&self, stream: Stream, pass: Pass) -> Result<u64> {
+        if is_counted_when_asked(stream) {
+            return self.count(stream, pass);
+        }
         self.count_for(Duration::MAX)?;
         self.get(stream.code(), number(pass)).map(|(waiting, _)| waiting)
+    }
+
+    /// Counts the rows of a stream by their index.
+    fn count(&self, stream: Stream, pass: Pass) -> Result<u64> {
+        let (source, cursor) = (Source::of(stream), Cursors::new(self.db).get(stream)?);
+        let (after, until) = match pass {
+            Pass::New | Pass::Retry => (cursor.sent, Seq::MAX),
+            Pass::Resend if stream.resent_as() == stream => cursor.resend.unwrap_or_default(),
+            Pass::Resend => (0, 0),
+        };
+        if after >= until {
+            return Ok(0);
+        }
+        let (table, column, filter) = (source.table, source.column(pass), source.filter_of(pass));
+        let sql = format!(
+            "SELECT count(*) FROM {table}
+             WHERE {filter} AND {column} > ?1 AND {column} > 0 AND {column} <= ?2"
+        );
+        let mut statement = self.db.prepare_cached(&sql)?;
+        Ok(statement.query_row([after, until], |row| row.get(0))?)
     }
 
     /// How many punches are kept.
@@ -131,6 +155,12 @@ impl<'a> Backlog<'a> {
     }
 }
 
+/// Whether the rows of a stream are counted when somebody asks: those that change in place. Few of
+/// them wait, in an index of their own; triggers for their twenty streams took a megabyte.
+fn is_counted_when_asked(stream: Stream) -> bool {
+    Source::of(stream).changes_in_place()
+}
+
 fn number(pass: Pass) -> u8 {
     match pass {
         Pass::New | Pass::Retry => 0,
@@ -154,9 +184,6 @@ fn of_stream(stream: Stream) -> String {
     let passes = passes(stream, &source);
     sql += &on_rows(code, &source, &passes);
     sql += &on_cursor(code, &source);
-    if source.filter.contains(GUESTS) {
-        sql += &on_guests(code, &source, &passes);
-    }
     sql
 }
 
@@ -168,9 +195,6 @@ fn passes(stream: Stream, source: &Source) -> Vec<(u8, &'static str, String)> {
         .map(|pass| (number(pass), source.column(pass), source.filter_of(pass)))
         .collect()
 }
-
-/// The part of a filter that leaves the rows of guests out.
-const GUESTS: &str = "pin NOT IN (SELECT pin FROM guest)";
 
 /// A row counts while it is there, under its numbers.
 fn on_rows(code: &str, source: &Source, passes: &[(u8, &str, String)]) -> String {
@@ -232,33 +256,6 @@ fn on_cursor(code: &str, source: &Source) -> String {
              WHEN NEW.stream = '{code}' BEGIN {body} END;
          CREATE TEMP TRIGGER \"backlog {code} cursor changed\" AFTER UPDATE ON main.cursor
              WHEN NEW.stream = '{code}' BEGIN {body} END;"
-    )
-}
-
-/// The rows of a person do not count while they are a guest.
-fn on_guests(code: &str, source: &Source, passes: &[(u8, &str, String)]) -> String {
-    let table = source.table;
-    let change = |row: &str, sign: char, counts_guests: bool| {
-        let change = |(pass, column, filter): &(u8, &str, String)| {
-            let filter =
-                if counts_guests { filter.replace(GUESTS, "TRUE") } else { filter.clone() };
-            format!(
-                "UPDATE backlog SET waiting = waiting {sign} (
-                     SELECT count(*) FROM {table} WHERE pin = {row}.pin AND {filter}
-                     AND {column} > 0 AND {column} > backlog.after
-                     AND {column} <= min(backlog.until, backlog.counted))
-                 WHERE stream = '{code}' AND pass = {pass};"
-            )
-        };
-        passes.iter().map(change).collect::<String>()
-    };
-    format!(
-        "CREATE TEMP TRIGGER \"backlog {code} guest\" AFTER INSERT ON main.guest
-             BEGIN {} END;
-         CREATE TEMP TRIGGER \"backlog {code} no guest\" AFTER DELETE ON main.guest
-             BEGIN {} END;",
-        change("NEW", '-', true),
-        change("OLD", '+', false)
     )
 }
 

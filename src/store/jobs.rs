@@ -20,7 +20,7 @@ pub struct Job {
     pub row: i64,
     /// The server's id of the command.
     pub id: String,
-    /// The command's text; where jobs are listed, its first [`BEGINNING`] bytes.
+    /// The command's text; where jobs are listed, its first 256 bytes.
     pub text: Vec<u8>,
     /// How far it is.
     pub stage: Stage,

@@ -35,7 +35,7 @@ impl Idle {
 
     /// What the abuse cost.
     pub fn compare(&self, terminal: &Terminal, what: &str, p99: Duration) {
-        let more = terminal.proc("status", "VmHWM") - self.peak;
+        let more = terminal.proc("status", "VmHWM").saturating_sub(self.peak);
         println!(
             "{what}: {more} KiB more; p99 of a punch {p99:.1?}, with idle drivers {:.1?}",
             self.p99
