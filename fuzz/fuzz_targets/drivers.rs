@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use libfuzzer_sys::fuzz_target;
-use punchd::clock::{Authority, Clock, ClockOffset, SystemClock, Zone};
+use punchd::clock::{Authority, Clock, ClockOffset, ServerZone, SystemClock, Zone};
 use punchd::driver_socket::{Access, DriverSocket, MethodContext, socket_path};
 use punchd::protocol::codes::Language;
 use punchd::reactor::Served;
@@ -37,7 +37,7 @@ impl Terminal {
         let limits = Limits { punches: 5000, users: 1000, bytes: 64 << 20, free: 0 };
         let offset = ClockOffset::default();
         let clock: Rc<dyn Clock> =
-            Rc::new(SystemClock::new(Authority::Own, Zone::System, None, offset));
+            Rc::new(SystemClock::new(Authority::Own, Zone::System, ServerZone::Unnamed, offset));
         let context = MethodContext {
             serial: "FUZZ0001".into(),
             language: Language::ENGLISH,
@@ -106,7 +106,8 @@ impl Terminal {
     /// Another driver calls, and is answered within a few rounds.
     fn is_served(&mut self) {
         let mut stream = self.connect();
-        let call = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"user.get\",\"params\":{\"pin\":\"1\"}}\n";
+        let call =
+            "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"user.get\",\"params\":{\"pin\":\"1\"}}\n";
         stream.write_all(call.as_bytes()).unwrap();
         let mut answer = Vec::new();
         for _ in 0..8 {
