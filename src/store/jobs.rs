@@ -285,7 +285,8 @@ impl<'a> Jobs<'a> {
 
     /// Jobs with the beginning of their texts: a text may have megabytes.
     fn select(&self, which: &str, values: [i64; 1]) -> Result<Vec<Job>> {
-        let columns = COLUMNS.replace(" text,", &format!(" substr(text, 1, {BEGINNING}),"));
+        let columns =
+            COLUMNS.replace(" text,", &format!(" coalesce(substr(text, 1, {BEGINNING}), x''),"));
         let sql = format!("SELECT {columns} {which}");
         let mut statement = self.db.prepare_cached(&sql)?;
         let jobs = statement.query_map(values, job)?;
