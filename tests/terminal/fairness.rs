@@ -62,8 +62,8 @@ fn delays(server: &Emulator, terminal: &Terminal, count: u32) -> (Vec<Duration>,
     let (mut delays, mut most) = (Vec::new(), 0);
     for nth in 0..count {
         let pin = format!("new{nth}");
-        let before = server.received(Received::request_count);
         driver.punch(&pin, &second(nth));
+        let before = server.received(Received::request_count);
         let started = Instant::now();
         let arrived =
             |received: &Received| received.attlog().last().is_some_and(|row| row.record.pin == pin);
