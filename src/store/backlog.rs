@@ -1,11 +1,11 @@
 //! How many rows wait, kept as they come and go: counting them would take seconds, and `status`
 //! is asked for all the time.
 //!
-//! The counts of journals are in a temporary table, which SQLite keeps in memory, so that a punch writes no
-//! byte more to the flash. Triggers keep them with every change of the rows and the cursors,
-//! whoever makes it, in the transaction of the change. After a start, and when a server
+//! The counts of journals are in a temporary table, which SQLite keeps in memory, so that a punch
+//! writes no byte more to the flash. Triggers keep them with every change of the rows and the
+//! cursors, whoever makes it, in the transaction of the change. After a start, and when a server
 //! wants rows again, they are counted in short steps ([`Backlog::count_for`]), between which
-//! drivers are served.
+//! drivers are served. Rows that change in place are counted when somebody asks.
 //!
 //! A count is of the rows after one number up to another. It is complete once `counted` has
 //! reached the second one: up to there triggers keep it, and beyond it rows are still to be counted.
@@ -91,22 +91,16 @@ impl<'a> Backlog<'a> {
 
     /// Counts the rows of a stream by their index.
     fn count(&self, stream: Stream, pass: Pass) -> Result<u64> {
-        let (source, cursor) = (Source::of(stream), Cursors::new(self.db).get(stream)?);
-        let (after, until) = match pass {
-            Pass::New | Pass::Retry => (cursor.sent, Seq::MAX),
-            Pass::Resend if stream.resent_as() == stream => cursor.resend.unwrap_or_default(),
-            Pass::Resend => (0, 0),
-        };
-        if after >= until {
-            return Ok(0);
+        let cursors = Cursors::new(self.db);
+        let cursor = cursors.get(stream)?;
+        match pass {
+            Pass::New | Pass::Retry => cursors.count(stream, pass, (cursor.sent, Seq::MAX), None),
+            // Rows of some streams are resent by another.
+            Pass::Resend => match cursor.resend.filter(|_| stream.resent_as() == stream) {
+                Some(range) => cursors.count(stream, pass, range, None),
+                None => Ok(0),
+            },
         }
-        let (table, column, filter) = (source.table, source.column(pass), source.filter_of(pass));
-        let sql = format!(
-            "SELECT count(*) FROM {table}
-             WHERE {filter} AND {column} > ?1 AND {column} > 0 AND {column} <= ?2"
-        );
-        let mut statement = self.db.prepare_cached(&sql)?;
-        Ok(statement.query_row([after, until], |row| row.get(0))?)
     }
 
     /// How many punches are kept.
@@ -135,19 +129,15 @@ impl<'a> Backlog<'a> {
         let table = source.table;
         let pass_of = if pass == 0 { Pass::New } else { Pass::Resend };
         let (column, filter) = (source.column(pass_of), source.filter_of(pass_of));
-        // The indexes of rows that change in place begin with what the filter asks for. In a journal
-        // the next row may be of another stream: then it is passed over with its step.
-        let next = if source.changes_in_place() { &filter } else { "TRUE" };
-        let sql = format!(
-            "SELECT min({column}) FROM {table} WHERE {next} AND {column} > ?1 AND {column} > 0"
-        );
+        // The next row may be of another stream: then it is passed over with its step.
+        let sql = format!("SELECT min({column}) FROM {table} WHERE {column} > ?1");
         let first: Option<Seq> =
             self.db.prepare_cached(&sql)?.query_row([counted], |row| row.get(0))?;
         let upto = first.map_or(until, |first| until.min(first.saturating_add(STEP)));
         let sql = format!(
             "UPDATE backlog SET counted = ?1, waiting = waiting + (
                  SELECT count(*) FROM {table}
-                 WHERE {filter} AND {column} > ?2 AND {column} > 0 AND {column} <= ?1)
+                 WHERE {filter} AND {column} > ?2 AND {column} <= ?1)
              WHERE stream = ?3 AND pass = ?4"
         );
         self.db.prepare_cached(&sql)?.execute(params![upto, counted, code, pass])?;
@@ -156,7 +146,7 @@ impl<'a> Backlog<'a> {
 }
 
 /// Whether the rows of a stream are counted when somebody asks: those that change in place. Few of
-/// them wait, in an index of their own; triggers for their twenty streams took a megabyte.
+/// them wait, in an index of their own; triggers for all their streams took a megabyte.
 fn is_counted_when_asked(stream: Stream) -> bool {
     Source::of(stream).changes_in_place()
 }
@@ -181,36 +171,26 @@ fn of_stream(stream: Stream) -> String {
                      (SELECT again_end FROM cursor WHERE stream = '{code}') AS again_end);",
         max = Seq::MAX
     );
-    let passes = passes(stream, &source);
-    sql += &on_rows(code, &source, &passes);
+    sql += &on_rows(code, &source);
     sql += &on_cursor(code, &source);
     sql
 }
 
-/// The number, the column and the filter of each pass. Rows of some streams are resent by another.
-fn passes(stream: Stream, source: &Source) -> Vec<(u8, &'static str, String)> {
-    let passes = [Pass::New, Pass::Resend].into_iter();
-    passes
-        .filter(|pass| *pass == Pass::New || stream.resent_as() == stream)
-        .map(|pass| (number(pass), source.column(pass), source.filter_of(pass)))
-        .collect()
-}
-
 /// A row counts while it is there, under its numbers.
-fn on_rows(code: &str, source: &Source, passes: &[(u8, &str, String)]) -> String {
+fn on_rows(code: &str, source: &Source) -> String {
     let table = source.table;
-    let key = key(table);
     let change = |row: &str, sign: char| {
-        let change = |(pass, column, filter): &(u8, &str, String)| {
+        let change = |pass| {
+            let (column, filter) = (source.column(pass), source.filter_of(pass));
             format!(
                 "UPDATE backlog SET waiting = waiting {sign} 1
-                 WHERE stream = '{code}' AND pass = {pass}
-                 AND {row}.{column} > 0 AND {row}.{column} > after
-                 AND {row}.{column} <= min(until, counted)
-                 AND EXISTS (SELECT 1 FROM {table} WHERE {key} = {row}.{key} AND {filter});"
+                 WHERE stream = '{code}' AND pass = {}
+                 AND {row}.{column} > after AND {row}.{column} <= min(until, counted)
+                 AND EXISTS (SELECT 1 FROM {table} WHERE seq = {row}.seq AND {filter});",
+                number(pass)
             )
         };
-        passes.iter().map(change).collect::<String>()
+        [Pass::New, Pass::Resend].map(change).concat()
     };
     let (gone, come) = (change("OLD", '-'), change("NEW", '+'));
     format!(
@@ -233,7 +213,7 @@ fn on_cursor(code: &str, source: &Source) -> String {
         let (column, filter) = (source.column(pass), source.filter_of(pass));
         format!(
             "waiting = waiting - (
-                 SELECT count(*) FROM {table} WHERE {filter} AND {column} > 0
+                 SELECT count(*) FROM {table} WHERE {filter}
                  AND {column} > backlog.after AND {column} <= min(NEW.{upto}, backlog.counted)),
              after = NEW.{upto}, counted = max(counted, NEW.{upto})"
         )
@@ -275,13 +255,4 @@ fn of_kept_punches() -> String {
         come = change("NEW", '+'),
         gone = change("OLD", '-')
     )
-}
-
-/// The column that finds a row of an SQL table again.
-fn key(table: &str) -> &'static str {
-    match table {
-        "user" => "pin",
-        "template" | "picture" | "card" => "id",
-        _ => "seq",
-    }
 }

@@ -131,19 +131,20 @@ impl<'a> Cursors<'a> {
         Ok(self.db.prepare_cached(&sql)?.query_row([seq - 1, seq], |row| row.get(0))?)
     }
 
-    /// How many new rows of a stream there are after one number and up to another, at most `most`.
-    pub(super) fn count_new(
+    /// How many rows of a pass a stream has after one number and up to another; `most` at most.
+    pub(super) fn count(
         &self,
         stream: Stream,
-        after: Seq,
-        until: Seq,
-        most: u64,
+        pass: Pass,
+        (after, until): (Seq, Seq),
+        most: Option<u64>,
     ) -> Result<u64> {
         let source = Source::of(stream);
-        let range = source.range(Pass::New);
+        let range = source.range(pass);
         let sql =
             format!("SELECT count(*) FROM (SELECT 1 FROM {} WHERE {range} LIMIT ?3)", source.table);
-        let values = params![after, until, most];
+        // A limit below 0 is none.
+        let values = params![after, until, most.map_or(-1, |most| most as i64)];
         Ok(self.db.prepare_cached(&sql)?.query_row(values, |row| row.get(0))?)
     }
 

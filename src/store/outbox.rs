@@ -205,8 +205,8 @@ impl<'a> Outbox<'a> {
         let counts = backlog::Backlog::new(self.db);
         let (cursor, new) = (self.cursors().get(stream)?, counts.waiting(stream, Pass::New)?);
         let asked = match cursor.range_of_new(NewRows::Asked) {
-            Some((after, until)) => {
-                match self.cursors().count_new(stream, after, until, MOST_ASKED)? {
+            Some(range) => {
+                match self.cursors().count(stream, Pass::New, range, Some(MOST_ASKED))? {
                     MOST_ASKED => new,
                     asked => asked,
                 }
