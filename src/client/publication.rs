@@ -1,6 +1,7 @@
 //! What the loop tells `punchd status` and the log about rows that wait.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::activity::Activity;
 use super::backoff::Backoffs;
@@ -11,6 +12,9 @@ use super::withheld::Withheld;
 use crate::protocol::stream::Stream;
 use crate::status::{Failing, Reason, Waiting, WithheldStream};
 use crate::store::{Seq, StoreError};
+
+/// How long rows are counted before drivers are served.
+const COUNTED_AT_ONCE: Duration = Duration::from_millis(2);
 
 /// Publishes when the loop does what next.
 pub(super) fn publish_times(
@@ -55,17 +59,11 @@ pub(super) fn publish_failing(context: &Context, backoffs: &Backoffs) {
 pub(super) fn publish_withheld(context: &Context, session: &Session) {
     let withheld = Stream::ALL.into_iter().filter_map(|stream| {
         let withheld = session.withheld(stream)?;
-        let (reason, remedy) = match withheld {
-            Withheld::ByVersion { .. } => {
-                (Reason::Version, "; they go up when the server is updated")
-            }
-            Withheld::ByTransFlag { override_key: Some(_), .. } => (Reason::TransFlag, ""),
-            Withheld::ByTransFlag { .. } | Withheld::ZerosOnly => (
-                Reason::TransFlag,
-                "; correct TransFlag at the server, or let it send the command LOG",
-            ),
+        let reason = match withheld {
+            Withheld::ByVersion { .. } => Reason::Version,
+            Withheld::ByTransFlag { .. } | Withheld::ZerosOnly => Reason::TransFlag,
         };
-        Some(WithheldStream { stream, reason, message: format!("{withheld}{remedy}") })
+        Some(WithheldStream { stream, reason, message: withheld.to_string() })
     });
     let withheld: Vec<WithheldStream> = withheld.collect();
     let streams: Vec<Stream> = withheld.iter().map(|withheld| withheld.stream).collect();
@@ -93,7 +91,16 @@ impl WaitingLog {
         if self.looked_at.replace(last) == Some(last) {
             return Ok(());
         }
-        for (stream, waiting) in context.status.waiting(&context.store)? {
+        let streams = context.status.held_back();
+        if streams.is_empty() {
+            return Ok(());
+        }
+        // Drivers do not wait until a large backlog is counted: it is looked at again.
+        if !context.store.outbox().count_backlog(COUNTED_AT_ONCE)? {
+            self.looked_at = None;
+            return Ok(());
+        }
+        for (stream, waiting) in context.status.waiting(&context.store, &streams)? {
             for Waiting { reason, rows, message } in waiting {
                 let is_said_here =
                     matches!(reason, Reason::TransFlag | Reason::Version | Reason::Schedule);

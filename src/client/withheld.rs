@@ -10,6 +10,9 @@ use crate::protocol::version::Version;
 /// The owner's key that sends punches whatever `TransFlag` says.
 const PUNCHES_KEY: &str = "[upload] punches";
 
+/// What brings rows that the server does not ask for.
+const REMEDY: &str = "correct TransFlag at the server, or let it send the command LOG";
+
 /// Why new rows of a stream wait for the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Withheld {
@@ -64,13 +67,15 @@ impl fmt::Display for Withheld {
                 write!(f, "not asked for by the server's TransFlag ({flag})")?;
                 match override_key {
                     Some(key) => write!(f, "; {key} = \"always\" overrides it"),
-                    None => Ok(()),
+                    None => write!(f, "; {REMEDY}"),
                 }
             }
-            Self::ZerosOnly => f.write_str("the server's TransFlag has zeros only"),
-            Self::ByVersion { needs, server } => {
-                write!(f, "newer than the server's version: {needs} is needed, it speaks {server}")
-            }
+            Self::ZerosOnly => write!(f, "the server's TransFlag has zeros only; {REMEDY}"),
+            Self::ByVersion { needs, server } => write!(
+                f,
+                "newer than the server's version: {needs} is needed, it speaks {server}; they go up \
+                 when the server is updated"
+            ),
         }
     }
 }

@@ -55,28 +55,42 @@ impl Status {
         self.connection.borrow().clone()
     }
 
-    /// Why rows wait, of each stream of which some do.
-    pub fn waiting(&self, store: &Store) -> Result<Vec<(Stream, Vec<Waiting>)>> {
-        let rows = self.rows(store)?.into_iter();
+    /// Why rows wait, of those of these streams of which some do.
+    pub fn waiting(
+        &self,
+        store: &Store,
+        streams: &[Stream],
+    ) -> Result<Vec<(Stream, Vec<Waiting>)>> {
+        let rows = self.rows(store, streams)?.into_iter();
         let waiting = rows.map(|(rows, waiting)| (rows.stream, waiting));
         Ok(waiting.filter(|(_, waiting)| !waiting.is_empty()).collect())
     }
 
-    /// The rows of each stream, and why they wait.
-    fn rows(&self, store: &Store) -> Result<Vec<(Rows, Vec<Waiting>)>> {
+    /// The streams whose new rows the loop holds back: the server does not ask for them, or takes
+    /// nothing at this time.
+    pub fn held_back(&self) -> Vec<Stream> {
+        let schedule = &self.connection.borrow().schedule;
+        let is_closed = schedule.uploads > self.clock.monotonic();
+        let is_withheld =
+            |stream: &Stream| schedule.withheld.iter().any(|withheld| withheld.stream == *stream);
+        Stream::ALL.into_iter().filter(|stream| is_closed || is_withheld(stream)).collect()
+    }
+
+    /// The rows of these streams, and why they wait.
+    fn rows(&self, store: &Store, streams: &[Stream]) -> Result<Vec<(Rows, Vec<Waiting>)>> {
         let connection = self.connection.borrow();
-        let all = Stream::ALL.into_iter().map(|stream| {
-            let rows = Rows::of(store, stream)?;
+        let rows = streams.iter().map(|stream| {
+            let rows = Rows::of(store, *stream)?;
             let waiting = reasons(&rows, &connection, &*self.clock);
             Ok((rows, waiting))
         });
-        all.collect()
+        rows.collect()
     }
 
     /// Everything, as `punchd status --json` prints it.
     pub fn report(&self, store: &Store) -> Result<Value> {
         let connection = self.connection.borrow();
-        let rows = self.rows(store)?;
+        let rows = self.rows(store, &Stream::ALL)?;
         let mut streams = serde_json::Map::new();
         for (rows, waiting) in &rows {
             let (stream, mut report) = stream_report(rows, waiting);
