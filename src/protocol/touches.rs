@@ -34,8 +34,6 @@ impl Things {
     pub const OPTIONS: Self = Self(1 << 7);
     /// The device itself: its programs, its start.
     pub const DEVICE: Self = Self(1 << 8);
-    /// Everything.
-    pub const ALL: Self = Self((1 << 9) - 1);
 
     /// Each of them by its name.
     pub const NAMES: [(&'static str, Self); 9] = [
@@ -64,7 +62,8 @@ impl BitOr for Things {
     }
 }
 
-/// What a command waits for besides the commands before it that touch the same.
+/// What a command waits for besides the commands before it that touch the same. The numbers stand in
+/// stores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Also {
     /// Nothing.
@@ -78,6 +77,12 @@ pub enum Also {
     Briefly,
     /// That few queries are under way (`DATA QUERY`).
     Queries,
+}
+
+impl Also {
+    /// In the order of their numbers in the store.
+    pub const ALL: [Self; 5] =
+        [Self::Nothing, Self::Resend, Self::All, Self::Briefly, Self::Queries];
 }
 
 /// What a command touches.
@@ -100,11 +105,6 @@ impl Touches {
 
     fn writes(things: Things) -> Self {
         Self { writes: things, ..Self::default() }
-    }
-
-    /// Everything: of a command of which no more is known.
-    pub fn everything() -> Self {
-        Self { writes: Things(Things::ALL.0 & !Things::PERSON.0), ..Self::default() }
     }
 
     /// Whether it touches nothing, and waits for nothing.

@@ -113,17 +113,12 @@ impl<'a> JobOrder<'a> {
 
 /// What a row says that its job touches; the first of the four columns is `first`.
 pub(super) fn touches(row: &Row<'_>, first: usize) -> rusqlite::Result<Touches> {
+    let also: u8 = row.get(first + 3)?;
     Ok(Touches {
         reads: Things(row.get(first)?),
         writes: Things(row.get(first + 1)?),
         pin: row.get(first + 2)?,
-        also: match row.get(first + 3)? {
-            1_u8 => Also::Resend,
-            2 => Also::All,
-            3 => Also::Briefly,
-            4 => Also::Queries,
-            _ => Also::Nothing,
-        },
+        also: Also::ALL.get(usize::from(also)).copied().unwrap_or_default(),
     })
 }
 
