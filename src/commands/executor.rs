@@ -77,7 +77,9 @@ impl<'a> Executor<'a> {
             effects.audited = true;
             self.audit(pending, &end)?;
         }
-        Ok((end, touches))
+        // Nothing waits for a query whose rows were copied.
+        let is_copied = matches!(end, End::Query { is_copied: true });
+        Ok((end, if is_copied { Touches::default() } else { touches }))
     }
 
     /// Takes back what a driver was to do for a command, if it was not told yet.
@@ -203,7 +205,10 @@ impl<'a> Executor<'a> {
 
     fn get_file(&self, path: &str, pending: &PendingCommand<'_>) -> Result<End, CommandError> {
         match Files::new(self.context).open(path) {
-            Ok((_, size)) => Ok(End::File(size, path.to_owned())),
+            Ok((_, size)) => {
+                let code = ReturnCode(i64::try_from(size).unwrap_or(i64::MAX));
+                Ok(End::File(code, path.to_owned()))
+            }
             // The answer names the file also if it cannot be sent.
             Err(refusal) => {
                 self.report(pending, &refusal)?;
@@ -255,8 +260,7 @@ impl<'a> Executor<'a> {
 
     fn audit(&self, pending: &PendingCommand<'_>, end: &End) -> Result<(), StoreError> {
         let result = match end {
-            End::Now(code, _) => Some(code.0),
-            End::File(size, _) => i64::try_from(*size).ok(),
+            End::Now(code, _) | End::File(code, _) => Some(code.0),
             End::Query { .. } | End::Job(_) | End::Waits(_) => None,
         };
         let audit = Audit {

@@ -17,17 +17,17 @@ use super::pending::{ListedCommand, PendingCommand, excerpt};
 use crate::device::Device;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::reply_name;
-use crate::protocol::touches::{Also, Touches};
-use crate::store::{CommandState, Job, Lane, StoreError};
+use crate::protocol::touches::Touches;
+use crate::store::{CommandState, Lane, StoreError};
 
 /// How often a command may be begun that never ends.
 const MOST_ATTEMPTS: u32 = 3;
 /// How long a part of a list may take: a punch may have to wait that long.
-const TIME_SLICE: Duration = Duration::from_millis(20);
+pub(super) const TIME_SLICE: Duration = Duration::from_millis(20);
 
 /// Carries out command lists.
 pub(crate) struct CommandList<'a> {
-    context: &'a Context<'a>,
+    pub(super) context: &'a Context<'a>,
     executor: Executor<'a>,
 }
 
@@ -113,99 +113,8 @@ impl<'a> CommandList<'a> {
                 return self.run_each(commands, origin);
             }
         };
-        if effects.audited {
-            store.audit_log().trim()?;
-        }
+        self.trim_audit_log(&effects)?;
         Ok((effects, done))
-    }
-
-    /// Carries out commands that waited, as far as nothing is in their way any longer; `TIME_SLICE`
-    /// at most. `is_forced`: their time to wait is over.
-    ///
-    /// # Errors
-    /// If the store fails: then none of them has happened.
-    pub(crate) fn resume(&mut self, jobs: &[Job], is_forced: bool) -> Result<Effects, StoreError> {
-        let (store, begun) = (self.context.store, Instant::now());
-        let mut ready: Vec<&Job> = Vec::new();
-        store.atomically(|| {
-            for job in jobs {
-                let blocker = store.jobs().blocker(&job.touches, Some(job.turn))?;
-                match blocker.filter(|_| !is_forced) {
-                    Some(row) => store.jobs().set_after(job.row, row)?,
-                    None => {
-                        // A command that crashes the program does so three times, not for ever.
-                        store.jobs().add_failures(job.row, 1)?;
-                        ready.push(job);
-                    }
-                }
-            }
-            Ok::<_, StoreError>(())
-        })?;
-        let (mut effects, mut reached) = (Effects::default(), 0);
-        let done = store.atomically(|| {
-            for job in &ready {
-                reached += 1;
-                self.resume_one(job, &mut effects)?;
-                if begun.elapsed() > TIME_SLICE {
-                    break;
-                }
-            }
-            if effects.audited { store.audit_log().trim() } else { Ok(()) }
-        });
-        let rows: Vec<i64> = ready.iter().map(|job| job.row).collect();
-        let mut failed = Ok(());
-        if done.is_err() {
-            self.forget_requests(&rows);
-            (effects, reached) = (Effects::default(), 0);
-            for job in &ready {
-                let done = store.atomically(|| self.resume_one(job, &mut effects));
-                let kept = done.or_else(|error| {
-                    let row = (job.row, &*job.id, &*job.text);
-                    self.refuse_alone(row, error, |code| store.jobs().finish(job.row, code, &[]))
-                });
-                if let Err(error) = kept {
-                    failed = Err(error);
-                    break;
-                }
-                reached += 1;
-            }
-        }
-        // What was not reached was not tried; nor was what the store failed at.
-        if reached < rows.len() {
-            let _ = store.jobs().void_failures(&rows[reached..]);
-        }
-        failed.map(|()| effects)
-    }
-
-    fn resume_one(&mut self, job: &Job, effects: &mut Effects) -> Result<(), StoreError> {
-        let store = self.context.store;
-        // With its whole text; this attempt is counted already.
-        let Some(job) = &store.jobs().get(job.row)? else { return Ok(()) };
-        let command = PendingCommand {
-            row: job.row,
-            attempts: job.attempts,
-            id: &job.id,
-            name: reply_name(&job.text),
-            text: &job.text,
-            is_overlong: false,
-            is_resumed: true,
-            is_new: false,
-        };
-        let (end, touches) = self.carry_out(&command, effects)?;
-        match end {
-            End::Now(code, rest) => store.jobs().finish(job.row, code, &rest),
-            End::File(size, file) => {
-                store.jobs().remove(job.row)?;
-                let code = ReturnCode(i64::try_from(size).unwrap_or(i64::MAX));
-                store.command_log().finish_with_file(job.row, code, file.as_bytes(), &file)
-            }
-            End::Query { is_copied } => {
-                let touches = if is_copied { Touches::default() } else { touches };
-                store.jobs().start(job, Lane::Query, &touches)
-            }
-            End::Job(lane) => store.jobs().start(job, lane, &touches),
-            End::Waits(after) => store.jobs().set_after(job.row, after),
-        }
     }
 
     fn any_was_cut_off(&self, commands: &[ListedCommand<'_>]) -> Result<bool, StoreError> {
@@ -232,7 +141,7 @@ impl<'a> CommandList<'a> {
             for command in &pending {
                 self.finish(command, &mut effects)?;
             }
-            if effects.audited { store.audit_log().trim() } else { Ok(()) }
+            self.trim_audit_log(&effects)
         });
         if done.is_err() {
             let rows: Vec<i64> = pending.iter().map(|command| command.row).collect();
@@ -262,7 +171,7 @@ impl<'a> CommandList<'a> {
         let store = self.context.store;
         let done = store.atomically(|| {
             self.finish(command, effects)?;
-            if effects.audited { store.audit_log().trim() } else { Ok(()) }
+            self.trim_audit_log(effects)
         });
         done.or_else(|error| {
             let row = (command.row, command.id, command.text);
@@ -273,7 +182,7 @@ impl<'a> CommandList<'a> {
 
     /// Refuses a data command that the store failed at, so that it stops no other. Others are tried
     /// again: somebody stands at a door.
-    fn refuse_alone(
+    pub(super) fn refuse_alone(
         &mut self,
         (row, id, text): (i64, &str, &[u8]),
         error: StoreError,
@@ -314,69 +223,51 @@ impl<'a> CommandList<'a> {
     ) -> Result<(), StoreError> {
         let store = self.context.store;
         let (end, touches) = self.carry_out(command, effects)?;
-        let is_urgent =
-            matches!(end, End::Job(Lane::Door | Lane::Enrolment)) || touches.also == Also::Briefly;
-        match end {
-            End::Now(code, rest) => store.command_log().finish(command.row, code, &rest),
-            End::File(size, file) => store.command_log().finish_with_file(
-                command.row,
-                ReturnCode(i64::try_from(size).unwrap_or(i64::MAX)),
-                file.as_bytes(),
-                &file,
-            ),
-            _ if !is_urgent && !store.jobs().has_room(command.text.len())? => {
-                if effects.without_room == 0 {
-                    log::warn!(
-                        "command {} was refused with {}: as many commands wait or are under way as \
-                         the terminal keeps; the server has to send it again later, and those that \
-                         follow it",
-                        command.id,
-                        ReturnCode::BUSY
-                    );
-                }
-                effects.without_room += 1;
-                store.queries().end(command.row)?;
-                store.audit_log().set_result(command.row, ReturnCode::BUSY)?;
-                store.command_log().finish(command.row, ReturnCode::BUSY, &[])
+        let (lane, after) = match end {
+            End::Now(code, rest) => return store.command_log().finish(command.row, code, &rest),
+            End::File(code, file) => {
+                let path = file.as_bytes();
+                return store.command_log().finish_with_file(command.row, code, path, &file);
             }
-            End::Query { .. } | End::Job(_) | End::Waits(_) => {
-                match self.continue_as_job(command, &end, touches) {
-                    Err(StoreError::PartFull(why)) => {
-                        let code = ReturnCode::CAPACITY;
-                        log::warn!("command {} was refused with {code}: {why}", command.id);
-                        store.queries().end(command.row)?;
-                        store.audit_log().set_result(command.row, code)?;
-                        store.command_log().finish(command.row, code, &[])
-                    }
-                    begun => {
-                        begun?;
-                        store.command_log().set_in_background(command.row)
-                    }
-                }
+            End::Query { .. } => (Lane::Query, None),
+            End::Job(lane) => (lane, None),
+            End::Waits(after) => (Lane::Waiting, Some(after)),
+        };
+        if !lane.is_urgent(&touches) && !store.jobs().has_room(command.text.len())? {
+            if effects.without_room == 0 {
+                log::warn!(
+                    "command {} was refused with {}: as many commands wait or are under way as \
+                     the terminal keeps; the server has to send it again later, and those that \
+                     follow it",
+                    command.id,
+                    ReturnCode::BUSY
+                );
+            }
+            effects.without_room += 1;
+            return self.give_up(command.row, ReturnCode::BUSY);
+        }
+        match store.jobs().begin(command.row, command.text, lane, &touches, after) {
+            Err(StoreError::PartFull(why)) => {
+                let code = ReturnCode::CAPACITY;
+                log::warn!("command {} was refused with {code}: {why}", command.id);
+                self.give_up(command.row, code)
+            }
+            begun => {
+                begun?;
+                store.command_log().set_in_background(command.row)
             }
         }
     }
 
-    fn continue_as_job(
-        &self,
-        command: &PendingCommand<'_>,
-        end: &End,
-        touches: Touches,
-    ) -> Result<(), StoreError> {
-        let (jobs, row, text) = (self.context.store.jobs(), command.row, command.text);
-        match end {
-            // Nothing waits for a query whose rows were copied.
-            End::Query { is_copied: true } => {
-                jobs.begin(row, text, Lane::Query, &Touches::default())
-            }
-            End::Query { .. } => jobs.begin(row, text, Lane::Query, &touches),
-            End::Job(lane) => jobs.begin(row, text, *lane, &touches),
-            End::Waits(after) => jobs.wait(row, text, &touches, *after),
-            End::Now(..) | End::File(..) => Ok(()),
-        }
+    /// Ends a command that there is no room for in the background.
+    fn give_up(&self, row: i64, code: ReturnCode) -> Result<(), StoreError> {
+        let store = self.context.store;
+        store.queries().end(row)?;
+        store.audit_log().set_result(row, code)?;
+        store.command_log().finish(row, code, &[])
     }
 
-    fn carry_out(
+    pub(super) fn carry_out(
         &mut self,
         command: &PendingCommand<'_>,
         effects: &mut Effects,
@@ -402,8 +293,12 @@ impl<'a> CommandList<'a> {
         self.executor.run(command, effects)
     }
 
+    pub(super) fn trim_audit_log(&self, effects: &Effects) -> Result<(), StoreError> {
+        if effects.audited { self.context.store.audit_log().trim() } else { Ok(()) }
+    }
+
     /// Takes back what drivers were to do: their requests have not gone out yet.
-    fn forget_requests(&mut self, rows: &[i64]) {
+    pub(super) fn forget_requests(&mut self, rows: &[i64]) {
         rows.iter().for_each(|row| self.executor.forget(*row));
     }
 }

@@ -19,6 +19,7 @@ mod pin;
 mod profile;
 mod query;
 mod repeats;
+mod resume;
 mod shell;
 mod sync;
 mod unknown_keys;

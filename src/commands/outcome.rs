@@ -7,8 +7,8 @@ use crate::store::Lane;
 pub(super) enum End {
     /// Answered with a code, and with what follows `CMD=…` in the reply.
     Now(ReturnCode, Vec<u8>),
-    /// Answered with the content of a file: its size in bytes and its path.
-    File(u64, String),
+    /// Answered with the content of a file: its size in bytes as the code, and its path.
+    File(ReturnCode, String),
     /// Answered when the query is: its rows go up first. `is_copied`: as they are now.
     Query { is_copied: bool },
     /// A job answers it: it continues in the background, across restarts.

@@ -124,6 +124,11 @@ pub enum Lane {
 }
 
 impl Lane {
+    /// Whether somebody stands there: such a job needs no room.
+    pub fn is_urgent(self, touches: &Touches) -> bool {
+        matches!(self, Self::Door | Self::Enrolment) || touches.also == Also::Briefly
+    }
+
     /// What a job of the lane begins with.
     fn first_stage(self) -> Stage {
         match self {
@@ -135,10 +140,14 @@ impl Lane {
     }
 }
 
-const COLUMNS: &str =
-    "job.command, command.id, text, stage, job.attempts, fetched, kept, total, etag, mark, turn,
-     reads, writes, pin, also, after, lane
-     FROM job JOIN command ON command.row = job.command";
+/// Selects jobs; `text` is what of their text is read.
+fn select(text: &str) -> String {
+    format!(
+        "SELECT job.command, command.id, {text}, stage, job.attempts, fetched, kept, total, etag,
+            mark, turn, reads, writes, pin, also, after, lane
+         FROM job JOIN command ON command.row = job.command"
+    )
+}
 
 /// Commands that go on beyond their command list.
 #[derive(Clone, Copy)]
@@ -151,20 +160,12 @@ impl<'a> Jobs<'a> {
         Self { db }
     }
 
-    /// A command of the log continues as a job. A door's driver has been asked already.
+    /// A command of the log continues as a job: a door's driver has been asked already; one that
+    /// waits does so for the command in the row `after`.
     ///
     /// # Errors
-    /// If there is no room for its text; doors and enrolments need none.
-    pub fn begin(&self, row: i64, text: &[u8], lane: Lane, touches: &Touches) -> Result<()> {
-        self.insert(row, text, lane, touches, None)
-    }
-
-    /// A command of the log waits for the command in the row `after`.
-    pub fn wait(&self, row: i64, text: &[u8], touches: &Touches, after: i64) -> Result<()> {
-        self.insert(row, text, Lane::Waiting, touches, Some(after))
-    }
-
-    fn insert(
+    /// If there is no room for its text; urgent ones need none.
+    pub fn begin(
         &self,
         row: i64,
         text: &[u8],
@@ -172,9 +173,7 @@ impl<'a> Jobs<'a> {
         touches: &Touches,
         after: Option<i64>,
     ) -> Result<()> {
-        let is_urgent =
-            matches!(lane, Lane::Door | Lane::Enrolment) || touches.also == Also::Briefly;
-        if !is_urgent {
+        if !lane.is_urgent(touches) {
             Retention::new(self.db).require_room_for_rest(Origin::Server, text.len())?;
         }
         let Touches { reads, writes, pin, also } = touches;
@@ -255,10 +254,13 @@ impl<'a> Jobs<'a> {
         if JobOrder::new(self.db).in_lane(Lane::Waiting as u8)? == 0 {
             return Ok(Vec::new());
         }
-        let mut jobs =
-            self.select("WHERE after = 0 AND also <> 4 ORDER BY turn LIMIT ?1", [most as i64])?;
+        let which = |operator: &str| {
+            let queries = Also::Queries as u8;
+            format!("WHERE after = 0 AND also {operator} {queries} ORDER BY turn LIMIT ?1")
+        };
+        let mut jobs = self.beginnings(&which("<>"), [most as i64])?;
         // Of queries there may be thousands, which wait for their turn.
-        jobs.extend(self.select("WHERE also = 4 AND after = 0 ORDER BY turn LIMIT ?1", [1])?);
+        jobs.extend(self.beginnings(&which("="), [1])?);
         Ok(jobs)
     }
 
@@ -267,8 +269,11 @@ impl<'a> Jobs<'a> {
         if JobOrder::new(self.db).in_lane(Lane::Waiting as u8)? == 0 {
             return Ok(Vec::new());
         }
-        let which = "WHERE also IN (2, 3) AND lane = 4 AND after > 0 ORDER BY turn LIMIT ?1";
-        self.select(which, [most as i64])
+        let (all, briefly, lane) = (Also::All as u8, Also::Briefly as u8, Lane::Waiting as u8);
+        let which = format!(
+            "WHERE also IN ({all}, {briefly}) AND lane = {lane} AND after > 0 ORDER BY turn LIMIT ?1"
+        );
+        self.beginnings(&which, [most as i64])
     }
 
     /// How many bytes all downloads together have fetched.
@@ -279,15 +284,15 @@ impl<'a> Jobs<'a> {
 
     /// The jobs after a job that wait, and that touch the same as it does.
     pub fn waiting_for(&self, job: &Job) -> Result<Vec<Job>> {
-        let waiting = self.select("WHERE lane = 4 AND turn > ?1 ORDER BY turn", [job.turn])?;
+        let which = format!("WHERE lane = {} AND turn > ?1 ORDER BY turn", Lane::Waiting as u8);
+        let waiting = self.beginnings(&which, [job.turn])?;
         Ok(waiting.into_iter().filter(|other| other.touches.conflicts(&job.touches)).collect())
     }
 
     /// Jobs with the beginning of their texts: a text may have megabytes.
-    fn select(&self, which: &str, values: [i64; 1]) -> Result<Vec<Job>> {
-        let columns =
-            COLUMNS.replace(" text,", &format!(" coalesce(substr(text, 1, {BEGINNING}), x''),"));
-        let sql = format!("SELECT {columns} {which}");
+    fn beginnings(&self, which: &str, values: [i64; 1]) -> Result<Vec<Job>> {
+        let beginning = format!("coalesce(substr(text, 1, {BEGINNING}), x'')");
+        let sql = format!("{} {which}", select(&beginning));
         let mut statement = self.db.prepare_cached(&sql)?;
         let jobs = statement.query_map(values, job)?;
         Ok(jobs.collect::<rusqlite::Result<_>>()?)
@@ -302,7 +307,7 @@ impl<'a> Jobs<'a> {
 
     /// The jobs, in the order in which they came, as many as `most`.
     pub fn list(&self, most: usize) -> Result<Vec<Job>> {
-        self.select("ORDER BY turn LIMIT ?1", [most as i64])
+        self.beginnings("ORDER BY turn LIMIT ?1", [most as i64])
     }
 
     /// The jobs of a lane, those without trouble first, as many as `most`.
@@ -314,14 +319,14 @@ impl<'a> Jobs<'a> {
         let mut jobs = Vec::new();
         for trouble in ["job.attempts = 0", "job.attempts > 0"] {
             let which = format!("WHERE lane = {} AND {trouble} ORDER BY turn LIMIT ?1", lane as u8);
-            jobs.extend(self.select(&which, [(most - jobs.len()) as i64])?);
+            jobs.extend(self.beginnings(&which, [(most - jobs.len()) as i64])?);
         }
         Ok(jobs)
     }
 
     /// One job, unless it came to its end.
     pub fn get(&self, row: i64) -> Result<Option<Job>> {
-        let sql = format!("SELECT {COLUMNS} WHERE job.command = ?1");
+        let sql = format!("{} WHERE job.command = ?1", select("text"));
         Ok(self.db.prepare_cached(&sql)?.query_row([row], job).optional()?)
     }
 

@@ -1,0 +1,96 @@
+//! Commands that waited for others of their list, or of an earlier one, and are carried out now.
+
+use std::time::Instant;
+
+use super::list::{CommandList, TIME_SLICE};
+use super::outcome::{Effects, End};
+use super::pending::PendingCommand;
+use crate::protocol::command::reply_name;
+use crate::store::{Job, Lane, StoreError};
+
+impl CommandList<'_> {
+    /// Carries out commands that waited, as far as nothing is in their way any longer; `TIME_SLICE`
+    /// at most. `is_forced`: their time to wait is over.
+    ///
+    /// # Errors
+    /// If the store fails: then none of them has happened.
+    pub(crate) fn resume(&mut self, jobs: &[Job], is_forced: bool) -> Result<Effects, StoreError> {
+        let (store, begun) = (self.context.store, Instant::now());
+        let mut ready: Vec<&Job> = Vec::new();
+        store.atomically(|| {
+            for job in jobs {
+                let blocker = store.jobs().blocker(&job.touches, Some(job.turn))?;
+                match blocker.filter(|_| !is_forced) {
+                    Some(row) => store.jobs().set_after(job.row, row)?,
+                    None => {
+                        // A command that crashes the program does so three times, not for ever.
+                        store.jobs().add_failures(job.row, 1)?;
+                        ready.push(job);
+                    }
+                }
+            }
+            Ok::<_, StoreError>(())
+        })?;
+        let (mut effects, mut reached) = (Effects::default(), 0);
+        let done = store.atomically(|| {
+            for job in &ready {
+                reached += 1;
+                self.resume_one(job, &mut effects)?;
+                if begun.elapsed() > TIME_SLICE {
+                    break;
+                }
+            }
+            self.trim_audit_log(&effects)
+        });
+        let rows: Vec<i64> = ready.iter().map(|job| job.row).collect();
+        let mut failed = Ok(());
+        if done.is_err() {
+            self.forget_requests(&rows);
+            (effects, reached) = (Effects::default(), 0);
+            for job in &ready {
+                let done = store.atomically(|| self.resume_one(job, &mut effects));
+                let kept = done.or_else(|error| {
+                    let row = (job.row, &*job.id, &*job.text);
+                    self.refuse_alone(row, error, |code| store.jobs().finish(job.row, code, &[]))
+                });
+                if let Err(error) = kept {
+                    failed = Err(error);
+                    break;
+                }
+                reached += 1;
+            }
+        }
+        // What was not reached was not tried; nor was what the store failed at.
+        if reached < rows.len() {
+            let _ = store.jobs().void_failures(&rows[reached..]);
+        }
+        failed.map(|()| effects)
+    }
+
+    fn resume_one(&mut self, job: &Job, effects: &mut Effects) -> Result<(), StoreError> {
+        let store = self.context.store;
+        // With its whole text; this attempt is counted already.
+        let Some(job) = &store.jobs().get(job.row)? else { return Ok(()) };
+        let command = PendingCommand {
+            row: job.row,
+            attempts: job.attempts,
+            id: &job.id,
+            name: reply_name(&job.text),
+            text: &job.text,
+            is_overlong: false,
+            is_resumed: true,
+            is_new: false,
+        };
+        let (end, touches) = self.carry_out(&command, effects)?;
+        match end {
+            End::Now(code, rest) => store.jobs().finish(job.row, code, &rest),
+            End::File(code, file) => {
+                store.jobs().remove(job.row)?;
+                store.command_log().finish_with_file(job.row, code, file.as_bytes(), &file)
+            }
+            End::Query { .. } => store.jobs().start(job, Lane::Query, &touches),
+            End::Job(lane) => store.jobs().start(job, lane, &touches),
+            End::Waits(after) => store.jobs().set_after(job.row, after),
+        }
+    }
+}
