@@ -170,7 +170,6 @@ fn whole_seconds(duration: Duration) -> i64 {
 mod tests {
     use super::*;
     use crate::clock::ZoneSource;
-    use crate::protocol::record::{Pin, WorkCode};
     use crate::store::{Limits, Moment, NewPunch};
 
     /// A clock that was never set.
@@ -203,15 +202,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("punchd-waiting-{}.db", std::process::id()));
         let store = Store::open(&path, Limits::default()).unwrap();
         let moment = Moment::AwaitingClock { boot: "boot".into(), seconds: 5 };
-        let punch = NewPunch {
-            pin: Pin::new("7").unwrap(),
-            moment,
-            status: 0,
-            verify: 1,
-            workcode: WorkCode::new("").unwrap(),
-            screening: Default::default(),
-            card: None,
-        };
+        let punch = NewPunch::of("7", moment);
         store.journal().add_punch(&punch).unwrap();
         let rows = Rows::of(&store, Stream::Punches).unwrap();
         let connection = Connection { online: true, ..Connection::default() };

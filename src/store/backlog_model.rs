@@ -12,7 +12,7 @@ use super::rows::{Pass, Seq};
 use super::source::Source;
 use crate::protocol::record::{
     Algorithm, ErrorCode, ErrorLog, IdNumber, Pin, Template, TemplateData, TemplateKind,
-    TemplateSlot, User, WorkCode,
+    TemplateSlot, User,
 };
 use crate::protocol::stream::{Stream, Table};
 use crate::protocol::time::LocalTime;
@@ -66,16 +66,7 @@ fn take(store: &Store, step: &Step) {
             let number = IdNumber::new("idnum", "11010519491231002X").unwrap();
             let card = with_card.then_some(WithCard { number, verification: false });
             let time = LocalTime::parse("2026-11-02 08:00:00").unwrap();
-            let (moment, workcode) = (Moment::At(time), WorkCode::new("").unwrap());
-            let punch = NewPunch {
-                pin: pin(1),
-                moment,
-                status: 0,
-                verify: 1,
-                workcode,
-                card,
-                screening: Default::default(),
-            };
+            let punch = NewPunch { card, ..NewPunch::of("1", Moment::At(time)) };
             store.journal().add_punch(&punch).unwrap();
         }
         Step::Person(number, here) => {

@@ -85,6 +85,22 @@ pub struct NewPunch {
     pub card: Option<WithCard>,
 }
 
+#[cfg(test)]
+impl NewPunch {
+    /// A punch of tests, with a fingerprint and nothing else.
+    pub(crate) fn of(pin: &str, moment: Moment) -> Self {
+        Self {
+            pin: Pin::new(pin).unwrap(),
+            moment,
+            status: 0,
+            verify: 1,
+            workcode: WorkCode::new("").unwrap(),
+            screening: Screening::default(),
+            card: None,
+        }
+    }
+}
+
 /// The identity card of a punch.
 #[derive(Clone, Debug)]
 pub struct WithCard {

@@ -178,7 +178,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::protocol::record::{Jpeg, Operand, Pin, WorkCode};
+    use crate::protocol::record::{Jpeg, Operand, Pin};
     use crate::store::{Limits, Moment, NewOperation, NewPhoto, NewPunch, Store};
 
     /// 2026-11-10 12:00:00 UTC.
@@ -208,15 +208,7 @@ mod tests {
         }
 
         fn punch(&self, moment: Moment) -> Seq {
-            let punch = NewPunch {
-                pin: Pin::new("7").unwrap(),
-                moment,
-                status: 0,
-                verify: 1,
-                workcode: WorkCode::new("").unwrap(),
-                card: None,
-                screening: Default::default(),
-            };
+            let punch = NewPunch::of("7", moment);
             self.1.journal().add_punch(&punch).unwrap()
         }
 

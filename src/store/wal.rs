@@ -31,7 +31,6 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::protocol::record::{Pin, WorkCode};
     use crate::protocol::time::LocalTime;
     use crate::store::{Limits, Moment, NewPunch, Store};
 
@@ -63,15 +62,10 @@ mod tests {
     }
 
     fn punch(store: &Store, nth: u32) {
-        let punch = NewPunch {
-            pin: Pin::new(&nth.to_string()).unwrap(),
-            moment: Moment::At(LocalTime::from_seconds(1_800_000_000).unwrap()),
-            status: 0,
-            verify: 1,
-            workcode: WorkCode::new("").unwrap(),
-            screening: Default::default(),
-            card: None,
-        };
+        let punch = NewPunch::of(
+            &nth.to_string(),
+            Moment::At(LocalTime::from_seconds(1_800_000_000).unwrap()),
+        );
         store.journal().add_punch(&punch).unwrap();
     }
 

@@ -6,12 +6,13 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use punchd::protocol::record::{Pin, WorkCode};
 use punchd::protocol::time::LocalTime;
-use punchd::store::{Limits, Moment, NewPunch, Store};
+use punchd::store::{Limits, Moment, Store};
 use serde_json::json;
 
-use crate::harness::{Idle, NOWHERE, PUNCHES, Terminal, connect, punches, second, terminal_alone};
+use crate::harness::{
+    Idle, NOWHERE, PUNCHES, Terminal, connect, new_punch, punches, second, terminal_alone,
+};
 
 /// Drivers besides the honest one, in the tests with many.
 const MANY: usize = 31;
@@ -30,15 +31,7 @@ fn fill(terminal: &Terminal, punches: u32) {
     let first = LocalTime::parse("2025-01-01 00:00:00").unwrap().seconds();
     let add = |nth: u32| {
         let time = LocalTime::from_seconds(first + i64::from(nth)).unwrap();
-        store.journal().add_punch(&NewPunch {
-            pin: Pin::new("7").unwrap(),
-            moment: Moment::At(time),
-            status: 0,
-            verify: 1,
-            workcode: WorkCode::new("").unwrap(),
-            card: None,
-            screening: Default::default(),
-        })
+        store.journal().add_punch(&new_punch("7", Moment::At(time)))
     };
     store.atomically(|| (0..punches).try_for_each(|nth| add(nth).map(drop))).unwrap();
 }

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use iclock_emulator::{Emulator, Received};
-use punchd::protocol::record::{Jpeg, Pin, WorkCode};
+use punchd::protocol::record::{Jpeg, Pin};
 use punchd::protocol::time::LocalTime;
-use punchd::store::{Limits, Moment, NewPhoto, NewPunch, Store, StoreError};
+use punchd::store::{Limits, Moment, NewPhoto, Store, StoreError};
 
-use crate::harness::{TIMEOUT, Terminal, jpeg, second, server};
+use crate::harness::{TIMEOUT, Terminal, jpeg, new_punch, second, server};
 
 /// A punch at the nth second of a made-up year.
 fn moment(nth: u32) -> Moment {
@@ -39,16 +39,7 @@ fn fill(terminal: &Terminal, photos: u32, punches: u32) {
     store
         .atomically(|| {
             for nth in 0..punches {
-                let punch = NewPunch {
-                    pin: Pin::new(&format!("{nth}")).unwrap(),
-                    moment: moment(nth),
-                    status: 0,
-                    verify: 1,
-                    workcode: WorkCode::new("").unwrap(),
-                    screening: Default::default(),
-                    card: None,
-                };
-                store.journal().add_punch(&punch)?;
+                store.journal().add_punch(&new_punch(&nth.to_string(), moment(nth)))?;
             }
             Ok::<_, StoreError>(())
         })

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 
 use crate::harness::{
-    RawAnswer, RawRequest, RawServer, Terminal, base64, jpeg, options, polls_of, says, second,
-    until,
+    RawAnswer, RawRequest, RawServer, Terminal, base64, jpeg, options, polls_of, replies_to, says,
+    second, until,
 };
 
 /// A server that gives out these lists, one a poll, and `answer` for what is no poll.
@@ -26,31 +26,12 @@ fn server(
     })
 }
 
-/// The answers to commands, in the order in which they came: id and code.
-fn answers(server: &RawServer) -> Vec<(String, String)> {
-    let replies = server.requests().into_iter().filter(|it| it.target.contains("/devicecmd"));
-    let mut found = Vec::new();
-    for line in replies.flat_map(|reply| reply.lines()) {
-        let part = |key: &str| {
-            let value = line.split(['&', '\n']).find_map(|part| part.strip_prefix(key));
-            value.map(str::to_owned)
-        };
-        if let Some(id) = part("ID=") {
-            found.push((id, part("Return=").unwrap_or_default()));
-        } else if let Some(code) = part("Return=")
-            && let Some(last) = found.last_mut()
-        {
-            last.1 = code;
-        }
-    }
-    found
-}
-
+/// The code of the first answer to a command.
 #[track_caller]
 fn answered(server: &RawServer, id: &str) -> String {
-    let found = || answers(server).into_iter().find(|(other, _)| other == id);
-    until(id, || found().is_some(), || format!("{:#?}", answers(server)));
-    found().unwrap().1
+    let found = || replies_to(server).get(id).map(|codes| codes[0].to_string());
+    until(id, || found().is_some(), || format!("{:#?}", replies_to(server)));
+    found().unwrap()
 }
 
 /// Where a request stands among all.
@@ -356,8 +337,9 @@ fn a_thousand_photos_and_three_thousand_queries_fit_into_one_list() {
     // The end of the list was read, and a part of what waits was done.
     answered(&server, "last");
     until("done", || replies.load(Ordering::Relaxed) > 1300, || terminal.log());
-    let found = answers(&server);
-    let refused: Vec<_> = found.iter().filter(|(_, code)| code != "0").collect();
+    let found = replies_to(&server);
+    let is_refused = |codes: &[i64]| codes.iter().any(|code| *code != 0);
+    let refused: Vec<_> = found.iter().filter(|(_, codes)| is_refused(codes)).collect();
     assert!(refused.is_empty(), "{} of {}: {:?}", refused.len(), found.len(), &refused[..1]);
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{RawServer, Terminal, base64, jpeg, options, says, second, until};
+use crate::harness::{RawServer, Terminal, base64, jpeg, options, replies_to, says, second, until};
 
 /// A terminal with two people and all that hangs on them, and a server that then asks `queries`, one
 /// a poll. Returns, for each query, its code and the rows that came for it.
@@ -40,13 +40,8 @@ fn asked(version: &'static str, queries: &'static [&'static str]) -> Vec<(String
         "birthday": "19491231"});
     driver.call("idcard.put", card).unwrap();
     let reply = |nth: usize| {
-        let requests = server.requests();
-        let lines = requests.iter().filter(|it| it.target.contains("/devicecmd"));
-        let mut lines = lines.flat_map(|it| it.lines());
-        lines.find_map(|line| {
-            let rest = line.strip_prefix(&format!("ID=query{nth}&Return="))?;
-            Some(rest.split('&').next()?.to_owned())
-        })
+        let codes = replies_to(&server);
+        codes.get(&format!("query{nth}")).map(|codes| codes[0].to_string())
     };
     let rows = |nth: usize| {
         let id = format!("CmdId=query{nth}");

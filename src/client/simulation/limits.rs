@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::terminal::Terminal;
-use crate::protocol::record::{Pin, WorkCode};
 use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
 use crate::store::{Moment, NewPunch};
@@ -11,15 +10,7 @@ use crate::store::{Moment, NewPunch};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn punch(terminal: &Terminal) {
-    let punch = NewPunch {
-        pin: Pin::new("7").unwrap(),
-        moment: Moment::At(LocalTime::parse("2026-11-02 08:00:00").unwrap()),
-        status: 0,
-        verify: 1,
-        workcode: WorkCode::new("").unwrap(),
-        screening: Default::default(),
-        card: None,
-    };
+    let punch = NewPunch::of("7", Moment::At(LocalTime::parse("2026-11-02 08:00:00").unwrap()));
     terminal.store().journal().add_punch(&punch).unwrap();
 }
 

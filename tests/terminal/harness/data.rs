@@ -1,4 +1,7 @@
-//! Made-up data: times, pictures, files.
+//! Made-up data: times, punches, pictures, files.
+
+use punchd::protocol::record::{Pin, Screening, WorkCode};
+use punchd::store::{Moment, NewPunch};
 
 /// The nth second of a made-up day.
 pub fn second(nth: u32) -> String {
@@ -32,6 +35,19 @@ pub fn http_date(seconds: i64) -> String {
         second / 60 % 60,
         second % 60
     )
+}
+
+/// A punch for a store that no daemon has open: with a fingerprint, and nothing else.
+pub fn new_punch(pin: &str, moment: Moment) -> NewPunch {
+    NewPunch {
+        pin: Pin::new(pin).unwrap(),
+        moment,
+        status: 0,
+        verify: 1,
+        workcode: WorkCode::new("").unwrap(),
+        screening: Screening::default(),
+        card: None,
+    }
 }
 
 /// A picture: the least that begins and ends as a JPEG does.

@@ -22,7 +22,7 @@ mod terminal;
 pub use abuse::{Idle, NOWHERE, PUNCHES, connect, punches, terminal_alone};
 pub use answers::{answer, answer_text, polls, returns, returns_all, until, until_unanswered};
 pub use commanding::Commanding;
-pub use data::{JPEG, base64, http_date, jpeg, noise, second, tgz};
+pub use data::{JPEG, base64, http_date, jpeg, new_punch, noise, second, tgz};
 pub use driver::Driver;
 pub use enrolment::{FP, asked_to_enroll, enroll_all, enrolling, finger, sensor};
 pub use fake_daemon::FakeDaemon;
