@@ -23,6 +23,11 @@ impl LocalTime {
         (EARLIEST..=LATEST).contains(&seconds).then_some(Self(seconds))
     }
 
+    /// Such seconds as text, for a person: `?` outside of these years.
+    pub fn describe(seconds: i64) -> String {
+        Self::from_seconds(seconds).map_or_else(|| "?".into(), |time| time.to_string())
+    }
+
     /// Seconds since 1970-01-01 00:00:00 of the same wall clock.
     pub fn seconds(self) -> i64 {
         self.0

@@ -128,8 +128,7 @@ pub(super) fn reasons(rows: &Rows, connection: &Connection, clock: &dyn Clock) -
 
 /// Since when a row is refused, when it is offered again, and the server's message.
 fn describe(row: &RefusedRow) -> String {
-    let time = |at| LocalTime::from_seconds(at).map_or_else(|| "?".into(), |at| at.to_string());
-    let (since, next) = (time(row.first), time(row.offer_at));
+    let (since, next) = (LocalTime::describe(row.first), LocalTime::describe(row.offer_at));
     format!("since {since} UTC, next offer at {next} UTC: {}", row.message)
 }
 

@@ -59,10 +59,10 @@ fn terminal(report: &Value, lines: &mut Lines<'_>) {
     let state = if report["online"] == true { "online" } else { "not connected" };
     lines.add("server", format!("{}: {state}", text(report, "server")));
     if let Some(at) = report["last_contact"].as_i64() {
-        lines.add("contact", format!("last at {} UTC", utc(at)));
+        lines.add("contact", format!("last at {} UTC", LocalTime::describe(at)));
     }
     if let Some(message) = report["trouble"].as_str() {
-        let at = report["trouble_at"].as_i64().map(utc).unwrap_or_default();
+        let at = report["trouble_at"].as_i64().map(LocalTime::describe).unwrap_or_default();
         lines.add("trouble", format!("{message} (at {at} UTC)"));
     }
     for message in elements(&report["attention"]).filter_map(Value::as_str) {
@@ -123,7 +123,7 @@ fn clock(report: &Value, lines: &mut Lines<'_>) {
         lines.add("date", format!("the server's Date {text:?} does not set the clock: {reason}"));
     }
     if let Some(seconds) = report["clock_step"]["seconds"].as_i64() {
-        let at = report["clock_step"]["at"].as_i64().map(utc).unwrap_or_default();
+        let at = report["clock_step"]["at"].as_i64().map(LocalTime::describe).unwrap_or_default();
         lines.add(
             "clock step",
             format!("by {seconds} s at {at} UTC; what was recorded before has the old time"),
@@ -175,7 +175,7 @@ fn streams<'a>(report: &'a Value, lines: &mut Lines<'a>) {
     }
     for row in elements(&report["suspects"]) {
         let (stream, message) = (text(row, "stream"), text(row, "words"));
-        let time = |key: &str| row[key].as_i64().map(utc).unwrap_or_default();
+        let time = |key: &str| row[key].as_i64().map(LocalTime::describe).unwrap_or_default();
         let (since, next) = (time("at"), time("next_offer"));
         lines.add(
             "passed over",
@@ -209,7 +209,10 @@ fn work(report: &Value, lines: &mut Lines<'_>) {
     }
     for entry in elements(&report["audit"]).take(SHOWN) {
         let at = entry["at"].as_i64();
-        let at = at.map_or_else(|| "clock not set".into(), |at| format!("{} UTC", utc(at)));
+        let at = at.map_or_else(
+            || "clock not set".into(),
+            |at| format!("{} UTC", LocalTime::describe(at)),
+        );
         let what = text(entry, "what");
         let result = match entry["result"].as_i64() {
             Some(code) => format!("answered {code}"),
@@ -230,8 +233,4 @@ fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
 
 fn elements(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
-}
-
-fn utc(seconds: i64) -> String {
-    LocalTime::from_seconds(seconds).map_or_else(|| "?".into(), |time| time.to_string())
 }
