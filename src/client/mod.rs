@@ -392,6 +392,13 @@ impl Client {
 
     fn record_failure(&mut self, activity: Activity, trouble: &Trouble) {
         let (now, base) = (self.context.clock.monotonic(), self.session.options.error_delay);
+        if activity.is_exchange() {
+            let (utc, store) = (self.context.clock.utc(), &self.context.store);
+            self.session.failed_at = Some(utc);
+            if let Err(error) = suspects::exchange_failed(store, utc, base.into()) {
+                self.record_failure(Activity::Store, &error.into());
+            }
+        }
         if matches!(trouble, Trouble::Link(_) | Trouble::NotKnown(_)) {
             self.session.disconnect();
         }

@@ -60,12 +60,15 @@ impl Offers<'_> {
         took_others: bool,
     ) -> Result<(), Trouble> {
         if row.content.is_none() {
-            let (pass, row, earlier) = (Pass::Retry, &row, Some(known));
-            let (counts, cause, message) = (false, Cause::Answer, "");
-            return Ok(suspects::record(
-                tools,
-                &Refusal { pass, row, earlier, counts, cause, message },
-            )?);
+            let refusal = Refusal {
+                pass: Pass::Retry,
+                row: &row,
+                earlier: Some(known),
+                counts: false,
+                cause: Cause::Answer,
+                message: "",
+            };
+            return Ok(suspects::record(tools, &refusal)?);
         }
         let key = (row.stream, row.seq);
         let interrupted = self.progress.interrupted.take();
@@ -86,6 +89,11 @@ impl Offers<'_> {
                 Offer::Unclear => return offered.trouble.map_or(Ok(()), Err),
                 Offer::Refused => refused += 1,
             }
+            // A server that has forgotten the terminal refuses everything until the handshake.
+            let is_forgotten = matches!(offered.trouble, Some(Trouble::NotKnown(_)));
+            if is_forgotten {
+                tools.session.disconnect();
+            }
             if refused >= most {
                 let trouble = offered.trouble.unwrap_or_else(nothing_said);
                 let refusal = Refusal {
@@ -98,7 +106,7 @@ impl Offers<'_> {
                 };
                 return Ok(suspects::record(tools, &refusal)?);
             }
-            if self.others_wait(tools)? {
+            if is_forgotten || self.others_wait(tools)? {
                 self.progress.interrupted = Some((key, refused));
                 return Ok(());
             }
@@ -128,6 +136,7 @@ impl Offers<'_> {
         let took_others = search.took_others() || (by_count && self.progress.last_counted);
         let neighbours = search.neighbours();
         let (mut is_interrupted, mut all_uncounted, mut unclear) = (false, by_count, None);
+        let mut any_taken = rows.len() == 1 && took_others;
         let verdict = compare(rows.len(), neighbours, took_others, |nth| {
             // A punch does not wait for rows of another table; the comparison is repeated later.
             is_interrupted |= table != Table::Attlog && tools.punches_can_go()?;
@@ -138,7 +147,15 @@ impl Offers<'_> {
             if rows[nth].content.is_none() {
                 return Ok(Offer::Refused);
             }
-            let offered = self.offer(tools, pass, &rows[nth], by_count)?;
+            let mut offered = self.offer(tools, pass, &rows[nth], by_count)?;
+            // It took a row just now, and has forgotten the terminal since: that shows nothing about
+            // a row that it refused in other words.
+            let is_forgotten = any_taken && !matches!(refused.trouble, Trouble::NotKnown(_));
+            if is_forgotten && matches!(offered.trouble, Some(Trouble::NotKnown(_))) {
+                tools.session.disconnect();
+                offered.offer = Offer::Unclear;
+            }
+            any_taken |= offered.offer == Offer::Taken;
             all_uncounted &= offered.is_uncounted;
             if offered.offer == Offer::Unclear {
                 unclear = offered.trouble;
@@ -159,8 +176,7 @@ impl Offers<'_> {
                             store.outbox().acknowledge_within(table, pass, row)?;
                             continue;
                         }
-                        let message = &message;
-                        let earlier = None;
+                        let (message, earlier) = (&message, None);
                         suspects::record_within(
                             tools,
                             &Refusal { pass, row, earlier, counts, cause, message },
@@ -203,7 +219,7 @@ impl Offers<'_> {
         trouble: &Trouble,
     ) -> Result<(), Trouble> {
         let message = trouble.to_string();
-        let (earlier, counts, cause) = (None, false, Cause::Answer);
+        let (earlier, counts, cause) = (None, false, Cause::Silence);
         let message = &message;
         suspects::record(tools, &Refusal { pass, row, earlier, counts, cause, message })?;
         self.progress.passed(1);
@@ -244,6 +260,7 @@ impl Offers<'_> {
         let delivery =
             Delivery { table: self.table, pass, rows, body: &body, may_be_known: !by_count };
         let refused = |message| Some(Trouble::Refused(message));
+        let begun = tools.context.clock.monotonic();
         match deliver(tools, &delivery, *self.ignores_counts && !by_count) {
             Ok(Answer::Taken { .. }) => offered.offer = Offer::Taken,
             Ok(Answer::NotCounted { message }) => {
@@ -261,6 +278,9 @@ impl Offers<'_> {
             Ok(Answer::Commands) => {}
             Err(Trouble::Store(error)) => return Err(error.into()),
             Err(trouble @ (Trouble::Link(uplink::Failure::Broken(_)) | Trouble::NotKnown(_))) => {
+                if is_stall(&trouble, begun, tools.context.clock.monotonic()) {
+                    offered.cause = Cause::Silence;
+                }
                 (offered.offer, offered.trouble) = (Offer::Refused, Some(trouble))
             }
             Err(trouble) => offered.trouble = Some(trouble),

@@ -103,6 +103,8 @@ struct Model {
     next: usize,
     now: i64,
     delivered: usize,
+    /// When a request failed last that was no suspect's.
+    failed_at: Option<i64>,
     /// The last request took rows.
     took_others: bool,
     aside: BTreeSet<usize>,
@@ -119,6 +121,7 @@ impl Model {
             next: 0,
             now: 0,
             delivered: 0,
+            failed_at: None,
             took_others: false,
             aside: BTreeSet::new(),
             suspects: BTreeMap::new(),
@@ -156,7 +159,9 @@ impl Model {
     }
 
     fn another_request(&mut self) {
-        if !self.server.fails() {
+        if self.server.fails() {
+            self.failed_at = Some(self.now);
+        } else {
             self.search.other_request_answered();
         }
     }
@@ -174,6 +179,7 @@ impl Model {
         };
         match self.search.failed(count, failure) {
             Next::SameAfterPause => {
+                self.failed_at = Some(self.now);
                 self.now += DELAY;
                 self.another_request();
             }
@@ -232,7 +238,9 @@ impl Model {
             self.suspects.remove(&row);
             self.aside.insert(row);
         } else {
-            let at = self.now + occasions.pause(DELAY);
+            let is_stall = self.server.waited > 0;
+            let is_bad_time = !is_stall && occasions.is_bad_time(self.now, self.failed_at);
+            let at = self.now + occasions.pause(DELAY, is_bad_time);
             self.suspects.insert(row, Suspect { known: occasions, at, is_unclear: false });
         }
     }

@@ -33,6 +33,9 @@ pub(super) struct Session {
     pub(super) asked: Asked,
     /// How often in a row an upload was answered with commands.
     pub(super) command_answers: u32,
+    /// When an exchange failed last, in seconds since 1970. A row that was offered alone and refused
+    /// is no failure.
+    pub(super) failed_at: Option<i64>,
     /// The owner wants punches sent, whatever `TransFlag` says.
     punches_always: bool,
     /// Whether the handshake succeeded and no exchange failed since.
@@ -61,6 +64,7 @@ impl Session {
             window: UploadWindow::default(),
             asked: Asked::default(),
             command_answers: 0,
+            failed_at: None,
             punches_always,
             online: false,
             bare_oks: 0,

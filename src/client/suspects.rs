@@ -6,7 +6,7 @@ use super::upload_tools::Tools;
 use crate::protocol::foreign::plain;
 use crate::protocol::record::{ErrorCode, ErrorLog};
 use crate::protocol::stream::{Stream, Table};
-use crate::store::{Cause, Pass, PendingRow, RefusedRow, StoreError};
+use crate::store::{Cause, Pass, PendingRow, RefusedRow, Store, StoreError};
 
 /// Device, PUSH module, error, a number of our own.
 const ROW_REFUSED: &str = "D01E1001";
@@ -51,9 +51,18 @@ impl Occasions {
         self.count >= OCCASIONS && now - self.first >= LEAST_SECONDS
     }
 
-    /// Seconds from a refusal until a suspect is offered again: `ErrorDelay`, five minutes, ten.
-    pub(super) fn pause(&self, error_delay: i64) -> i64 {
+    /// Whether the server had a bad time since the first refusal, and lately: another exchange failed
+    /// at `failed_at`.
+    pub(super) fn is_bad_time(&self, now: i64, failed_at: Option<i64>) -> bool {
+        let is_late = |at| at > self.first && (0..LEAST_SECONDS).contains(&(now - at));
+        failed_at.is_some_and(is_late)
+    }
+
+    /// Seconds from a refusal until a suspect is offered again: `ErrorDelay`, five minutes, ten. In a
+    /// bad time of the server always `ErrorDelay`: the row goes soon after it.
+    pub(super) fn pause(&self, error_delay: i64, is_bad_time: bool) -> i64 {
         match self.count {
+            _ if is_bad_time => error_delay,
             0 | 1 => error_delay,
             2 => 300,
             _ => 600,
@@ -66,6 +75,12 @@ const FIRST_OFFER: i64 = 3600;
 const NEXT_OFFERS: i64 = 86_400;
 /// Most seconds until a suspect is offered again of which nothing shows whether it is at fault.
 const MOST_UNCLEAR: i64 = 600;
+
+/// Another exchange failed now: rows that were refused lately may have been refused because the server
+/// has a bad time. They are offered after `ErrorDelay`.
+pub(super) fn exchange_failed(store: &Store, now: i64, error_delay: i64) -> Result<(), StoreError> {
+    store.quarantine().hurry(now - LEAST_SECONDS, now + error_delay)
+}
 
 /// A row that was refused.
 pub(super) struct Refusal<'a> {
@@ -81,8 +96,8 @@ pub(super) struct Refusal<'a> {
 }
 
 impl Refusal<'_> {
-    /// What is known of the row now.
-    fn outcome(&self, now: i64, error_delay: i64) -> RefusedRow {
+    /// What is known of the row now. Another exchange failed last at `failed_at`.
+    fn outcome(&self, now: i64, error_delay: i64, failed_at: Option<i64>) -> RefusedRow {
         let known = self.earlier.map(Occasions::of);
         let was_aside = self.earlier.is_some_and(|known| known.is_aside);
         let mut occasions = known.unwrap_or(Occasions { count: 0, first: now });
@@ -92,7 +107,11 @@ impl Refusal<'_> {
             let pause = match (was_aside, is_aside) {
                 (true, _) => NEXT_OFFERS,
                 (false, true) => FIRST_OFFER,
-                (false, false) => occasions.pause(error_delay),
+                (false, false) => {
+                    let is_bad_time =
+                        self.cause != Cause::Silence && occasions.is_bad_time(now, failed_at);
+                    occasions.pause(error_delay, is_bad_time)
+                }
             };
             (is_aside, pause)
         } else if was_aside {
@@ -132,7 +151,7 @@ pub(super) fn record_within(tools: &Tools<'_>, refusal: &Refusal<'_>) -> Result<
     }
     let context = &tools.context;
     let delay = tools.session.options.error_delay.into();
-    let found = refusal.outcome(context.clock.utc(), delay);
+    let found = refusal.outcome(context.clock.utc(), delay, tools.session.failed_at);
     let (row, message) = (refusal.row, refusal.message);
     let was_aside = refusal.earlier.is_some_and(|known| known.is_aside);
     let is_new = refusal.earlier.is_none_or(|known| known.refusals == 0);

@@ -129,6 +129,9 @@ impl Uploader {
             Err(trouble) => (Failure::Unrelated, trouble),
         };
         let is_stall = is_stall(&trouble, begun, tools.context.clock.monotonic());
+        if is_stall {
+            cause = Cause::Silence;
+        }
         progress.may_be_known = true;
         progress.size.failed();
         match progress.search.failed(body.used, failure) {

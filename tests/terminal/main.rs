@@ -5,11 +5,12 @@
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
 
+mod harness;
+
 mod accepted_rows;
 mod askings;
 mod askings_killed;
-mod harness;
-
+mod bad_times;
 mod bulk;
 mod card_reader;
 mod card_reader_uinput;

@@ -8,7 +8,7 @@ use super::TIMEOUT;
 
 /// Waits until it is so; `more` says what else is known if it never is.
 #[track_caller]
-pub fn until(what: &str, is_so: impl Fn() -> bool, more: impl Fn() -> String) {
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool, more: impl Fn() -> String) {
     let limit = Instant::now() + TIMEOUT;
     while !is_so() {
         assert!(Instant::now() < limit, "never {what}: {}", more());
