@@ -21,6 +21,7 @@ mod command_lists;
 mod commands;
 mod confinement;
 mod csv;
+mod cut_lists;
 mod data_commands;
 mod data_files;
 mod deletions;
@@ -44,6 +45,7 @@ mod examples;
 mod fairness;
 mod files;
 mod foreign_text;
+
 mod guests;
 mod handshake;
 mod handshake_replies;

@@ -1,12 +1,14 @@
 //! Several records in one command, and commands that fail by themselves.
 
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::harness::{
     RawAnswer, RawServer, TIMEOUT, Terminal, answer, base64, jpeg, limit_files, options, polls_of,
-    replies_to, returns, says, server, until,
+    replies_to, returns, says, second, server, until,
 };
 
 /// A server that sends this list until each command is answered, and a terminal.
@@ -78,6 +80,20 @@ fn ten_thousand_records_come_in_one_command() {
         "C:7000:DATA UPDATE USERINFO {}\nC:7001:LOG\n",
         records.join("\n")
     ));
+    // Drivers are served meanwhile.
+    let (mut driver, mut slowest, mut nth) = (terminal.driver(), Duration::ZERO, 0);
+    let begun = Instant::now();
+    while server.received(|received| received.reply("7000").is_none()) {
+        nth += 1;
+        let asked = Instant::now();
+        driver.punch("1", &second(nth));
+        slowest = slowest.max(asked.elapsed());
+        thread::sleep(Duration::from_millis(5));
+    }
+    let took = begun.elapsed();
+    println!(
+        "10 000 records took {took:.1?}; of {nth} punches meanwhile the slowest {slowest:.1?}"
+    );
     assert_eq!(answer(&server, "7000").0, 0);
     assert_eq!(users(&terminal), 10_000);
     let grown = terminal.proc("status", "VmHWM").saturating_sub(before);
