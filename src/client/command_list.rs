@@ -51,6 +51,7 @@ impl CommandReader {
         kind: AnswerKind,
     ) -> Result<List, Trouble> {
         server_change::forget_other(context)?;
+        context.store.command_log().void_those_before()?;
         let was_cut_off = context.store.options().get(LIST)?.is_some();
         let room = room(context)?;
         let mode = if was_cut_off { Mode::AfterCutOff } else { Mode::Short };

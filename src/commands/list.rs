@@ -150,7 +150,7 @@ impl<'a> CommandList<'a> {
             for (nth, command) in pending.iter().enumerate() {
                 if let Err(error) = self.finish_alone(command, &mut effects) {
                     // The store failed, not the commands: these attempts do not count.
-                    let _ = store.command_log().void_attempts(&rows[nth..]);
+                    store.command_log().void_attempts(&rows[nth..]);
                     return Err(error);
                 }
             }

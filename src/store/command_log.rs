@@ -183,13 +183,27 @@ impl<'a> CommandLog<'a> {
         Ok((ids, count))
     }
 
-    /// These attempts do not count: the store failed, not the commands.
-    pub fn void_attempts(&self, rows: &[i64]) -> Result<()> {
+    /// These attempts do not count: the store failed, not the commands. If that cannot be written
+    /// either, it is kept in memory.
+    pub fn void_attempts(&self, rows: &[i64]) {
+        self.db.unvoided.borrow_mut().extend(rows);
+        let _ = self.void_those_before();
+    }
+
+    /// Writes which attempts before do not count, as far as that is not written yet. No transaction may
+    /// be open.
+    pub fn void_those_before(&self) -> Result<()> {
+        let rows = self.db.unvoided.borrow().clone();
+        if rows.is_empty() {
+            return Ok(());
+        }
         self.db.atomically(|| {
             rows.iter().try_for_each(|row| {
                 self.change("UPDATE command SET attempts = attempts - 1 WHERE row = ?1", *row)
             })
-        })
+        })?;
+        self.db.unvoided.borrow_mut().clear();
+        Ok(())
     }
 
     /// A command continues in the background; its result comes later.

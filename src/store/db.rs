@@ -52,6 +52,8 @@ pub(super) struct Db {
     pub(super) full: RefCell<Option<String>>,
     /// Whether that was reported.
     pub(super) full_reported: Cell<bool>,
+    /// Rows of commands whose last attempt does not count, which could not be written.
+    pub(super) unvoided: RefCell<Vec<i64>>,
     /// Why nothing can be written, while that is so.
     write_failure: RefCell<Option<String>>,
 }
@@ -113,6 +115,7 @@ impl Db {
             withheld: RefCell::default(),
             full: RefCell::default(),
             full_reported: Cell::new(false),
+            unvoided: RefCell::default(),
             write_failure: RefCell::default(),
         })
     }

@@ -46,6 +46,7 @@ mod fairness;
 mod files;
 mod foreign_text;
 
+mod full_disk;
 mod guests;
 mod handshake;
 mod handshake_replies;

@@ -13,6 +13,7 @@ mod commanding;
 mod data;
 mod driver;
 mod enrolment;
+mod every_command;
 mod fake_daemon;
 mod files;
 mod raw_server;
@@ -25,6 +26,7 @@ pub use commanding::Commanding;
 pub use data::{JPEG, base64, http_date, jpeg, new_punch, noise, second, tgz};
 pub use driver::Driver;
 pub use enrolment::{FP, asked_to_enroll, enroll_all, enrolling, finger, sensor};
+pub use every_command::EveryCommand;
 pub use fake_daemon::FakeDaemon;
 pub use files::{limit_files, script, store, terminal_with_files};
 pub use raw_server::{

@@ -1,0 +1,65 @@
+//! A full disk at each command: another program fills the disk of the store to its last byte. What is
+//! answered with 0 was done, what is refused was not, nothing is half done, and the rest of the list goes
+//! on. When there is room again and the server asks again, everything is done once.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{EveryCommand, polls_of, replies_to, until};
+
+#[test]
+fn a_full_disk_at_each_command() {
+    // How many KiB of its log the store can still write: all that it made room for, or fewer. So the
+    // disk is full at one command or another.
+    let rooms = (0..200).step_by(16).map(Some).chain([None]);
+    thread::scope(|scope| {
+        for room in rooms {
+            scope.spawn(move || full(room));
+        }
+    });
+}
+
+fn full(room: Option<u64>) {
+    let Some(every) = EveryCommand::start("free_mib = 2") else {
+        eprintln!("skipped: no file system can be mounted here");
+        return;
+    };
+    every.returns(vec![("made", "DATA UPDATE USERINFO PIN=1\nPIN=5\nPIN=6".into())]);
+    polls_of(&every.server, 2);
+    let other = every.fill_disk(room);
+    *every.asked.lock().unwrap() = every.commands();
+    // Where nothing at all can be written, there are no polls either.
+    let polls = || every.server.requests().iter().filter(|request| request.is_poll()).count();
+    let (before, limit) = (polls(), Instant::now() + Duration::from_secs(5));
+    while polls() < before + 4 && Instant::now() < limit {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let (replies, done) = (replies_to(&every.server), every.done());
+    let answered = every.commands().iter().filter(|(id, _)| replies.contains_key(*id)).count();
+    let refused = replies.values().filter(|codes| codes.contains(&-1001)).count();
+    println!(
+        "{room:?} KiB: {answered} of 30 answered, {refused} refused for want of room; {} polls",
+        polls() - before
+    );
+    for (id, times) in done {
+        let codes = replies.get(id).cloned().unwrap_or_default();
+        let told = format!("{room:?} KiB: {id}: {codes:?}, done {times} times");
+        assert!(times <= 1, "{told}");
+        match codes.iter().any(|code| *code >= 0) {
+            true => assert_eq!(times, 1, "{told}"),
+            false => assert!(times == 0 || codes.is_empty(), "{told}"),
+        }
+    }
+    drop(other);
+    fs::remove_file(every.disk("other")).unwrap();
+    let asked = || every.asked.lock().unwrap().iter().map(|(id, _)| *id).collect::<Vec<_>>();
+    until("all done", || asked().is_empty(), || format!("{:?}: {}", asked(), every.terminal.log()));
+    until("rebooted", || every.done()["reboot"] == 1, || every.terminal.log());
+    for (id, times) in every.done() {
+        assert_eq!(times, 1, "{room:?} KiB: {id} was done {times} times");
+    }
+    let codes = replies_to(&every.server);
+    assert!(codes.values().flatten().all(|code| *code >= 0 || *code == -1001), "{codes:?}");
+    every.returns(vec![("clear-data", "CLEAR DATA".into())]);
+}
