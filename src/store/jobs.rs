@@ -83,6 +83,10 @@ const MOST_JOBS: u64 = 100_000;
 const BEGINNING: usize = 256;
 /// Most bytes of their texts.
 const MOST_TEXT: u64 = 64 << 20;
+/// Longest text of a command that may wait where the part of the rest is used up: it takes the room that
+/// is kept for commands ([`super::capacity::Capacity::commands`]). So deletions and `REBOOT` go also
+/// when something is before them.
+const SHORT: usize = 128;
 
 impl Stage {
     /// In the order of their numbers in the store.
@@ -164,7 +168,7 @@ impl<'a> Jobs<'a> {
     /// waits does so for the command in the row `after`.
     ///
     /// # Errors
-    /// If there is no room for its text; urgent ones need none.
+    /// If there is no room for its text; urgent ones and short ones that wait need none.
     pub fn begin(
         &self,
         row: i64,
@@ -173,7 +177,8 @@ impl<'a> Jobs<'a> {
         touches: &Touches,
         after: Option<i64>,
     ) -> Result<()> {
-        if !lane.is_urgent(touches) {
+        let is_from_reserve = lane == Lane::Waiting && text.len() <= SHORT;
+        if !lane.is_urgent(touches) && !is_from_reserve {
             Retention::new(self.db).require_room_for_rest(Origin::Server, text.len())?;
         }
         let Touches { reads, writes, pin, also } = touches;

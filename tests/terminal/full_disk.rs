@@ -1,12 +1,14 @@
 //! A full disk at each command: another program fills the disk of the store to its last byte. What is
 //! answered with 0 was done, what is refused was not, nothing is half done, and the rest of the list goes
-//! on. When there is room again and the server asks again, everything is done once.
+//! on. When there is room again and the server asks again, everything is done once. The same where the
+//! store holds as much as it may.
 
 use std::fs;
+use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{EveryCommand, polls_of, replies_to, until};
+use crate::harness::{EveryCommand, RawRequest, polls_of, replies_to, until};
 
 #[test]
 fn a_full_disk_at_each_command() {
@@ -62,4 +64,32 @@ fn full(room: Option<u64>) {
     let codes = replies_to(&every.server);
     assert!(codes.values().flatten().all(|code| *code >= 0 || *code == -1001), "{codes:?}");
     every.returns(vec![("clear-data", "CLEAR DATA".into())]);
+}
+
+const FULL: &str = "store_mib = 4\nfree_mib = 2";
+
+#[test]
+fn a_deletion_that_waits_goes_also_when_the_store_is_full() {
+    let Some(every) = EveryCommand::start(FULL) else {
+        eprintln!("skipped: no file system can be mounted here");
+        return;
+    };
+    every.returns(vec![("made", "DATA UPDATE USERINFO PIN=1\nPIN=5\nPIN=6".into())]);
+    // The people wait for a file that does not come yet.
+    let file = ("file", "PutFile slow\t\tAction=AppendData".to_owned());
+    *every.asked.lock().unwrap() = vec![file];
+    let fetched = |request: &RawRequest| request.target.contains("slow");
+    until("asked", || every.server.requests().iter().any(fetched), || every.terminal.log());
+    every.fill_store();
+    let more = [
+        ("delete", "DATA DELETE USERINFO PIN=5\nPIN=6".to_owned()),
+        ("user", "DATA UPDATE USERINFO PIN=2".to_owned()),
+    ];
+    every.asked.lock().unwrap().extend(more);
+    polls_of(&every.server, 2);
+    every.is_slow.store(false, SeqCst);
+    let replies = every.answered(4, 1);
+    assert_eq!((&replies["delete"], &replies["user"]), (&vec![0], &vec![-1001]), "{replies:?}");
+    let done = every.done();
+    assert_eq!((done["delete"], done["user"]), (1, 0));
 }
