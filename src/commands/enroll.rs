@@ -14,6 +14,9 @@ use crate::protocol::fields::Refusal;
 use crate::protocol::record::{Operand, Pin, Template, User};
 use crate::store::{Job, NewOperation, Origin, Stage};
 
+/// Bytes of a template, about.
+const TEMPLATE: usize = 2 << 10;
+
 /// Carries out enrolments.
 pub(crate) struct Enrolments<'a> {
     context: &'a Context<'a>,
@@ -47,6 +50,8 @@ impl<'a> Enrolments<'a> {
         {
             return Err(not_enrolled(enroll, Outcome::Exists).into());
         }
+        // Nobody is to put a finger on the sensor for what there is no room for.
+        store.retention().require_room_for_rest(Origin::Terminal, TEMPLATE)?;
         store.jobs().set_stage(job, Stage::HandedOver)?;
         self.device.ask(job.row, DriverRequest::Enroll { enroll: enroll.clone(), name })?;
         Ok(Step::Continues)

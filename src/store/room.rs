@@ -126,7 +126,7 @@ impl Retention<'_> {
 
     /// Makes room for so many bytes of data that is no punch, or refuses it. `whose` data it is
     /// decides how much must be left.
-    pub(super) fn require_room_for_rest(&self, whose: Origin, bytes: usize) -> Result<()> {
+    pub fn require_room_for_rest(&self, whose: Origin, bytes: usize) -> Result<()> {
         let bytes = bytes as u64 + ROW_BYTES;
         let unmeasured = &self.db.unmeasured;
         if let Some(left) = unmeasured.rest.get().checked_sub(bytes) {

@@ -69,6 +69,47 @@ fn full(room: Option<u64>) {
 const FULL: &str = "store_mib = 4\nfree_mib = 2";
 
 #[test]
+fn a_full_store_at_each_command() {
+    let Some(every) = EveryCommand::start(FULL) else {
+        eprintln!("skipped: no file system can be mounted here");
+        return;
+    };
+    every.returns(vec![("made", "DATA UPDATE USERINFO PIN=1\nPIN=5\nPIN=6".into())]);
+    every.fill_store();
+    *every.asked.lock().unwrap() = every.commands();
+    let replies = every.answered(31, 2);
+    until("rebooted", || every.done()["reboot"] == 1, || every.terminal.log());
+    // What adds nothing is done.
+    let done = [
+        "made",
+        "delete",
+        "query-log",
+        "sum",
+        "option",
+        "reload",
+        "check",
+        "log",
+        "info",
+        "get",
+        "unlock",
+        "unalarm",
+        "clear-log",
+        "clear-photo",
+        "reboot",
+    ];
+    // A query whose rows need no copy, and a file, which has room on the disk, are done if they wait.
+    let may_be = |id: &str| ["put", "query"].contains(&id);
+    for (id, codes) in replies.iter().filter(|(id, _)| !may_be(id)) {
+        let expected: fn(i64) -> bool =
+            if done.contains(&id.as_str()) { |code| code >= 0 } else { |code| code == -1001 };
+        assert!(codes.iter().all(|code| expected(*code)), "{id}: {codes:?}");
+    }
+    for (id, times) in every.done().into_iter().filter(|(id, _)| !may_be(id)) {
+        assert_eq!(times, usize::from(done.contains(&id)), "{id}");
+    }
+}
+
+#[test]
 fn a_deletion_that_waits_goes_also_when_the_store_is_full() {
     let Some(every) = EveryCommand::start(FULL) else {
         eprintln!("skipped: no file system can be mounted here");
