@@ -54,6 +54,7 @@ mod killed;
 mod latency;
 mod malformed_answers;
 mod never_deaf;
+mod old_lists;
 mod options;
 mod order;
 mod overlay;
