@@ -9,18 +9,34 @@ use crate::policy::Family;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::Command;
 use crate::protocol::fields::Refusal;
+use crate::store::options::REBOOT;
 use crate::store::{Job, Lane, Stage, StoreError};
 
 /// Doors that are looked at together: more than can be under way.
 const DOORS: usize = 100;
 
 /// The doors that were answered, and the enrolment that can take a step: enrolments wait for
-/// one another, and for nothing else.
+/// one another, and for a reboot that is due.
 pub(super) fn ready(context: &Context) -> Result<Vec<Activity>, StoreError> {
+    let mut jobs = jobs(context)?;
+    let reboots = !jobs.is_empty() && context.store.options().get(REBOOT)?.is_some();
+    jobs.retain(|job| {
+        let begins = job.stage != Stage::HandedOver;
+        !(context.device.is_running(job.row) || reboots && begins)
+    });
+    Ok(jobs.iter().map(|job| Activity::DriverRequest(job.row)).collect())
+}
+
+/// Whether a driver is at a request, or its answer has not been stored yet.
+pub(super) fn is_under_way(context: &Context) -> Result<bool, StoreError> {
+    Ok(jobs(context)?.iter().any(|job| job.stage == Stage::HandedOver))
+}
+
+/// The doors, and the first enrolment.
+fn jobs(context: &Context) -> Result<Vec<Job>, StoreError> {
     let mut jobs = context.store.jobs().in_lane(Lane::Door, DOORS)?;
     jobs.extend(context.store.jobs().in_lane(Lane::Enrolment, 1)?);
-    jobs.retain(|job| !context.device.is_running(job.row));
-    Ok(jobs.iter().map(|job| Activity::DriverRequest(job.row)).collect())
+    Ok(jobs)
 }
 
 /// Asks a driver, or does what follows from its answer.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::activity::Activity;
 use super::context::Context;
 use super::downloads::Downloads;
+use super::driver_request;
 use super::job_end::{Progress, end, finish, forget, refuse};
 use super::receive::{Fetched, Source};
 use super::trouble::Trouble;
@@ -48,10 +49,12 @@ pub(super) fn ready(context: &Context) -> Result<Vec<Activity>, StoreError> {
     Ok(jobs.iter().map(|job| Activity::Job(job.row)).collect())
 }
 
-/// Whether a program runs that a reboot would cut off.
-pub(super) fn a_program_runs(context: &Context) -> Result<bool, StoreError> {
+/// Whether a program runs, or a driver is at a request, that a reboot would cut off. Each of them has
+/// a limit of time.
+pub(super) fn reboot_would_cut(context: &Context) -> Result<bool, StoreError> {
     let jobs = context.store.jobs().in_lane(Lane::Work, LOOKED_AT)?;
-    Ok(jobs.iter().any(|job| job.stage == Stage::HandedOver))
+    let a_program_runs = jobs.iter().any(|job| job.stage == Stage::HandedOver);
+    Ok(a_program_runs || driver_request::is_under_way(context)?)
 }
 
 /// Ends the upgrades whose new program could not be started. Returns their rows.

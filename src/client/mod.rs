@@ -221,7 +221,7 @@ impl Client {
         add(store.command_log().has_refused_replies()?, Activity::RefusedReplies);
         // The device reboots when the server has the answer to the command.
         let may_reboot = !has_replies && store.options().get(REBOOT)?.is_some();
-        add(may_reboot && !jobs::a_program_runs(&self.context)?, Activity::Reboot);
+        add(may_reboot && !jobs::reboot_would_cut(&self.context)?, Activity::Reboot);
         add(self.session.handshake_at().is_some(), Activity::Handshake);
         let options = self.options_push.changed(&self.context, &self.session)?;
         add(options.is_some(), Activity::Options);

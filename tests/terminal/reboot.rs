@@ -3,8 +3,12 @@
 use std::fs;
 
 use iclock_emulator::{Act, Fault, On, Repeat};
+use serde_json::json;
 
-use crate::harness::{TIMEOUT, Terminal, answer, polls, returns, script, second, server, until};
+use crate::harness::{
+    RawServer, TIMEOUT, Terminal, answer, options, polls, polls_of, replies_to, returns, says,
+    script, second, server, until,
+};
 
 #[test]
 fn a_reboot_is_answered_first_and_done_once() {
@@ -59,4 +63,35 @@ fn a_reboot_waits_for_the_program_that_installs() {
     until("rebooted", || !saw().is_empty(), || terminal.log());
     assert_eq!(saw().trim(), format!("{hook}.done"));
     server.assert_strict();
+}
+
+#[test]
+fn a_reboot_waits_for_the_driver_that_opens_the_door() {
+    let server = RawServer::start({
+        let mut polls = 0;
+        move |request| {
+            polls += u32::from(request.is_poll());
+            match request {
+                request if request.is_handshake() => options(""),
+                request if request.is_poll() && polls == 3 => {
+                    says(200, "C:1:REBOOT\nC:2:AC_UNLOCK\n")
+                }
+                _ => says(200, "OK"),
+            }
+        }
+    });
+    let mut terminal = Terminal::prepare("http://127.0.0.1:9", "");
+    let rebooted = terminal.path("rebooted");
+    let hook = format!("[device]\nreboot = [\"touch\", \"{}\"]", rebooted.display());
+    terminal.configure(&server.url(), &hook);
+    terminal.run();
+    let mut driver = terminal.driver();
+    driver.call("register", json!({"name": "relay", "provides": ["unlock"]})).unwrap();
+    let request = driver.receive().expect("a request");
+    polls_of(&server, 3);
+    assert!(!rebooted.exists(), "the door was cut off");
+    driver.reply(request["id"].as_u64().unwrap(), json!(true));
+    until("rebooted", || rebooted.exists(), || terminal.log());
+    let replies = replies_to(&server);
+    assert_eq!((&replies["1"], &replies["2"]), (&vec![0], &vec![0]));
 }

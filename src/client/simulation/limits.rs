@@ -3,16 +3,8 @@
 use std::time::Duration;
 
 use super::terminal::Terminal;
-use crate::protocol::stream::Stream;
-use crate::protocol::time::LocalTime;
-use crate::store::{Moment, NewPunch};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn punch(terminal: &Terminal) {
-    let punch = NewPunch::of("7", Moment::At(LocalTime::parse("2026-11-02 08:00:00").unwrap()));
-    terminal.store().journal().add_punch(&punch).unwrap();
-}
 
 /// Whether this took from so many seconds to so many.
 #[track_caller]
@@ -57,10 +49,7 @@ fn an_enrolment_waits_ten_seconds_for_a_photo_of_the_same_person() {
 #[test]
 fn a_query_that_brings_nothing_through_ends_and_what_would_delete_its_rows_is_not_done() {
     let mut terminal = Terminal::new(u64::MAX - 3);
-    punch(&terminal);
-    terminal.run_until("sent", |terminal| {
-        terminal.store().outbox().backlog(Stream::Punches).unwrap().new == 0
-    });
+    terminal.record_punch(0);
     terminal.server.borrow_mut().fails.push(("CmdId=", 503));
     terminal.give("C:1:DATA QUERY ATTLOG\nC:2:CLEAR LOG\nC:3:DATA UPDATE USERINFO PIN=1\n".into());
     let took = terminal.run_until("given up", |terminal| terminal.code("2").is_some());
@@ -76,10 +65,7 @@ fn a_query_that_brings_nothing_through_ends_and_what_would_delete_its_rows_is_no
 #[test]
 fn a_log_whose_rows_cannot_go_again_is_not_cleared() {
     let mut terminal = Terminal::new(u64::MAX - 4);
-    punch(&terminal);
-    terminal.run_until("sent", |terminal| {
-        terminal.store().outbox().backlog(Stream::Punches).unwrap().new == 0
-    });
+    terminal.record_punch(0);
     {
         let mut server = terminal.server.borrow_mut();
         server.options = "ATTLOGStamp=0\n";

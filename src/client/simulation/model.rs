@@ -2,18 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::random::Random;
 use super::terminal::Terminal;
 use crate::protocol::record::EntryTable;
 
-/// The persons that commands name.
-const PINS: [&str; 3] = ["1", "2", "3"];
-/// A picture begins and ends like this.
-const JPEG: (&[u8], &[u8]) = (b"\xFF\xD8\xFF", b"\xFF\xD9");
+/// What a driver answers to an enrolment.
+pub(super) const ENROLLED: &str = "RU5S";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Person {
     name: String,
+    card: String,
     fingers: BTreeMap<u64, String>,
     face: Option<Vec<u8>>,
 }
@@ -30,63 +28,20 @@ pub(super) struct Expected {
 pub(super) struct Model {
     people: BTreeMap<String, Person>,
     messages: BTreeMap<String, String>,
+    /// The messages to persons, by PIN and number.
+    addressed: BTreeSet<(String, String)>,
+    /// The attendance log: times.
+    pub(super) log: BTreeSet<String>,
+    /// How often a door was opened, and how often the device was started again.
+    pub(super) doors: usize,
+    pub(super) reboots: usize,
     files: BTreeMap<String, Vec<u8>>,
     expected: Vec<(String, Expected)>,
 }
 
-/// A command over a few people and files.
-pub(super) fn random_command(random: &mut Random, terminal: &Terminal) -> String {
-    let pin = PINS[random.below(3) as usize];
-    let word = random.below(1_000_000);
-    let file = |random: &mut Random| {
-        terminal.file(["a", "b"][random.below(2) as usize]).display().to_string()
-    };
-    // What the server gives out fails some times before it comes.
-    let offer = |random: &mut Random, name: String, content: Vec<u8>| {
-        let mut server = terminal.server.borrow_mut();
-        server.failures.insert(name.clone(), random.below(3));
-        server.files.insert(name.clone(), content);
-        name
-    };
-    match random.below(18) {
-        0..4 => format!("DATA UPDATE USERINFO PIN={pin}\tName=N{word}"),
-        4 => format!("DATA DELETE USERINFO PIN={pin}"),
-        5 | 6 => {
-            let finger = random.below(2);
-            let data = ["QUJD", "REVG", "R0hJ"][random.below(3) as usize];
-            format!("DATA UPDATE FINGERTMP PIN={pin}\tFID={finger}\tSize=4\tValid=1\tTMP={data}")
-        }
-        7 => format!("DATA DELETE FINGERTMP PIN={pin}"),
-        8 | 9 => {
-            let face = [JPEG.0, word.to_string().as_bytes(), JPEG.1].concat();
-            let url = offer(random, format!("face{word}.jpg"), face);
-            format!("DATA UPDATE BIOPHOTO PIN={pin}\tType=9\tFormat=1\tUrl={url}")
-        }
-        10 => format!("DATA DELETE BIOPHOTO PIN={pin}"),
-        11 => format!(
-            "DATA UPDATE SMS MSG=M{word}\tTAG=253\tUID={pin}\tMIN=0\tStartTime=2026-01-01 00:00:00"
-        ),
-        12 => format!("DATA DELETE SMS UID={pin}"),
-        13 => match random.below(4) {
-            0 => "DATA QUERY USERINFO".into(),
-            1 => format!("DATA QUERY FINGERTMP PIN={pin}"),
-            2 => format!("DATA QUERY BIOPHOTO PIN={pin}"),
-            _ => format!("DATA QUERY USERINFO PIN={pin}"),
-        },
-        14 => {
-            let lines = format!(
-                "DATA UPDATE USERINFO PIN={pin}\tName=F{word}\nDATA UPDATE FINGERTMP PIN={pin}\tFID=0\tSize=4\tValid=1\tTMP=QUJD\n"
-            );
-            let name = offer(random, format!("people{word}.txt"), lines.into_bytes());
-            format!("PutFile {name}\tx\tAction=AppendData")
-        }
-        15 => {
-            let name = offer(random, format!("file{word}.bin"), format!("W{word}").into_bytes());
-            format!("PutFile {name}\t{}", file(random))
-        }
-        16 => format!("GetFile {}", file(random)),
-        _ => format!("SHELL echo S{word} > {}", file(random)),
-    }
+/// A code, and nothing more.
+fn done(code: i64) -> Expected {
+    Expected { code: code.to_string(), rows: None, content: None }
 }
 
 /// The value of a field of a record.
@@ -97,89 +52,190 @@ fn field<'a>(record: &'a str, key: &str) -> Option<&'a str> {
 impl Model {
     /// Carries out a command at once.
     pub(super) fn carry_out(&mut self, command: &str, terminal: &Terminal) -> Expected {
-        let done = |code: i64| Expected { code: code.to_string(), rows: None, content: None };
-        let words: Vec<&str> = command.splitn(3, ' ').collect();
-        match words[..] {
-            ["DATA", verb, record] => self.data(verb, record, terminal),
-            ["SHELL", "echo", rest] => {
-                let (text, path) = rest.split_once(" > ").unwrap();
+        let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
+        match verb {
+            "DATA" => self.data(rest, terminal),
+            "SHELL" => {
+                let (text, path) = rest.strip_prefix("echo ").unwrap().split_once(" > ").unwrap();
                 self.files.insert(path.into(), text.into());
                 done(0)
             }
-            _ if command.starts_with("GetFile ") => match self.files.get(&command[8..]) {
+            "GetFile" => match self.files.get(rest) {
                 Some(content) => {
                     Expected { content: Some(content.clone()), ..done(content.len() as i64) }
                 }
                 None => done(-2),
             },
-            _ => {
-                let (name, rest) = command["PutFile ".len()..].split_once('\t').unwrap();
-                let content = terminal.server.borrow().files[name].clone();
-                let code = content.len() as i64;
-                if rest.contains("Action=AppendData") {
-                    for line in String::from_utf8(content).unwrap().lines() {
-                        self.carry_out(line, terminal);
+            "PutFile" => self.put_file(rest, terminal),
+            "ENROLL_FP" => {
+                let finger = field(rest, "FID").unwrap().parse().unwrap();
+                match self.people.get_mut(field(rest, "PIN").unwrap()) {
+                    Some(person) => {
+                        person.fingers.insert(finger, ENROLLED.into());
+                        done(0)
                     }
-                } else {
-                    self.files.insert(rest.into(), content);
+                    None => done(-10),
                 }
-                done(code)
+            }
+            "AC_UNLOCK" => {
+                self.doors += 1;
+                done(0)
+            }
+            "REBOOT" => {
+                self.reboots += 1;
+                done(0)
+            }
+            _ => {
+                self.log.clear();
+                if rest == "DATA" {
+                    self.people.clear();
+                    self.messages.clear();
+                    self.addressed.clear();
+                }
+                done(0)
             }
         }
     }
 
-    fn data(&mut self, verb: &str, record: &str, terminal: &Terminal) -> Expected {
-        let done = |code: i64| Expected { code: code.to_string(), rows: None, content: None };
-        let (table, record) = record.split_once(' ').unwrap_or((record, ""));
-        if table == "SMS" {
-            let uid = field(record, "UID").unwrap().to_owned();
-            match verb {
-                "UPDATE" => drop(self.messages.insert(uid, field(record, "MSG").unwrap().into())),
-                _ => drop(self.messages.remove(&uid)),
+    fn put_file(&mut self, arguments: &str, terminal: &Terminal) -> Expected {
+        let (name, rest) = arguments.split_once('\t').unwrap();
+        let content = terminal.server.borrow().files[name].clone();
+        let code = content.len() as i64;
+        let text = || String::from_utf8(content.clone()).unwrap();
+        if rest.contains("Action=AppendData") {
+            let text = text();
+            let codes = text.lines().map(|line| self.carry_out(line, terminal).code);
+            let refused = codes.filter(|code| code != "0").collect::<Vec<_>>();
+            if let Some(first) = refused.into_iter().next() {
+                return Expected { code: first, ..done(0) };
             }
-            return done(0);
+        } else if rest.contains("Action=SyncData") {
+            return self.sync(field(rest, "TableName").unwrap(), &text());
+        } else {
+            self.files.insert(rest.into(), content);
         }
-        let pin = field(record, "PIN");
-        match (verb, table) {
-            ("UPDATE", "USERINFO") => {
-                let person = self.people.entry(pin.unwrap().into()).or_default();
-                person.name = field(record, "Name").unwrap().into();
-                return done(0);
+        done(code)
+    }
+
+    /// Replaces a table by the records of a file.
+    fn sync(&mut self, table: &str, text: &str) -> Expected {
+        let command = format!("DATA UPDATE {table} ");
+        let records: Vec<&str> =
+            text.lines().map(|line| line.strip_prefix(&command).unwrap()).collect();
+        if table == "FINGERTMP" {
+            if records.iter().any(|record| !self.people.contains_key(field(record, "PIN").unwrap()))
+            {
+                return done(-10);
             }
-            ("DELETE", "USERINFO") => {
-                self.people.remove(pin.unwrap());
-                return done(0);
+            self.people.values_mut().for_each(|person| person.fingers.clear());
+            for record in &records {
+                self.put_finger(record);
             }
-            ("QUERY", _) => return self.query(table, pin),
-            _ => {}
+        } else {
+            let named: BTreeSet<&str> =
+                records.iter().map(|record| field(record, "PIN").unwrap()).collect();
+            self.people.retain(|pin, _| named.contains(pin.as_str()));
+            self.addressed.retain(|(pin, _)| named.contains(pin.as_str()));
+            self.people.values_mut().for_each(|person| person.card.clear());
+            // A record is the whole user.
+            for record in &records {
+                if let Some(person) = self.people.get_mut(field(record, "PIN").unwrap()) {
+                    person.card.clear();
+                }
+                self.put_person(record);
+            }
         }
-        let Some(person) = self.people.get_mut(pin.unwrap()) else {
-            return done(if verb == "DELETE" { 0 } else { -10 });
+        done(records.len() as i64)
+    }
+
+    fn data(&mut self, command: &str, terminal: &Terminal) -> Expected {
+        let (verb, rest) = command.split_once(' ').unwrap();
+        let (table, records) = rest.split_once(' ').unwrap_or((rest, ""));
+        if verb == "QUERY" {
+            return self.query(table, field(records, "PIN"));
+        }
+        // The code is that of the first record that is refused.
+        let codes: Vec<i64> = match verb {
+            "UPDATE" => {
+                records.lines().map(|record| self.update(table, record, terminal)).collect()
+            }
+            _ => {
+                records.lines().for_each(|record| self.delete(table, record));
+                Vec::new()
+            }
         };
-        match (verb, table) {
-            ("UPDATE", "FINGERTMP") => {
-                let finger = field(record, "FID").unwrap().parse().unwrap();
-                person.fingers.insert(finger, field(record, "TMP").unwrap().into());
+        done(codes.into_iter().find(|code| *code != 0).unwrap_or(0))
+    }
+
+    fn update(&mut self, table: &str, record: &str, terminal: &Terminal) -> i64 {
+        let pin = || field(record, "PIN").unwrap();
+        match table {
+            "SMS" => {
+                let text = field(record, "MSG").unwrap().into();
+                self.messages.insert(field(record, "UID").unwrap().into(), text);
             }
-            ("DELETE", "FINGERTMP") => person.fingers.clear(),
-            ("UPDATE", "BIOPHOTO") => {
-                let url = field(record, "Url").unwrap();
-                person.face = Some(terminal.server.borrow().files[url].clone());
+            "USERINFO" => self.put_person(record),
+            "USER_SMS" if !self.people.contains_key(pin()) => return -1,
+            "USER_SMS" => {
+                self.addressed.insert((pin().into(), field(record, "UID").unwrap().into()));
             }
-            ("DELETE", "BIOPHOTO") => person.face = None,
+            _ if !self.people.contains_key(pin()) => return -10,
+            "FINGERTMP" => self.put_finger(record),
+            "BIOPHOTO" => {
+                let face = terminal.server.borrow().files[field(record, "Url").unwrap()].clone();
+                self.people.get_mut(pin()).unwrap().face = Some(face);
+            }
             other => panic!("{other:?}"),
         }
-        done(0)
+        0
+    }
+
+    fn delete(&mut self, table: &str, record: &str) {
+        let pin = field(record, "PIN").unwrap_or_default();
+        match (table, self.people.get_mut(pin)) {
+            ("SMS", _) => drop(self.messages.remove(field(record, "UID").unwrap())),
+            ("USERINFO", Some(_)) => {
+                self.people.remove(pin);
+                self.addressed.retain(|(of, _)| of != pin);
+            }
+            ("FINGERTMP", Some(person)) => person.fingers.clear(),
+            ("BIOPHOTO", Some(person)) => person.face = None,
+            (_, None) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn put_finger(&mut self, record: &str) {
+        let person = self.people.get_mut(field(record, "PIN").unwrap()).unwrap();
+        let finger = field(record, "FID").unwrap().parse().unwrap();
+        person.fingers.insert(finger, field(record, "TMP").unwrap().into());
+    }
+
+    /// A card belongs to whom it was given last.
+    fn put_person(&mut self, record: &str) {
+        let pin = field(record, "PIN").unwrap();
+        if let Some(card) = field(record, "Card") {
+            let others = self.people.values_mut().filter(|person| person.card == card);
+            others.for_each(|person| person.card.clear());
+        }
+        let person = self.people.entry(pin.into()).or_default();
+        if let Some(card) = field(record, "Card") {
+            person.card = card.into();
+        }
+        person.name = field(record, "Name").unwrap().into();
     }
 
     fn query(&self, table: &str, pin: Option<&str>) -> Expected {
+        if table == "ATTLOG" {
+            return Expected { rows: Some(self.log.clone()), ..done(0) };
+        }
         let known = pin.is_none_or(|pin| self.people.contains_key(pin));
         if !known {
-            return Expected { code: "-10".into(), rows: None, content: None };
+            return done(-10);
         }
         let people = self.people.iter().filter(|(of, _)| pin.is_none_or(|pin| pin == *of));
         let rows = people.flat_map(|(pin, person)| match table {
-            "USERINFO" => vec![format!("{pin} {}", person.name)],
+            "USERINFO" => vec![format!("{pin} {} {}", person.name, person.card)],
             "FINGERTMP" => {
                 let fingers = person.fingers.iter();
                 fingers.map(|(finger, data)| format!("{pin} {finger} {data}")).collect()
@@ -189,7 +245,7 @@ impl Model {
                 face.map(|face| format!("{pin} {}", base64(face))).collect()
             }
         });
-        Expected { code: "0".into(), rows: Some(rows.collect()), content: None }
+        Expected { rows: Some(rows.collect()), ..done(0) }
     }
 
     /// Commands, and what they are to be answered.
@@ -227,6 +283,14 @@ impl Model {
             });
             assert!(found, "seed {seed}: {uid} {text} is not in {messages:?}\n{said}");
         }
+        let addressed = store.tables().all(EntryTable::named("USER_SMS").unwrap()).unwrap();
+        assert_eq!(addressed.len(), self.addressed.len(), "seed {seed}: {addressed:?}\n{said}");
+        let acts = terminal.acts.borrow();
+        let count = |what: &str| acts.iter().filter(|(_, act)| *act == what).count();
+        assert_eq!(count("door"), self.doors, "seed {seed}\n{said}");
+        // Of two commands in a row one reboot is the effect.
+        let reboots = usize::from(self.reboots > 0)..=self.reboots;
+        assert!(reboots.contains(&count("reboot")), "seed {seed}\n{said}");
     }
 }
 
@@ -234,8 +298,9 @@ impl Model {
 fn row(line: &str) -> String {
     let field = |key| field(line, key).unwrap_or_default();
     match line.split(' ').next().unwrap() {
-        "USER" => format!("{} {}", field("PIN"), field("Name")),
+        "USER" => format!("{} {} {}", field("PIN"), field("Name"), field("Card")),
         "FP" => format!("{} {} {}", field("PIN"), field("FID"), field("TMP")),
+        word if word.contains('\t') => line.split('\t').nth(1).unwrap().to_owned(),
         _ => format!("{} {}", field("PIN"), field("Content")),
     }
 }

@@ -8,13 +8,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::random::Random;
-use super::world::{Program, Server, VirtualClock, VirtualDevice, VirtualUplink};
+use super::world::{Asked, Program, Server, VirtualClock, VirtualDevice, VirtualUplink};
 use crate::client::{Client, Next, Settings, Shared};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::files::Spool;
+use crate::protocol::stream::Stream;
+use crate::protocol::time::LocalTime;
 use crate::status::Status;
-use crate::store::{Limits, Store};
+use crate::store::{Limits, Moment, NewPunch, Store};
 
 /// Steps after which something waits for ever.
 const MOST_STEPS: u32 = 20_000;
@@ -25,6 +27,7 @@ pub(super) struct Terminal {
     settings: Settings,
     clock: Rc<VirtualClock>,
     programs: Rc<RefCell<BTreeMap<i64, Program>>>,
+    requests: Rc<RefCell<BTreeMap<i64, Asked>>>,
     pub(super) acts: Rc<RefCell<Vec<(Duration, &'static str)>>>,
     running: Option<(Client, Rc<Store>)>,
     /// Commands that were given.
@@ -53,6 +56,7 @@ impl Terminal {
             directory,
             clock: Rc::default(),
             programs: Rc::default(),
+            requests: Rc::default(),
             acts: Rc::default(),
             running: None,
             given: 0,
@@ -66,13 +70,21 @@ impl Terminal {
         self.directory.join("files").join(name)
     }
 
+    /// The lines of the file that a command fetches, for whoever reads of a failure.
+    pub(super) fn file_of(&self, command: &str) -> String {
+        let name = command.strip_prefix("PutFile ").and_then(|rest| rest.split('\t').next());
+        let server = self.server.borrow();
+        let content = name.and_then(|name| server.files.get(name)).map_or(&[][..], Vec::as_slice);
+        String::from_utf8_lossy(content).lines().map(|line| format!("    {line}\n")).collect()
+    }
+
     pub(super) fn store(&self) -> &Store {
         &self.running.as_ref().unwrap().1
     }
 
     /// The server gives this list to the next poll.
     pub(super) fn give(&mut self, list: String) {
-        self.given += list.lines().count();
+        self.given += list.lines().filter(|line| line.starts_with("C:")).count();
         self.server.borrow_mut().lists.push_back(list);
     }
 
@@ -92,22 +104,52 @@ impl Terminal {
         let device = VirtualDevice {
             clock: Rc::clone(&self.clock),
             programs: Rc::clone(&self.programs),
+            requests: Rc::clone(&self.requests),
             acts: Rc::clone(&self.acts),
         };
         let client = Client::new(uplink, Box::new(device), shared, self.settings.clone());
         self.running = Some((client, store));
     }
 
-    /// One step of the loop, and the rest after it.
+    /// One step of the loop, and the rest after it. A reboot ends everything that runs.
     fn step(&mut self) {
         let (client, _) = self.running.as_mut().unwrap();
-        if let Next::RestUntil(at) = client.step() {
-            let ends = self.programs.borrow().values().map(|program| program.ends).min();
+        let reboots = self.acts.borrow().len();
+        let next = client.step();
+        if self.acts.borrow()[reboots..].iter().any(|(_, act)| *act == "reboot") {
+            self.restart();
+        } else if let Next::RestUntil(at) = next {
             let now = self.clock.monotonic();
-            let next = ends.filter(|ends| *ends > now).map_or(at, |ends| ends.min(at));
+            let next = self.ends().filter(|ends| *ends > now).min().map_or(at, |ends| ends.min(at));
             let next = next.min(now + Duration::from_secs(3600));
             self.clock.0.set(next.max(now + Duration::from_millis(1)));
         }
+    }
+
+    /// When what programs and drivers do now will be done.
+    fn ends(&self) -> impl Iterator<Item = Duration> {
+        let programs =
+            self.programs.borrow().values().map(|program| program.ends).collect::<Vec<_>>();
+        let requests = self.requests.borrow().values().map(|asked| asked.ends).collect::<Vec<_>>();
+        programs.into_iter().chain(requests)
+    }
+
+    fn restart(&mut self) {
+        self.running = None;
+        self.programs.borrow_mut().clear();
+        self.requests.borrow_mut().clear();
+        self.start();
+    }
+
+    /// A punch that the server has before anything else comes: its time.
+    pub(super) fn record_punch(&mut self, nth: usize) -> String {
+        let time = format!("2026-11-02 08:00:{nth:02}");
+        let moment = Moment::At(LocalTime::parse(&time).unwrap());
+        self.store().journal().add_punch(&NewPunch::of("7", moment)).unwrap();
+        self.run_until("uploaded", |terminal| {
+            terminal.store().outbox().backlog(Stream::Punches).unwrap().new == 0
+        });
+        time
     }
 
     /// Runs until this is so, and returns how long that took.
@@ -127,10 +169,11 @@ impl Terminal {
         self.server.borrow().answers.get(id).map(|(code, _)| code.clone())
     }
 
-    /// Runs until all commands are answered. A terminal is killed between two steps; a program that
-    /// runs then would not be done again, so it is not killed while one does.
-    pub(super) fn run(&mut self, random: &mut Random, seed: u64, said: &str) {
-        self.server.borrow_mut().unreliable = [0, 30, 8][random.below(3) as usize];
+    /// Runs until all commands are answered. A terminal is killed between two steps; what a program or
+    /// a driver does then would not be done again, so it is not killed meanwhile.
+    pub(super) fn run(&mut self, random: &mut Random, is_smooth: bool, seed: u64, said: &str) {
+        let unreliable = if is_smooth { 0 } else { [0, 30, 8][random.below(3) as usize] };
+        self.server.borrow_mut().unreliable = unreliable;
         let kills = [0, 1000, 200][random.below(3) as usize];
         for _ in 0..MOST_STEPS {
             {
@@ -140,9 +183,8 @@ impl Terminal {
                 }
             }
             self.step();
-            if kills > 0 && random.below(kills) == 0 && self.programs.borrow().is_empty() {
-                self.running = None;
-                self.start();
+            if kills > 0 && random.below(kills) == 0 && self.ends().next().is_none() {
+                self.restart();
             }
         }
         let server = self.server.borrow();

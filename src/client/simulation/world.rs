@@ -7,11 +7,15 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::model::ENROLLED;
 use super::random::Random;
 use crate::clock::{BUILD_TIME, Clock, ZoneSource};
 use crate::device::Device;
 use crate::driver_requests::{Answer, DriverRequest, Unasked};
 use crate::processes::{End, Order, Outcome};
+use crate::protocol::codes::Language;
+use crate::protocol::enroll::Enroll;
+use crate::protocol::record::{Template, TemplateForm};
 use crate::uplink::{Failure, Request, Response, Uplink};
 
 /// A clock that the test moves.
@@ -202,8 +206,15 @@ fn part<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 pub(super) struct VirtualDevice {
     pub(super) clock: Rc<VirtualClock>,
     pub(super) programs: Rc<RefCell<BTreeMap<i64, Program>>>,
+    /// What drivers are asked for: they answer after a moment.
+    pub(super) requests: Rc<RefCell<BTreeMap<i64, Asked>>>,
     /// When it was asked to reboot, and when drivers were asked for something.
     pub(super) acts: Rc<RefCell<Vec<(Duration, &'static str)>>>,
+}
+
+pub(super) struct Asked {
+    pub(super) ends: Duration,
+    answer: Answer,
 }
 
 pub(super) struct Program {
@@ -221,6 +232,14 @@ impl Program {
             std::fs::write(path, text.strip_prefix("echo ").unwrap()).unwrap();
         }
     }
+}
+
+/// The template of a finger.
+fn enrolled(enroll: &Enroll) -> Answer {
+    let finger = enroll.sought.number().unwrap();
+    let record = format!("PIN={}\tFID={finger}\tSize=4\tValid=1\tTMP={ENROLLED}", enroll.pin);
+    let form = TemplateForm::Fingerprint;
+    Answer::Templates(vec![Template::parse(form, record.as_bytes(), Language::ENGLISH).unwrap()])
 }
 
 impl Device for VirtualDevice {
@@ -243,6 +262,9 @@ impl Device for VirtualDevice {
     }
     fn is_running(&self, key: i64) -> bool {
         let now = self.clock.monotonic();
+        if let Some(asked) = self.requests.borrow().get(&key) {
+            return asked.ends > now;
+        }
         let mut programs = self.programs.borrow_mut();
         programs.values_mut().for_each(|program| program.turn(now));
         programs.get(&key).is_some_and(|program| !program.has_ended)
@@ -252,15 +274,25 @@ impl Device for VirtualDevice {
         let program = programs.get(&key).filter(|program| program.has_ended);
         program.map(|_| Outcome { end: End::Exited(0), output: Vec::new() })
     }
-    fn ask(&mut self, _: i64, _: DriverRequest) -> Result<(), Unasked> {
-        self.acts.borrow_mut().push((self.clock.monotonic(), "ask"));
+    fn ask(&mut self, key: i64, request: DriverRequest) -> Result<(), Unasked> {
+        let now = self.clock.monotonic();
+        let (act, answer) = match request {
+            DriverRequest::Enroll { enroll, .. } => ("enrolment", enrolled(&enroll)),
+            DriverRequest::Unlock | DriverRequest::Unalarm => ("door", Answer::Done),
+        };
+        self.acts.borrow_mut().push((now, act));
+        let ends = now + Duration::from_millis(key as u64 % 4 * 100);
+        self.requests.borrow_mut().insert(key, Asked { ends, answer });
         Ok(())
     }
-    fn answered(&self, _: i64) -> Option<Answer> {
-        None
+    fn answered(&self, key: i64) -> Option<Answer> {
+        let requests = self.requests.borrow();
+        let asked = requests.get(&key).filter(|asked| asked.ends <= self.clock.monotonic());
+        asked.map(|asked| asked.answer.clone())
     }
     fn forget(&mut self, key: i64) {
         self.programs.borrow_mut().remove(&key);
+        self.requests.borrow_mut().remove(&key);
     }
     fn start_version_check(&mut self, _: i64) -> Result<(), String> {
         Err("not here".into())
