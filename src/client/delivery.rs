@@ -8,6 +8,7 @@ use super::upload_body::{self, Body, Encoded};
 use super::upload_tools::Tools;
 use crate::commands::ListOrigin;
 use crate::protocol::ack::{self, Ack};
+use crate::protocol::command::CommandLine;
 use crate::protocol::stream::Table;
 use crate::store::{AnswerKind, Pass, PendingRow};
 use crate::uplink::Request;
@@ -118,7 +119,7 @@ fn post(tools: &mut Tools<'_>, delivery: &Delivery<'_>) -> Result<Option<Ack>, T
     };
     let mut response = context.uplink.exchange(&Request::post(target.as_str(), bytes))?;
     let start = response.read_up_to(ack::ANSWER_BYTES)?;
-    if !(ack::is_success(response.status) && start.trim_ascii_start().starts_with(b"C:")) {
+    if !(ack::is_success(response.status) && CommandLine::begins(&start)) {
         session.command_answers = 0;
         let ack = not_now(ack::read(&response.answer(&start)), response.retry_after)?;
         if matches!(ack, Ack::Taken(_)) {

@@ -413,8 +413,13 @@ impl Client {
                 self.backoffs.fail_for(activity, now, *pause)
             }
             // The same rows go again after `ErrorDelay`, so that the search comes to its end. A
-            // session comes back after `ErrorDelay`, however long the server was away.
-            _ if matches!(activity, Activity::Upload(_) | Activity::Handshake | Activity::Poll) => {
+            // session and the rows of a query come back after `ErrorDelay`, however long the server was
+            // away. Results go before polls: their pauses grow, so that polls get through.
+            _ if matches!(
+                activity,
+                Activity::Upload(_) | Activity::Handshake | Activity::Poll | Activity::Query
+            ) =>
+            {
                 self.backoffs.fail_for(activity, now, Duration::from_secs(base.into()))
             }
             _ => self.backoffs.fail(activity, now, base),

@@ -4,10 +4,12 @@
 use super::context::Context;
 use super::error::CommandError;
 use super::pin::{pin_of, unknown_user};
-use crate::protocol::codes::ReturnCode;
+use super::unknown_keys::{is_among, keys_of};
+use crate::protocol::codes::{Language, ReturnCode};
 use crate::protocol::command::Command;
 use crate::protocol::data_table::{DataTable, Verb};
 use crate::protocol::fields::{Fields, Refusal};
+use crate::protocol::foreign::quoted;
 use crate::protocol::record::{
     BioPhoto, BioPhotoUpdate, EntryTable, IdCard, IdNumber, Jpeg, PictureKind, Pin, Template,
     TemplateForm, User, UserChange, UserPic,
@@ -109,9 +111,9 @@ impl<'a> Data<'a> {
         let Context { store, language, .. } = *self.context;
         match table {
             DataTable::Users => drop(store.people().delete(&self.pin_of(record)?)?),
-            DataTable::Templates(form) => self.delete_templates(record, form)?,
+            DataTable::Templates(form) => self.delete_templates(table, record, form)?,
             DataTable::Pictures(kind) => {
-                let fields = Fields::parse(record, &["PIN", "Type"], language)?;
+                let fields = narrowed(table, record, &["PIN", "Type"], language)?;
                 let pin = Pin::from_fields(&fields)?;
                 let bio_type = match kind {
                     PictureKind::User => None,
@@ -119,7 +121,7 @@ impl<'a> Data<'a> {
                 };
                 store.biometrics().delete_picture(&pin, kind, bio_type)?;
             }
-            DataTable::IdCards => self.delete_id_cards(record)?,
+            DataTable::IdCards => self.delete_id_cards(table, record)?,
             DataTable::Entries(table) => self.delete_entries(table, record)?,
             DataTable::Punches | DataTable::Photos | DataTable::Unknown(_) => {
                 return Err(table.refuse(Verb::Delete).into());
@@ -257,8 +259,8 @@ impl<'a> Data<'a> {
     }
 
     /// Deletes identity cards: those of a person, the one with a number, or both must fit.
-    fn delete_id_cards(self, record: &[u8]) -> Result<(), CommandError> {
-        let fields = Fields::parse(record, &["PIN", "IDNum"], self.context.language)?;
+    fn delete_id_cards(self, table: DataTable<'_>, record: &[u8]) -> Result<(), CommandError> {
+        let fields = narrowed(table, record, &["PIN", "IDNum"], self.context.language)?;
         let number = match fields.get("idnum").filter(|number| !number.is_empty()) {
             Some(number) => Some(IdNumber::new("idnum", number).map_err(Refusal::from)?),
             None => None,
@@ -276,19 +278,25 @@ impl<'a> Data<'a> {
     }
 
     /// Deletes a person's templates of a form: all of them, or those that the record names.
-    fn delete_templates(self, record: &[u8], form: TemplateForm) -> Result<(), CommandError> {
+    fn delete_templates(
+        self,
+        table: DataTable<'_>,
+        record: &[u8],
+        form: TemplateForm,
+    ) -> Result<(), CommandError> {
         let keys: &[&str] = match form {
-            TemplateForm::Fingerprint | TemplateForm::FingerVein => &["PIN", "FID"],
-            TemplateForm::Face => &["PIN"],
-            TemplateForm::Unified => &["PIN", "Type", "No"],
+            TemplateForm::Fingerprint | TemplateForm::Face => &["PIN", "FID"],
+            TemplateForm::FingerVein => &["PIN", "FID", "Index"],
+            TemplateForm::Unified => &["PIN", "Type", "No", "Index"],
         };
-        let fields = Fields::parse(record, keys, self.context.language)?;
+        let fields = narrowed(table, record, keys, self.context.language)?;
         let pin = Pin::from_fields(&fields)?;
         let number = match fields.number("fid")? {
             Some(number) => Some(number),
             None => fields.number("no")?,
         };
-        let key = TemplateKey { form, bio_type: fields.number("type")?, number };
+        let (bio_type, index) = (fields.number("type")?, fields.number("index")?);
+        let key = TemplateKey { form, bio_type, number, index };
         self.context.store.biometrics().delete_templates(&pin, &key)?;
         Ok(())
     }
@@ -303,6 +311,28 @@ impl<'a> Data<'a> {
     fn pin_of(self, record: &[u8]) -> Result<Pin, Refusal> {
         pin_of(record, self.context.language)
     }
+}
+
+/// The fields of a deletion. A key that means nothing here, or that has no value, would make it wider
+/// than it is meant: nothing is deleted.
+fn narrowed(
+    table: DataTable<'_>,
+    record: &[u8],
+    keys: &[&'static str],
+    language: Language,
+) -> Result<Fields, Refusal> {
+    if let Some(key) = keys_of(record).find(|key| !is_among(key, keys) && !table.has_key(key)) {
+        let (key, keys) = (quoted(key), keys.join(", "));
+        let why = format!("the key {key} means nothing in a deletion of {table}; known are {keys}");
+        return Err(Refusal::parameter(why));
+    }
+    let fields = Fields::parse(record, keys, language)?;
+    for key in ["fid", "no", "type", "index"] {
+        if fields.get(key).is_some_and(|value| value.trim().is_empty()) {
+            return Err(Refusal::field(key, "is empty; without it the deletion is of all"));
+        }
+    }
+    Ok(fields)
 }
 
 /// The type of a comparison photo, if the record names one.

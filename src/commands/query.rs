@@ -71,6 +71,7 @@ impl<'a> Queries<'a> {
         let stream = match table {
             DataTable::Punches | DataTable::Photos => {
                 let times = self.times(record)?;
+                self.context.unknown_keys.look_at_query(table, record, &["StartTime", "EndTime"]);
                 let stream = match table {
                     DataTable::Punches => Stream::Punches,
                     _ => Stream::Photos,
@@ -95,6 +96,7 @@ impl<'a> Queries<'a> {
             DataTable::Pictures(PictureKind::Comparison) => &["PIN", "Type"],
             _ => &["PIN"],
         };
+        self.context.unknown_keys.look_at_query(table, record, keys);
         let fields = Fields::parse(record, keys, self.context.language)?;
         let pin = match fields.get("pin") {
             Some(_) => Some(Pin::from_fields(&fields)?.to_string()),

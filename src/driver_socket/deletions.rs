@@ -34,7 +34,7 @@ pub(super) fn template(context: &MethodContext, params: &Params) -> Result<Value
     let bio_type =
         narrowed(params, form == TemplateForm::Unified, "is for unified templates only")?;
     let mut log = Log::new(context, params, &pin)?;
-    let key = TemplateKey { form, bio_type, number };
+    let key = TemplateKey { form, bio_type, number, index: None };
     let biometrics = context.store.biometrics();
     if form == TemplateForm::Fingerprint && biometrics.count_templates(&pin, &key)? > 0 {
         let number = number.map(|number| number.to_string()).unwrap_or_default();

@@ -45,9 +45,13 @@ impl<'a> CommandLine<'a> {
     }
 }
 
-/// What follows `C:` in a line, without the blanks before and after it; also after a small `c`.
+/// A byte order mark, as some servers send it before the first command.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// What follows `C:` in a line, without the blanks before and after it; also after a small `c`, and
+/// after a byte order mark.
 fn after_c(line: &[u8]) -> Option<&[u8]> {
-    match line.trim_ascii_start() {
+    match line.strip_prefix(MARK).unwrap_or(line).trim_ascii_start() {
         [b'C' | b'c', b':', rest @ ..] => Some(rest.trim_ascii_start()),
         _ => None,
     }

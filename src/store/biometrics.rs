@@ -22,6 +22,8 @@ pub struct TemplateKey {
     pub bio_type: Option<u8>,
     /// Which finger, eye or hand.
     pub number: Option<u8>,
+    /// Which of its templates.
+    pub index: Option<u8>,
 }
 
 /// Templates and pictures of people.
@@ -123,12 +125,10 @@ impl<'a> Biometrics<'a> {
 
     /// Deletes the templates of a person that a key names. How many.
     pub fn delete_templates(&self, pin: &Pin, key: &TemplateKey) -> Result<usize> {
-        let which = "kind = ?2 AND (?3 IS NULL OR type = ?3) AND (?4 IS NULL OR number = ?4)";
-        self.delete_which(
-            pin,
-            which,
-            params![pin.as_str(), key.form.code(), key.bio_type, key.number],
-        )
+        let which = "kind = ?2 AND (?3 IS NULL OR type = ?3) AND (?4 IS NULL OR number = ?4)
+                     AND (?5 IS NULL OR idx = ?5)";
+        let values = params![pin.as_str(), key.form.code(), key.bio_type, key.number, key.index];
+        self.delete_which(pin, which, values)
     }
 
     /// Whether a person has a template of this, of this number if one is named, in any form.
@@ -182,8 +182,9 @@ impl<'a> Biometrics<'a> {
     /// How many templates of a person a key names.
     pub fn count_templates(&self, pin: &Pin, key: &TemplateKey) -> Result<u64> {
         let sql = "SELECT count(*) FROM template WHERE pin = ?1 AND kind = ?2
-                   AND (?3 IS NULL OR type = ?3) AND (?4 IS NULL OR number = ?4)";
-        let values = params![pin.as_str(), key.form.code(), key.bio_type, key.number];
+                   AND (?3 IS NULL OR type = ?3) AND (?4 IS NULL OR number = ?4)
+                   AND (?5 IS NULL OR idx = ?5)";
+        let values = params![pin.as_str(), key.form.code(), key.bio_type, key.number, key.index];
         Ok(self.db.prepare_cached(sql)?.query_row(values, |row| row.get(0))?)
     }
 

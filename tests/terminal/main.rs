@@ -53,6 +53,7 @@ mod handshake_replies;
 mod killed;
 mod latency;
 mod malformed_answers;
+mod narrowing_keys;
 mod never_deaf;
 mod old_lists;
 mod options;

@@ -53,7 +53,7 @@ fn a_query_that_brings_nothing_through_ends_and_what_would_delete_its_rows_is_no
     terminal.server.borrow_mut().fails.push(("CmdId=", 503));
     terminal.give("C:1:DATA QUERY ATTLOG\nC:2:CLEAR LOG\nC:3:DATA UPDATE USERINFO PIN=1\n".into());
     let took = terminal.run_until("given up", |terminal| terminal.code("2").is_some());
-    within(took, 600, 1600);
+    within(took, 600, 660);
     assert_eq!(
         (terminal.code("1").unwrap(), terminal.code("2").unwrap()),
         ("-1003".into(), "-1003".into())

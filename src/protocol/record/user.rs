@@ -224,6 +224,7 @@ pub fn card_number(field: &'static str, value: &str) -> Result<String, Refusal> 
             ),
         )
     };
+    let value = value.trim();
     let number = match value.strip_prefix('[') {
         Some(hex) => {
             let hex = hex.strip_suffix(']').filter(|hex| matches!(hex.len(), 8 | 10));
