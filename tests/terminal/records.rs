@@ -94,8 +94,9 @@ fn ten_thousand_records_come_in_one_command() {
     println!(
         "10 000 records took {took:.1?}; of {nth} punches meanwhile the slowest {slowest:.1?}"
     );
-    // One command is one transaction, for which a driver waits: 0.2 s here, more on a loaded machine.
-    assert!(slowest < Duration::from_secs(5) && took < Duration::from_secs(30));
+    // One command is one transaction, for which a driver waits: 0.2 s, and 4 s beside five other loads.
+    assert!(slowest < Duration::from_secs(15), "a punch took {slowest:?}");
+    assert!(took < Duration::from_secs(30), "the command took {took:?}");
     assert_eq!(answer(&server, "7000").0, 0);
     assert_eq!(users(&terminal), 10_000);
     let grown = terminal.proc("status", "VmHWM").saturating_sub(before);
