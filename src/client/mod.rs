@@ -402,9 +402,11 @@ impl Client {
         if matches!(trouble, Trouble::Link(_) | Trouble::NotKnown(_)) {
             self.session.disconnect();
         }
-        // The handshake gets a pause; the activity gets one of its own, which grows until it
-        // succeeds, so that the others have their turn after the handshake.
-        if matches!(trouble, Trouble::Link(_)) && activity != Activity::Handshake {
+        // Where there is no connection to be had, the handshake gets a pause. A connection that broke
+        // may be one request's fault: the handshake shows at once whether the server is there, and
+        // only the activity gets a pause, so that it delays no other.
+        let is_away = matches!(trouble, Trouble::Link(Failure::Unsent(_)));
+        if is_away && activity != Activity::Handshake {
             self.backoffs.fail(Activity::Handshake, now, base);
         }
         let message = format!("{}: {trouble}", activity.name());
