@@ -9,6 +9,7 @@ use super::context::Context;
 use super::trouble::Trouble;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::Refusal;
+use crate::reactor;
 use crate::store::{Download, Job};
 use crate::uplink::{Failure, Response};
 
@@ -100,13 +101,18 @@ pub(super) fn receive(
     }
 }
 
-/// Refuses what the disk has no room for.
+/// Refuses what the disk has no room for, even with the free pages that the store gives back.
 pub(super) fn refuse_if_no_room(context: &Context, bytes: u64) -> Result<Option<Refusal>, Trouble> {
+    let retention = context.store.retention();
+    // It may be copied, or unpacked, beside itself.
+    let needed = bytes.saturating_mul(2);
+    while retention.make_room_for_file(needed)? {
+        reactor::yield_now()?;
+    }
     // What is kept for punches is no part of it; what the store added and has not written to its
     // file yet is not free.
-    let free = context.store.retention().capacity()?.files();
-    // It may be copied, or unpacked, beside itself.
-    if bytes.saturating_mul(2) <= free {
+    let free = retention.capacity()?.files();
+    if needed <= free {
         return Ok(None);
     }
     let why = format!(

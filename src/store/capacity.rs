@@ -74,6 +74,11 @@ impl Capacity {
         self.punches.saturating_sub(self.reserve / 4 * 3) / COMMAND_BYTES
     }
 
+    /// Bytes of free pages that the store keeps for punches when a file needs room.
+    pub(super) fn kept_pages(&self) -> u64 {
+        self.reserve.min(self.disk_floor)
+    }
+
     /// Space of the disk that a file may take which is no part of the store.
     pub fn files(&self) -> u64 {
         self.disk_free.saturating_sub(self.disk_floor)

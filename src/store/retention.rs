@@ -7,7 +7,7 @@
 use rusqlite::params;
 
 use super::backlog::Backlog;
-use super::capacity::{Capacity, PUNCH_BYTES};
+use super::capacity::{Capacity, PUNCH_BYTES, measure};
 use super::cursors::Cursors;
 use super::db::Db;
 use super::error::Result;
@@ -182,15 +182,24 @@ impl<'a> Retention<'a> {
         Ok(self.db.prepare_cached(sql)?.execute([COMMANDS_KNOWN, BATCH as i64])?)
     }
 
-    /// Gives free pages back to the file system, but for so many bytes that punches may need.
-    /// Whether there were any.
+    /// Gives a batch of free pages back to the file system if a file of so many bytes has room
+    /// then, or after some more batches. Whether a batch was given back.
+    pub fn make_room_for_file(&self, bytes: u64) -> Result<bool> {
+        let capacity = measure(self.db)?;
+        let (lacking, kept) = (bytes.saturating_sub(capacity.files()), capacity.kept_pages());
+        if lacking == 0 || self.free_bytes()? < kept.saturating_add(lacking) {
+            return Ok(false);
+        }
+        let is_given_back = self.give_back(kept)?;
+        // Only a checkpoint makes the file of the store smaller.
+        self.db.connection().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        Ok(is_given_back)
+    }
+
+    /// Gives a batch of free pages back to the file system, but for so many bytes that punches
+    /// may need. Whether there were any.
     pub(super) fn give_back(&self, keep: u64) -> Result<bool> {
-        let pragma = |name: &str| -> Result<u64> {
-            let sql = format!("PRAGMA {name}");
-            Ok(self.db.connection().query_row(&sql, [], |row| row.get(0))?)
-        };
-        let free = pragma("freelist_count")? * pragma("page_size")?;
-        if free <= keep {
+        if self.free_bytes()? <= keep {
             return Ok(false);
         }
         // Each step of the statement frees one page.
@@ -199,6 +208,15 @@ impl<'a> Retention<'a> {
         let mut pages = vacuum.query([])?;
         while pages.next()?.is_some() {}
         Ok(true)
+    }
+
+    /// Bytes of free pages inside the file of the store.
+    fn free_bytes(&self) -> Result<u64> {
+        let pragma = |name: &str| -> Result<u64> {
+            let sql = format!("PRAGMA {name}");
+            Ok(self.db.connection().query_row(&sql, [], |row| row.get(0))?)
+        };
+        Ok(pragma("freelist_count")? * pragma("page_size")?)
     }
 }
 

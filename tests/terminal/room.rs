@@ -257,3 +257,41 @@ fn on_a_small_disk_others_fill_what_they_may_and_punches_have_the_rest() {
     assert_eq!(returns(&server, "DATA DELETE USERPIC PIN=11"), 0);
     server.assert_strict();
 }
+
+#[test]
+fn what_was_deleted_from_the_store_makes_room_for_a_download() {
+    let server = server();
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    let files = terminal.path("files");
+    std::fs::create_dir(&files).unwrap();
+    let limits = "[limits]\nfree_mib = 4\nstart_spread = 0";
+    let config = format!("[commands]\nput_dirs = [\"{}\"]\n{limits}", files.display());
+    terminal.configure(&server.url(), &config);
+    if !terminal.run_on_a_disk_of(16 << 20) {
+        eprintln!("skipped: no file system can be mounted here");
+        return;
+    }
+    let content = base64(jpeg(500_000));
+    let users: Vec<String> =
+        (1..=30).map(|pin| format!("DATA UPDATE USERINFO PIN={pin}")).collect();
+    let pictures = (1..=30).map(|pin| {
+        format!("DATA UPDATE USERPIC PIN={pin}\tSize={}\tContent={content}", content.len())
+    });
+    let commands: Vec<String> = users.into_iter().chain(pictures).collect();
+    let ids: Vec<String> = commands.iter().map(|command| server.queue(command)).collect();
+    let codes: Vec<i64> = ids.iter().map(|id| answer(&server, id).0).collect();
+    assert!(codes.contains(&-1001), "{codes:?}");
+    server.serve_file("large", noise(2 << 20));
+    assert_eq!(returns(&server, "PutFile large\tlarge"), -1001);
+    // The disk is not short then: a little more is free than what is kept for punches.
+    for pin in 1..=20 {
+        assert_eq!(returns(&server, &format!("DATA DELETE USERPIC PIN={pin}")), 0);
+    }
+    assert_eq!(returns(&server, "PutFile large\tlarge"), 2 << 20);
+    // It gives back what the file lacks, and no more.
+    let status = terminal.status();
+    assert!(status["room"]["rest"].as_u64() > Some(5 << 20), "{}", status["room"]);
+    let mut driver = terminal.driver();
+    take_punches(&mut driver, "1", 10_000);
+    server.assert_strict();
+}
