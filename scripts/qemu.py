@@ -12,6 +12,7 @@ import time
 import traceback
 from pathlib import Path
 
+from fill import fill_ext4, fill_ubifs
 from terminal import Failure, Images, Machine, Server, end_in_order, expect, wait
 
 FEW_PUNCHES, PUNCHES, USERS = 1_000, 100_000, 20_000
@@ -57,17 +58,27 @@ class Bench:
 
     def __init__(self, arguments):
         self.arguments, self.figures = arguments, []
-        self.server = Server(arguments.emulator, arguments.place / "server.log", *OPTIONS)
-        self.servers = [self.server]
-        self.images = Images(arguments.debian, arguments.punchd, arguments.driver, arguments.place)
+        self.servers = []
+        self.server = self.serve("server.log")
+        self.images = self.usual_images = self.images_of(Images)
         self.machine, self.terminals, self.excused = None, 0, []
 
-    def boot(self, store=None, server=None, cable=True):
+    def serve(self, log, *options, ca=None):
+        """One more server."""
+        place = self.arguments.place
+        self.servers.append(Server(self.arguments.emulator, place / log, *OPTIONS, *options, ca=ca))
+        return self.servers[-1]
+
+    def images_of(self, kind):
+        arguments = self.arguments
+        return kind(arguments.debian, arguments.punchd, arguments.driver, arguments.place)
+
+    def boot(self, store=None, server=None, cable=True, images=None):
         """A terminal that was never here before, with this store or an empty one. Returns the seconds to its first handshake, if it has a cable."""
         if self.machine:
             self.machine.stop()
         self.terminals += 1
-        server = server or self.server
+        server, self.images = server or self.server, images or self.usual_images
         self.images.make_root(server, f"QEMU{self.terminals:07}", DRIVERS, [self.arguments.example_driver])
         self.images.make_data(store)
         before = len(server.requests("handshake"))
@@ -109,12 +120,6 @@ class Bench:
 
     def punches(self):
         return self.server.get("/state")["punches"]
-
-    def secure(self):
-        """A server that speaks HTTPS."""
-        place = self.arguments.place
-        self.servers.append(Server(self.arguments.emulator, place / "https.log", *OPTIONS, ca=place / "ca.pem"))
-        return self.servers[-1]
 
     def deviations(self):
         found = [deviation for server in self.servers for deviation in server.get("/deviations")]
@@ -364,7 +369,7 @@ def backlog(bench):
 
 def https(bench):
     """The same over HTTPS, from a clock that begins in 1970 and a certificate that is of yesterday."""
-    server = bench.secure()
+    server = bench.serve("https.log", ca=bench.arguments.place / "ca.pem")
     bench.figure("boot to first handshake, HTTPS", f"{bench.boot(server=server):.1f} s of the host's")
     wait("the clock", lambda: abs(bench.machine.number("date +%s") - time.time()) < 100)
     bench.figure("VmHWM idle, HTTPS", "%d kB%s" % bench.memory())
@@ -427,7 +432,7 @@ def mass(bench):
     bench.figure(f"{USERS} users with templates", f"{time.time() - begun:.0f} s")
 
 
-CHECKS = [session, idle, punch_from_a_shell, card, door, enrolment, files_and_shell, upgrade, reboot, network, damage, wear, backlog, https, mass]
+CHECKS = [session, idle, punch_from_a_shell, card, door, enrolment, files_and_shell, upgrade, reboot, network, damage, wear, backlog, https, mass, fill_ext4, fill_ubifs]
 
 
 def test(arguments):

@@ -24,6 +24,7 @@ REPO = Path(__file__).resolve().parent.parent
 WITH_SBIN = os.environ | {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
 TIMEOUT = 120  # seconds for anything to happen: emulated machines are slow
 MODULES = ["virtio_mmio", "virtio_blk", "virtio_net", "virtio_input", "virtio_rng", "evdev", "crc32c_generic", "ext4"]
+NANDSIM = "nandsim id_bytes=0x20,0xa2,0x00,0x15"  # 64 MB in blocks of 128 KB
 
 
 class Failure(Exception):
@@ -75,6 +76,9 @@ class Server:
         with urllib.request.urlopen(self.admin + path, body, timeout=TIMEOUT) as answer:
             return json.load(answer)
 
+    def delete(self, path):
+        urllib.request.urlopen(urllib.request.Request(self.admin + path, method="DELETE"), timeout=TIMEOUT).close()
+
     def queue(self, *commands):
         return self.post("/commands", "".join(command + "\n" for command in commands))["ids"]
 
@@ -125,11 +129,13 @@ class Images:
 
     memory = 64  # MB
     modules = MODULES  # each may have parameters behind its name
+    first_root = "initrd"  # file name
+    data_size = 256  # MB of the data disk
 
     def __init__(self, debian, punchd, driver, place):
         self.debian, self.punchd, self.driver, self.place = debian, punchd, driver, place
         self.kernel = next((debian / "boot").glob("vmlinuz-*"))
-        self.initrd, self.root, self.data = place / "initrd", place / "root.img", place / "data.img"
+        self.initrd, self.root, self.data = place / self.first_root, place / "root.img", place / "data.img"
         self.make_initrd()
 
     def make_initrd(self):
@@ -181,14 +187,14 @@ class Images:
             text += '\n[tls]\nca = "/etc/server.pem"\n'
         file.write_text(text)
 
-    def make_data(self, store=None, size=256):
+    def make_data(self, store=None):
         """The data disk, empty or with this store on it."""
         tree = self.place / "data"
         shutil.rmtree(tree, ignore_errors=True)
         tree.mkdir()
         if store:
             shutil.copy(store, tree / "punchd.db")
-        self.disk(self.data, size, tree)
+        self.disk(self.data, self.data_size, tree)
 
     @staticmethod
     def disk(image, megabytes, tree):
@@ -200,6 +206,19 @@ class Images:
         """Has the file system of the data disk say that there were errors, and that it was not unmounted."""
         command = ["debugfs", "-w", "-R", "ssv state 2", self.data]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL, env=WITH_SBIN)
+
+
+class FlashImages(Images):
+    """The store lies on UBIFS, on a raw NAND flash in place of the data disk: the kernel's nandsim, in the terminal's memory."""
+
+    memory = 192
+    modules = [*Images.modules, "deflate", "zstd", NANDSIM, "ubi mtd=0", "ubifs"]
+    first_root = "initrd-flash"
+
+    def configure(self, tree, server, serial):
+        super().configure(tree, server, serial)
+        shutil.copy(REPO / "tests/qemu/S50flash", tree / "etc/init.d")
+        shutil.copy(self.driver.with_name("flash"), tree / "usr/bin")
 
 
 class Machine:

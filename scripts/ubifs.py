@@ -6,14 +6,12 @@ checks itself when it is mounted after that. At the end it prints what a punch w
 """
 
 import re
-import shutil
 import time
 
 import powercut
-from terminal import REPO, Failure, Images, expect, wait
+from terminal import Failure, FlashImages, expect, wait
 
 PAGE = 2048
-NANDSIM = "nandsim id_bytes=0x20,0xa2,0x00,0x15"  # 64 MB in blocks of 128 KB
 LONGEST_PRESS = 15  # seconds for a cut that the kernel chooses
 SINGLE, IN_BURSTS = 400, 3_000  # punches whose pages are counted
 
@@ -38,16 +36,6 @@ press() {{
     {AT_ONCE}
 }}
 """
-
-
-class FlashImages(Images):
-    memory = 192
-    modules = [*Images.modules, "deflate", "zstd", NANDSIM, "ubi mtd=0", "ubifs"]
-
-    def configure(self, tree, server, serial):
-        super().configure(tree, server, serial)
-        shutil.copy(REPO / "tests/qemu/S50flash", tree / "etc/init.d")
-        shutil.copy(self.driver.with_name("flash"), tree / "usr/bin")
 
 
 class FlashTrial(powercut.Trial):
