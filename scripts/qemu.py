@@ -433,11 +433,13 @@ def mass(bench):
 
 
 CHECKS = [session, idle, punch_from_a_shell, card, door, enrolment, files_and_shell, upgrade, reboot, network, damage, wear, backlog, https, mass, fill_ext4, fill_ubifs]
+LONG = [fill_ext4, fill_ubifs]  # not among the quick ones
 
 
 def test(arguments):
     begun, failed = time.time(), 0
-    checks = [check for check in CHECKS if check.__name__.startswith(arguments.only or "")]
+    of_all = CHECKS if arguments.only or not arguments.quick else [check for check in CHECKS if check not in LONG]
+    checks = [check for check in of_all if check.__name__.startswith(arguments.only or "")]
     if not checks:
         sys.exit(f"there is no check {arguments.only!r}; there are {', '.join(check.__name__ for check in CHECKS)}")
     (arguments.place / "console.log").unlink(missing_ok=True)
