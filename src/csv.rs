@@ -3,6 +3,7 @@
 //! What is written needs no quotes: no field can hold a comma, a quote or a line end. What is read
 //! may have been saved by a spreadsheet: quoted fields and CRLF (RFC 4180), a byte order mark.
 
+use crate::protocol::foreign::BYTE_ORDER_MARK;
 use crate::protocol::record::{
     HIGHEST_VERIFY, Pin, Punch, Screening, Status, Temperature, WorkCode,
 };
@@ -25,7 +26,7 @@ pub fn row(punch: &Punch) -> String {
 /// An error message names the line and the field.
 pub fn read(text: &str) -> Result<Vec<(usize, Punch)>, String> {
     let wrong = |line: usize, why: &str| format!("line {line}: {why}; nothing was recorded");
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let (names, mut text) = split_row(text).map_err(|why| wrong(1, why))?;
     let names = names.join(",");
     let columns = names.split(',').count();

@@ -1,5 +1,6 @@
 //! The answer of a server to an upload, or to the replies to commands (§11, §13).
 
+use super::foreign::BYTE_ORDER_MARK;
 use super::refusal::{Answer, is_not_known};
 
 /// Whether the server accepted a request, and otherwise what that means. The texts say for people
@@ -63,7 +64,7 @@ pub fn not_taken(answer: &Answer<'_>) -> Ack {
     let Answer { status, body, .. } = *answer;
     let message = answer.refusal();
     let text = String::from_utf8_lossy(&body[..body.len().min(ANSWER_BYTES)]).to_lowercase();
-    let text = text.trim_start_matches(MARK).trim();
+    let text = text.trim_start_matches(BYTE_ORDER_MARK).trim();
     match status {
         407 | 429 => Ack::Later(message),
         401 | 403 => Ack::NotKnown(message),
@@ -94,13 +95,10 @@ pub fn is_success(status: u16) -> bool {
     (200..300).contains(&status)
 }
 
-/// A byte order mark, as some editors leave it.
-const MARK: char = '\u{feff}';
-
 /// What follows `OK`, in any case, after blanks, a byte order mark or JSON's quote. `OKAY` and
 /// `ok_page.html` are no `OK`.
 fn after_ok(text: &str) -> Option<&str> {
-    let text = text.trim_start().trim_start_matches(MARK).trim_start();
+    let text = text.trim_start().trim_start_matches(BYTE_ORDER_MARK).trim_start();
     let text = text.strip_prefix('"').unwrap_or(text).trim_start();
     let rest =
         text.get(..2).filter(|start| start.eq_ignore_ascii_case("OK")).map(|_| &text[2..])?;

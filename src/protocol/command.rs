@@ -7,7 +7,7 @@ use super::data_table::DataTable;
 use super::enroll::Enroll;
 use super::fields::Refusal;
 use super::file::{self, PutFile, Upgrade};
-use super::foreign::quoted;
+use super::foreign::{BYTE_ORDER_MARK, quoted};
 use super::record::TemplateForm;
 use super::time::LocalTime;
 
@@ -45,13 +45,10 @@ impl<'a> CommandLine<'a> {
     }
 }
 
-/// A byte order mark, as some servers send it before the first command.
-const MARK: &[u8] = b"\xEF\xBB\xBF";
-
 /// What follows `C:` in a line, without the blanks before and after it; also after a small `c`, and
 /// after a byte order mark.
 fn after_c(line: &[u8]) -> Option<&[u8]> {
-    match line.strip_prefix(MARK).unwrap_or(line).trim_ascii_start() {
+    match line.strip_prefix(BYTE_ORDER_MARK.as_bytes()).unwrap_or(line).trim_ascii_start() {
         [b'C' | b'c', b':', rest @ ..] => Some(rest.trim_ascii_start()),
         _ => None,
     }

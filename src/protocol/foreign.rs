@@ -9,6 +9,9 @@ use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 
+/// A byte order mark: what some editors and servers write before a text.
+pub const BYTE_ORDER_MARK: &str = "\u{feff}";
+
 /// Characters of a quoted text that a message shows.
 const QUOTED: usize = 60;
 /// Most characters of a text in a report.

@@ -1,6 +1,7 @@
 //! The reply to the handshake (§6): the options of the server, or a refusal.
 
 use super::ack;
+use super::foreign::BYTE_ORDER_MARK;
 use super::options::ServerOptions;
 use super::refusal::Answer;
 
@@ -18,7 +19,8 @@ pub enum Handshake {
 /// Reads the lines of a reply with status 200, without those that are commands. Options that the
 /// reply does not name have the value of `base`.
 pub fn read_handshake(lines: &[String], base: &ServerOptions) -> Handshake {
-    let Some(first) = lines.first().map(|line| line.trim_start_matches('\u{feff}').trim()) else {
+    let Some(first) = lines.first().map(|line| line.trim_start_matches(BYTE_ORDER_MARK).trim())
+    else {
         return Handshake::Refused(Answer::new(200, b"").refusal());
     };
     let refused = || Handshake::Refused(Answer::new(200, first.as_bytes()).refusal());

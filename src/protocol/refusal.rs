@@ -71,7 +71,7 @@ impl<'a> Answer<'a> {
     /// A 2xx whose body is not what was expected.
     fn refusal_by_text(&self) -> String {
         let text = self.text();
-        let text = text.trim_start_matches('\u{feff}').trim_start();
+        let text = text.trim_start_matches(foreign::BYTE_ORDER_MARK).trim_start();
         if let Some(coding) = self.compression() {
             return format!(
                 "the server answered in {coding}, which the terminal did not ask for: turn \
@@ -142,7 +142,7 @@ impl<'a> Answer<'a> {
     /// The first line of text of the body after `separator`; nothing if there is none.
     fn quoted_after(&self, separator: &str) -> String {
         let text = self.text();
-        let text = text.trim_start_matches('\u{feff}').trim_start();
+        let text = text.trim_start_matches(foreign::BYTE_ORDER_MARK).trim_start();
         let line = if text.starts_with('<') {
             text_of_page(text)
         } else {
@@ -160,7 +160,7 @@ impl<'a> Answer<'a> {
 pub(super) fn is_not_known(text: &str) -> bool {
     const DENIES: [&str; 4] =
         ["not authorized", "not authorised", "not registered", "device not exist"];
-    let text = text.trim_start_matches('\u{feff}').trim().to_lowercase();
+    let text = text.trim_start_matches(foreign::BYTE_ORDER_MARK).trim().to_lowercase();
     text.starts_with("unknown") || DENIES.iter().any(|part| text.contains(part))
 }
 
