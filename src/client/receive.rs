@@ -106,12 +106,15 @@ pub(super) fn refuse_if_no_room(context: &Context, bytes: u64) -> Result<Option<
     let retention = context.store.retention();
     // It may be copied, or unpacked, beside itself.
     let needed = bytes.saturating_mul(2);
-    while retention.make_room_for_file(needed)? {
-        reactor::yield_now()?;
-    }
     // What is kept for punches is no part of it; what the store added and has not written to its
     // file yet is not free.
-    let free = retention.capacity()?.files();
+    let mut free = retention.capacity()?.files();
+    if needed > free {
+        while retention.make_room_for_file(needed)? {
+            reactor::yield_now()?;
+        }
+        free = retention.capacity()?.files();
+    }
     if needed <= free {
         return Ok(None);
     }

@@ -111,7 +111,7 @@ impl<'a> Data<'a> {
         let Context { store, language, .. } = *self.context;
         match table {
             DataTable::Users => drop(store.people().delete(&self.pin_of(record)?)?),
-            DataTable::Templates(form) => self.delete_templates(table, record, form)?,
+            DataTable::Templates(form) => self.delete_templates(record, form)?,
             DataTable::Pictures(kind) => {
                 let fields = narrowed(table, record, &["PIN", "Type"], language)?;
                 let pin = Pin::from_fields(&fields)?;
@@ -121,7 +121,7 @@ impl<'a> Data<'a> {
                 };
                 store.biometrics().delete_picture(&pin, kind, bio_type)?;
             }
-            DataTable::IdCards => self.delete_id_cards(table, record)?,
+            DataTable::IdCards => self.delete_id_cards(record)?,
             DataTable::Entries(table) => self.delete_entries(table, record)?,
             DataTable::Punches | DataTable::Photos | DataTable::Unknown(_) => {
                 return Err(table.refuse(Verb::Delete).into());
@@ -259,8 +259,9 @@ impl<'a> Data<'a> {
     }
 
     /// Deletes identity cards: those of a person, the one with a number, or both must fit.
-    fn delete_id_cards(self, table: DataTable<'_>, record: &[u8]) -> Result<(), CommandError> {
-        let fields = narrowed(table, record, &["PIN", "IDNum"], self.context.language)?;
+    fn delete_id_cards(self, record: &[u8]) -> Result<(), CommandError> {
+        let fields =
+            narrowed(DataTable::IdCards, record, &["PIN", "IDNum"], self.context.language)?;
         let number = match fields.get("idnum").filter(|number| !number.is_empty()) {
             Some(number) => Some(IdNumber::new("idnum", number).map_err(Refusal::from)?),
             None => None,
@@ -278,18 +279,13 @@ impl<'a> Data<'a> {
     }
 
     /// Deletes a person's templates of a form: all of them, or those that the record names.
-    fn delete_templates(
-        self,
-        table: DataTable<'_>,
-        record: &[u8],
-        form: TemplateForm,
-    ) -> Result<(), CommandError> {
+    fn delete_templates(self, record: &[u8], form: TemplateForm) -> Result<(), CommandError> {
         let keys: &[&str] = match form {
             TemplateForm::Fingerprint | TemplateForm::Face => &["PIN", "FID"],
             TemplateForm::FingerVein => &["PIN", "FID", "Index"],
             TemplateForm::Unified => &["PIN", "Type", "No", "Index"],
         };
-        let fields = narrowed(table, record, keys, self.context.language)?;
+        let fields = narrowed(DataTable::Templates(form), record, keys, self.context.language)?;
         let pin = Pin::from_fields(&fields)?;
         let number = match fields.number("fid")? {
             Some(number) => Some(number),
