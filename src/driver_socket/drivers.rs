@@ -59,6 +59,12 @@ impl Driver {
         if is_next { self.calls.pop_front() } else { None }
     }
 
+    /// The next call, if it writes to the store.
+    pub(super) fn next_write(&mut self) -> Option<Call> {
+        let is_next = self.calls.front().is_some_and(|call| call.execution() == Execution::Write);
+        if is_next { self.calls.pop_front() } else { None }
+    }
+
     /// The next call, if it is carried out after the commit of its round.
     pub(super) fn next_after_commit(&mut self) -> Option<Call> {
         let is_next = self.calls.front().is_some_and(comes_after_commit);

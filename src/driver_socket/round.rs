@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::call::{Call, Reply};
 use super::context::MethodContext;
 use super::dispatch;
-use super::drivers::Drivers;
+use super::drivers::{Driver, Drivers};
 use super::error::MethodError;
 use crate::rpc::{Execution, Method};
 use crate::store::StoreError;
@@ -17,6 +17,9 @@ const LONGEST_TURN: Duration = Duration::from_millis(5);
 /// What the calls of all drivers may take in a round before the commit, and again after it,
 /// besides one call of each driver.
 pub(super) const LONGEST_ROUND: Duration = Duration::from_millis(5);
+/// How long further turns may begin before the commit of a round that writes. A commit costs flash
+/// and about as much time, so a burst is worth one and not several.
+const LONGEST_GATHERING: Duration = Duration::from_millis(20);
 
 /// A call that was carried out, for the driver at a place.
 pub(super) type Executed = (usize, Call, Reply);
@@ -28,6 +31,7 @@ pub(super) fn turn_among(drivers: usize) -> Duration {
 
 /// Carries out what drivers call, one driver after the other, in one transaction. A turn ends when
 /// its time is over, at a call that comes after the commit, and after an answer that is not small.
+/// Those that still have something to write then have further turns, for a while.
 /// If the store fails, nothing of the round was recorded: each call is carried out by itself then,
 /// since one may have had no room where the others have.
 pub(super) fn execute_together(
@@ -73,20 +77,29 @@ fn try_together(
     let has_writes = drivers.iter().any(|driver| driver.calls.iter().any(writes));
     let mut all = || {
         let mut replies = Vec::new();
-        for &place in order {
-            let begun = Instant::now();
-            while let Some(call) = drivers.at_mut(place).next_before_commit() {
-                calls.push((place, call));
-                let (_, call) = &calls[calls.len() - 1];
-                let reply = execute(context, drivers, place, call)?;
-                let is_over = begun.elapsed() >= turn || !is_small(&reply);
-                replies.push(reply);
-                if is_over {
-                    break;
+        let round_begun = Instant::now();
+        let mut next: fn(&mut Driver) -> Option<Call> = Driver::next_before_commit;
+        loop {
+            let before = calls.len();
+            for &place in order {
+                let begun = Instant::now();
+                while let Some(call) = next(drivers.at_mut(place)) {
+                    calls.push((place, call));
+                    let (_, call) = &calls[calls.len() - 1];
+                    let reply = execute(context, drivers, place, call)?;
+                    let is_over = begun.elapsed() >= turn || !is_small(&reply);
+                    replies.push(reply);
+                    if is_over {
+                        break;
+                    }
                 }
             }
+            let is_idle = calls.len() == before;
+            if is_idle || !has_writes || round_begun.elapsed() >= LONGEST_GATHERING {
+                return Ok(replies);
+            }
+            next = Driver::next_write;
         }
-        Ok(replies)
     };
     if has_writes { context.store.atomically(all) } else { all() }
 }
