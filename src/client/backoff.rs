@@ -96,9 +96,18 @@ impl Backoffs {
         self.by_activity.remove(&activity).is_some_and(|backoff| backoff.failures > 0)
     }
 
-    /// Holds no upload back any longer.
-    pub(super) fn clear_uploads(&mut self) {
-        self.by_activity.retain(|activity, _| !matches!(activity, Activity::Upload(_)));
+    /// Holds an activity back no longer, although nothing shows that it would succeed.
+    pub(super) fn release(&mut self, activity: Activity) {
+        if let Some(backoff) = self.by_activity.get_mut(&activity) {
+            backoff.until = Duration::ZERO;
+        }
+    }
+
+    /// The same for all uploads.
+    pub(super) fn release_uploads(&mut self) {
+        let uploads = |activity: &Activity| matches!(activity, Activity::Upload(_));
+        let held = self.by_activity.iter_mut().filter(|(activity, _)| uploads(activity));
+        held.for_each(|(_, backoff)| backoff.until = Duration::ZERO);
     }
 
     fn entry(&mut self, activity: Activity) -> &mut Backoff {

@@ -64,9 +64,12 @@ use handshake::shake_hands;
 use housekeeping::Housekeeping;
 use job_end::Progress;
 use jobs::Jobs;
+use offers::STALL;
 use options_push::OptionsPush;
 use poller::Poller;
-use publication::{WaitingLog, publish_failing, publish_times, publish_withheld};
+use publication::{
+    WaitingLog, publish_failing, publish_times, publish_under_way, publish_withheld,
+};
 use replies::Replies;
 use scheduler::{Decision, Due, Scheduler, Situation};
 use server_query::ServerQueryRunner;
@@ -79,6 +82,7 @@ use waiting_commands::{NO_PROGRESS, WaitingCommands};
 use crate::device::Device;
 use crate::protocol::stream::Table;
 use crate::server_queries::OFFLINE;
+use crate::status::UnderWay;
 use crate::store::StoreError;
 use crate::store::options::REBOOT;
 use crate::uplink::{Failure, Uplink};
@@ -156,7 +160,10 @@ impl Client {
         publish_times(&self.context, &self.session, &self.backoffs, &self.poller);
         match self.scheduler.decide(self.context.clock.monotonic(), &situation) {
             Decision::Run(activity) => {
+                let since = self.context.clock.monotonic();
+                publish_under_way(&self.context, Some(UnderWay { what: activity.name(), since }));
                 self.run(activity);
+                publish_under_way(&self.context, None);
                 Next::Immediately
             }
             Decision::RestUntil(until) => {
@@ -256,7 +263,7 @@ impl Client {
         for table in Table::ALL {
             let streams = session.allowed(table);
             if uploader.has_comparison_row(context, session, table)? {
-                backoffs.clear(Activity::Upload(table));
+                backoffs.release(Activity::Upload(table));
             }
             let took_others = uploader.took_others(table);
             let offer_at = quarantine.next_offer(&streams, utc, took_others)?;
@@ -265,6 +272,9 @@ impl Client {
                 tables.push(table);
             } else if let Some(seconds) = offer_in {
                 *wake_at = (now + Duration::from_secs(seconds.unsigned_abs())).min(*wake_at);
+            } else if backoffs.clear(Activity::Upload(table)) {
+                // What failed is gone: a person dropped it, say.
+                publish_failing(context, backoffs);
             }
         }
         // A table that is held back does not keep the window open for the others.
@@ -277,6 +287,7 @@ impl Client {
 
     /// Does one thing, and what follows from its end.
     fn run(&mut self, activity: Activity) {
+        let begun = self.context.clock.monotonic();
         let Self { context, session, .. } = self;
         let done = match activity {
             Activity::Handshake => self.handshake(),
@@ -319,6 +330,10 @@ impl Client {
             Activity::Store => Ok(()),
         };
         self.apply_asked();
+        let took = self.context.clock.monotonic().saturating_sub(begun);
+        if done.is_err() && took >= STALL {
+            self.scheduler.let_one_pass(activity);
+        }
         self.record(activity, done);
     }
 
@@ -338,7 +353,7 @@ impl Client {
     fn apply_asked(&mut self) {
         let asked = std::mem::take(&mut self.session.asked);
         if asked.upload {
-            self.backoffs.clear_uploads();
+            self.backoffs.release_uploads();
         }
         if asked.option_set {
             self.options_push.hurry();
@@ -362,6 +377,10 @@ impl Client {
                 self.record_success(activity);
             }
             Err(Trouble::Link(Failure::Stopping)) => {}
+            Err(Trouble::Unsettled) => {
+                let online = self.session.is_online();
+                self.context.status.update(|connection| connection.online = online);
+            }
             Err(trouble) => self.record_failure(activity, &trouble),
         }
     }

@@ -15,7 +15,7 @@ use crate::store::{Cause, Pass, PendingRow, RefusedRow, StoreError};
 use crate::uplink;
 
 /// A request that failed after so long held up everything else.
-const STALL: Duration = Duration::from_secs(1);
+pub(super) const STALL: Duration = Duration::from_secs(1);
 
 /// What became of a row that was offered.
 struct Offered {
@@ -86,7 +86,7 @@ impl Offers<'_> {
                     let store = tools.context.store.clone();
                     return Ok(store.outbox().acknowledge(self.table, Pass::Retry, &[row])?);
                 }
-                Offer::Unclear => return offered.trouble.map_or(Ok(()), Err),
+                Offer::Unclear => return Err(offered.trouble.unwrap_or(Trouble::Unsettled)),
                 Offer::Refused => refused += 1,
             }
             // A server that has forgotten the terminal refuses everything until the handshake.
@@ -104,11 +104,14 @@ impl Offers<'_> {
                     cause: offered.cause,
                     message: &trouble.to_string(),
                 };
-                return Ok(suspects::record(tools, &refusal)?);
+                suspects::record(tools, &refusal)?;
+                return Err(Trouble::Unsettled);
             }
-            if is_forgotten || self.others_wait(tools)? {
+            // After a time-out others have a turn.
+            let is_stall = offered.cause == Cause::Silence;
+            if is_forgotten || is_stall || self.others_wait(tools)? {
                 self.progress.interrupted = Some((key, refused));
-                return Ok(());
+                return Err(Trouble::Unsettled);
             }
         }
     }
@@ -134,10 +137,10 @@ impl Offers<'_> {
         let (table, search) = (self.table, self.progress.search);
         let by_count = self.progress.by_count;
         let took_others = search.took_others() || (by_count && self.progress.last_counted);
-        let neighbours = search.neighbours();
+        let neighbours = search.neighbours(refused.is_stall);
         let (mut is_interrupted, mut all_uncounted, mut unclear) = (false, by_count, None);
         let mut any_taken = rows.len() == 1 && took_others;
-        let verdict = compare(rows.len(), neighbours, took_others, |nth| {
+        let verdict = compare(rows.len(), neighbours, took_others, refused.is_stall, |nth| {
             // A punch does not wait for rows of another table; the comparison is repeated later.
             is_interrupted |= table != Table::Attlog && tools.punches_can_go()?;
             if is_interrupted || unclear.is_some() {
@@ -206,7 +209,7 @@ impl Offers<'_> {
             Verdict::Unclear if is_interrupted && is_stall => {
                 self.pass_over(tools, pass, &rows[0], &trouble)
             }
-            Verdict::Unclear => unclear.map_or(Ok(()), Err),
+            Verdict::Unclear => Err(unclear.unwrap_or(Trouble::Unsettled)),
         }
     }
 
@@ -223,7 +226,7 @@ impl Offers<'_> {
         let message = &message;
         suspects::record(tools, &Refusal { pass, row, earlier, counts, cause, message })?;
         self.progress.passed(1);
-        Ok(())
+        Err(Trouble::Unsettled)
     }
 
     /// The server said 0 of a row, and of its neighbours if there are any: it counts as delivered.

@@ -10,7 +10,7 @@ use super::poller::Poller;
 use super::session::Session;
 use super::withheld::Withheld;
 use crate::protocol::stream::Stream;
-use crate::status::{Failing, Reason, Waiting, WithheldStream};
+use crate::status::{Failing, Reason, UnderWay, Waiting, WithheldStream};
 use crate::store::{Seq, StoreError};
 
 /// How long rows are counted before drivers are served.
@@ -39,6 +39,11 @@ pub(super) fn publish_times(
             schedule.offline_since.get_or_insert(context.clock.monotonic());
         }
     });
+}
+
+/// Publishes what the loop does now; drivers may ask for it in the waits of that.
+pub(super) fn publish_under_way(context: &Context, under_way: Option<UnderWay>) {
+    context.status.update(|connection| connection.schedule.under_way = under_way);
 }
 
 /// Publishes what failed since its last success.
@@ -101,7 +106,7 @@ impl WaitingLog {
             return Ok(());
         }
         for (stream, waiting) in context.status.waiting(&context.store, &streams)? {
-            for Waiting { reason, rows, message } in waiting {
+            for Waiting { reason, rows, message, .. } in waiting {
                 let is_said_here =
                     matches!(reason, Reason::TransFlag | Reason::Version | Reason::Schedule);
                 if is_said_here && self.logged.insert((stream, reason)) {

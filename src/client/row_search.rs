@@ -52,6 +52,10 @@ pub(super) struct RowSearch {
 
 /// After so many fruitless searches the next needs no more failures than this one did.
 const MOST_FRUITLESS: u32 = 2;
+/// The rows after a refused one with which it is compared, by their distance from it. After a
+/// fruitless search some are farther away, since the same fault may be in several rows in a row.
+const NEAR: [usize; 4] = [1, 2, 3, 4];
+const FAR: [usize; 4] = [1, 5, 20, 60];
 
 impl RowSearch {
     /// Most rows that the next request may carry.
@@ -78,11 +82,15 @@ impl RowSearch {
         self.took_others
     }
 
-    /// Which of the rows after a refused one are offered alone, by their distance from it: the next
-    /// ones, and after a fruitless search some that are farther away, since the same fault may be in
-    /// several rows in a row.
-    pub(super) fn neighbours(&self) -> [usize; 4] {
-        if self.fruitless == 0 { [1, 2, 3, 4] } else { [1, 5, 20, 60] }
+    /// Which of the rows after a refused one are offered alone, by their distance from it.
+    /// `is_stall`: no answer came to the row. Each offer may cost a time-out then, and there is one
+    /// of them in a search, another one each time.
+    pub(super) fn neighbours(&self, is_stall: bool) -> &'static [usize] {
+        match self.fruitless {
+            nth if is_stall => std::slice::from_ref(&FAR[nth as usize % FAR.len()]),
+            0 => &NEAR,
+            _ => &FAR,
+        }
     }
 
     /// A request of another kind was answered as it should be.
@@ -111,7 +119,7 @@ impl RowSearch {
             _ if self.others_answered => 2,
             _ => 3,
         };
-        if !is_searching && self.failures < enough << self.fruitless {
+        if !is_searching && self.failures < enough << self.fruitless.min(MOST_FRUITLESS) {
             return Next::SameAfterPause;
         }
         let Self { took_others, fruitless, .. } = *self;
@@ -122,7 +130,7 @@ impl RowSearch {
     /// The comparison showed that it is the server's trouble: what failed goes again, in
     /// requests of the usual size, after a pause.
     pub(super) fn servers_trouble(&mut self) {
-        let fruitless = (self.fruitless + 1).min(MOST_FRUITLESS);
+        let fruitless = self.fruitless.saturating_add(1);
         *self = Self { fruitless, ..Self::default() };
     }
 }
@@ -175,20 +183,25 @@ pub(super) const REPEATS: u32 = 2;
 
 /// Compares the first of `rows` rows, which was refused alone, with its neighbours: `offer` sends
 /// one row alone. `took_others`: the server took other rows just before, which show as much where
-/// none waits.
+/// none waits. `is_stall`: no answer came to the row, so that only the neighbours are offered.
 ///
 /// # Errors
 /// The first of `offer`.
 pub(super) fn compare<E>(
     rows: usize,
-    neighbours: [usize; 4],
+    neighbours: &[usize],
     took_others: bool,
+    is_stall: bool,
     mut offer: impl FnMut(usize) -> Result<Offer, E>,
 ) -> Result<Verdict, E> {
     if rows == 1 && took_others {
         let mut found = Comparison { settled: 1, ..Comparison::default() };
-        found.sort(0, offer_repeatedly(REPEATS, || offer(0))?);
+        let repeats = if is_stall { 0 } else { REPEATS };
+        found.sort(0, offer_repeatedly(repeats, || offer(0))?);
         return Ok(Verdict::Settled(found));
+    }
+    if rows == 1 && is_stall {
+        return Ok(Verdict::NoneTaken);
     }
     // Without a neighbour the row goes once more: of some servers every second request fails.
     if rows == 1 {
@@ -199,7 +212,7 @@ pub(super) fn compare<E>(
         });
     }
     let mut refused = vec![0];
-    for neighbour in neighbours {
+    for &neighbour in neighbours {
         // Where fewer wait than the distance, the last one has to do.
         let nth = neighbour.min(rows - 1);
         if refused.contains(&nth) {
@@ -211,6 +224,12 @@ pub(super) fn compare<E>(
             Offer::Taken => {
                 let mut found = Comparison { settled: nth + 1, ..Comparison::default() };
                 for before in 0..nth {
+                    if is_stall {
+                        let is_refused = refused.contains(&before);
+                        found
+                            .sort(before, if is_refused { Offer::Refused } else { Offer::Unclear });
+                        continue;
+                    }
                     let repeats = REPEATS + u32::from(!refused.contains(&before));
                     found.sort(before, offer_repeatedly(repeats, || offer(before))?);
                 }
@@ -300,7 +319,13 @@ mod tests {
             Verdict::Settled(Comparison { settled, suspects, unclear })
         };
         type Case<'a> = (&'a str, &'a [(usize, Offer)], Verdict);
-        let cases: [Case<'_>; 6] = [
+        let cases: [Case<'_>; 8] = [
+            ("no answer: one neighbour, and nothing again", &[(1, Taken)], settled(2, &[0], &[])),
+            (
+                "no answer, and the neighbour fails",
+                &[(1, Refused), (2, Refused)],
+                Verdict::NoneTaken,
+            ),
             ("none is taken", &[(1, Refused), (2, Refused)], Verdict::NoneTaken),
             ("it cannot be told", &[(1, Unclear)], Verdict::Unclear),
             (
@@ -322,7 +347,8 @@ mod tests {
         ];
         for (what, script, expected) in cases {
             let mut steps = script.iter();
-            let found = compare(3, [1, 2, 3, 4], false, |nth| {
+            let is_stall = what.starts_with("no answer");
+            let found = compare(3, &NEAR, false, is_stall, |nth| {
                 let (row, offer) = steps.next().expect("no more offers than are in the table");
                 assert_eq!(nth, *row, "{what}");
                 Ok::<_, ()>(*offer)

@@ -187,11 +187,12 @@ impl Model {
             Next::Compare => {
                 let server = &mut self.server;
                 let took_others = self.search.took_others();
-                let neighbours = self.search.neighbours();
+                let is_stall = server.waited > 0;
+                let neighbours = self.search.neighbours(is_stall);
                 let waiting = (ROWS.min(WAITING + (self.now / 2) as usize) - self.next).min(61);
                 let next = self.next;
                 let offer = |nth| Ok::<_, ()>(server.offer(next + nth));
-                match compare(waiting, neighbours, took_others, offer).unwrap() {
+                match compare(waiting, neighbours, took_others, is_stall, offer).unwrap() {
                     Verdict::Settled(found) => self.settle(&found),
                     Verdict::NoneTaken | Verdict::Unclear => {
                         self.search.servers_trouble();
@@ -223,6 +224,11 @@ impl Model {
         for nth in 0..found.settled {
             if found.suspects.contains(&nth) {
                 self.refused(self.next + nth, None);
+            } else if found.unclear.contains(&nth) {
+                self.ever_suspect.insert(self.next + nth);
+                let known = Occasions { count: 0, first: self.now };
+                let suspect = Suspect { known, at: self.now + DELAY, is_unclear: true };
+                self.suspects.insert(self.next + nth, suspect);
             } else {
                 self.delivered += 1;
             }

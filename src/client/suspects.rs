@@ -118,9 +118,10 @@ impl Refusal<'_> {
             (true, FIRST_OFFER)
         } else {
             // Longer the longer nothing shows whether it is the row: it may cost a time-out each
-            // time. Punches are worth that.
+            // time. In a bad time of the server punches are worth that.
             let is_punch = self.row.stream.table() == Table::Attlog;
-            let most = if is_punch { 2 * error_delay } else { MOST_UNCLEAR.max(error_delay) };
+            let is_soon = is_punch && occasions.is_bad_time(now, failed_at);
+            let most = if is_soon { 2 * error_delay } else { MOST_UNCLEAR.max(error_delay) };
             (false, (now - occasions.first).clamp(error_delay, most))
         };
         RefusedRow {

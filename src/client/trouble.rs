@@ -14,6 +14,10 @@ pub(super) enum Trouble {
     Link(Failure),
     /// The server's answer, or what it sent, was not accepted; the message says why.
     Refused(String),
+    /// Rows were refused, or their offers were broken off, and nothing follows from that yet: the
+    /// search for the row at fault goes on at once. It is no success either: what failed before
+    /// still fails.
+    Unsettled,
     /// The server does not know the terminal: a handshake comes first.
     NotKnown(String),
     /// The server has no time now (429, `Retry-After`), or a proxy stands before it (407).
@@ -34,6 +38,7 @@ impl fmt::Display for Trouble {
                 f.write_str(message)
             }
             Self::Store(error) => error.fmt(f),
+            Self::Unsettled => f.write_str("rows were refused"),
         }
     }
 }

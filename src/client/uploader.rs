@@ -108,7 +108,7 @@ impl Uploader {
                 return Ok(suspects::acknowledge(tools, table, pass, sent)?);
             }
             // The commands were executed; the same bytes go again.
-            Ok(Answer::Commands) => return Ok(()),
+            Ok(Answer::Commands) => return Err(Trouble::Unsettled),
             Ok(Answer::NotCounted { message }) => {
                 (progress.by_count, cause) = (true, Cause::Count);
                 (Failure::Refused, Trouble::Refused(message))
@@ -143,7 +143,7 @@ impl Uploader {
                 if matches!(trouble, Trouble::NotKnown(_)) {
                     tools.session.disconnect();
                 }
-                Ok(())
+                Err(Trouble::Unsettled)
             }
             Next::Compare => {
                 let first = (sent[0].stream, sent[0].seq);
@@ -162,7 +162,8 @@ impl Uploader {
         (pass, first): (Pass, (Stream, Seq)),
         refused: Refused,
     ) -> Result<(), Trouble> {
-        let most = 1 + self.progress(table).search.neighbours().into_iter().max().unwrap_or(0);
+        let neighbours = self.progress(table).search.neighbours(refused.is_stall);
+        let most = 1 + neighbours.iter().max().unwrap_or(&0);
         let next = tools.context.store.outbox().next_batch(streams, most)?;
         match next {
             Some(Batch { rows, pass: found })
@@ -171,7 +172,7 @@ impl Uploader {
                 self.offers(table).compare(tools, pass, &rows, refused)
             }
             // Drivers were served meanwhile: the row may have changed, and is another one then.
-            _ => Ok(()),
+            _ => Err(Trouble::Unsettled),
         }
     }
 

@@ -4,19 +4,21 @@ use std::time::Duration;
 
 use super::connection::{Connection, Reason};
 use super::waiting::Waiting;
+use crate::clock::Clock;
 use crate::protocol::stream::Stream;
 
 /// What lasts as long as this does not end by itself.
 const LASTS: Duration = Duration::from_secs(15 * 60);
 
-/// What needs a person, one message each. `now`: on the monotonic clock.
+/// What needs a person, one message each.
 pub(super) fn attention(
     connection: &Connection,
     waiting: &[(Stream, Vec<Waiting>)],
     full: Option<&str>,
     write_failure: Option<&str>,
-    now: Duration,
+    clock: &dyn Clock,
 ) -> Vec<String> {
+    let now = clock.monotonic();
     let mut found = Vec::new();
     found.extend(full.map(|shortage| format!("new punches are refused: {shortage}")));
     found.extend(write_failure.map(|message| format!("nothing is recorded: {message}")));
@@ -37,6 +39,9 @@ pub(super) fn attention(
     for (stream, waiting) in waiting {
         let needs_person = |waiting: &&Waiting| match waiting.reason {
             Reason::SetAside => true,
+            Reason::PassedOver => waiting.since.is_some_and(|since| {
+                clock.utc().saturating_sub(since) >= LASTS.as_secs().cast_signed()
+            }),
             Reason::TransFlag => *stream == Stream::Punches || *stream == Stream::IdPunches,
             _ => false,
         };

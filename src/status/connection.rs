@@ -55,6 +55,17 @@ pub struct Schedule {
     pub failing: Vec<Failing>,
     /// Since when there is no session.
     pub offline_since: Option<Duration>,
+    /// What the loop does now.
+    pub under_way: Option<UnderWay>,
+}
+
+/// Something that the loop does now, in whose waits it says nothing else.
+#[derive(Clone, Copy, Debug)]
+pub struct UnderWay {
+    /// What it is, for a person.
+    pub what: &'static str,
+    /// Since when.
+    pub since: Duration,
 }
 
 /// Something that failed since its last success.
@@ -83,6 +94,8 @@ pub enum Reason {
     Schedule,
     /// The upload failed; it is repeated after a pause.
     Retry,
+    /// A request waits for the server's answer, for longer than usual; nothing else goes up meanwhile.
+    UnderWay,
     /// The server refused rows while it took others; they are offered again soon.
     PassedOver,
     /// The server refused rows on several occasions.
@@ -102,6 +115,7 @@ impl Reason {
             Self::Version => "version",
             Self::Schedule => "schedule",
             Self::Retry => "retry",
+            Self::UnderWay => "under-way",
             Self::PassedOver => "passed-over",
             Self::SetAside => "set-aside",
             Self::Clock => "clock",

@@ -7,7 +7,7 @@ mod connection;
 mod waiting;
 
 pub use clock_facts::{ClockStep, LastDate};
-pub use connection::{Connection, Failing, Reason, Schedule, WithheldStream};
+pub use connection::{Connection, Failing, Reason, Schedule, UnderWay, WithheldStream};
 pub use waiting::Waiting;
 
 use std::cell::RefCell;
@@ -103,8 +103,13 @@ impl Status {
         let waiting: Vec<_> =
             rows.into_iter().map(|(rows, waiting)| (rows.stream, waiting)).collect();
         let now = self.clock.monotonic();
-        let attention =
-            attention(&connection, &waiting, full.as_deref(), write_failure.as_deref(), now);
+        let attention = attention(
+            &connection,
+            &waiting,
+            full.as_deref(),
+            write_failure.as_deref(),
+            &*self.clock,
+        );
         let notice = store.notice();
         let replies_refused = store.command_log().count_refused_replies()?;
         let attention = [

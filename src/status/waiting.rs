@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::connection::{Connection, Failing, Reason, Schedule, WithheldStream};
+use super::connection::{Connection, Failing, Reason, Schedule, UnderWay, WithheldStream};
 use crate::clock::Clock;
 use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
 use crate::store::{Backlog, RefusedRow, Result, Store};
+
+/// A request that is under way for so long is a reason for waiting.
+const LONG: Duration = Duration::from_secs(2);
 
 /// Rows of a stream that wait for one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,11 +22,13 @@ pub struct Waiting {
     pub rows: u64,
     /// For a person: why, until when, and what to change.
     pub message: String,
+    /// Since when, if that is known, in seconds since 1970.
+    pub since: Option<i64>,
 }
 
 impl Waiting {
     pub(super) fn to_json(&self) -> Value {
-        let Self { reason, rows, message } = self;
+        let Self { reason, rows, message, .. } = self;
         json!({ "reason": reason.code(), "rows": rows, "message": message })
     }
 }
@@ -66,35 +71,50 @@ impl Rows {
 }
 
 /// Why rows of a stream wait; nothing if they go up now.
-pub(super) fn reasons(rows: &Rows, connection: &Connection, clock: &dyn Clock) -> Vec<Waiting> {
+pub(super) fn reasons(rows_of: &Rows, connection: &Connection, clock: &dyn Clock) -> Vec<Waiting> {
     let schedule = &connection.schedule;
     let trouble = connection.trouble.as_ref().map(|(message, _)| message.as_str());
     let mut found = Vec::new();
     let mut add = |rows: u64, reason, message: String| {
         if rows > 0 {
-            found.push(Waiting { reason, rows, message });
+            let since = match reason {
+                Reason::PassedOver => rows_of.suspect.as_ref().map(|suspect| suspect.first),
+                _ => None,
+            };
+            found.push(Waiting { reason, rows, message, since });
         }
     };
-    let Rows { stream, backlog, .. } = *rows;
+    let (rows, stream, backlog) = (rows_of, rows_of.stream, rows_of.backlog);
     let withheld = schedule.withheld.iter().find(|withheld| withheld.stream == stream);
     let mut failing = schedule.failing.iter();
     let retry = failing.find(|failing| failing.table == Some(stream.table()));
     let now = clock.monotonic();
-    // What the server asked for again goes whatever it does not ask for.
+    // What the server asked for goes whatever its TransFlag says, and waits for its version.
     let new = backlog.new.saturating_sub(rows.awaiting_clock + rows.awaiting_zone);
     let mut waits = new + backlog.resend;
     if let Some(WithheldStream { reason, message, .. }) = withheld {
-        let asked = backlog.asked.min(new);
-        add(new - asked, *reason, message.clone());
-        waits = backlog.resend + asked;
+        let goes = match reason {
+            Reason::Version => 0,
+            _ => backlog.resend + backlog.asked.min(new),
+        };
+        add(waits - goes, *reason, message.clone());
+        waits = goes;
     }
     if !connection.online {
         add(waits, Reason::NotConnected, not_connected(schedule, trouble, now));
     } else if let Some(Failing { until, message, .. }) = retry {
-        let next = seconds(until.saturating_sub(now));
-        add(waits, Reason::Retry, format!("{message}; next attempt in {next}"));
+        let next = match until.saturating_sub(now) {
+            Duration::ZERO => "next attempt now".into(),
+            pause => format!("next attempt in {}", seconds(pause)),
+        };
+        add(waits, Reason::Retry, format!("{message}; {next}"));
     } else if schedule.uploads > now {
         add(waits, Reason::Schedule, until_window(schedule.uploads, clock));
+    } else if let Some(UnderWay { what, since }) = schedule.under_way
+        && now.saturating_sub(since) >= LONG
+    {
+        let so_long = seconds(now.saturating_sub(since));
+        add(waits, Reason::UnderWay, format!("{what}: no answer for {so_long}"));
     }
     let (suspect, aside) = (rows.suspect.as_ref().map(describe), rows.aside.as_ref().map(describe));
     add(

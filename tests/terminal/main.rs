@@ -66,6 +66,7 @@ mod queries;
 mod reboot;
 mod record_types;
 mod records;
+mod refusing_servers;
 mod relay;
 mod replies;
 mod retention;

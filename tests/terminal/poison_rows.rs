@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Driver, RawAnswer, RawRequest, RawServer, Terminal, http_date, options, polls_of, says, second,
+    Driver, RawAnswer, RawRequest, RawServer, Terminal, dated, options, polls_of, says, second,
     until,
 };
 
@@ -96,16 +96,6 @@ impl Story {
             || self.rows() == wanted,
             || format!("{:?} {}", self.rows(), self.terminal.log()),
         );
-    }
-}
-
-fn dated(answer: RawAnswer, now: i64) -> RawAnswer {
-    match answer {
-        RawAnswer::Says(status, more, body) => {
-            let head = format!("{more}Date: {}\r\n", http_date(now));
-            RawAnswer::Says(status, head.leak(), body)
-        }
-        other => other,
     }
 }
 

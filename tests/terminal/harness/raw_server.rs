@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use super::until;
+use super::{http_date, until};
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -79,6 +79,18 @@ pub fn options(more: &str) -> RawAnswer {
              TimeZone=0\nRealtime=1\nEncrypt=0\nServerVer=2.4.1\nPushProtVer=2.4.1\n{more}"
         ),
     )
+}
+
+/// The same answer with a `Date` of so many seconds since 1970.
+#[must_use]
+pub fn dated(answer: RawAnswer, now: i64) -> RawAnswer {
+    match answer {
+        RawAnswer::Says(status, more, body) => {
+            let head = format!("{more}Date: {}\r\n", http_date(now));
+            RawAnswer::Says(status, head.leak(), body)
+        }
+        other => other,
+    }
 }
 
 /// The server.
