@@ -21,6 +21,9 @@ use crate::uplink::{Failure, Response};
 const CHUNK: usize = 16 << 10;
 /// Bytes of commands that are carried out together: a list of more is a long one.
 const BATCH: usize = 64 << 10;
+/// Lines that are carried out in one transaction: a list of more is a long one, too, since drivers
+/// wait for the transaction.
+const SHORT_LIST: usize = 64;
 /// How long commands may wait for those that come after them.
 const BATCH_TIME: Duration = Duration::from_millis(200);
 /// Most results that wait for the server before no more commands are taken.
@@ -102,7 +105,8 @@ impl CommandReader {
             // A list that comes slowly is not held back either.
             let is_slow = context.clock.monotonic().saturating_sub(begun) > BATCH_TIME;
             if amount == 0 || bytes >= BATCH || is_slow {
-                if bytes >= BATCH && list.mode == Mode::Short {
+                let is_long = bytes >= BATCH || batch.len() > SHORT_LIST;
+                if is_long && list.mode == Mode::Short {
                     context.store.options().set(LIST, "1")?;
                     list.mode = Mode::Long;
                 }

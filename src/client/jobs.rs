@@ -11,7 +11,7 @@ use super::driver_request;
 use super::job_end::{Progress, end, finish, forget, refuse};
 use super::receive::{Fetched, Source};
 use super::trouble::Trouble;
-use crate::commands::{CommandError, Step};
+use crate::commands::{CommandError, RecordProgress, Step, is_joined};
 use crate::policy::Family;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::Command;
@@ -35,6 +35,7 @@ const WRONG_FILE: u32 = 7;
 #[derive(Default)]
 pub(super) struct Jobs {
     downloads: Downloads,
+    records: RecordProgress,
 }
 
 /// The jobs that can take a step, in their order. What would start a program waits for a reboot
@@ -94,7 +95,8 @@ impl Jobs {
             Err(refusal) => return Ok(refuse(context, job, &refusal)?),
         };
         let policy = &context.settings.policy;
-        let by_url = matches!(command, Command::Update(..)) && !policy.allows(Family::PutFile);
+        let is_picture = matches!(command, Command::Update(_, record) if !is_joined(record));
+        let by_url = is_picture && !policy.allows(Family::PutFile);
         if by_url || policy.denies(&command).is_some() {
             let refusal = Refusal::new(
                 ReturnCode::UNSUPPORTED,
@@ -115,7 +117,11 @@ impl Jobs {
                     None => Ok(put_file(context, job, &put)?),
                 }
             }
-            Command::Update(_, record) => self.picture(context, job, record),
+            Command::Update(_, record) if is_picture => self.picture(context, job, record),
+            Command::Update(..) | Command::Delete(..) => {
+                let step = context.commands().data().step(job, &command, &mut self.records);
+                apply_step(context, job, step.map_err(CommandError::Refused))
+            }
             _ => Ok(end(context, job, ReturnCode::UNSUPPORTED, &[])?),
         }
     }

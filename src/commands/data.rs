@@ -14,7 +14,6 @@ use crate::protocol::record::{
     BioPhoto, BioPhotoUpdate, EntryTable, IdCard, IdNumber, Jpeg, PictureKind, Pin, Template,
     TemplateForm, User, UserChange, UserPic,
 };
-use crate::protocol::records::records;
 use crate::protocol::tables::BioType;
 use crate::store::{Origin, TemplateKey};
 
@@ -26,41 +25,10 @@ pub(crate) enum Updated {
     PictureAt(String),
 }
 
-/// What came of several records: the first refusal, or the failure of the store; and whether any was
-/// done.
-pub(super) type Done = (Result<(), CommandError>, bool);
-
-/// Carries out each record by itself, until the store fails.
-fn each_record(joined: &[u8], mut each: impl FnMut(&[u8]) -> Result<(), CommandError>) -> Done {
-    let (mut first, mut done, mut refused) = (None, 0_usize, 0_usize);
-    for (nth, record) in records(joined).enumerate() {
-        match each(record) {
-            Ok(()) => done += 1,
-            Err(CommandError::Refused(refusal)) => {
-                refused += 1;
-                first.get_or_insert((nth + 1, refusal));
-            }
-            Err(error) => return (Err(error), done > 0),
-        }
-    }
-    let all = done + refused;
-    match first {
-        None => (Ok(()), true),
-        Some((_, refusal)) if all == 1 => (Err(refusal.into()), false),
-        Some((nth, refusal)) => {
-            let why = format!(
-                "{refused} of {all} records were refused, the first is record {nth}: {}",
-                refusal.why
-            );
-            (Err(Refusal { why, ..refusal }.into()), done > 0)
-        }
-    }
-}
-
 /// Changes what the terminal knows about people, and its tables.
 #[derive(Clone, Copy)]
 pub(crate) struct Data<'a> {
-    context: &'a Context<'a>,
+    pub(super) context: &'a Context<'a>,
 }
 
 impl<'a> Data<'a> {
@@ -130,33 +98,15 @@ impl<'a> Data<'a> {
         Ok(())
     }
 
-    /// Stores several records, each by itself. Returns the first refusal, and whether any was stored.
-    pub(super) fn update_all(self, table: DataTable<'_>, joined: &[u8]) -> Done {
-        each_record(joined, |record| match self.update(table, record)? {
-            Updated::Stored => Ok(()),
-            Updated::PictureAt(_) => {
-                let why = "a picture at a URL needs a command of its own, with one record";
-                Err(Refusal::new(ReturnCode::UNSUPPORTED, why).into())
-            }
-        })
-    }
-
-    /// The same for what several records name to be deleted.
-    pub(super) fn delete_all(self, table: DataTable<'_>, joined: &[u8]) -> Done {
-        each_record(joined, |record| self.delete(table, record))
-    }
-
     /// Carries out a `DATA UPDATE` or `DATA DELETE` that is a line of a file (§12.8.2). The caller
     /// holds the transaction.
     pub(super) fn apply(self, text: &[u8]) -> Result<(), CommandError> {
-        match Command::parse(text)? {
-            Command::Update(table, joined) => self.update_all(table, joined).0,
-            Command::Delete(table, joined) => self.delete_all(table, joined).0,
-            _ => {
-                let why = "a line of the file is neither DATA UPDATE nor DATA DELETE";
-                Err(Refusal::parameter(why).into())
-            }
+        let command = Command::parse(text)?;
+        if !matches!(command, Command::Update(..) | Command::Delete(..)) {
+            let why = "a line of the file is neither DATA UPDATE nor DATA DELETE";
+            return Err(Refusal::parameter(why).into());
         }
+        Ok(self.take_all(&command)?.0?)
     }
 
     /// Stores a comparison photo that was fetched from a URL.

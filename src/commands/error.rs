@@ -5,6 +5,8 @@ use crate::driver_requests::Unasked;
 use crate::files::FileError;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::Refusal;
+use crate::protocol::foreign::plain;
+use crate::protocol::record::ErrorLog;
 use crate::store::StoreError;
 
 /// Why a command was not carried out.
@@ -66,4 +68,23 @@ impl From<Unasked> for CommandError {
             ),
         })
     }
+}
+
+/// Longest message in the error log, in characters.
+const LONGEST_MESSAGE: usize = 200;
+
+/// Refuses a command that the store failed at, so that it stops no other.
+pub(super) fn refused_by_store(error: &StoreError) -> Refusal {
+    let code = match error {
+        StoreError::Full => ReturnCode::CAPACITY,
+        _ => ReturnCode::STORAGE,
+    };
+    Refusal::new(code, error.to_string())
+}
+
+/// The entry of the error log for data that was refused: an error of module 06, which passes data
+/// on, with the return code as its number.
+pub(super) fn data_error(id: &str, refusal: &Refusal) -> ErrorLog {
+    let number = refusal.code.0.unsigned_abs().min(9999);
+    ErrorLog::of_data(&format!("D06E{number:04}"), &plain(&refusal.why, LONGEST_MESSAGE), id)
 }

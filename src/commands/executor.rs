@@ -3,11 +3,12 @@
 //! look up.
 
 use super::context::Context;
-use super::data::{Data, Done, Updated};
+use super::data::{Data, Updated};
 use super::door::Doors;
-use super::error::CommandError;
+use super::error::{CommandError, data_error};
 use super::file::Files;
 use super::info::info;
+use super::joined;
 use super::options::set_option;
 use super::order;
 use super::outcome::{Effects, End};
@@ -21,16 +22,11 @@ use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::Command;
 use crate::protocol::data_table::DataTable;
 use crate::protocol::fields::Refusal;
-use crate::protocol::foreign::plain;
-use crate::protocol::record::ErrorLog;
 use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
 use crate::protocol::touches::Touches;
 use crate::store::options::{CHECK, REBOOT};
 use crate::store::{Audit, Lane, StoreError};
-
-/// Longest message in the error log, in characters.
-const LONGEST_MESSAGE: usize = 200;
 
 /// Carries out one command after the other.
 pub(super) struct Executor<'a> {
@@ -98,11 +94,18 @@ impl<'a> Executor<'a> {
             Command::Update(table, record) if !record.contains(&b'\n') => {
                 return self.update(table, record);
             }
-            Command::Update(table, joined) => {
-                self.keep_partly(pending, Data::new(context).update_all(table, joined))?;
-            }
-            Command::Delete(table, joined) => {
-                self.keep_partly(pending, Data::new(context).delete_all(table, joined))?;
+            Command::Update(_, records) | Command::Delete(_, records) => {
+                // Without room for their text they are carried out at once: deletions always are.
+                if joined::are_many(records)
+                    && context.store.jobs().has_room_for(pending.text.len())?
+                {
+                    return Ok(End::Job(Lane::Work));
+                }
+                let (result, is_partly) = Data::new(context).take_all(&command)?;
+                if is_partly {
+                    context.store.command_log().set_partly_done(pending.row)?;
+                }
+                result?;
             }
             Command::Query(table, record) => {
                 return Queries::new(context).begin(pending.row, table, record);
@@ -173,18 +176,6 @@ impl<'a> Executor<'a> {
             return Err(Refusal::new(ReturnCode::TIMED_OUT, why));
         }
         self.context.clock_setter.set(time)
-    }
-
-    /// Keeps that some records were done although others were refused.
-    fn keep_partly(
-        &self,
-        pending: &PendingCommand<'_>,
-        (result, any_done): Done,
-    ) -> Result<(), CommandError> {
-        if any_done && matches!(result, Err(CommandError::Refused(_))) {
-            self.context.store.command_log().set_partly_done(pending.row)?;
-        }
-        result
     }
 
     fn update(&self, table: DataTable<'_>, record: &[u8]) -> Result<End, CommandError> {
@@ -277,11 +268,4 @@ impl<'a> Executor<'a> {
 fn denied_by_owner(family: Family) -> Refusal {
     let why = format!("the owner of the terminal does not allow it ([commands] {})", family.key());
     Refusal::new(ReturnCode::UNSUPPORTED, why)
-}
-
-/// The entry of the error log for data that was refused: an error of module 06, which passes data
-/// on, with the return code as its number.
-fn data_error(id: &str, refusal: &Refusal) -> ErrorLog {
-    let number = refusal.code.0.unsigned_abs().min(9999);
-    ErrorLog::of_data(&format!("D06E{number:04}"), &plain(&refusal.why, LONGEST_MESSAGE), id)
 }

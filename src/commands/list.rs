@@ -7,23 +7,20 @@
 //! times, not for ever. For a long list the caller records once that a list is being carried out;
 //! after a crash the next list is carried out as a short one.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::arrival::{Arrival, ListOrigin};
 use super::context::Context;
+use super::error::refused_by_store;
 use super::executor::Executor;
 use super::outcome::{Effects, End};
-use super::pending::{ListedCommand, PendingCommand, excerpt};
+use super::pending::{ListedCommand, MOST_ATTEMPTS, PendingCommand, TIME_SLICE, excerpt};
 use crate::device::Device;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::reply_name;
+use crate::protocol::fields::Refusal;
 use crate::protocol::touches::Touches;
 use crate::store::{CommandState, Lane, StoreError};
-
-/// How often a command may be begun that never ends.
-const MOST_ATTEMPTS: u32 = 3;
-/// How long a part of a list may take: a punch may have to wait that long.
-pub(super) const TIME_SLICE: Duration = Duration::from_millis(20);
 
 /// Carries out command lists.
 pub(crate) struct CommandList<'a> {
@@ -192,12 +189,9 @@ impl<'a> CommandList<'a> {
         if reply_name(text) != "DATA" {
             return Err(error);
         }
-        let code = match error {
-            StoreError::Full => ReturnCode::CAPACITY,
-            _ => ReturnCode::STORAGE,
-        };
+        let Refusal { code, why, .. } = refused_by_store(&error);
         self.context.store.atomically(|| keep(code))?;
-        log::error!("command {id} failed with {code}: {error}: {}", excerpt(text));
+        log::error!("command {id} failed with {code}: {why}: {}", excerpt(text));
         Ok(())
     }
 

@@ -1,6 +1,8 @@
 //! A command on its way from a line of a command list to its execution. The line is split and
 //! hashed once.
 
+use std::time::Duration;
+
 use md5::{Digest, Md5};
 
 use crate::protocol::command::CommandLine;
@@ -8,6 +10,11 @@ use crate::protocol::foreign::is_hidden;
 use crate::protocol::lines::Line;
 use crate::protocol::text::decode_for_log;
 
+/// How often a command may be begun that never ends.
+pub(super) const MOST_ATTEMPTS: u32 = 3;
+/// How long a part of a list, or of the records of a command, may take: a punch may have to wait that
+/// long.
+pub(super) const TIME_SLICE: Duration = Duration::from_millis(20);
 /// Bytes of a command that a log line shows.
 const EXCERPT: usize = 80;
 

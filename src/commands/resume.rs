@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::list::{CommandList, TIME_SLICE};
+use super::list::CommandList;
 use super::outcome::{Effects, End};
-use super::pending::PendingCommand;
+use super::pending::{PendingCommand, TIME_SLICE};
 use crate::protocol::command::reply_name;
 use crate::store::{Job, Lane, StoreError};
 

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use super::audit_log::AuditLog;
 use super::command_log::CommandLog;
 use super::db::Db;
-use super::error::Result;
+use super::error::{Result, StoreError};
 use super::job_order::{JobOrder, touches};
 use super::retention::Retention;
 use super::rows::{Origin, Seq};
@@ -246,6 +246,16 @@ impl<'a> Jobs<'a> {
     pub fn has_room(&self, bytes: usize) -> Result<bool> {
         let order = JobOrder::new(self.db);
         Ok(order.count()? < MOST_JOBS && order.bytes()? + bytes as u64 <= MOST_TEXT)
+    }
+
+    /// Whether one more may begin, with a text of so many bytes: there is room also in the part of the
+    /// store that is not for punches.
+    pub fn has_room_for(&self, bytes: usize) -> Result<bool> {
+        let part = Retention::new(self.db).require_room_for_rest(Origin::Server, bytes);
+        match part {
+            Err(StoreError::PartFull(_)) => Ok(false),
+            part => part.and_then(|()| self.has_room(bytes)),
+        }
     }
 
     /// The last command before the one with this `turn` (before all that are to come, if there is

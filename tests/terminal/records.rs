@@ -1,8 +1,6 @@
 //! Several records in one command, and commands that fail by themselves.
 
 use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -67,37 +65,33 @@ fn each_record_of_a_command_is_done_and_the_first_refusal_is_the_answer() {
     }
 }
 
+/// A command with so many people.
+fn people(id: u32, count: u32) -> String {
+    let records: Vec<String> =
+        (1..=count).map(|pin| format!("PIN={pin}\tName=User {pin}")).collect();
+    format!("C:{id}:DATA UPDATE USERINFO {}\n", records.join("\n"))
+}
+
 #[test]
-fn ten_thousand_records_come_in_one_command() {
+fn ten_thousand_records_in_one_command_hold_up_no_driver_and_no_door() {
     let server = server();
     let terminal = Terminal::start(&server, "");
     terminal.wait_until_online();
     assert_eq!(returns(&server, "LOG"), 0);
     let before = terminal.proc("status", "VmHWM");
-    let records: Vec<String> =
-        (1..=10_000).map(|pin| format!("PIN={pin}\tName=User {pin}")).collect();
-    server.next_poll_body(format!(
-        "C:7000:DATA UPDATE USERINFO {}\nC:7001:LOG\n",
-        records.join("\n")
-    ));
-    // Drivers are served meanwhile.
-    let (mut driver, mut slowest, mut nth) = (terminal.driver(), Duration::ZERO, 0);
-    let begun = Instant::now();
-    while server.received(|received| received.reply("7000").is_none()) {
-        nth += 1;
-        let asked = Instant::now();
-        driver.punch("1", &second(nth));
-        slowest = slowest.max(asked.elapsed());
-        thread::sleep(Duration::from_millis(5));
-    }
-    let took = begun.elapsed();
-    println!(
-        "10 000 records took {took:.1?}; of {nth} punches meanwhile the slowest {slowest:.1?}"
-    );
-    // One command is one transaction, for which a driver waits: 0.2 s, and 4 s beside five other loads.
-    assert!(slowest < Duration::from_secs(15), "a punch took {slowest:?}");
-    assert!(took < Duration::from_secs(30), "the command took {took:?}");
+    let (mut door, mut driver) = (terminal.driver(), terminal.driver());
+    let provides = json!({"name": "relay", "provides": ["unlock"]});
+    door.call("register", provides).unwrap();
+    server.next_poll_body(people(7000, 10_000) + "C:7001:AC_UNLOCK\n");
+    // The door does not wait for the records, and a punch waits for some of them at most.
+    let request = door.receive().expect("a request")["id"].as_u64().unwrap();
+    let then = users(&terminal);
+    assert!(then < 10_000, "the door was asked for after all records");
+    door.reply(request, json!(true));
+    driver.punch("1", &second(1));
+    assert!(users(&terminal) < 10_000, "a punch was answered after all records");
     assert_eq!(answer(&server, "7000").0, 0);
+    assert_eq!(answer(&server, "7001").0, 0);
     assert_eq!(users(&terminal), 10_000);
     let grown = terminal.proc("status", "VmHWM").saturating_sub(before);
     println!("10 000 records: {grown} KB more");
@@ -108,6 +102,50 @@ fn ten_thousand_records_come_in_one_command() {
     server.next_poll_body(format!("C:7002:DATA UPDATE USERINFO {}\nC:7003:LOG\n", long.join("\n")));
     assert_eq!(answer(&server, "7002").0, -1006);
     assert_eq!(answer(&server, "7003").0, 0);
+}
+
+#[test]
+fn many_records_are_done_each_by_itself_and_again_after_a_kill() {
+    let mut lists = vec![
+        // The first that is wrong is named; what comes after it is done.
+        people(1, 3000).replace("PIN=2000\t", "PIN=20 00\t"),
+        people(2, 9000),
+        people(3, 4000).replace("UPDATE", "DELETE"),
+    ];
+    lists.reverse();
+    let (lists, current) = (Arc::new(Mutex::new(lists)), Arc::new(Mutex::new(String::new())));
+    let (left, sent) = (Arc::clone(&lists), Arc::clone(&current));
+    let server = RawServer::start(move |request| match request {
+        request if request.is_handshake() => options(""),
+        request if request.is_poll() => says(200, sent.lock().unwrap().clone()),
+        request => {
+            if request.target.contains("/devicecmd") {
+                *sent.lock().unwrap() = "OK".into();
+            }
+            says(200, "OK")
+        }
+    });
+    let next = || *current.lock().unwrap() = left.lock().unwrap().pop().unwrap();
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    terminal.run();
+    let answered = |terminal: &Terminal, id: &str| {
+        until("answered", || replies_to(&server).contains_key(id), || terminal.log());
+        replies_to(&server)[id][0]
+    };
+    next();
+    assert_eq!(answered(&terminal, "1"), -1);
+    let log = terminal.log();
+    assert!(log.contains("1 of 3000 records were refused, the first is record 2000: pin"), "{log}");
+    assert_eq!(users(&terminal), 2999);
+    next();
+    terminal.wait_for("in the middle", |status| status["users"].as_u64() > Some(3001));
+    terminal.kill();
+    terminal.run();
+    assert_eq!(answered(&terminal, "2"), 0);
+    assert_eq!(users(&terminal), 9000);
+    next();
+    assert_eq!(answered(&terminal, "3"), 0);
+    assert_eq!(users(&terminal), 5000);
 }
 
 #[test]
