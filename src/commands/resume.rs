@@ -3,10 +3,14 @@
 use std::time::Instant;
 
 use super::list::CommandList;
+use super::order::waits_besides;
 use super::outcome::{Effects, End};
 use super::pending::{PendingCommand, TIME_SLICE};
 use crate::protocol::command::reply_name;
 use crate::store::{Job, Lane, StoreError};
+
+/// Commands that were released together, as many as are looked at.
+const FOLLOWERS: usize = 32;
 
 impl CommandList<'_> {
     /// Carries out commands that waited, as far as nothing is in their way any longer; `TIME_SLICE`
@@ -32,20 +36,27 @@ impl CommandList<'_> {
             Ok::<_, StoreError>(())
         })?;
         let (mut effects, mut reached) = (Effects::default(), 0);
+        let (rows, mut followed): (Vec<i64>, _) =
+            (ready.iter().map(|job| job.row).collect(), Vec::new());
+        // What crashes the program is found only if nothing else is carried out with it.
+        let may_be_followed = !is_forced && ready.iter().all(|job| job.attempts == 0);
         let done = store.atomically(|| {
             for job in &ready {
                 reached += 1;
                 self.resume_one(job, &mut effects)?;
                 if begun.elapsed() > TIME_SLICE {
-                    break;
+                    return self.trim_audit_log(&effects);
                 }
+            }
+            if may_be_followed {
+                self.follow(&mut effects, &mut followed, begun)?;
             }
             self.trim_audit_log(&effects)
         });
-        let rows: Vec<i64> = ready.iter().map(|job| job.row).collect();
         let mut failed = Ok(());
         if done.is_err() {
             self.forget_requests(&rows);
+            self.forget_requests(&followed);
             (effects, reached) = (Effects::default(), 0);
             for job in &ready {
                 let done = store.atomically(|| self.resume_one(job, &mut effects));
@@ -65,6 +76,39 @@ impl CommandList<'_> {
             let _ = store.jobs().void_failures(&rows[reached..]);
         }
         failed.map(|()| effects)
+    }
+
+    /// Carries out what waited for the commands that were just carried out, and so on: thousands may
+    /// wait for one another, and each transaction is a commit. Their rows are added to `rows`.
+    fn follow(
+        &mut self,
+        effects: &mut Effects,
+        rows: &mut Vec<i64>,
+        begun: Instant,
+    ) -> Result<(), StoreError> {
+        let store = self.context.store;
+        loop {
+            let mut is_any = false;
+            for job in store.jobs().released(FOLLOWERS)? {
+                if job.attempts > 0 || waits_besides(store, &job.touches)? {
+                    continue;
+                }
+                is_any = true;
+                match store.jobs().blocker(&job.touches, Some(job.turn))? {
+                    Some(row) => store.jobs().set_after(job.row, row)?,
+                    None => {
+                        rows.push(job.row);
+                        self.resume_one(&job, effects)?;
+                    }
+                }
+                if begun.elapsed() > TIME_SLICE {
+                    return Ok(());
+                }
+            }
+            if !is_any {
+                return Ok(());
+            }
+        }
     }
 
     fn resume_one(&mut self, job: &Job, effects: &mut Effects) -> Result<(), StoreError> {

@@ -217,6 +217,39 @@ fn a_template_waits_for_the_file_that_brings_its_person() {
 }
 
 #[test]
+fn thousands_of_commands_that_wait_for_one_another_are_carried_out_together() {
+    let updates: String = (0..3000)
+        .map(|nth| format!("C:u{nth}:DATA UPDATE USERINFO PIN=7\tName=Name {nth}\n"))
+        .collect();
+    let list = format!("C:p:PutFile people.txt\tpeople.txt\tAction=AppendData\n{updates}");
+    let is_open = Arc::new(AtomicBool::new(false));
+    let open = Arc::clone(&is_open);
+    let server = server("", vec![list], move |request| {
+        let is_file = request.target.contains("people.txt");
+        is_file.then(|| match open.load(Ordering::Relaxed) {
+            true => says(200, "DATA UPDATE USERINFO PIN=7\tName=First\n"),
+            false => says(503, ""),
+        })
+    });
+    let mut terminal = with_files(&server);
+    terminal.run();
+    let waiting = |status: &serde_json::Value| status["jobs"].as_array().unwrap().len() >= 20;
+    terminal.wait_for("all of them wait", waiting);
+    polls_of(&server, 2);
+    is_open.store(true, Ordering::Relaxed);
+    answered(&server, "p");
+    let before = terminal.proc("io", "syscw");
+    assert_eq!(answered(&server, "u2999"), "0");
+    let writes = terminal.proc("io", "syscw") - before;
+    println!("{writes} writes for 3 000 commands");
+    // Each of them was two commits, and each commit some writes.
+    assert!(writes < 6_000, "{writes} writes");
+    let codes: Vec<i64> = replies_to(&server).into_values().flatten().collect();
+    assert_eq!(codes.len(), 3001);
+    assert!(codes.iter().all(|code| *code >= 0), "{codes:?}");
+}
+
+#[test]
 fn a_file_is_fetched_after_the_program_that_writes_it() {
     let list = Arc::new(Mutex::new(String::new()));
     let given = Arc::clone(&list);
