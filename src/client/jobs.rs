@@ -169,7 +169,12 @@ impl Jobs {
             return Ok(progress);
         }
         let picture = std::fs::read(context.spool.part(job.row)).map_err(unreadable)?;
-        let stored = context.commands().data().put_fetched_photo(&pin, bio_type, picture);
+        let stored = context.commands().data().put_fetched_photo(
+            &pin,
+            bio_type,
+            picture,
+            job.high_water_mark,
+        );
         Ok(finish(context, job, stored.map(|()| ReturnCode::DONE))?)
     }
 

@@ -15,7 +15,7 @@ use crate::protocol::record::{
     TemplateForm, User, UserChange, UserPic,
 };
 use crate::protocol::tables::BioType;
-use crate::store::{Origin, TemplateKey};
+use crate::store::{Origin, Seq, TemplateKey};
 
 /// What a `DATA UPDATE` led to.
 pub(crate) enum Updated {
@@ -109,13 +109,21 @@ impl<'a> Data<'a> {
         Ok(self.take_all(&command)?.0?)
     }
 
-    /// Stores a comparison photo that was fetched from a URL.
+    /// Stores a comparison photo that was fetched from a URL, unless the person was deleted at the
+    /// terminal since the command came, at this number of the store.
     pub(crate) fn put_fetched_photo(
         self,
         pin: &Pin,
         bio_type: BioType,
         picture: Vec<u8>,
+        since: Seq,
     ) -> Result<(), CommandError> {
+        if self.context.store.people().may_be_another_since(pin, since)? {
+            let why = format!(
+                "person {pin} was deleted while the photo was fetched: it may be another's"
+            );
+            return Err(Refusal::new(ReturnCode::UNKNOWN_PIN, why).into());
+        }
         let photo = Jpeg::new("url", picture).map_err(Refusal::from)?;
         self.put_bio_photo(&BioPhoto { pin: pin.clone(), bio_type, photo })
     }

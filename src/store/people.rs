@@ -1,7 +1,7 @@
 //! The users on the terminal.
 
 use rusqlite::{OptionalExtension, params};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::biometrics::Biometrics;
 use super::card_owner;
@@ -153,12 +153,18 @@ impl<'a> People<'a> {
         had_some |= IdCards::new(self.db).delete(Some(pin), None)? > 0;
         self.forget_guest(pin.as_str())?;
         if was_there || had_some {
-            Tombstones::new(self.db).add(&json!({"pin": pin.as_str()}))?;
+            Tombstones::new(self.db).add(&of_person(pin))?;
         }
         if was_there {
             self.db.counts.users.set(self.db.counts.users.get().map(|count| count - 1));
         }
         Ok(was_there || had_some)
+    }
+
+    /// Whether the person was deleted after a number ([`super::Store::high_water_mark`]), or may have
+    /// been: who has the PIN now may be somebody else.
+    pub fn may_be_another_since(&self, pin: &Pin, since: Seq) -> Result<bool> {
+        Tombstones::new(self.db).may_have_since(&of_person(pin), since)
     }
 
     /// Deletes the row that makes this person a guest.
@@ -254,4 +260,9 @@ impl<'a> People<'a> {
                    AND NOT EXISTS (SELECT 1 FROM guest WHERE pin = ?1)";
         Ok(self.db.prepare_cached(sql)?.query_row([pin.as_str()], |row| row.get(0))?)
     }
+}
+
+/// What the tombstone of a person says.
+fn of_person(pin: &Pin) -> Value {
+    json!({"pin": pin.as_str()})
 }

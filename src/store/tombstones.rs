@@ -69,6 +69,13 @@ impl<'a> Tombstones<'a> {
         Ok(())
     }
 
+    /// Whether this was deleted after a number, or may have been.
+    pub(super) fn may_have_since(&self, what: &Value, since: Seq) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM gone WHERE what IN (?1, ?2) AND changed > ?3)";
+        let values = params![what.to_string(), HORIZON, since];
+        Ok(self.db.prepare_cached(sql)?.query_row(values, |row| row.get(0))?)
+    }
+
     /// The number up to which deletions are not known any more.
     pub(super) fn horizon(&self) -> Result<Seq> {
         let sql = "SELECT changed FROM gone WHERE what = ?1";

@@ -179,6 +179,38 @@ fn a_slow_photo_is_not_given_to_the_next_person_with_the_pin() {
     assert!(!changes.to_string().contains("comparison"), "the old face is there: {changes}");
 }
 
+#[test]
+fn a_photo_is_not_given_to_somebody_who_got_the_pin_at_the_terminal() {
+    let is_open = Arc::new(AtomicBool::new(false));
+    let open = Arc::clone(&is_open);
+    let photo = |id, pin| {
+        format!("C:{id}:DATA UPDATE BIOPHOTO PIN={pin}\tType=9\tFormat=1\tUrl=face.jpg\n")
+    };
+    let lists = vec![
+        "C:1:DATA UPDATE USERINFO PIN=1\tName=Ann\nC:2:DATA UPDATE USERINFO PIN=2\tName=Bea\n"
+            .into(),
+        photo(3, 1) + &photo(4, 2),
+    ];
+    let server = server("", lists, move |request| {
+        request.target.contains("face.jpg").then(|| match open.load(Ordering::Relaxed) {
+            false => says(503, ""),
+            true => RawAnswer::Bytes(jpeg(3000)),
+        })
+    });
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    terminal.run();
+    let mut driver = terminal.driver();
+    terminal.wait_for("both under way", |status| status["jobs"].as_array().unwrap().len() == 2);
+    // A change is no deletion.
+    driver.call("user.put", json!({"pin": "2", "name": "Beatrice"})).unwrap();
+    driver.call("user.delete", json!({"pin": "1"})).unwrap();
+    driver.call("user.put", json!({"pin": "1", "name": "Somebody else"})).unwrap();
+    is_open.store(true, Ordering::Relaxed);
+    assert_eq!(answered(&server, "3"), "-10");
+    assert_eq!(answered(&server, "4"), "0");
+    assert!(terminal.log().contains("person 1 was deleted while the photo was fetched"));
+}
+
 /// A terminal whose owner allows files in a directory, programs and a reboot.
 fn with_files(server: &RawServer) -> Terminal {
     let terminal = Terminal::prepare(&server.url(), "");
