@@ -8,6 +8,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::db::Db;
 use super::error::Result;
+use super::lane::Lane;
 use super::touched::Touched;
 use crate::protocol::touches::{Also, Things, Touches};
 
@@ -44,9 +45,10 @@ impl<'a> JobOrder<'a> {
         let before = turn.unwrap_or(i64::MAX);
         if touches.also == Also::All {
             let sql =
-                "SELECT command FROM job WHERE turn < ?1 AND lane <> 2 ORDER BY turn DESC LIMIT 1";
+                "SELECT command FROM job WHERE turn < ?1 AND lane <> ?2 ORDER BY turn DESC LIMIT 1";
             let mut statement = self.db.prepare_cached(sql)?;
-            return Ok(statement.query_row([before], |row| row.get(0)).optional()?);
+            let values = [before, Lane::Door as i64];
+            return Ok(statement.query_row(values, |row| row.get(0)).optional()?);
         }
         if turn.is_some() {
             // It is counted itself.
