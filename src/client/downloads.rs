@@ -1,44 +1,87 @@
-//! Downloads, chunk by chunk: a chunk is a request of its own, so that punches go between
-//! them; what came is on disk before it is written down, so that a restart goes on from there.
+//! Downloads, chunk by chunk: a chunk is a request of its own, received in time slices, so that
+//! punches and polls go between them, also where a server knows no ranges and sends the whole
+//! file. What came is on disk before it is written down, so that a restart goes on from there.
 
 use std::time::Duration;
 
 use super::context::Context;
-use super::receive::{Fetched, SMALLEST_CHUNK, START_OVER, Source, receive, refuse_if_no_room};
+use super::receive::{Fetched, Reception, SMALLEST_CHUNK, START_OVER, Source, refuse_if_no_room};
 use super::trouble::Trouble;
 use crate::protocol::ack;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::Refusal;
-use crate::store::{Download, Job};
+use crate::store::{Download, Job, StoreError};
 use crate::uplink::{Part, Request, Response};
 
-/// How long a chunk should take: so long a punch may have to wait for it.
+/// How long a chunk should take.
 const CHUNK_TIME: Duration = Duration::from_secs(3);
 /// Bytes of the first chunk.
 const FIRST_CHUNK: u64 = 128 << 10;
 /// Bytes of the largest chunk: so much is fetched twice if it breaks off.
 const LARGEST_CHUNK: u64 = 512 << 10;
+/// How long a response stays open although its job takes no step, as without a session.
+const LONGEST_REST: Duration = Duration::from_secs(120);
 
 /// Fetches files, in chunks that take about [`CHUNK_TIME`].
 pub(super) struct Downloads {
     /// Bytes of the next chunk.
     chunk: u64,
+    /// The one response that is not over.
+    open: Option<Reception>,
 }
 
 impl Default for Downloads {
     fn default() -> Self {
-        Self { chunk: FIRST_CHUNK }
+        Self { chunk: FIRST_CHUNK, open: None }
     }
 }
 
 impl Downloads {
-    /// Fetches the next chunk of a job's file.
+    /// The row of the job of which a response is open.
+    pub(super) fn open_row(&self) -> Option<i64> {
+        self.open.as_ref().map(Reception::row)
+    }
+
+    /// Closes a response that rests for too long: the server may have given it up.
+    pub(super) fn close_if_idle(&mut self, now: Duration) {
+        let is_idle = |open: &mut Reception| now.saturating_sub(open.paused_at) > LONGEST_REST;
+        self.open.take_if(is_idle);
+    }
+
+    /// Fetches for a time slice: goes on with the job's response, or asks for the next chunk.
     pub(super) fn fetch(
         &mut self,
         context: &mut Context,
         job: &Job,
         source: &Source,
     ) -> Result<Fetched, Trouble> {
+        let mut reception = match self.open.take().filter(|open| open.is_of(job)) {
+            Some(open) => open,
+            None => match self.ask(context, job, source)? {
+                Ok(reception) => reception,
+                Err(refusal) => return Ok(Fetched::Refused(refusal)),
+            },
+        };
+        let fetched = reception.receive(context, source)?;
+        if matches!(fetched, Fetched::Paused) {
+            self.open = Some(reception);
+        } else {
+            self.chunk = match reception.took {
+                took if took > CHUNK_TIME => (self.chunk / 2).max(SMALLEST_CHUNK),
+                took if took < CHUNK_TIME / 4 => (self.chunk * 2).min(LARGEST_CHUNK),
+                _ => self.chunk,
+            };
+        }
+        Ok(fetched)
+    }
+
+    /// Asks for the next chunk of a job's file.
+    fn ask(
+        &self,
+        context: &mut Context,
+        job: &Job,
+        source: &Source,
+    ) -> Result<Result<Reception, Refusal>, Trouble> {
         let known = &job.download;
         let last = known.fetched + self.chunk - 1;
         let part = Part {
@@ -48,38 +91,32 @@ impl Downloads {
             version: known.version.as_deref().filter(|version| version.starts_with('"')),
         };
         let request = Request { part: Some(part), ..Request::get(&source.target) };
-        let started = context.clock.monotonic();
+        let asked_at = context.clock.monotonic();
         let response = context.uplink.exchange(&request);
         let mut response = response.map_err(|failure| source.trouble(failure))?;
-        let Some(download) = resume_at(context, job, &part, &mut response)? else {
-            let attempts = job.attempts + START_OVER;
-            context.store.jobs().set_download(job.row, &Download::default(), attempts)?;
+        let mut job = job.clone();
+        if !resume(context, &mut job, &part, &mut response)? {
+            start_over(context, &mut job)?;
             let why = "the file changed while it was fetched: it is fetched again from its start";
             return Err(Trouble::Refused(why.into()));
-        };
-        if let Some(refusal) = refuse_if_too_long(context, &download, source)? {
-            return Ok(Fetched::Refused(refusal));
+        }
+        if let Some(refusal) = refuse_if_too_long(context, &job.download, source)? {
+            return Ok(Err(refusal));
         }
         let until = response.file.range.filter(|_| response.status == 206).map(|(_, to, _)| to + 1);
-        let done = receive(context, job, source, download, &mut response, until)?;
-        let took = context.clock.monotonic().saturating_sub(started);
-        self.chunk = match took {
-            took if took > CHUNK_TIME => (self.chunk / 2).max(SMALLEST_CHUNK),
-            took if took < CHUNK_TIME / 4 => (self.chunk * 2).min(LARGEST_CHUNK),
-            _ => self.chunk,
-        };
-        Ok(done)
+        let took = context.clock.monotonic().saturating_sub(asked_at);
+        Reception::begin(context, &job, source, response, until, took).map(Ok)
     }
 }
 
-/// Reads the head of a response. Returns from where its bytes go on; `None` if what was fetched
-/// so far is of another file.
-fn resume_at(
+/// Reads the head of a response, and sets from where the job's download goes on with its bytes. False
+/// if what was fetched so far is of another file, and the response is of no use either.
+fn resume(
     context: &Context,
-    job: &Job,
+    job: &mut Job,
     part: &Part<'_>,
     response: &mut Response,
-) -> Result<Option<Download>, Trouble> {
+) -> Result<bool, Trouble> {
     let known = &job.download;
     let version = response.file.version.clone();
     match response.status {
@@ -90,22 +127,31 @@ fn resume_at(
             let fits = from == part.from && (from..=part.to).contains(&to) && to < total;
             let same =
                 known.fetched == 0 || (known.total == Some(total) && known.version == version);
-            Ok((fits && same).then(|| Download { total: Some(total), version, ..known.clone() }))
+            (job.download.total, job.download.version) = (Some(total), version);
+            Ok(fits && same)
         }
         // The whole file: a server that knows no parts, or the file is another.
-        200 if known.fetched == 0 => {
+        200 => {
             if !response.framed {
                 let why = "the server does not say how long the file is";
                 return Err(Trouble::Refused(why.into()));
             }
-            Ok(Some(Download { fetched: 0, kept: 0, total: response.file.length, version }))
+            if known.fetched > 0 {
+                let (id, fetched) = (&job.id, known.fetched);
+                log::warn!(
+                    "the server sends the file of command {id} from its start, not from byte {fetched}: it knows no ranges, or the file changed"
+                );
+                start_over(context, job)?;
+            }
+            job.download = Download { total: response.file.length, version, ..Download::default() };
+            Ok(true)
         }
-        200 => Ok(None),
         // Of an empty file there is no part.
         416 if known.fetched == 0 && response.file.is_empty => {
-            Ok(Some(Download { fetched: 0, kept: 0, total: Some(0), version }))
+            job.download = Download { total: Some(0), version, ..Download::default() };
+            Ok(true)
         }
-        416 => Ok(None),
+        416 => Ok(false),
         // Asked for again a few times: it may be put there late.
         403 | 404 | 410 => {
             context.store.jobs().set_download(job.row, known, job.attempts + START_OVER)?;
@@ -118,6 +164,12 @@ fn resume_at(
             Err(Trouble::Refused(response.answer(&body).refusal()))
         }
     }
+}
+
+/// Drops what was fetched: the file is fetched again from its start.
+fn start_over(context: &Context, job: &mut Job) -> Result<(), StoreError> {
+    job.attempts += START_OVER;
+    context.store.jobs().set_download(job.row, &Download::default(), job.attempts)
 }
 
 /// Refuses a file that is too long, or longer than the disk has room for.

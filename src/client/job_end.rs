@@ -10,6 +10,8 @@ use crate::store::{Job, StoreError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     GoesOn,
+    /// In the middle of a response: how that ends is not known yet.
+    Paused,
     /// The job is over.
     Ended,
 }

@@ -1,8 +1,9 @@
-//! Commands that go on beyond their command list, one step at a time: a chunk of a download,
+//! Commands that go on beyond their command list, one step at a time: a time slice of a download,
 //! a program that is started or has ended.
 
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::activity::Activity;
 use super::context::Context;
@@ -38,18 +39,6 @@ pub(super) struct Jobs {
     records: RecordProgress,
 }
 
-/// The jobs that can take a step, in their order. What would start a program waits for a reboot
-/// that is due.
-pub(super) fn ready(context: &Context) -> Result<Vec<Activity>, StoreError> {
-    let mut jobs = context.store.jobs().in_lane(Lane::Work, LOOKED_AT)?;
-    let reboots = !jobs.is_empty() && context.store.options().get(REBOOT)?.is_some();
-    jobs.retain(|job| {
-        let begins = job.touches.writes.meets(Things::DEVICE) && job.stage != Stage::HandedOver;
-        !(context.device.is_running(job.row) || reboots && begins)
-    });
-    Ok(jobs.iter().map(|job| Activity::Job(job.row)).collect())
-}
-
 /// Whether a program runs, or a driver is at a request, that a reboot would cut off. Each of them has
 /// a limit of time.
 pub(super) fn reboot_would_cut(context: &Context) -> Result<bool, StoreError> {
@@ -72,6 +61,25 @@ pub(super) fn fail_upgrades(context: &mut Context, message: &str) -> Result<Vec<
 }
 
 impl Jobs {
+    /// The jobs that can take a step, in their order; one of which a response is open is the first,
+    /// so that no other download closes it. What would start a program waits for a reboot that is due.
+    pub(super) fn ready(&self, context: &Context) -> Result<Vec<Activity>, StoreError> {
+        let mut jobs = context.store.jobs().in_lane(Lane::Work, LOOKED_AT)?;
+        let reboots = !jobs.is_empty() && context.store.options().get(REBOOT)?.is_some();
+        jobs.retain(|job| {
+            let begins = job.touches.writes.meets(Things::DEVICE) && job.stage != Stage::HandedOver;
+            !(context.device.is_running(job.row) || reboots && begins)
+        });
+        let open = self.downloads.open_row();
+        jobs.sort_by_key(|job| open.is_none_or(|row| row != job.row));
+        Ok(jobs.iter().map(|job| Activity::Job(job.row)).collect())
+    }
+
+    /// Closes a response that rests for too long.
+    pub(super) fn close_if_idle(&mut self, now: Duration) {
+        self.downloads.close_if_idle(now);
+    }
+
     /// Takes a job one step on.
     pub(super) fn step(&mut self, context: &mut Context, row: i64) -> Result<Progress, Trouble> {
         let Some(job) = context.store.jobs().get(row)? else { return Ok(Progress::Ended) };
@@ -178,7 +186,7 @@ impl Jobs {
         Ok(finish(context, job, stored.map(|()| ReturnCode::DONE))?)
     }
 
-    /// Fetches the next chunk of a job's file; `None` if all of it is there.
+    /// Fetches more of a job's file; `None` if all of it is there.
     fn fetch(
         &mut self,
         context: &mut Context,
@@ -194,6 +202,7 @@ impl Jobs {
         };
         Ok(match fetched {
             Fetched::Whole => None,
+            Fetched::Paused => Some(Progress::Paused),
             Fetched::More => Some(Progress::GoesOn),
             Fetched::Refused(refusal) => Some(refuse(context, job, &refusal)?),
         })

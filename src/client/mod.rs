@@ -190,6 +190,7 @@ impl Client {
     fn situation(&mut self) -> Result<Situation, StoreError> {
         let now = self.context.clock.monotonic();
         let mut wake_at = self.housekeeping.run_if_due(&self.context, now)?;
+        self.jobs.close_if_idle(now);
         let online = self.session.is_online();
         let mut has_work = driver_request::ready(&self.context)?;
         let (context, succeeded_at) = (&self.context, self.succeeded_at);
@@ -234,7 +235,7 @@ impl Client {
         add(options.is_some(), Activity::Options);
         add(store.queries().next()?.is_some(), Activity::Query);
         add(true, Activity::Poll);
-        has_work.extend(jobs::ready(&self.context)?);
+        has_work.extend(self.jobs.ready(&self.context)?);
         // The upload that was answered with commands goes again when their results were sent.
         let comes_later = self.session.command_answers > 0
             && has_replies
@@ -312,11 +313,14 @@ impl Client {
             Activity::Poll => self.poller.poll(context, session, &mut self.commands),
             Activity::Options => self.options_push.push(context, session),
             Activity::Reboot => reboot(context),
-            Activity::Job(row) => self.jobs.step(context, row).map(|progress| {
-                if progress == Progress::Ended {
-                    self.backoffs.clear(activity);
-                }
-            }),
+            Activity::Job(row) => match self.jobs.step(context, row) {
+                Ok(Progress::Paused) => return,
+                done => done.map(|progress| {
+                    if progress == Progress::Ended {
+                        self.backoffs.clear(activity);
+                    }
+                }),
+            },
             // The driver is told of a failure, and nothing is held back.
             Activity::ServerQuery => return self.server_query.run(context),
             // What is known of the connection stays: the server had no part in it.

@@ -1,8 +1,10 @@
 //! The bytes of a download: written to its part on disk, and safe there before it is written down
-//! how far it is.
+//! how far it is. They are received in time slices: between two of them the response stays open,
+//! and other exchanges go on.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
+use std::time::Duration;
 
 use super::base64_stream::Base64Stream;
 use super::context::Context;
@@ -11,10 +13,12 @@ use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::Refusal;
 use crate::reactor;
 use crate::store::{Download, Job};
-use crate::uplink::{Failure, Response};
+use crate::uplink::{Failure, ReadLimit, Response};
 
 /// A chunk of so many bytes makes up for one failure, and is the smallest that is asked for.
 pub(super) const SMALLEST_CHUNK: u64 = 16 << 10;
+/// How long a time slice is: so long a punch may have to wait for it.
+const TIME_SLICE: Duration = Duration::from_secs(1);
 /// Bytes after which it is written down how far a download is.
 const SAVED_AFTER: u64 = 256 << 10;
 /// Failures for which it counts that a download has to start again.
@@ -41,8 +45,10 @@ impl Source {
     }
 }
 
-/// What a chunk led to.
+/// What a time slice led to.
 pub(super) enum Fetched {
+    /// The response is not over: it goes on in the next time slice.
+    Paused,
     /// All is there.
     Whole,
     /// There is more to fetch.
@@ -51,53 +57,118 @@ pub(super) enum Fetched {
     Refused(Refusal),
 }
 
-/// Takes the bytes of a response from where `download` stands, up to the number `until` of the
-/// file, or to its end.
-pub(super) fn receive(
-    context: &Context,
-    job: &Job,
-    source: &Source,
-    download: Download,
-    response: &mut Response,
-    until: Option<u64>,
-) -> Result<Fetched, Trouble> {
-    let file = match context.spool.open_part(job.row, download.kept) {
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            let attempts = job.attempts + START_OVER;
-            context.store.jobs().set_download(job.row, &Download::default(), attempts)?;
-            return Err(Trouble::Refused(format!("{error}: it is fetched again from its start")));
-        }
-        file => file.map_err(disk_trouble)?,
-    };
-    let base64 = source.base64.then(Base64Stream::default);
-    let came = download.fetched;
-    let mut receiver =
-        Receiver { context, job, source, file, base64, download, came, unsaved: 0, until };
-    let mut chunk = vec![0; 16 << 10];
-    loop {
+/// A response of which the body is received. It stays open over several steps of its job.
+pub(super) struct Reception {
+    /// The job's row and turn.
+    job: (i64, i64),
+    response: Response,
+    receiver: Receiver,
+    /// How long it took so far, without the time between the time slices.
+    pub(super) took: Duration,
+    /// The end of the last time slice, on the monotonic clock.
+    pub(super) paused_at: Duration,
+}
+
+impl Reception {
+    /// Prepares to receive the bytes of a response from where the job's download stands, up to the number
+    /// `until` of the file, or to its end. `took`: how long the head of the response took.
+    pub(super) fn begin(
+        context: &Context,
+        job: &Job,
+        source: &Source,
+        response: Response,
+        until: Option<u64>,
+        took: Duration,
+    ) -> Result<Self, Trouble> {
+        let download = job.download.clone();
+        let file = match context.spool.open_part(job.row, download.kept) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                let attempts = job.attempts + START_OVER;
+                context.store.jobs().set_download(job.row, &Download::default(), attempts)?;
+                let why = format!("{error}: it is fetched again from its start");
+                return Err(Trouble::Refused(why));
+            }
+            file => file.map_err(disk_trouble)?,
+        };
+        let receiver = Receiver {
+            row: job.row,
+            attempts: job.attempts,
+            most: source.most,
+            file,
+            base64: source.base64.then(Base64Stream::default),
+            began: download.fetched,
+            came: download.fetched,
+            unsaved: 0,
+            until,
+            download,
+        };
+        let (job, paused_at) = ((job.row, job.turn), Duration::ZERO);
+        Ok(Self { job, response, receiver, took, paused_at })
+    }
+
+    /// The row of its job.
+    pub(super) fn row(&self) -> i64 {
+        self.job.0
+    }
+
+    /// Whether it is this job's.
+    pub(super) fn is_of(&self, job: &Job) -> bool {
+        self.job == (job.row, job.turn)
+    }
+
+    /// Receives for [`TIME_SLICE`]. After anything but [`Fetched::Paused`] the response is over.
+    pub(super) fn receive(
+        &mut self,
+        context: &Context,
+        source: &Source,
+    ) -> Result<Fetched, Trouble> {
+        let began = context.clock.monotonic();
+        self.response.reads.set(TIME_SLICE);
+        let fetched = loop {
+            if let Some(fetched) = self.receive_some(context, source)? {
+                break fetched;
+            }
+            if context.clock.monotonic().saturating_sub(began) >= TIME_SLICE {
+                break Fetched::Paused;
+            }
+        };
+        self.paused_at = context.clock.monotonic();
+        self.took += self.paused_at.saturating_sub(began);
+        Ok(fetched)
+    }
+
+    /// Receives what one read brings. `None` if there is more to read at once.
+    fn receive_some(
+        &mut self,
+        context: &Context,
+        source: &Source,
+    ) -> Result<Option<Fetched>, Trouble> {
+        let Self { response, receiver, .. } = self;
+        let mut bytes = [0; 16 << 10];
         let read = match response.status {
             416 => Ok(0),
-            _ => response.body.read(&mut chunk),
+            _ => response.body.read(&mut bytes),
         };
+        if read.as_ref().is_err_and(ReadLimit::is_in) {
+            return Ok(Some(Fetched::Paused));
+        }
         let amount = *read.as_ref().unwrap_or(&0);
         let is_end = amount == 0;
-        if let Some(refusal) = receiver.write(&chunk[..amount])? {
-            return Ok(Fetched::Refused(refusal));
+        if let Some(refusal) = receiver.write(&bytes[..amount])? {
+            return Ok(Some(Fetched::Refused(refusal)));
         }
-        if is_end && read.is_ok() && until.is_none() {
+        if is_end && read.is_ok() && receiver.until.is_none() {
             receiver.download.total = Some(receiver.came);
         }
         if receiver.is_to_be_saved(is_end)
-            && let Some(refusal) = receiver.save(is_end)?
+            && let Some(refusal) = receiver.save(context, is_end)?
         {
-            return Ok(Fetched::Refused(refusal));
+            return Ok(Some(Fetched::Refused(refusal)));
         }
         if let Err(error) = read {
             return Err(source.trouble(Failure::in_body(error)));
         }
-        if is_end {
-            return receiver.finish();
-        }
+        if is_end { receiver.finish().map(Some) } else { Ok(None) }
     }
 }
 
@@ -124,13 +195,18 @@ pub(super) fn refuse_if_no_room(context: &Context, bytes: u64) -> Result<Option<
     Ok(Some(Refusal::new(ReturnCode::CAPACITY, why)))
 }
 
-struct Receiver<'a> {
-    context: &'a Context,
-    job: &'a Job,
-    source: &'a Source,
+/// Takes the bytes of one response.
+struct Receiver {
+    row: i64,
+    /// Failures of the job so far.
+    attempts: u32,
+    /// Most bytes that the file may have on disk.
+    most: u64,
     file: File,
     base64: Option<Base64Stream>,
     download: Download,
+    /// Bytes of the file that were there before.
+    began: u64,
     /// Bytes of the file that came, also those that are not decoded yet.
     came: u64,
     /// How many of them came since it was last written down how far it is.
@@ -138,7 +214,7 @@ struct Receiver<'a> {
     until: Option<u64>,
 }
 
-impl Receiver<'_> {
+impl Receiver {
     /// Writes bytes that came. A refusal if they are not acceptable.
     fn write(&mut self, came: &[u8]) -> Result<Option<Refusal>, Trouble> {
         self.came += came.len() as u64;
@@ -158,8 +234,8 @@ impl Receiver<'_> {
             }
         };
         self.download.kept += bytes.len() as u64;
-        if self.download.kept > self.source.most {
-            let why = format!("the file has more than {} bytes", self.source.most);
+        if self.download.kept > self.most {
+            let why = format!("the file has more than {} bytes", self.most);
             return Ok(Some(Refusal::new(ReturnCode::TOO_LONG, why)));
         }
         match self.file.write_all(bytes) {
@@ -177,24 +253,24 @@ impl Receiver<'_> {
 
     /// Makes safe what came, and writes down how far it is. A refusal if there is no room for
     /// more.
-    fn save(&mut self, is_end: bool) -> Result<Option<Refusal>, Trouble> {
+    fn save(&mut self, context: &Context, is_end: bool) -> Result<Option<Refusal>, Trouble> {
         self.file.sync_data().map_err(disk_trouble)?;
         // A chunk that came makes up for one failure.
         let is_chunk = is_end && self.more() >= SMALLEST_CHUNK;
-        let attempts = self.job.attempts.saturating_sub(u32::from(is_chunk));
-        self.context.store.jobs().set_download(self.job.row, &self.download, attempts)?;
+        let attempts = self.attempts.saturating_sub(u32::from(is_chunk));
+        context.store.jobs().set_download(self.row, &self.download, attempts)?;
         self.unsaved = 0;
         let unknown = if self.download.total.is_none() { self.download.kept } else { 0 };
-        refuse_if_no_room(self.context, unknown / 2)
+        refuse_if_no_room(context, unknown / 2)
     }
 
     /// Bytes that this response brought.
     fn more(&self) -> u64 {
-        self.download.fetched.saturating_sub(self.job.download.fetched)
+        self.download.fetched.saturating_sub(self.began)
     }
 
     /// The response is over.
-    fn finish(self) -> Result<Fetched, Trouble> {
+    fn finish(&self) -> Result<Fetched, Trouble> {
         if self.came < self.until.unwrap_or(self.came) {
             return Err(Trouble::Refused("a part is shorter than it says".into()));
         }

@@ -4,9 +4,9 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -16,12 +16,38 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
+use super::exchange::ReadLimit;
 use crate::reactor::{self, Woken};
 
 /// Makes connections. It is the first of ureq's chain of connectors; TLS is the second.
 #[derive(Debug, Default)]
 pub(super) struct TcpConnector {
-    excess: ExcessBytes,
+    next: NextExchange,
+}
+
+/// What the exchange that begins next and its connection share. Clones are one and the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NextExchange(Arc<Mutex<Shared>>);
+
+/// What an exchange and its connection share: the body of an earlier exchange may still be read on
+/// a connection of its own.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shared {
+    pub(super) excess: ExcessBytes,
+    pub(super) reads: ReadLimit,
+}
+
+impl NextExchange {
+    /// An exchange begins.
+    pub(super) fn begin(&self) -> Shared {
+        let shared = Shared::default();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = shared.clone();
+        shared
+    }
+
+    fn shared(&self) -> Shared {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Whether a server sent bytes after the end of its answer: then the `Content-Length` was wrong,
@@ -36,8 +62,8 @@ impl ExcessBytes {
 }
 
 impl TcpConnector {
-    pub(super) fn new(excess: ExcessBytes) -> Self {
-        Self { excess }
+    pub(super) fn new(next: NextExchange) -> Self {
+        Self { next }
     }
 }
 
@@ -57,8 +83,11 @@ impl Connector for TcpConnector {
                     let (input, output) =
                         (details.config.input_buffer_size(), details.config.output_buffer_size());
                     let buffers = LazyBuffers::new(input, output);
-                    let excess = (!details.needs_tls()).then(|| self.excess.clone());
-                    return Ok(Some(Tcp { stream, buffers, corked: false, excess }));
+                    let Shared { excess, reads } = self.next.shared();
+                    let excess = (!details.needs_tls()).then_some(excess);
+                    let heard_at = Instant::now();
+                    let tcp = Tcp { stream, buffers, corked: false, excess, reads, heard_at };
+                    return Ok(Some(tcp));
                 }
                 Err(error) => last = error,
             }
@@ -115,6 +144,10 @@ pub(super) struct Tcp {
     corked: bool,
     /// Set when bytes follow the answer. None with TLS, whose close_notify marks the end.
     excess: Option<ExcessBytes>,
+    /// Until when a read may wait.
+    reads: ReadLimit,
+    /// When the last bytes came.
+    heard_at: Instant,
 }
 
 impl Drop for Tcp {
@@ -136,6 +169,26 @@ impl Tcp {
             self.corked = corked;
         }
         Ok(())
+    }
+
+    /// The time that a read has. One that goes on after its limit has what is left of it.
+    fn read_timeout(&self, timeout: NextTimeout) -> NextTimeout {
+        let silent = match self.reads.get() {
+            Some(_) => self.heard_at.elapsed(),
+            None => Duration::ZERO,
+        };
+        let left = |per_read: Duration| per_read.saturating_sub(silent).into();
+        NextTimeout { per_read: timeout.per_read.map(|per_read| left(*per_read)), ..timeout }
+            .for_read()
+    }
+
+    /// Waits until bytes are there, but not beyond the limit of the exchange.
+    fn readable(&self, deadline: Instant, reason: Timeout) -> Result<(), Error> {
+        let limit = self.reads.get().filter(|limit| *limit < deadline);
+        match ready(&self.stream, PollFlags::IN, limit.unwrap_or(deadline), reason) {
+            Err(Error::Timeout(_)) if limit.is_some() => Err(ReadLimit::reached().into()),
+            is_ready => is_ready,
+        }
     }
 }
 
@@ -166,13 +219,14 @@ impl Transport for Tcp {
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         in_time(timeout)?;
         self.cork(false)?;
-        let timeout = timeout.for_read();
+        let timeout = self.read_timeout(timeout);
         let deadline = deadline(timeout);
         loop {
             // Also when bytes are there already, so that drivers are served during a long answer.
-            ready(&self.stream, PollFlags::IN, deadline, timeout.reason)?;
+            self.readable(deadline, timeout.reason)?;
             match (&self.stream).read(self.buffers.input_append_buf()) {
                 Ok(amount) => {
+                    self.heard_at = Instant::now();
                     self.buffers.input_appended(amount);
                     return Ok(amount > 0);
                 }
@@ -223,7 +277,9 @@ mod tests {
         stream.set_nonblocking(true).unwrap();
         listener.accept().unwrap().0.write_all(b"more and more").unwrap();
         let buffers = LazyBuffers::new(100, 100);
-        let mut tcp = Tcp { stream, buffers, corked: false, excess: None };
+        let reads = ReadLimit::default();
+        let heard_at = Instant::now();
+        let mut tcp = Tcp { stream, buffers, corked: false, excess: None, reads, heard_at };
         let left = |seconds| NextTimeout {
             after: Duration::from_secs(seconds),
             reason: Timeout::RecvBody,

@@ -1,8 +1,9 @@
 //! One HTTP exchange: the request, and the response to it.
 
 use std::fs::File;
-use std::io::Read;
-use std::time::Duration;
+use std::io::{self, ErrorKind, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::failure::Failure;
 use crate::protocol::refusal::{Answer, Redirect};
@@ -80,8 +81,36 @@ pub struct Response {
     pub framed: bool,
     /// What the head says about the file in the body.
     pub file: FileHead,
-    /// The body, not yet read.
+    /// The body, not yet read. Other exchanges may go on between two reads.
     pub body: Box<dyn Read>,
+    /// How long a read of the body may wait.
+    pub reads: ReadLimit,
+}
+
+/// Until when a read of a body may wait for bytes: without a limit, as long as the owner's timeouts
+/// allow. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct ReadLimit(Arc<Mutex<Option<Instant>>>);
+
+impl ReadLimit {
+    /// From now on, reads may wait for so long together. Then they fail with `WouldBlock`: nothing
+    /// is wrong, no byte is lost, and they can go on with another limit.
+    pub fn set(&self, time: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + time);
+    }
+
+    /// Whether a read failed because of the limit.
+    pub fn is_in(error: &io::Error) -> bool {
+        error.kind() == ErrorKind::WouldBlock
+    }
+
+    pub(super) fn get(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn reached() -> io::Error {
+        ErrorKind::WouldBlock.into()
+    }
 }
 
 /// A `Date` header.

@@ -1,4 +1,5 @@
-//! The server, by HTTP: one exchange at a time, each on a connection of its own.
+//! The server, by HTTP: one request at a time, each on a connection of its own. Other exchanges may
+//! go on while the body of a response is not read to its end.
 //!
 //! [`Uplink`] is what the loop knows; [`Server`] is the real one: ureq with a connector and a
 //! resolver that wait in the reactor, so that drivers are served in every phase of an exchange.
@@ -15,7 +16,7 @@ mod settings;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use exchange::{Body, DateHeader, Part, Request, Response, Uplink};
+pub use exchange::{Body, DateHeader, Part, ReadLimit, Request, Response, Uplink};
 pub use failure::Failure;
 pub use server::Server;
 pub use settings::Settings;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ureq::http::Version;
 use ureq::http::header::CONTENT_LENGTH;
@@ -10,7 +10,7 @@ use ureq::http::header::CONTENT_LENGTH;
 use ureq::unversioned::transport::Connector as _;
 use ureq::{Agent, SendBody};
 
-use super::connector::{ExcessBytes, TcpConnector};
+use super::connector::{ExcessBytes, NextExchange, TcpConnector};
 use super::exchange::{Body, DateHeader, Part, Request, Response, Uplink};
 use super::failure::Failure;
 use super::resolver::ThreadedResolver;
@@ -31,7 +31,9 @@ const LONGEST_HEAD: usize = 16 << 10;
 pub struct Server {
     agent: Agent,
     url: String,
-    excess: ExcessBytes,
+    next: NextExchange,
+    /// Longest time for the body of one response.
+    body: Duration,
     clock_offset: ClockOffset,
     #[cfg(feature = "tls")]
     last_verified: LastVerifiedChain,
@@ -72,8 +74,8 @@ impl Server {
             .timeout_recv_body(Some(settings.body))
             .timeout_per_read(Some(settings.answer))
             .timeout_per_write(Some(settings.answer));
-        let excess = ExcessBytes::default();
-        let connector = TcpConnector::new(excess.clone());
+        let next = NextExchange::default();
+        let connector = TcpConnector::new(next.clone());
         #[cfg(feature = "tls")]
         let last_verified = LastVerifiedChain::default();
         #[cfg(feature = "tls")]
@@ -82,7 +84,8 @@ impl Server {
         Self {
             agent,
             url: settings.url.clone(),
-            excess,
+            next,
+            body: settings.body,
             clock_offset: settings.clock_offset.clone(),
             #[cfg(feature = "tls")]
             last_verified,
@@ -99,7 +102,7 @@ impl Uplink for Server {
             false => format!("{}{}", self.url, request.target),
         };
         let started = Instant::now();
-        self.excess.take();
+        let shared = self.next.begin();
         let answer = match request.body {
             None => self.get(&url, request),
             Some(body) => self.post(&url, request, body),
@@ -122,7 +125,12 @@ impl Uplink for Server {
             coding: head::coding(&parts.headers),
             framed,
             file: head::file(&parts.headers),
-            body: Box::new(ExactBody { inner: body.into_reader(), excess: self.excess.clone() }),
+            body: Box::new(ExactBody {
+                inner: body.into_reader(),
+                excess: shared.excess,
+                left: request.part.map(|_| self.body),
+            }),
+            reads: shared.reads,
         })
     }
 }
@@ -143,7 +151,12 @@ impl Server {
                 get = get.header("If-Range", version);
             }
         }
-        get.config().timeout_global(request.within).build().call()
+        let get = get.config().timeout_global(request.within);
+        match request.part {
+            // The time between its reads does not count.
+            Some(_) => get.timeout_recv_body(None).build().call(),
+            None => get.build().call(),
+        }
     }
 
     fn post(&self, url: &str, request: &Request<'_>, body: Body<'_>) -> Answer {
@@ -189,11 +202,21 @@ impl Server {
 struct ExactBody<R> {
     inner: R,
     excess: ExcessBytes,
+    /// What is left of the time for all reads together, where it is counted here.
+    left: Option<Duration>,
 }
 
 impl<R: Read> Read for ExactBody<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let amount = self.inner.read(buffer)?;
+        let started = Instant::now();
+        let read = self.inner.read(buffer);
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                return Err(io::Error::other("all of it did not come in time"));
+            }
+        }
+        let amount = read?;
         if amount == 0 && !buffer.is_empty() && self.excess.take() {
             return Err(io::Error::other("it is longer than its Content-Length says"));
         }
@@ -224,10 +247,30 @@ impl Read for FileStart<'_> {
 mod tests {
     use std::io::Write as _;
     use std::net::TcpListener;
+    use std::sync::mpsc::channel;
     use std::thread;
-    use std::time::Duration;
 
     use super::*;
+    use crate::uplink::ReadLimit;
+
+    fn settings(listener: &TcpListener) -> Settings {
+        let time = Duration::from_secs(20);
+        Settings {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            connect: time,
+            answer: time,
+            body: time,
+            https_elsewhere: false,
+            ca: None,
+            clock_offset: ClockOffset::default(),
+        }
+    }
+
+    /// A request for a part of a file.
+    fn part() -> Request<'static> {
+        let part = Part { from: 0, to: 99, version: None };
+        Request { part: Some(part), ..Request::get("/file") }
+    }
 
     #[test]
     fn a_body_is_framed_if_its_end_is_known() {
@@ -239,15 +282,7 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nConnection: close", "OK", false),
         ] {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let settings = Settings {
-                url: format!("http://{}", listener.local_addr().unwrap()),
-                connect: Duration::from_secs(20),
-                answer: Duration::from_secs(20),
-                body: Duration::from_secs(20),
-                https_elsewhere: false,
-                ca: None,
-                clock_offset: ClockOffset::default(),
-            };
+            let settings = settings(&listener);
             thread::spawn(move || {
                 let mut stream = listener.accept().unwrap().0;
                 let _ = stream.read(&mut [0; 1000]);
@@ -257,6 +292,80 @@ mod tests {
             let mut response = Server::new(&settings).exchange(&request).unwrap();
             assert_eq!(response.framed, framed, "{head}");
             assert_eq!(response.read_up_to(100).unwrap(), b"OK", "{head}");
+        }
+    }
+
+    #[test]
+    fn a_body_goes_on_after_its_limit_and_other_exchanges_between() {
+        // Given a server that sends half of a file, and answers another request before the rest,
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut server = Server::new(&settings(&listener));
+        let (answered, go_on) = channel();
+        thread::spawn(move || {
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n";
+            let accept = || {
+                let mut stream = listener.accept().unwrap().0;
+                let _ = stream.read(&mut [0; 1000]);
+                stream.write_all(head).unwrap();
+                stream
+            };
+            let mut file = accept();
+            file.write_all(b"ha").unwrap();
+            // More than its length says: the other answer is refused, and the file is not.
+            accept().write_all(b"12345").unwrap();
+            go_on.recv().unwrap();
+            file.write_all(b"lf").unwrap();
+        });
+        // when the rest does not come within the limit,
+        let mut response = server.exchange(&part()).unwrap();
+        let mut bytes = [0; 10];
+        response.reads.set(Duration::from_millis(1));
+        let mut came = Vec::new();
+        let error = loop {
+            match response.body.read(&mut bytes) {
+                Ok(amount) => came.extend_from_slice(&bytes[..amount]),
+                Err(error) if came.is_empty() => assert!(ReadLimit::is_in(&error), "{error}"),
+                Err(error) => break error,
+            }
+        };
+        assert!(ReadLimit::is_in(&error), "{error}");
+        let mut other = server.exchange(&Request::get("/iclock/getrequest")).unwrap();
+        assert!(other.read_up_to(100).is_err());
+        // then it is read later.
+        answered.send(()).unwrap();
+        response.reads.set(Duration::from_secs(20));
+        came.extend(response.read_up_to(100).unwrap());
+        assert_eq!(came, b"half");
+    }
+
+    #[test]
+    fn a_body_has_its_time_however_often_its_reads_begin_anew() {
+        let (short, long) = (Duration::from_secs(1), Duration::from_secs(20));
+        for (what, answer, body) in [
+            ("the silence is too long", short, long),
+            ("the reads together take too long", long, short),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let settings = Settings { answer, body, ..settings(&listener) };
+            let (_open, closes) = channel::<()>();
+            thread::spawn(move || {
+                let mut stream = listener.accept().unwrap().0;
+                let _ = stream.read(&mut [0; 1000]);
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n").unwrap();
+                let _ = closes.recv();
+            });
+            let mut response = Server::new(&settings).exchange(&part()).unwrap();
+            let began = Instant::now();
+            let error = loop {
+                response.reads.set(Duration::from_millis(50));
+                let error = response.body.read(&mut [0; 10]).unwrap_err();
+                if !ReadLimit::is_in(&error) {
+                    break error;
+                }
+                assert!(began.elapsed() < long, "{what}: it is read for ever");
+            };
+            let message = Failure::in_body(error).to_string();
+            assert!(message.contains("in time"), "{what}: {message}");
         }
     }
 }

@@ -74,6 +74,7 @@ mod retries;
 mod room;
 mod server_queries;
 mod shell;
+mod slow_downloads;
 mod soak;
 mod spellings;
 mod stamps;

@@ -16,7 +16,7 @@ use crate::processes::{End, Order, Outcome};
 use crate::protocol::codes::Language;
 use crate::protocol::enroll::Enroll;
 use crate::protocol::record::{Template, TemplateForm};
-use crate::uplink::{Failure, Request, Response, Uplink};
+use crate::uplink::{Failure, ReadLimit, Request, Response, Uplink};
 
 /// A clock that the test moves.
 #[derive(Default)]
@@ -117,6 +117,7 @@ fn says(status: u16, body: &[u8]) -> Response {
         framed: true,
         file: Default::default(),
         body: Box::new(Cursor::new(body.to_vec())),
+        reads: ReadLimit::default(),
     };
     response.file.length = Some(body.len() as u64);
     response

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::clock::ClockOffset;
-use crate::uplink::{Request, Server, Settings, Uplink};
+use crate::uplink::{ReadLimit, Request, Response, Server, Settings, Uplink};
 
 /// The body that a GET brings from a server that does `serve` with its one connection, or the
 /// message of the failure.
@@ -23,6 +24,16 @@ fn got(
     connect: u64,
     serve: impl FnOnce(TcpStream, &PrivateCa) + Send + 'static,
 ) -> Result<Vec<u8>, String> {
+    let mut response = response(name, connect, serve)?;
+    response.read_up_to(1 << 20).map_err(|failure| failure.to_string())
+}
+
+/// The same, with the body not yet read.
+fn response(
+    name: &str,
+    connect: u64,
+    serve: impl FnOnce(TcpStream, &PrivateCa) + Send + 'static,
+) -> Result<Response, String> {
     let made = private_ca().unwrap();
     let ca = Ca::new(name, &made);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -36,10 +47,9 @@ fn got(
         clock_offset: ClockOffset::default(),
     };
     thread::spawn(move || serve(listener.accept().unwrap().0, &made));
-    let mut response = Server::new(&settings)
+    Server::new(&settings)
         .exchange(&Request::get("/iclock/getrequest"))
-        .map_err(|failure| failure.to_string())?;
-    response.read_up_to(1 << 20).map_err(|failure| failure.to_string())
+        .map_err(|failure| failure.to_string())
 }
 
 struct Ca(PathBuf);
@@ -61,6 +71,16 @@ impl Drop for Ca {
 
 /// Answers with a body that ends with the connection: with a close_notify, or without.
 fn answer(stream: TcpStream, made: &PrivateCa, close_notify: bool) {
+    answer_by(stream, made, close_notify, |stream, body| stream.write_all(body).unwrap());
+}
+
+/// The same; `send` sends the body as TLS has sealed it.
+fn answer_by(
+    stream: TcpStream,
+    made: &PrivateCa,
+    close_notify: bool,
+    send: impl FnOnce(&mut TcpStream, &[u8]),
+) {
     let certificate = CertificateDer::from_pem_slice(made.certificate.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(made.key.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -77,12 +97,17 @@ fn answer(stream: TcpStream, made: &PrivateCa, close_notify: bool) {
         tls.read_exact(&mut byte).unwrap();
         request.push(byte[0]);
     }
-    tls.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nC:1:DATA DELETE USERINFO PIN=1")
-        .unwrap();
+    tls.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").unwrap();
+    tls.flush().unwrap();
+    tls.conn.writer().write_all(b"C:1:DATA DELETE USERINFO PIN=1").unwrap();
     if close_notify {
         tls.conn.send_close_notify();
     }
-    tls.flush().unwrap();
+    let mut sealed = Vec::new();
+    while tls.conn.wants_write() {
+        tls.conn.write_tls(&mut sealed).unwrap();
+    }
+    send(&mut tls.sock, &sealed);
     let _ = tls.sock.shutdown(std::net::Shutdown::Write);
     let _ = tls.sock.read(&mut [0]);
 }
@@ -91,6 +116,27 @@ fn answer(stream: TcpStream, made: &PrivateCa, close_notify: bool) {
 fn a_body_ends_with_close_notify() {
     let body = got("whole", 10, |stream, made| answer(stream, made, true));
     assert_eq!(body.unwrap(), b"C:1:DATA DELETE USERINFO PIN=1");
+}
+
+#[test]
+fn a_read_that_reached_its_limit_in_the_middle_of_a_record_goes_on() {
+    // Given a server that sends half of a record, and the rest when a read has reached its limit,
+    let (reached, go_on) = channel();
+    let serve = move |stream: TcpStream, made: &PrivateCa| {
+        answer_by(stream, made, true, |stream, sealed| {
+            stream.write_all(&sealed[..20]).unwrap();
+            go_on.recv().unwrap();
+            stream.write_all(&sealed[20..]).unwrap();
+        });
+    };
+    let mut response = response("halves", 10, serve).unwrap();
+    response.reads.set(Duration::from_millis(100));
+    let error = response.body.read(&mut [0; 100]).unwrap_err();
+    assert!(ReadLimit::is_in(&error), "{error}");
+    // when it is read again, then nothing is lost.
+    reached.send(()).unwrap();
+    response.reads.set(Duration::from_secs(20));
+    assert_eq!(response.read_up_to(100).unwrap(), b"C:1:DATA DELETE USERINFO PIN=1");
 }
 
 #[test]

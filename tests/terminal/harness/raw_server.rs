@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use super::{http_date, until};
+use super::{TIMEOUT, http_date, until};
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct RawRequest {
     pub method: String,
     /// Path and query.
     pub target: String,
+    /// The bytes of a file that are asked for (`Range`): the first and the last.
+    pub range: Option<(usize, usize)>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -56,6 +59,9 @@ pub enum RawAnswer {
     Bytes(Vec<u8>),
     /// These bytes, head and all; then the connection is closed.
     Exactly(Vec<u8>),
+    /// Bytes, head and all, in two: the second come when the requests so far are as this says; they
+    /// never come if that is not so in time.
+    InTwo(Vec<u8>, Vec<u8>, fn(&[RawRequest]) -> bool),
     /// The connection is closed without an answer.
     Closes,
     /// The connection is reset.
@@ -136,7 +142,7 @@ fn serve<A: FnMut(&RawRequest) -> RawAnswer>(
     reader.read_line(&mut first).ok()?;
     let mut words = first.split(' ').map(str::to_owned);
     let (method, target) = (words.next()?, words.next()?);
-    let mut length = 0;
+    let (mut length, mut range) = (0, None);
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
@@ -147,10 +153,14 @@ fn serve<A: FnMut(&RawRequest) -> RawAnswer>(
         if let Some(value) = line.strip_prefix("content-length:") {
             length = value.trim().parse().ok()?;
         }
+        if let Some(value) = line.strip_prefix("range: bytes=") {
+            let (first, last) = value.split_once('-')?;
+            range = Some((first.parse().ok()?, last.parse().ok()?));
+        }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    let request = RawRequest { method, target, body };
+    let request = RawRequest { method, target, range, body };
     let answered = (answer.lock().ok()?)(&request);
     seen.lock().ok()?.push(request);
     let (status, more, body) = match answered {
@@ -161,9 +171,25 @@ fn serve<A: FnMut(&RawRequest) -> RawAnswer>(
             out.write_all(&bytes).ok()?;
             return Some(());
         }
+        RawAnswer::InTwo(first, second, may_go_on) => {
+            let mut out = stream;
+            out.write_all(&first).ok()?;
+            let limit = Instant::now() + TIMEOUT;
+            while !may_go_on(&seen.lock().ok()?) {
+                // The other side may have given up meanwhile.
+                let timeout = Some(Duration::from_millis(5));
+                stream.set_read_timeout(timeout).ok()?;
+                let is_closed = matches!(reader.read(&mut [0]), Ok(0));
+                if is_closed || Instant::now() > limit {
+                    return None;
+                }
+            }
+            out.write_all(&second).ok()?;
+            return Some(());
+        }
         RawAnswer::Closes => return Some(()),
         RawAnswer::Resets => {
-            let at_once = Some(std::time::Duration::ZERO);
+            let at_once = Some(Duration::ZERO);
             rustix::net::sockopt::set_socket_linger(stream, at_once).unwrap();
             return Some(());
         }
