@@ -105,6 +105,8 @@ pub struct Client {
     waiting_commands: WaitingCommands,
     /// When an exchange that was no query went well last.
     succeeded_at: Duration,
+    /// Results or punches failed since the last poll: they go before polls, but not again and again.
+    poll_goes_first: bool,
 }
 
 /// What to do after a step.
@@ -141,6 +143,7 @@ impl Client {
             waiting_log: WaitingLog::default(),
             waiting_commands: WaitingCommands::default(),
             succeeded_at: Duration::ZERO,
+            poll_goes_first: false,
             context: Context::new(Box::new(uplink), device, shared, settings),
         }
     }
@@ -225,7 +228,9 @@ impl Client {
         let store = &self.context.store;
         add(self.context.server_queries.next(now).is_some(), Activity::ServerQuery);
         let has_replies = store.command_log().has_replies()?;
-        add(has_replies, Activity::Replies);
+        let poll_at = self.poller.due_at().max(self.backoffs.until(Activity::Poll));
+        let poll_first = self.poll_goes_first && poll_at <= now;
+        add(has_replies && !poll_first, Activity::Replies);
         add(store.command_log().has_refused_replies()?, Activity::RefusedReplies);
         // The device reboots when the server has the answer to the command.
         let may_reboot = !has_replies && store.options().get(REBOOT)?.is_some();
@@ -241,7 +246,9 @@ impl Client {
             && has_replies
             && self.backoffs.until(Activity::Replies) <= now;
         if !comes_later {
-            has_work.extend(self.uploads_ready(now, wake_at)?.into_iter().map(Activity::Upload));
+            let mut tables = self.uploads_ready(now, wake_at)?;
+            tables.retain(|table| !(poll_first && *table == Table::Attlog));
+            has_work.extend(tables.into_iter().map(Activity::Upload));
         }
         Ok(())
     }
@@ -310,7 +317,10 @@ impl Client {
             Activity::Waiting => {
                 self.waiting_commands.carry_out(context, session).map_err(Into::into)
             }
-            Activity::Poll => self.poller.poll(context, session, &mut self.commands),
+            Activity::Poll => {
+                self.poll_goes_first = false;
+                self.poller.poll(context, session, &mut self.commands)
+            }
             Activity::Options => self.options_push.push(context, session),
             Activity::Reboot => reboot(context),
             Activity::Job(row) => match self.jobs.step(context, row) {
@@ -422,6 +432,8 @@ impl Client {
                 self.record_failure(Activity::Store, &error.into());
             }
         }
+        self.poll_goes_first |=
+            matches!(activity, Activity::Replies | Activity::Upload(Table::Attlog));
         if matches!(trouble, Trouble::Link(_) | Trouble::NotKnown(_)) {
             self.session.disconnect();
         }
@@ -437,17 +449,13 @@ impl Client {
             Trouble::Later { pause: Some(pause), .. } => {
                 self.backoffs.fail_for(activity, now, *pause)
             }
-            // The same rows go again after `ErrorDelay`, so that the search comes to its end. A
-            // session and the rows of a query come back after `ErrorDelay`, however long the server was
-            // away. Results go before polls: their pauses grow, so that polls get through.
-            _ if matches!(
-                activity,
-                Activity::Upload(_) | Activity::Handshake | Activity::Poll | Activity::Query
-            ) =>
-            {
-                self.backoffs.fail_for(activity, now, Duration::from_secs(base.into()))
+            // A job and a result that was refused before may fail so often and no more: with growing
+            // pauses they outlast a server that is in trouble for an hour.
+            _ if matches!(activity, Activity::Job(_) | Activity::RefusedReplies) => {
+                self.backoffs.fail(activity, now, base)
             }
-            _ => self.backoffs.fail(activity, now, base),
+            // All else goes again after `ErrorDelay`, however often it failed.
+            _ => self.backoffs.fail_for(activity, now, Duration::from_secs(base.into())),
         };
         if self.backoffs.is_news(activity, &message) {
             log::warn!("{message}; next attempt in {} s", pause.as_secs());

@@ -1,8 +1,12 @@
-//! Retries: one broken exchange holds up no other, and its pauses grow.
+//! Retries: one broken exchange holds up no other, and its pauses do not grow.
+
+use std::time::Duration;
 
 use iclock_emulator::{Act, Fault, On};
 
-use crate::harness::{TIMEOUT, Terminal, second, server};
+use crate::harness::{
+    RawAnswer, RawServer, TIMEOUT, Terminal, options, polls_of, says, second, server,
+};
 
 #[test]
 fn one_broken_way_holds_up_no_other() {
@@ -16,15 +20,35 @@ fn one_broken_way_holds_up_no_other() {
         terminal.driver().punch("1001", &second(nth));
         assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() as u32 == nth + 1));
     }
-    // Every further failure makes the pause longer: more polls go between two tries.
-    assert!(server.wait_until(TIMEOUT, |received| received.count("reply") >= 4));
+    // Each try comes as soon after the last one as the first did, and polls get through between them.
+    assert!(server.wait_until(TIMEOUT, |received| received.count("reply") >= 8));
     let order: Vec<String> = server.requests().into_iter().map(|seen| seen.exchange).collect();
-    let polls: Vec<usize> = order
-        .split(|exchange| exchange == "reply")
-        .map(|between| between.iter().filter(|exchange| *exchange == "poll").count())
-        .collect();
-    assert!(
-        polls[1] < polls[3] && polls[3] >= 3,
-        "polls before, between and after tries: {polls:?}"
-    );
+    let tries = order.split(|exchange| exchange == "reply").skip(1).take(7);
+    let polls: Vec<usize> =
+        tries.map(|between| between.iter().filter(|seen| *seen == "poll").count()).collect();
+    assert!(polls.iter().all(|polls| (1..=6).contains(polls)), "polls between tries: {polls:?}");
+}
+
+#[test]
+fn results_without_an_answer_do_not_stop_polls_of_a_slow_server() {
+    // Given a server that never answers a result, and takes longer for a handshake than ErrorDelay,
+    let mut commands = vec!["C:1:INFO"];
+    let server = RawServer::start(move |request| {
+        if request.is_handshake() {
+            std::thread::sleep(Duration::from_millis(1500));
+            options("")
+        } else if request.is_poll() {
+            says(200, commands.pop().unwrap_or("OK"))
+        } else if request.target.contains("/devicecmd") {
+            RawAnswer::Hangs
+        } else {
+            says(200, "OK")
+        }
+    });
+    let mut terminal = Terminal::prepare(&server.url(), "[timeouts]\nanswer = 2\nretry = 1\n");
+    terminal.run();
+    // when the result has failed,
+    terminal.wait_for("in trouble", |status| !status["trouble"].is_null());
+    // then polls go on.
+    polls_of(&server, 4);
 }
