@@ -105,7 +105,8 @@ pub struct Client {
     waiting_commands: WaitingCommands,
     /// When an exchange that was no query went well last.
     succeeded_at: Duration,
-    /// Results or punches failed since the last poll: they go before polls, but not again and again.
+    /// Results or punches failed since the last poll, or an exchange got no answer in time: they go
+    /// before polls, but not again and again.
     poll_goes_first: bool,
 }
 
@@ -344,10 +345,9 @@ impl Client {
             Activity::Store => Ok(()),
         };
         self.apply_asked();
+        // A search goes on at once, and may cost a time-out at each request.
         let took = self.context.clock.monotonic().saturating_sub(begun);
-        if done.is_err() && took >= STALL {
-            self.scheduler.let_one_pass(activity);
-        }
+        self.poll_goes_first |= done.is_err() && took >= STALL;
         self.record(activity, done);
     }
 

@@ -145,13 +145,6 @@ impl Scheduler {
         }
     }
 
-    /// What was chosen last held up everything for a time-out: something of a level after its own has
-    /// a turn first, if it waits.
-    pub(super) fn let_one_pass(&mut self, activity: Activity) {
-        let (level, _) = Level::with_turn(activity);
-        self.levels[level as usize].in_a_row = level.burst();
-    }
-
     /// The first level that has something to run and has not used up its burst.
     fn choose_level(&mut self, ready: &[Activity]) -> Option<Level> {
         let waits =
