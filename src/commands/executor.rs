@@ -161,7 +161,10 @@ impl<'a> Executor<'a> {
             Command::Unlock => return self.ask_door(pending, DriverRequest::Unlock, effects),
             Command::Unalarm => return self.ask_door(pending, DriverRequest::Unalarm, effects),
             Command::Unknown => {
-                let why = "this terminal does not support the command";
+                let why = match pending.text.trim_ascii() {
+                    [] => "it is empty: nothing stands after its id",
+                    _ => "this terminal does not support the command",
+                };
                 return Err(Refusal::new(ReturnCode::UNSUPPORTED, why).into());
             }
         }

@@ -106,6 +106,7 @@ impl<'a> DataTable<'a> {
         let is_known =
             [Verb::Update, Verb::Delete, Verb::Query].iter().any(|it| self.supports(*it));
         let why = match (self, is_known) {
+            (Self::Unknown(""), _) => format!("it names no table; {verb} has {names}"),
             (Self::Unknown(_), _) | (_, false) => {
                 format!("there is no table {self}; {verb} has {names}")
             }

@@ -99,6 +99,8 @@ fn what_has_no_meaning_is_refused_with_its_reason() {
         ("DATA QUERY SMS UID=5".into(), -1004, "the table SMS has no DATA QUERY"),
         ("DATA UPDATE ATTLOG PIN=7".into(), -1004, "the table ATTLOG has no DATA UPDATE"),
         ("DATA UPDATE CHEESE PIN=7".into(), -1004, "there is no table \"CHEESE\""),
+        ("DATA QUERY".into(), -1004, "it names no table; DATA QUERY has USERINFO"),
+        (String::new(), -1002, "nothing stands after its id"),
         ("DATA EXPLODE USERINFO PIN=7".into(), -1, "DATA has no \"EXPLODE\""),
         ("REBOOT".into(), -1002, "[device] reboot"),
         ("CONTROL DEVICE 02010105".into(), -1002, "can only open the door"),
