@@ -37,9 +37,14 @@ impl Default for Downloads {
 }
 
 impl Downloads {
-    /// The row of the job of which a response is open.
-    pub(super) fn open_row(&self) -> Option<i64> {
-        self.open.as_ref().map(Reception::row)
+    /// Whether a response is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Closes a response of a job that is not among these.
+    pub(super) fn close_if_of_none(&mut self, jobs: &[Job]) {
+        self.open.take_if(|open| !jobs.iter().any(|job| open.is_of(job)));
     }
 
     /// Closes a response that rests for too long: the server may have given it up.
@@ -48,15 +53,20 @@ impl Downloads {
         self.open.take_if(is_idle);
     }
 
-    /// Fetches for a time slice: goes on with the job's response, or asks for the next chunk.
+    /// Fetches for a time slice: goes on with the job's response, or asks for the next chunk. A job
+    /// waits until the response to another is over.
     pub(super) fn fetch(
         &mut self,
         context: &mut Context,
         job: &Job,
         source: &Source,
     ) -> Result<Fetched, Trouble> {
-        let mut reception = match self.open.take().filter(|open| open.is_of(job)) {
-            Some(open) => open,
+        let mut reception = match self.open.take() {
+            Some(open) if open.is_of(job) => open,
+            Some(open) => {
+                self.open = Some(open);
+                return Ok(Fetched::Paused);
+            }
             None => match self.ask(context, job, source)? {
                 Ok(reception) => reception,
                 Err(refusal) => return Ok(Fetched::Refused(refusal)),

@@ -37,6 +37,8 @@ const WRONG_FILE: u32 = 7;
 pub(super) struct Jobs {
     downloads: Downloads,
     records: RecordProgress,
+    /// The row of the job that took the last step.
+    turn: i64,
 }
 
 /// Whether a program runs, or a driver is at a request, that a reboot would cut off. Each of them has
@@ -61,17 +63,20 @@ pub(super) fn fail_upgrades(context: &mut Context, message: &str) -> Result<Vec<
 }
 
 impl Jobs {
-    /// The jobs that can take a step, in their order; one of which a response is open is the first,
-    /// so that no other download closes it. What would start a program waits for a reboot that is due.
-    pub(super) fn ready(&self, context: &Context) -> Result<Vec<Activity>, StoreError> {
+    /// The jobs that can take a step, in their order; while a response is open, they take turns. What
+    /// would start a program waits for a reboot that is due.
+    pub(super) fn ready(&mut self, context: &Context) -> Result<Vec<Activity>, StoreError> {
         let mut jobs = context.store.jobs().in_lane(Lane::Work, LOOKED_AT)?;
         let reboots = !jobs.is_empty() && context.store.options().get(REBOOT)?.is_some();
         jobs.retain(|job| {
             let begins = job.touches.writes.meets(Things::DEVICE) && job.stage != Stage::HandedOver;
             !(context.device.is_running(job.row) || reboots && begins)
         });
-        let open = self.downloads.open_row();
-        jobs.sort_by_key(|job| open.is_none_or(|row| row != job.row));
+        self.downloads.close_if_of_none(&jobs);
+        if self.downloads.is_open() {
+            let turn = self.turn;
+            jobs.sort_by_key(|job| job.row <= turn);
+        }
         Ok(jobs.iter().map(|job| Activity::Job(job.row)).collect())
     }
 
@@ -87,6 +92,7 @@ impl Jobs {
             log::warn!("command {} is given up: its download failed too often", job.id);
             return Ok(end(context, &job, ReturnCode::NOT_FETCHED, &[])?);
         }
+        self.turn = row;
         let done = self.carry_out(context, &job);
         match &done {
             Err(Trouble::Link(Failure::Stopping)) => {}

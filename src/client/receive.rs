@@ -106,11 +106,6 @@ impl Reception {
         Ok(Self { job, response, receiver, took, paused_at })
     }
 
-    /// The row of its job.
-    pub(super) fn row(&self) -> i64 {
-        self.job.0
-    }
-
     /// Whether it is this job's.
     pub(super) fn is_of(&self, job: &Job) -> bool {
         self.job == (job.row, job.turn)

@@ -4,7 +4,8 @@
 use std::fs;
 
 use crate::harness::{
-    RawAnswer, RawRequest, RawServer, Terminal, noise, options, replies_to, says, second, until,
+    RawAnswer, RawRequest, RawServer, Terminal, noise, options, replies_in, replies_to, says,
+    second, until,
 };
 
 /// Bytes of the file.
@@ -32,11 +33,24 @@ fn is_for_file(request: &RawRequest) -> bool {
     request.target.ends_with("/slow")
 }
 
+/// Whether the second command was answered.
+fn second_is_answered(seen: &[RawRequest]) -> bool {
+    replies_in(seen).contains_key("2")
+}
+
 /// Commands the terminal to fetch a file, of which the second half of each answer comes when
 /// `may_go_on` says so.
 fn server(files: Files, may_go_on: fn(&[RawRequest]) -> bool) -> RawServer {
+    server_with(vec!["C:1:PutFile slow\tslow".into()], files, may_go_on)
+}
+
+/// A server with further commands; the last is given first.
+fn server_with(
+    mut commands: Vec<String>,
+    files: Files,
+    may_go_on: fn(&[RawRequest]) -> bool,
+) -> RawServer {
     let file = noise(SIZE);
-    let mut commands = vec!["C:1:PutFile slow\tslow"];
     RawServer::start(move |request| {
         if request.is_handshake() {
             options("")
@@ -46,7 +60,7 @@ fn server(files: Files, may_go_on: fn(&[RawRequest]) -> bool) -> RawServer {
             let first = [head.as_bytes(), &body[..middle]].concat();
             RawAnswer::InTwo(first, body[middle..].to_vec(), may_go_on)
         } else if request.is_poll() {
-            says(200, commands.pop().unwrap_or("OK"))
+            says(200, commands.pop().unwrap_or("OK".into()))
         } else {
             says(200, "OK")
         }
@@ -109,6 +123,27 @@ fn a_punch_and_polls_go_while_a_file_comes() {
         let attempts = server.requests().iter().filter(|request| is_for_file(request)).count();
         assert!(attempts == 1 || files == Files::Ranges, "{files:?}: {attempts} attempts");
     }
+}
+
+#[test]
+fn other_jobs_go_on_while_a_file_comes() {
+    // Given a server that sends half of a file, and no more before it has the answer to the command
+    // after it, which is a job, too,
+    let people: Vec<String> = (1..2000).map(|pin| format!("PIN={pin}\tName=Ann")).collect();
+    let commands = [
+        format!("C:2:DATA UPDATE USERINFO {}\n", people.join("\n")),
+        "C:1:PutFile slow\tslow\nC:3:PutFile slow\tslower\n".into(),
+    ];
+    let server = server_with(commands.to_vec(), Files::Whole, second_is_answered);
+    let terminal = terminal(&server, "");
+    // then all three come to their end, the files whole.
+    for (id, code) in [("2", 0), ("1", SIZE as i64), ("3", SIZE as i64)] {
+        let is_answered = || replies_to(&server).contains_key(id);
+        until(id, is_answered, || terminal.log());
+        assert_eq!(replies_to(&server)[id], [code], "{id}");
+    }
+    let attempts = server.requests().iter().filter(|request| is_for_file(request)).count();
+    assert_eq!(attempts, 2, "one response was closed for another");
 }
 
 #[test]
