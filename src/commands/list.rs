@@ -228,7 +228,7 @@ impl<'a> CommandList<'a> {
             End::Waits(after) => (Lane::Waiting, Some(after)),
         };
         if !lane.is_urgent(&touches) && !store.jobs().has_room(command.text.len())? {
-            if effects.without_room == 0 {
+            if store.jobs().must_say_no_room() {
                 log::warn!(
                     "command {} was refused with {}: as many commands wait or are under way as \
                      the terminal keeps; the server has to send it again later, and those that \
@@ -237,7 +237,6 @@ impl<'a> CommandList<'a> {
                     ReturnCode::BUSY
                 );
             }
-            effects.without_room += 1;
             return self.give_up(command.row, ReturnCode::BUSY);
         }
         match store.jobs().begin(command.row, command.text, lane, &touches, after) {

@@ -47,8 +47,6 @@ pub(crate) struct Effects {
     pub(crate) option_set: bool,
     /// A driver was asked to open a door: let it have the request at once.
     pub(crate) driver_asked: bool,
-    /// How many commands were refused since there is no room for more.
-    pub(super) without_room: usize,
     /// The audit log got an entry.
     pub(super) audited: bool,
 }
@@ -60,7 +58,6 @@ impl Effects {
         self.upload |= other.upload;
         self.option_set |= other.option_set;
         self.driver_asked |= other.driver_asked;
-        self.without_room += other.without_room;
         self.audited |= other.audited;
     }
 }

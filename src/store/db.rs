@@ -46,6 +46,8 @@ pub(super) struct Db {
     pub(super) unmeasured: Unmeasured,
     /// Whether it was said that what is no punch is refused.
     pub(super) rest_refused: Cell<bool>,
+    /// Whether it was said that no more commands may be under way.
+    pub(super) jobs_refused: Cell<bool>,
     /// What the server does not ask for, of each of those streams.
     pub(super) withheld: RefCell<BTreeMap<Stream, Withheld>>,
     /// Why no new punch can be taken, while none can.
@@ -112,6 +114,7 @@ impl Db {
             looked: RefCell::default(),
             unmeasured: Unmeasured::default(),
             rest_refused: Cell::new(false),
+            jobs_refused: Cell::new(false),
             withheld: RefCell::default(),
             full: RefCell::default(),
             full_reported: Cell::new(false),

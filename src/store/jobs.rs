@@ -173,7 +173,16 @@ impl<'a> Jobs<'a> {
     /// Whether there is room for one more, with a text of so many bytes.
     pub fn has_room(&self, bytes: usize) -> Result<bool> {
         let order = JobOrder::new(self.db);
-        Ok(order.count()? < MOST_JOBS && order.bytes()? + bytes as u64 <= MOST_TEXT)
+        let (count, bytes) = (order.count()?, order.bytes()? + bytes as u64);
+        if count < MOST_JOBS / 10 * 9 && bytes < MOST_TEXT / 10 * 9 {
+            self.db.jobs_refused.set(false);
+        }
+        Ok(count < MOST_JOBS && bytes <= MOST_TEXT)
+    }
+
+    /// Whether it has to be said that there is no room: it was not, since a tenth was free.
+    pub fn must_say_no_room(&self) -> bool {
+        !self.db.jobs_refused.replace(true)
     }
 
     /// Whether one more may begin, with a text of so many bytes: there is room also in the part of the
