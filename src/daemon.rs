@@ -14,7 +14,7 @@ use crate::client::{Client, Next, Shared};
 use crate::clock::{Clock, ClockOffset, ServerZone, SystemClock};
 use crate::config::Config;
 use crate::driver_requests::DriverRequests;
-use crate::driver_socket::{DriverSocket, MethodContext};
+use crate::driver_socket::{DriverSocket, MethodContext, RegistrationLog};
 use crate::files::Spool;
 use crate::machine::{self, Machine};
 use crate::processes::{self, Processes};
@@ -109,6 +109,7 @@ impl<'a> Daemon<'a> {
             status: Rc::clone(&self.status),
             server_queries: Rc::clone(&self.server_queries),
             driver_requests: Rc::clone(&self.driver_requests),
+            registrations: RegistrationLog::default(),
             shared_dir: config.drivers.shared.clone(),
         };
         DriverSocket::open(&config.run_dir, &config.driver_access(), context).map_err(Stop::System)

@@ -44,6 +44,8 @@ pub(super) struct Connection {
     stream: UnixStream,
     /// The name by which the driver registered.
     name: Option<String>,
+    /// Whether the log has that it registered by this name.
+    is_logged: bool,
     input: LineBuffer,
     /// Whether `input` may have a whole line.
     may_have_line: bool,
@@ -76,6 +78,7 @@ impl Connection {
             id,
             stream,
             name: None,
+            is_logged: false,
             input: LineBuffer::default(),
             may_have_line: false,
             output: Vec::new(),
@@ -128,8 +131,16 @@ impl Connection {
         self.is_closed
     }
 
-    pub(super) fn set_name(&mut self, name: &str) {
+    /// Names it. Whether it had another name before, or none.
+    pub(super) fn set_name(&mut self, name: &str) -> bool {
+        let is_new = self.name.as_deref() != Some(name);
         self.name = Some(name.to_owned());
+        is_new
+    }
+
+    /// Whether the log has that it registered, and is to have that it disconnects.
+    pub(super) fn set_logged(&mut self, is_logged: bool) {
+        self.is_logged = is_logged;
     }
 
     /// What to wait for: a driver that does not read its answers is not read from either.
@@ -301,9 +312,10 @@ impl Connection {
         if std::mem::replace(&mut self.is_closed, true) {
             return;
         }
-        match &self.name {
+        let name = self.name.as_deref();
+        match name.filter(|_| self.is_logged) {
             Some(name) => log::info!("driver {name} disconnected: {why}"),
-            None => log::debug!("a driver disconnected: {why}"),
+            None => log::debug!("driver {} disconnected: {why}", name.unwrap_or("without a name")),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::error::MethodError;
+use super::registration_log::RegistrationLog;
 use crate::clock::Clock;
 use crate::driver_requests::DriverRequests;
 use crate::protocol::codes::Language;
@@ -32,6 +33,8 @@ pub struct MethodContext {
     pub server_queries: Rc<ServerQueries>,
     /// What waits for drivers.
     pub driver_requests: Rc<DriverRequests>,
+    /// Which registrations are logged.
+    pub registrations: RegistrationLog,
     /// The directory in which drivers may leave files.
     pub shared_dir: Option<PathBuf>,
 }

@@ -29,6 +29,7 @@ mod options;
 mod people;
 mod punches;
 mod registration;
+mod registration_log;
 mod round;
 mod server_queries;
 mod socket;
@@ -36,4 +37,5 @@ mod subscription;
 
 pub use context::MethodContext;
 pub use listener::{Access, socket_path};
+pub use registration_log::RegistrationLog;
 pub use socket::DriverSocket;

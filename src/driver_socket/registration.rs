@@ -31,8 +31,9 @@ pub(super) fn register(
         return Err(RpcError::new(ErrorCode::Busy, message).into());
     }
     let driver = &mut driver.connection;
-    driver.set_name(&name);
-    log::info!("driver {name} registered{}", driver.peer());
+    if driver.set_name(&name) {
+        context.registrations.add(driver, &name);
+    }
     for (service, before) in context.driver_requests.register(driver.id(), &name, &services) {
         let service = service.name();
         log::warn!(

@@ -39,6 +39,7 @@ mod drivers;
 mod drivers_document;
 mod earlier_store;
 mod encryption;
+mod endless_log;
 mod enroll;
 mod enroll_faults;
 mod examples;
