@@ -49,9 +49,6 @@ impl<'a> Retention<'a> {
     /// Deletes a batch of what makes room for everything but punches. How many rows.
     pub(super) fn drop_for_rest(&self, capacity: &Capacity) -> Result<usize> {
         let mut dropped = self.drop_uploaded(&RECORDS)?;
-        if dropped == 0 {
-            dropped = self.drop_withheld()?;
-        }
         // Uploaded punches are kept within their reserve.
         if dropped == 0 && self.kept_punches()? * PUNCH_BYTES > capacity.reserve {
             dropped = self.drop_uploaded(&PUNCHES)?;
@@ -68,6 +65,9 @@ impl<'a> Retention<'a> {
         let mut dropped = self.drop_for_rest(capacity)?;
         if dropped == 0 {
             dropped = self.drop_uploaded(&PUNCHES)?;
+        }
+        if dropped == 0 {
+            dropped = self.drop_withheld()?;
         }
         for stream in RECORDS {
             if dropped > 0 {

@@ -127,6 +127,17 @@ impl Retention<'_> {
     /// Makes room for so many bytes of data that is no punch, or refuses it. `whose` data it is
     /// decides how much must be left.
     pub fn require_room_for_rest(&self, whose: Origin, bytes: usize) -> Result<()> {
+        self.require_room(whose, bytes, || Ok(0))
+    }
+
+    /// The same. Where nothing else can be deleted, `replace` deletes a batch of what the new row
+    /// replaces, and says how many rows.
+    pub(super) fn require_room(
+        &self,
+        whose: Origin,
+        bytes: usize,
+        replace: impl Fn() -> Result<usize>,
+    ) -> Result<()> {
         let bytes = bytes as u64 + ROW_BYTES;
         let unmeasured = &self.db.unmeasured;
         if let Some(left) = unmeasured.rest.get().checked_sub(bytes) {
@@ -144,7 +155,7 @@ impl Retention<'_> {
                 self.db.rest_refused.set(false);
                 return Ok(());
             }
-            if self.drop_for_rest(&capacity)? == 0 {
+            if self.drop_for_rest(&capacity)? == 0 && replace()? == 0 {
                 return Err(self.refuse_rest(&capacity));
             }
         }

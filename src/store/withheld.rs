@@ -1,5 +1,7 @@
 //! Rows that the server does not ask for, or that are newer than its version: they have a part of
-//! the store, and the oldest of them go when it is used up. Punches are no part of it, and neither
+//! the store, and the oldest of them go when it is used up. What else fills the store deletes none of
+//! them, until a punch would be refused; the part is smaller then, and a new row of it replaces the
+//! oldest. Punches are no part of it, and neither
 //! are people: an enrolment that is deleted is one that has to be made again.
 
 use rusqlite::params;
@@ -34,10 +36,11 @@ impl Retention<'_> {
 
     /// Makes room for a row of the terminal's that is no punch, or refuses it.
     pub(super) fn require_room_for_row(&self, stream: Stream, bytes: usize) -> Result<()> {
-        if self.is_withheld(stream) {
-            self.bound_withheld(&measure(self.db)?, bytes)?;
+        if !self.is_withheld(stream) {
+            return self.require_room_for_rest(Origin::Terminal, bytes);
         }
-        self.require_room_for_rest(Origin::Terminal, bytes)
+        self.bound_withheld(&measure(self.db)?, bytes)?;
+        self.require_room(Origin::Terminal, bytes, || self.drop_withheld())
     }
 
     /// Deletes the oldest of what does not go up, until it and so many bytes are within its part.
@@ -136,5 +139,52 @@ impl Retention<'_> {
             counted.bytes = counted.bytes.saturating_sub(bytes);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::protocol::record::{Jpeg, Pin, User};
+    use crate::protocol::stream::Stream;
+    use crate::protocol::time::LocalTime;
+    use crate::store::{Limits, Moment, NewPhoto, NewPunch, Origin, Room, Store, StoreError};
+
+    const PHOTOS: u64 = 5;
+
+    fn pin(nth: u64) -> Pin {
+        Pin::new(&nth.to_string()).unwrap()
+    }
+
+    /// A small store with photos that do not go up, and all that the server may put into it.
+    fn full_store() -> Store {
+        let limits = Limits { bytes: 1 << 20, free: 0, ..Limits::default() };
+        let store = Store::open(std::path::Path::new(":memory:"), limits).unwrap();
+        store.retention().set_withheld(&[Stream::Photos]);
+        let jpeg = [&[0xff, 0xd8, 0xff, 0xe0][..], &vec![7; 30_000], &[0xff, 0xd9]].concat();
+        for nth in 0..PHOTOS {
+            let time = LocalTime::from_seconds(1_800_000_000).unwrap();
+            let photo = Jpeg::new("photo", jpeg.clone()).unwrap();
+            let photo = NewPhoto { pin: pin(nth), moment: Moment::At(time), card: None, photo };
+            store.journal().add_photo(&photo).unwrap();
+        }
+        let user = |nth| User { name: "n".repeat(255), ..User::new(pin(nth)) };
+        let full = (0..).map(|nth| store.people().put(&user(nth), Origin::Server));
+        let error = full.take(10_000).find_map(Result::err);
+        assert!(matches!(error, Some(StoreError::PartFull(_))), "{error:?}");
+        store
+    }
+
+    #[test]
+    fn only_a_punch_that_would_be_refused_deletes_what_does_not_go_up() {
+        let store = full_store();
+        let dropped = || store.retention().dropped(Stream::Photos).unwrap();
+        for _ in 0..20 {
+            assert_eq!(store.retention().make_room().unwrap(), Room::Enough);
+        }
+        assert_eq!(dropped(), 0);
+        let time = LocalTime::from_seconds(1_800_000_000).unwrap();
+        let punch = NewPunch::of("1", Moment::At(time));
+        let taken = (0..50_000).take_while(|_| store.journal().add_punch(&punch).is_ok()).count();
+        assert_eq!(dropped(), PHOTOS, "after {taken} punches");
     }
 }

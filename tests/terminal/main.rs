@@ -90,3 +90,4 @@ mod upload_forms;
 mod upload_modes;
 mod upload_replies;
 mod waiting;
+mod withheld_part;
