@@ -1,5 +1,6 @@
-//! The error log (§11.16), which keeps the last errors only: servers before 2.4.1 never take
-//! any.
+//! The error log (§11.16), which keeps the newest errors only: servers before 2.4.1 never take
+//! any. An error that is deleted before the server has it is counted, and named in the log if the
+//! server could have taken it.
 
 use rusqlite::params;
 use serde_json::Value;
@@ -12,7 +13,7 @@ use crate::protocol::record::ErrorLog;
 use crate::protocol::stream::Stream;
 
 /// Errors that are kept.
-const MOST_ERRORS: u64 = 5000;
+pub const MOST_ERRORS: u64 = 5000;
 
 /// The error log.
 #[derive(Clone, Copy)]
@@ -41,7 +42,16 @@ impl<'a> ErrorRows<'a> {
         // Counted in memory and dropped in batches, since errors can come by the thousand.
         let count = self.db.counted(&self.db.counts.errors, "SELECT count(*) FROM error")?;
         if count >= MOST_ERRORS || (count > 0 && !retention.has_room_for_rest(size(error))?) {
-            retention.drop_errors()?;
+            let dropped = retention.drop_errors()?;
+            if dropped > 0 && !retention.is_withheld(Stream::Errors) {
+                let why = match count >= MOST_ERRORS {
+                    true => format!("only the newest {MOST_ERRORS} are kept"),
+                    false => "there is no room for a new one".to_owned(),
+                };
+                log::warn!(
+                    "{dropped} errors of ERRORLOG that the server does not have were deleted: {why}"
+                );
+            }
         }
         let count = self.db.counted(&self.db.counts.errors, "SELECT count(*) FROM error")?;
         self.db.counts.errors.set(Some(count + 1));

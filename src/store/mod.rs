@@ -57,7 +57,7 @@ pub use changes::{Change, Changes};
 pub use command_log::{CommandLog, CommandState, Due, KnownCommand};
 pub use db::Limits;
 pub use error::{Result, StoreError};
-pub use error_log::ErrorRows;
+pub use error_log::{ErrorRows, MOST_ERRORS};
 pub use guests::{Guests, Stay};
 pub use id_cards::IdCards;
 pub use jobs::{Download, Job, Jobs};

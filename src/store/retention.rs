@@ -1,7 +1,7 @@
 //! Retention: at a limit, the oldest uploaded rows are deleted in small batches, so that drivers
-//! do not wait. Rows that were not uploaded stay, with two exceptions, both counted in `status`: of
-//! what the server does not ask for the oldest is deleted (`withheld`), and where a punch would be
-//! refused, anything else goes before it. Punches that were not uploaded are never deleted, nor is
+//! do not wait. Rows that were not uploaded stay, with three exceptions, all counted in `status`: of
+//! what the server does not ask for the oldest is deleted (`withheld`), of errors only the newest are
+//! kept (`error_log`), and where a punch would be refused, anything else goes before it. Punches that were not uploaded are never deleted, nor is
 //! a row that the server refused (`quarantine`).
 
 use rusqlite::params;
@@ -110,12 +110,13 @@ impl<'a> Retention<'a> {
         Ok(dropped)
     }
 
-    /// Deletes a batch of the oldest errors: those that the server has, or else others.
-    pub(super) fn drop_errors(&self) -> Result<()> {
-        if self.drop_uploaded(&[Stream::Errors])? == 0 {
-            self.drop_pending(Stream::Errors)?;
+    /// Deletes a batch of the oldest errors: those that the server has, or else others. How many of
+    /// the others.
+    pub(super) fn drop_errors(&self) -> Result<usize> {
+        match self.drop_uploaded(&[Stream::Errors])? {
+            0 => self.drop_pending(Stream::Errors),
+            _ => Ok(0),
         }
-        Ok(())
     }
 
     /// Adds to the number of rows of a stream that were deleted and that the server does not have.

@@ -102,7 +102,10 @@ fn photos_that_the_server_does_not_ask_for_push_out_the_oldest_of_them_only() {
     assert!(gone >= 60 && kept.as_u64() == Some(100 - gone), "{gone} dropped, {kept} kept");
     assert!(status["room"]["rest"].as_u64() > Some(1 << 20), "{}", status["room"]);
     let text = String::from_utf8(terminal.punchd(&["status"]).stdout).unwrap();
-    assert!(text.contains(&format!("{gone} deleted for want of room")), "{text}");
+    assert!(
+        text.contains(&format!("{gone} deleted before they went up (for want of room)")),
+        "{text}"
+    );
     assert!(text.contains("KiB for punches, "), "{text}");
     take_punches(&mut driver, "1", 10_000);
     // The count outlives a restart.

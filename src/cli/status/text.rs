@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
+use crate::store::MOST_ERRORS;
 
 /// How many entries of the audit log a person is shown.
 const SHOWN: usize = 10;
@@ -155,7 +156,7 @@ fn streams<'a>(report: &'a Value, lines: &mut Lines<'a>) {
             text += &format!(", {suspects} of them passed over");
         }
         if dropped > 0 {
-            text += &format!(", {dropped} deleted for want of room before they went up");
+            text += &format!(", {dropped} deleted before they went up ({})", why_dropped(name));
         }
         if quarantined > 0 {
             text += &format!(", {quarantined} in quarantine");
@@ -188,6 +189,14 @@ fn streams<'a>(report: &'a Value, lines: &mut Lines<'a>) {
     for row in elements(&report["quarantine"]) {
         let (stream, message) = (text(row, "stream"), text(row, "words"));
         lines.add("refused", format!("row {} of the {stream}: {message}", row["seq"]));
+    }
+}
+
+/// Why rows of a stream are deleted that the server does not have.
+fn why_dropped(stream: &str) -> String {
+    match stream == Stream::Errors.name() {
+        true => format!("only the newest {MOST_ERRORS} are kept, and fewer if there is no room"),
+        false => "for want of room".into(),
     }
 }
 
