@@ -8,10 +8,10 @@ use super::session::{Session, with_set_options};
 use super::settings::Settings;
 use super::stamps;
 use super::trouble::Trouble;
-use crate::protocol::PUSH_VERSION;
 use crate::protocol::handshake::{Handshake, read_handshake};
 use crate::protocol::options::ServerOptions;
 use crate::protocol::stream::Table;
+use crate::protocol::{PUSH_VERSION, ack};
 use crate::store::{AnswerKind, StoreError};
 
 /// Shakes hands with the server. Returns the date of its answer.
@@ -75,7 +75,9 @@ pub(super) fn shake_hands(
 
 /// The serial number that a reply names, if it is not this one.
 fn other_serial(lines: &[String], serial: &str) -> Option<String> {
-    let (_, named) = lines.first()?.split_once(':')?;
+    // What a bare `OK: 0` has behind its colon is a count.
+    let first = lines.first().filter(|first| !ack::is_bare_ok(first))?;
+    let (_, named) = first.split_once(':')?;
     let named = named.trim();
     (!named.is_empty() && named != serial).then(|| named.chars().take(40).collect())
 }

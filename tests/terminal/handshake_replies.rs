@@ -188,5 +188,7 @@ fn a_refused_handshake_is_made_again_after_error_delay() {
         let count = || server.requests().iter().filter(|it| it.is_handshake()).count();
         until("two handshakes", || count() == 2, || terminal.log());
         terminal.wait_until_online();
+        // The count of a bare `OK: 0` is no serial number.
+        assert!(!terminal.log().contains("for the serial number"), "{}", terminal.log());
     }
 }
