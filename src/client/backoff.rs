@@ -11,6 +11,8 @@ use crate::backoff::doubled;
 
 /// Longest pause after a failure in seconds, unless the server asks for a longer one.
 const LONGEST_PAUSE: u32 = 900;
+/// Longest pause that a server may ask for (`Retry-After`), all included.
+pub(super) const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 
 /// The pauses of all activities.
 #[derive(Debug)]
@@ -78,7 +80,18 @@ impl Backoffs {
         now: Duration,
         pause: Duration,
     ) -> Duration {
-        self.entry(activity).hold(now, pause)
+        self.entry(activity).hold(now, pause, Duration::MAX)
+    }
+
+    /// Counts a failure: holds the activity back for as long as the server asked, at most
+    /// [`LONGEST_ASKED`]. Returns how long.
+    pub(super) fn fail_as_asked(
+        &mut self,
+        activity: Activity,
+        now: Duration,
+        asked: Duration,
+    ) -> Duration {
+        self.entry(activity).hold(now, asked.min(LONGEST_ASKED), LONGEST_ASKED)
     }
 
     /// Whether this message is not that of the activity's last failure.
@@ -144,16 +157,18 @@ impl Backoff {
     /// more.
     fn fail(&mut self, now: Duration, base: u32, longest: u32) -> Duration {
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-        self.hold(now, doubled(seconds(base), self.failures, seconds(longest)))
+        let pause = doubled(seconds(base), self.failures, seconds(longest));
+        self.hold(now, pause, Duration::MAX)
     }
 
-    /// This pause, and up to a quarter more.
-    fn hold(&mut self, now: Duration, pause: Duration) -> Duration {
+    /// This pause, and up to a quarter more, but no more than `longest`.
+    fn hold(&mut self, now: Duration, pause: Duration, longest: Duration) -> Duration {
         if self.failures == 0 {
             self.since = now;
         }
         self.failures = self.failures.saturating_add(1);
-        let pause = pause + pause.mul_f64(self.jitter() / 4.0);
+        let most_jitter = (pause / 4).min(longest.saturating_sub(pause));
+        let pause = pause + most_jitter.mul_f64(self.jitter());
         self.until = now + pause;
         pause
     }
@@ -187,6 +202,20 @@ mod tests {
             assert!((plain..=plain * 1.25).contains(&pause), "{nth}: {pause}");
             assert!(pause >= earlier * 0.7);
             earlier = pause;
+        }
+    }
+
+    #[test]
+    fn what_the_server_asks_for_is_the_least_and_an_hour_the_most() {
+        for asked in [1, 1800, 3000, 3599, 3600, 7200].map(Duration::from_secs) {
+            let mut pauses = std::collections::BTreeSet::new();
+            for nth in 0..100 {
+                let mut backoffs = Backoffs::new(&format!("MADE{nth:03}"));
+                let pause = backoffs.fail_as_asked(Activity::Poll, Duration::ZERO, asked);
+                assert!((asked.min(LONGEST_ASKED)..=LONGEST_ASKED).contains(&pause), "{pause:?}");
+                pauses.insert(pause);
+            }
+            assert!(asked >= LONGEST_ASKED || pauses.len() > 1, "{asked:?}: no jitter");
         }
     }
 

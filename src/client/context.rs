@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::backoff::LONGEST_ASKED;
 use super::clock_setter::ServersClockSetter;
 use super::dates::Dates;
 use super::settings::{Settings, Shared};
@@ -132,15 +133,12 @@ impl Context {
     }
 }
 
-/// Longest pause that a server may ask for.
-const LONGEST_PAUSE: u32 = 3600;
-
 /// Separates what no request is at fault for: a server that does not know the terminal, or that
 /// wants to be asked later. A pause that cannot be told (0) is the usual one.
 pub(super) fn not_now(ack: Ack, retry_after: Option<u32>) -> Result<Ack, Trouble> {
     let pause = retry_after
         .filter(|seconds| *seconds > 0)
-        .map(|seconds| Duration::from_secs(seconds.min(LONGEST_PAUSE).into()));
+        .map(|seconds| Duration::from_secs(seconds.into()).min(LONGEST_ASKED));
     match ack {
         Ack::Taken(_) => Ok(ack),
         Ack::Later(message) => Err(Trouble::Later { message, pause }),

@@ -447,7 +447,7 @@ impl Client {
         let message = format!("{}: {trouble}", activity.name());
         let pause = match trouble {
             Trouble::Later { pause: Some(pause), .. } => {
-                self.backoffs.fail_for(activity, now, *pause)
+                self.backoffs.fail_as_asked(activity, now, *pause)
             }
             // A job and a result that was refused before may fail so often and no more: with growing
             // pauses they outlast a server that is in trouble for an hour.
