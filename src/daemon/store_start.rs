@@ -72,7 +72,7 @@ fn set_aside(
 /// Says what was lost wherever a person may look.
 fn report(store: &Store, loss: &str) {
     log::error!("{loss}");
-    match store.write_notice(&format!("{loss}\n")) {
+    match store.add_notice(loss) {
         Ok(file) => {
             log::error!("`punchd status` shows this until {} is removed", file.display());
         }

@@ -28,6 +28,7 @@ mod jobs;
 mod journal;
 mod lane;
 mod marker;
+mod notice;
 mod novelty;
 mod open;
 pub mod options;
@@ -173,20 +174,15 @@ impl Store {
         error::damage_seen()
     }
 
-    /// Writes the file that says what was lost, which stays until a person removes it.
-    pub fn write_notice(&self, text: &str) -> std::io::Result<PathBuf> {
-        let path = files::beside(&self.db.path, ".notice");
-        files::replace(&path, text)?;
-        Ok(path)
+    /// Adds a loss to the file that says what was lost, which stays until a person removes it.
+    pub fn add_notice(&self, loss: &str) -> std::io::Result<PathBuf> {
+        notice::add(&self.db.path, loss)
     }
 
-    /// What the file says that a person has not removed yet, and its name.
+    /// The losses in the file that a person has not removed yet, and its name.
     pub fn notice(&self) -> Option<(String, PathBuf)> {
-        use std::io::Read;
-        let path = files::beside(&self.db.path, ".notice");
-        let mut text = Vec::new();
-        std::fs::File::open(&path).ok()?.take(2000).read_to_end(&mut text).ok()?;
-        Some((String::from_utf8_lossy(&text).trim().to_owned(), path))
+        let losses = notice::read(&self.db.path)?;
+        Some((losses.lines().collect::<Vec<_>>().join("; "), notice::file(&self.db.path)))
     }
 
     /// Where the store is.
