@@ -96,13 +96,14 @@ impl Offers<'_> {
             }
             if refused >= most {
                 let trouble = offered.trouble.unwrap_or_else(nothing_said);
+                let message = if took_others { trouble.of_row() } else { trouble.to_string() };
                 let refusal = Refusal {
                     pass: Pass::Retry,
                     row: &row,
                     earlier: Some(known),
                     counts: took_others,
                     cause: offered.cause,
-                    message: &trouble.to_string(),
+                    message: &message,
                 };
                 suspects::record(tools, &refusal)?;
                 return Err(Trouble::Unsettled);
@@ -169,7 +170,7 @@ impl Offers<'_> {
         let delay = tools.session.options.error_delay;
         match verdict {
             Verdict::Settled(found) => {
-                let message = trouble.to_string();
+                let message = trouble.of_row();
                 let store = tools.context.store.clone();
                 store.atomically(|| {
                     for (nth, row) in rows[..found.settled].iter().enumerate() {

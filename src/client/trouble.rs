@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::protocol::ack::NotKnown;
 use crate::reactor::Stopping;
 use crate::store::StoreError;
 use crate::uplink::Failure;
@@ -19,7 +20,7 @@ pub(super) enum Trouble {
     /// still fails.
     Unsettled,
     /// The server does not know the terminal: a handshake comes first.
-    NotKnown(String),
+    NotKnown(NotKnown),
     /// The server has no time now (429, `Retry-After`), or a proxy stands before it (407).
     Later {
         message: String,
@@ -30,13 +31,23 @@ pub(super) enum Trouble {
     Store(StoreError),
 }
 
+impl Trouble {
+    /// What to say of it where a row met it and others are taken.
+    pub(super) fn of_row(&self) -> String {
+        match self {
+            Self::NotKnown(NotKnown { of_row, .. }) => of_row.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Link(failure) => failure.fmt(f),
-            Self::Refused(message) | Self::NotKnown(message) | Self::Later { message, .. } => {
-                f.write_str(message)
-            }
+            Self::Refused(message)
+            | Self::NotKnown(NotKnown { message, .. })
+            | Self::Later { message, .. } => f.write_str(message),
             Self::Store(error) => error.fmt(f),
             Self::Unsettled => f.write_str("rows were refused"),
         }

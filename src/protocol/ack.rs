@@ -17,9 +17,18 @@ pub enum Ack {
     /// text of the handshake reply.
     Trouble(String),
     /// The server does not know the terminal: 401, 403, `UNKNOWN DEVICE`, `… not authorized`.
-    NotKnown(String),
+    NotKnown(NotKnown),
     /// The server has no time, or a proxy wants a password: 407, 429.
     Later(String),
+}
+
+/// That the server does not know the terminal, or seems not to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotKnown {
+    /// What that means, and what to change.
+    pub message: String,
+    /// What it means if only a row is refused so, and others are taken.
+    pub of_row: String,
 }
 
 impl Ack {
@@ -30,7 +39,7 @@ impl Ack {
             Self::Refused(message)
             | Self::TooLarge(message)
             | Self::Trouble(message)
-            | Self::NotKnown(message)
+            | Self::NotKnown(NotKnown { message, .. })
             | Self::Later(message) => message,
         }
     }
@@ -63,18 +72,23 @@ fn count(rest: &str) -> Option<u64> {
 pub fn not_taken(answer: &Answer<'_>) -> Ack {
     let Answer { status, body, .. } = *answer;
     let message = answer.refusal();
+    let not_known = || NotKnown { message: message.clone(), of_row: answer.refusal_of_row() };
     let text = String::from_utf8_lossy(&body[..body.len().min(ANSWER_BYTES)]).to_lowercase();
     let text = text.trim_start_matches(BYTE_ORDER_MARK).trim();
     match status {
         407 | 429 => Ack::Later(message),
-        401 | 403 => Ack::NotKnown(message),
+        401 | 403 => Ack::NotKnown(not_known()),
         413 => Ack::TooLarge(message),
         // Some servers say it with another status.
-        _ if is_not_known(text) => Ack::NotKnown(message),
+        _ if is_not_known(text) => Ack::NotKnown(not_known()),
         400 | 422 => Ack::Refused(message),
         _ if !is_success(status) => Ack::Trouble(message),
         _ if answer.compression().is_some() => Ack::Trouble(message),
-        _ if text.is_empty() || text.starts_with('<') || text.starts_with("get option") => {
+        _ if text.is_empty()
+            || is_cut(text)
+            || text.starts_with('<')
+            || text.starts_with("get option") =>
+        {
             Ack::Trouble(message)
         }
         _ => Ack::Refused(message),
@@ -95,10 +109,16 @@ pub fn is_success(status: u16) -> bool {
     (200..300).contains(&status)
 }
 
-/// What follows `OK`, in any case, after blanks, a byte order mark or JSON's quote. `OKAY` and
-/// `ok_page.html` are no `OK`.
+/// Whether a text begins with a quote that is not closed: its end is missing.
+fn is_cut(text: &str) -> bool {
+    text.strip_prefix('"').is_some_and(|rest| !rest.contains('"'))
+}
+
+/// What follows `OK`, in any case, after blanks, a byte order mark or JSON's quote, which has to be
+/// closed: otherwise the body is cut. `OKAY` and `ok_page.html` are no `OK`.
 fn after_ok(text: &str) -> Option<&str> {
     let text = text.trim_start().trim_start_matches(BYTE_ORDER_MARK).trim_start();
+    let text = if is_cut(text) { "" } else { text };
     let text = text.strip_prefix('"').unwrap_or(text).trim_start();
     let rest =
         text.get(..2).filter(|start| start.eq_ignore_ascii_case("OK")).map(|_| &text[2..])?;
@@ -138,7 +158,10 @@ mod tests {
                 assert_eq!(read(&Answer::new(status, body)), Ack::Taken(count), "{body:?}");
             }
         }
-        let refused: [(u16, &[u8]); 13] = [
+        let refused: [(u16, &[u8]); 16] = [
+            (200, b"\"OK"),
+            (200, b"\"OK:3"),
+            (200, b"\xef\xbb\xbf\"ok\n"),
             (200, b""),
             (200, b"UNKNOWN DEVICE"),
             (200, b"Terminal Not Authorized"),
@@ -165,7 +188,9 @@ mod tests {
     #[test]
     fn the_fault_is_told_from_status_and_text() {
         let (refused, trouble, not_known, later) = ("refused", "trouble", "not known", "later");
-        let cases: [(u16, &str, &str); 25] = [
+        let cases: [(u16, &str, &str); 27] = [
+            (200, "\"OK", trouble),
+            (200, "\"OK:3\n", trouble),
             (400, "bad row", refused),
             (413, "", "too large"),
             (422, "{}", refused),

@@ -68,6 +68,23 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// What is wrong with it, where it refuses a row and others are taken: the terminal is known, so
+    /// what refuses the row may be a firewall.
+    pub fn refusal_of_row(&self) -> String {
+        let status = self.status;
+        let text = self.quoted_after(": ");
+        match status {
+            200..=299 if is_not_known(&self.text()) => {
+                format!("the server answered{}", self.quoted_after(" "))
+            }
+            401 | 403 => format!(
+                "the row was refused with status {status}{text}: a firewall before the server may be the \
+                 cause"
+            ),
+            _ => self.refusal(),
+        }
+    }
+
     /// A 2xx whose body is not what was expected.
     fn refusal_by_text(&self) -> String {
         let text = self.text();

@@ -213,6 +213,7 @@ fn what_refuses_a_request_is_halved_and_what_is_trouble_goes_again_as_it_was() {
         (200, ""),
         (200, " \r\n"),
         (200, "<html>OK</html>"),
+        (200, "\"OK:40\n"),
         (200, "GET OPTION FROM: MADE0001\nDelay=10\n"),
         (407, ""),
         (429, ""),
