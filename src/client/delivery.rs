@@ -11,7 +11,7 @@ use crate::protocol::ack::{self, Ack};
 use crate::protocol::command::CommandLine;
 use crate::protocol::stream::Table;
 use crate::store::{AnswerKind, Pass, PendingRow};
-use crate::uplink::Request;
+use crate::uplink::{Request, Response};
 
 /// How often commands may come in place of an answer before the upload pauses.
 const MOST_COMMAND_ANSWERS: u32 = 3;
@@ -94,11 +94,11 @@ pub(super) fn deliver(
     }
 }
 
-/// Posts the rows once. `None`: the server sent commands in place of an answer, and they were
-/// executed.
+/// Posts the rows once. Commands in the answer are executed; `None`: they came in place of an
+/// acknowledgement.
 fn post(tools: &mut Tools<'_>, delivery: &Delivery<'_>) -> Result<Option<Ack>, Trouble> {
     let Delivery { table, pass, rows, body, .. } = delivery;
-    let Tools { context, session, commands, .. } = tools;
+    let Tools { context, session, .. } = tools;
     let last = rows.last().map_or(0, |row| row.seq);
     // New rows never set a table's stamp back: a kind that was not sent for a time may come late.
     let stamp = match pass {
@@ -123,7 +123,11 @@ fn post(tools: &mut Tools<'_>, delivery: &Delivery<'_>) -> Result<Option<Ack>, T
         session.command_answers = 0;
         let ack = not_now(ack::read(&response.answer(&start)), response.retry_after)?;
         if matches!(ack, Ack::Taken(_)) {
-            ListOrigin::new(AnswerKind::Upload).is_complete(&context.store)?;
+            if has_command(&start) {
+                execute_after_ok(tools, response, start)?;
+            } else {
+                ListOrigin::new(AnswerKind::Upload).is_complete(&context.store)?;
+            }
         }
         return Ok(Some(ack));
     }
@@ -133,8 +137,36 @@ fn post(tools: &mut Tools<'_>, delivery: &Delivery<'_>) -> Result<Option<Ack>, T
         let message = "the server answers uploads with commands and never says OK to the rows";
         return Err(Trouble::Refused(message.into()));
     }
+    execute(tools, response, start)?;
+    Ok(None)
+}
+
+/// Whether a line is a command.
+fn has_command(body: &[u8]) -> bool {
+    body.split(|byte| *byte == b'\n').any(CommandLine::begins)
+}
+
+/// Carries out the commands that follow an `OK` to the rows. If the rest of the answer does not come,
+/// the rows are taken all the same.
+fn execute_after_ok(
+    tools: &mut Tools<'_>,
+    response: Response,
+    start: Vec<u8>,
+) -> Result<(), Trouble> {
+    match execute(tools, response, start) {
+        Err(Trouble::Link(failure)) => {
+            log::warn!("the commands in the answer to an upload came in part: {failure}");
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+/// Carries out the commands in an answer that begins with `start`.
+fn execute(tools: &mut Tools<'_>, mut response: Response, start: Vec<u8>) -> Result<(), Trouble> {
+    let Tools { context, session, commands, .. } = tools;
     let rest = std::mem::replace(&mut response.body, Box::new(std::io::empty()));
     response.body = Box::new(std::io::Cursor::new(start).chain(rest));
-    commands.read(context, session, &mut response, AnswerKind::Upload)?.is_answer(context)?;
-    Ok(None)
+    let list = commands.read(context, session, &mut response, AnswerKind::Upload)?;
+    Ok(list.is_answer(context)?)
 }

@@ -86,6 +86,7 @@ mod tls;
 mod transflag;
 mod upgrade;
 mod upload;
+mod upload_answers;
 mod upload_forms;
 mod upload_modes;
 mod upload_replies;
