@@ -427,15 +427,21 @@ impl Client {
         let (now, base) = (self.context.clock.monotonic(), self.session.options.error_delay);
         if activity.is_exchange() {
             let (utc, store) = (self.context.clock.utc(), &self.context.store);
-            self.session.failed_at = Some(utc);
-            if let Err(error) = suspects::exchange_failed(store, utc, base.into()) {
+            let table = match activity {
+                Activity::Upload(table) => Some(table),
+                _ => None,
+            };
+            self.session.note_failure(table, utc);
+            if let Err(error) = suspects::exchange_failed(store, table, utc, base.into()) {
                 self.record_failure(Activity::Store, &error.into());
             }
         }
         self.poll_goes_first |=
             matches!(activity, Activity::Replies | Activity::Upload(Table::Attlog));
-        if matches!(trouble, Trouble::Link(_) | Trouble::NotKnown(_)) {
-            self.session.disconnect();
+        match trouble {
+            Trouble::Link(_) => self.session.disconnect(),
+            Trouble::NotKnown(_) => drop(self.session.disconnect_if_forgotten(now)),
+            _ => {}
         }
         // Where there is no connection to be had, the handshake gets a pause. A connection that broke
         // may be one request's fault: the handshake shows at once whether the server is there, and

@@ -84,15 +84,23 @@ impl Offers<'_> {
                 Offer::Taken => {
                     log::info!("row {} of the {} was taken after all", row.seq, row.stream.name());
                     let store = tools.context.store.clone();
-                    return Ok(store.outbox().acknowledge(self.table, Pass::Retry, &[row])?);
+                    store.outbox().acknowledge(self.table, Pass::Retry, &[row])?;
+                    // It shows as much about the next suspect; new rows go first.
+                    self.progress.offers_next = !self.has_new_rows(tools)?;
+                    return Ok(());
                 }
                 Offer::Unclear => return Err(offered.trouble.unwrap_or(Trouble::Unsettled)),
-                Offer::Refused => refused += 1,
+                Offer::Refused | Offer::Silent => refused += 1,
             }
             // A server that has forgotten the terminal refuses everything until the handshake.
             let is_forgotten = matches!(offered.trouble, Some(Trouble::NotKnown(_)));
-            if is_forgotten {
-                tools.session.disconnect();
+            let now = tools.context.clock.monotonic();
+            if is_forgotten && !tools.session.disconnect_if_forgotten(now) {
+                // One has just been made: the next may come after `ErrorDelay`.
+                let at = tools.context.clock.utc() + i64::from(tools.session.options.error_delay);
+                tools.context.store.quarantine().postpone(row.stream, row.seq, at)?;
+                self.progress.interrupted = Some((key, refused));
+                return Err(Trouble::Unsettled);
             }
             if refused >= most {
                 let trouble = offered.trouble.unwrap_or_else(nothing_said);
@@ -109,8 +117,7 @@ impl Offers<'_> {
                 return Err(Trouble::Unsettled);
             }
             // After a time-out others have a turn.
-            let is_stall = offered.cause == Cause::Silence;
-            if is_forgotten || is_stall || self.others_wait(tools)? {
+            if is_forgotten || offered.offer == Offer::Silent || self.others_wait(tools)? {
                 self.progress.interrupted = Some((key, refused));
                 return Err(Trouble::Unsettled);
             }
@@ -119,11 +126,51 @@ impl Offers<'_> {
 
     /// Whether rows wait that outrank a suspect.
     fn others_wait(&self, tools: &mut Tools<'_>) -> Result<bool, StoreError> {
-        if self.table == Table::Attlog {
-            let streams = tools.session.allowed(self.table);
-            return tools.context.store.outbox().has_rows(&streams);
+        match self.table {
+            Table::Attlog => self.has_new_rows(tools),
+            _ => tools.punches_can_go(),
         }
-        tools.punches_can_go()
+    }
+
+    fn has_new_rows(&self, tools: &Tools<'_>) -> Result<bool, StoreError> {
+        tools.context.store.outbox().has_rows(&tools.session.allowed(self.table))
+    }
+
+    /// Passes over rows that got no answer together, if the row after them, the last of these, is
+    /// taken. Whether they are settled: each of them is offered alone, while new rows go on.
+    pub(super) fn pass_over_together(
+        &mut self,
+        tools: &mut Tools<'_>,
+        pass: Pass,
+        rows: &[PendingRow],
+        trouble: &Trouble,
+    ) -> Result<bool, Trouble> {
+        let Some((after, refused)) = rows.split_last() else { return Ok(false) };
+        let mut offer = || Ok::<_, Trouble>(self.offer(tools, pass, after, false)?.offer);
+        let offered = match offer()? {
+            Offer::Refused => offer()?,
+            other => other,
+        };
+        if offered != Offer::Taken {
+            return Ok(false);
+        }
+        log::warn!(
+            "{} rows of {} are passed over, each is offered alone: {trouble}",
+            refused.len(),
+            self.table.name()
+        );
+        let (message, store) = (trouble.to_string(), tools.context.store.clone());
+        store.atomically(|| {
+            for row in refused {
+                let (earlier, counts, cause) = (None, false, Cause::Silence);
+                let refusal = Refusal { pass, row, earlier, counts, cause, message: &message };
+                suspects::keep(tools, &refusal)?;
+            }
+            store.outbox().acknowledge_within(self.table, pass, std::slice::from_ref(after))
+        })?;
+        self.progress.taken(rows.len(), false);
+        self.progress.search.found();
+        Ok(true)
     }
 
     /// Compares the first of these rows, which are the next by `pass` and of which the first was
@@ -156,7 +203,7 @@ impl Offers<'_> {
             // a row that it refused in other words.
             let is_forgotten = any_taken && !matches!(refused.trouble, Trouble::NotKnown(_));
             if is_forgotten && matches!(offered.trouble, Some(Trouble::NotKnown(_))) {
-                tools.session.disconnect();
+                tools.session.disconnect_if_forgotten(tools.context.clock.monotonic());
                 offered.offer = Offer::Unclear;
             }
             any_taken |= offered.offer == Offer::Taken;
@@ -190,6 +237,9 @@ impl Offers<'_> {
                 })?;
                 self.progress.sole_row = false;
                 self.progress.passed(found.settled);
+                if !found.suspects.is_empty() {
+                    self.progress.search.found();
+                }
                 Ok(())
             }
             Verdict::NoneTaken if by_count && all_uncounted => {
@@ -282,10 +332,11 @@ impl Offers<'_> {
             Ok(Answer::Commands) => {}
             Err(Trouble::Store(error)) => return Err(error.into()),
             Err(trouble @ (Trouble::Link(uplink::Failure::Broken(_)) | Trouble::NotKnown(_))) => {
+                offered.offer = Offer::Refused;
                 if is_stall(&trouble, begun, tools.context.clock.monotonic()) {
-                    offered.cause = Cause::Silence;
+                    (offered.offer, offered.cause) = (Offer::Silent, Cause::Silence);
                 }
-                (offered.offer, offered.trouble) = (Offer::Refused, Some(trouble))
+                offered.trouble = Some(trouble);
             }
             Err(trouble) => offered.trouble = Some(trouble),
         }

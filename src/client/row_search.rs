@@ -45,6 +45,9 @@ pub(super) struct RowSearch {
     bisecting: usize,
     /// The server took other rows since the search began.
     took_others: bool,
+    /// A refused row was found, and the next request failed, too: the server is well, and more rows
+    /// are refused.
+    found_one: bool,
     /// Searches in a row that came to the server's trouble: each needs more failures than the last,
     /// so that a server in trouble does not get many small requests all the time.
     fruitless: u32,
@@ -82,15 +85,15 @@ impl RowSearch {
         self.took_others
     }
 
-    /// Which of the rows after a refused one are offered alone, by their distance from it.
-    /// `is_stall`: no answer came to the row. Each offer may cost a time-out then, and there is one
-    /// of them in a search, another one each time.
-    pub(super) fn neighbours(&self, is_stall: bool) -> &'static [usize] {
-        match self.fruitless {
-            nth if is_stall => std::slice::from_ref(&FAR[nth as usize % FAR.len()]),
-            0 => &NEAR,
-            _ => &FAR,
+    /// Which of the rows after a refused one are offered alone, by their distance from it, in their
+    /// order. `is_stall`: no answer came to the row. The first neighbour without an answer ends the
+    /// search then, so another one is the first each time.
+    pub(super) fn neighbours(&self, is_stall: bool) -> [usize; 4] {
+        let mut neighbours = if self.fruitless == 0 && !is_stall { NEAR } else { FAR };
+        if is_stall {
+            neighbours.rotate_left(self.fruitless as usize % FAR.len());
         }
+        neighbours
     }
 
     /// A request of another kind was answered as it should be.
@@ -100,8 +103,21 @@ impl RowSearch {
 
     /// The server took the next `rows` rows, or they were passed over.
     pub(super) fn passed(&mut self, rows: usize) {
+        // A request that is taken as it is ends what was found before it.
+        let found_one = self.found_one && self.is_searching();
         let bisecting = self.bisecting.saturating_sub(rows);
-        *self = Self { bisecting, took_others: bisecting > 0, ..Self::default() };
+        *self = Self { bisecting, took_others: bisecting > 0, found_one, ..Self::default() };
+    }
+
+    /// The comparison found refused rows: what fails next is halved at once, until a request is taken.
+    pub(super) fn found(&mut self) {
+        self.found_one = true;
+    }
+
+    /// Whether rows without an answer may be passed over together, if the row after them is taken: once
+    /// only, since that row may be at fault as well.
+    pub(super) fn may_pass_together(&self) -> bool {
+        self.fruitless == 0
     }
 
     /// A request with the next `rows` rows failed.
@@ -116,14 +132,15 @@ impl RowSearch {
         self.failures += 1;
         let enough = match failure {
             Failure::Refused => 1,
+            _ if self.found_one => 1,
             _ if self.others_answered => 2,
             _ => 3,
         };
         if !is_searching && self.failures < enough << self.fruitless.min(MOST_FRUITLESS) {
             return Next::SameAfterPause;
         }
-        let Self { took_others, fruitless, .. } = *self;
-        *self = Self { bisecting: rows, took_others, fruitless, ..Self::default() };
+        let Self { took_others, found_one, fruitless, .. } = *self;
+        *self = Self { bisecting: rows, took_others, found_one, fruitless, ..Self::default() };
         if rows > 1 { Next::HalfAtOnce } else { Next::Compare }
     }
 
@@ -142,6 +159,8 @@ pub(super) enum Offer {
     Taken,
     /// The server refused it, or failed.
     Refused,
+    /// No answer came, for a long time.
+    Silent,
     /// It was not sent as a whole, or not answered for a reason that no row can cause.
     Unclear,
 }
@@ -172,7 +191,7 @@ impl Comparison {
     fn sort(&mut self, row: usize, offer: Offer) {
         match offer {
             Offer::Taken => {}
-            Offer::Refused => self.suspects.push(row),
+            Offer::Refused | Offer::Silent => self.suspects.push(row),
             Offer::Unclear => self.unclear.push(row),
         }
     }
@@ -189,7 +208,7 @@ pub(super) const REPEATS: u32 = 2;
 /// The first of `offer`.
 pub(super) fn compare<E>(
     rows: usize,
-    neighbours: &[usize],
+    neighbours: [usize; 4],
     took_others: bool,
     is_stall: bool,
     mut offer: impl FnMut(usize) -> Result<Offer, E>,
@@ -207,12 +226,12 @@ pub(super) fn compare<E>(
     if rows == 1 {
         return Ok(match offer(0)? {
             Offer::Taken => Verdict::Settled(Comparison { settled: 1, ..Comparison::default() }),
-            Offer::Refused => Verdict::NoneTaken,
+            Offer::Refused | Offer::Silent => Verdict::NoneTaken,
             Offer::Unclear => Verdict::Unclear,
         });
     }
     let mut refused = vec![0];
-    for &neighbour in neighbours {
+    for neighbour in neighbours {
         // Where fewer wait than the distance, the last one has to do.
         let nth = neighbour.min(rows - 1);
         if refused.contains(&nth) {
@@ -220,7 +239,8 @@ pub(super) fn compare<E>(
         }
         match offer(nth)? {
             Offer::Unclear => return Ok(Verdict::Unclear),
-            Offer::Refused => refused.push(nth),
+            Offer::Silent if is_stall => return Ok(Verdict::NoneTaken),
+            Offer::Refused | Offer::Silent => refused.push(nth),
             Offer::Taken => {
                 let mut found = Comparison { settled: nth + 1, ..Comparison::default() };
                 for before in 0..nth {
@@ -244,7 +264,7 @@ pub(super) fn compare<E>(
 fn offer_repeatedly<E>(most: u32, mut offer: impl FnMut() -> Result<Offer, E>) -> Result<Offer, E> {
     for _ in 0..most {
         match offer()? {
-            Offer::Refused => {}
+            Offer::Refused | Offer::Silent => {}
             other => return Ok(other),
         }
     }
@@ -313,16 +333,17 @@ mod tests {
 
     #[test]
     fn a_comparison_follows_this_table() {
-        use Offer::{Refused, Taken, Unclear};
+        use Offer::{Refused, Silent, Taken, Unclear};
         let settled = |settled, suspects: &[usize], unclear: &[usize]| {
             let (suspects, unclear) = (suspects.into(), unclear.into());
             Verdict::Settled(Comparison { settled, suspects, unclear })
         };
         type Case<'a> = (&'a str, &'a [(usize, Offer)], Verdict);
-        let cases: [Case<'_>; 8] = [
+        let cases: [Case<'_>; 9] = [
             ("no answer: one neighbour, and nothing again", &[(1, Taken)], settled(2, &[0], &[])),
+            ("no answer, to the neighbour neither", &[(1, Silent)], Verdict::NoneTaken),
             (
-                "no answer, and the neighbour fails",
+                "no answer, and the neighbours fail",
                 &[(1, Refused), (2, Refused)],
                 Verdict::NoneTaken,
             ),
@@ -348,7 +369,7 @@ mod tests {
         for (what, script, expected) in cases {
             let mut steps = script.iter();
             let is_stall = what.starts_with("no answer");
-            let found = compare(3, &NEAR, false, is_stall, |nth| {
+            let found = compare(3, NEAR, false, is_stall, |nth| {
                 let (row, offer) = steps.next().expect("no more offers than are in the table");
                 assert_eq!(nth, *row, "{what}");
                 Ok::<_, ()>(*offer)

@@ -82,7 +82,12 @@ impl Server {
     }
 
     fn offer(&mut self, row: usize) -> Offer {
-        if self.take(row..row + 1).is_ok() { Offer::Taken } else { Offer::Refused }
+        let before = self.waited;
+        match self.take(row..row + 1) {
+            Ok(()) => Offer::Taken,
+            Err(_) if self.waited > before => Offer::Silent,
+            Err(_) => Offer::Refused,
+        }
     }
 }
 
@@ -103,7 +108,7 @@ struct Model {
     next: usize,
     now: i64,
     delivered: usize,
-    /// When a request failed last that was no suspect's.
+    /// When a request failed last that was no upload.
     failed_at: Option<i64>,
     /// The last request took rows.
     took_others: bool,
@@ -179,11 +184,20 @@ impl Model {
         };
         match self.search.failed(count, failure) {
             Next::SameAfterPause => {
-                self.failed_at = Some(self.now);
                 self.now += DELAY;
                 self.another_request();
             }
-            Next::HalfAtOnce => {}
+            Next::HalfAtOnce => {
+                let is_stall = self.server.waited > 0 && self.search.may_pass_together();
+                let (after, come) = (self.next + count, self.come());
+                let mut offer = || self.server.offer(after) == Offer::Taken;
+                if is_stall && after < come && (offer() || offer()) {
+                    let unclear = (0..count).collect();
+                    self.settle(&Comparison { settled: count + 1, suspects: vec![], unclear });
+                    self.search.found();
+                    self.took_others = true;
+                }
+            }
             Next::Compare => {
                 let server = &mut self.server;
                 let took_others = self.search.took_others();
@@ -210,6 +224,7 @@ impl Model {
         if (0..=repeats).any(|_| self.server.offer(row) == Offer::Taken) {
             self.suspects.remove(&row);
             self.delivered += 1;
+            self.took_others = self.next == self.come();
             return;
         }
         if took_others {
@@ -235,6 +250,9 @@ impl Model {
         }
         self.next += found.settled;
         self.search.passed(found.settled);
+        if !found.suspects.is_empty() {
+            self.search.found();
+        }
     }
 
     fn refused(&mut self, row: usize, known: Option<Occasions>) {

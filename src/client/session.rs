@@ -1,5 +1,6 @@
 //! The session with the server: its options, and what follows from them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::context::Context;
@@ -33,9 +34,9 @@ pub(super) struct Session {
     pub(super) asked: Asked,
     /// How often in a row an upload was answered with commands.
     pub(super) command_answers: u32,
-    /// When an exchange failed last, in seconds since 1970. A row that was offered alone and refused
-    /// is no failure.
-    pub(super) failed_at: Option<i64>,
+    /// When exchanges failed last, in seconds since 1970: uploads by their tables, and all others. A row
+    /// that was offered alone and refused is no failure.
+    failed_at: BTreeMap<Option<Table>, i64>,
     /// The owner wants punches sent, whatever `TransFlag` says.
     punches_always: bool,
     /// Whether the handshake succeeded and no exchange failed since.
@@ -44,6 +45,8 @@ pub(super) struct Session {
     bare_oks: u8,
     /// When another handshake is due in this session.
     handshake_at: Option<Duration>,
+    /// When the server last said that it does not know the terminal, and a handshake followed.
+    forgotten_at: Option<Duration>,
 }
 
 /// What commands asked for that does not concern the session.
@@ -64,7 +67,8 @@ impl Session {
             window: UploadWindow::default(),
             asked: Asked::default(),
             command_answers: 0,
-            failed_at: None,
+            failed_at: BTreeMap::new(),
+            forgotten_at: None,
             punches_always,
             online: false,
             bare_oks: 0,
@@ -83,6 +87,30 @@ impl Session {
     /// The connection failed: a handshake comes before everything else.
     pub(super) fn disconnect(&mut self) {
         self.online = false;
+    }
+
+    /// The server says that it does not know the terminal: a handshake comes before everything else.
+    /// Not more than once per `ErrorDelay`: it may say so of a row. Returns whether one comes.
+    pub(super) fn disconnect_if_forgotten(&mut self, now: Duration) -> bool {
+        let pause = Duration::from_secs(self.options.error_delay.into());
+        let may_come = self.forgotten_at.is_none_or(|at| now.saturating_sub(at) >= pause);
+        if may_come {
+            self.forgotten_at = Some(now);
+            self.online = false;
+        }
+        may_come
+    }
+
+    /// An exchange failed: an upload of a table, or another.
+    pub(super) fn note_failure(&mut self, table: Option<Table>, now: i64) {
+        self.failed_at.insert(table, now);
+    }
+
+    /// When an exchange failed last that was no upload of this table: what fails there may be the
+    /// fault of the very rows that are searched.
+    pub(super) fn failed_beside(&self, table: Table) -> Option<i64> {
+        let others = self.failed_at.iter().filter(|(of, _)| **of != Some(table));
+        others.map(|(_, at)| *at).max()
     }
 
     /// The handshake brought options.

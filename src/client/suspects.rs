@@ -76,10 +76,16 @@ const NEXT_OFFERS: i64 = 86_400;
 /// Most seconds until a suspect is offered again of which nothing shows whether it is at fault.
 const MOST_UNCLEAR: i64 = 600;
 
-/// Another exchange failed now: rows that were refused lately may have been refused because the server
-/// has a bad time. They are offered after `ErrorDelay`.
-pub(super) fn exchange_failed(store: &Store, now: i64, error_delay: i64) -> Result<(), StoreError> {
-    store.quarantine().hurry(now - LEAST_SECONDS, now + error_delay)
+/// An exchange failed now: rows that were refused lately may have been refused because the server has a
+/// bad time. They are offered after `ErrorDelay`; not those of the table that was uploaded, if one was.
+pub(super) fn exchange_failed(
+    store: &Store,
+    uploaded: Option<Table>,
+    now: i64,
+    error_delay: i64,
+) -> Result<(), StoreError> {
+    let others = Stream::ALL.into_iter().filter(|stream| Some(stream.table()) != uploaded);
+    store.quarantine().hurry(others, now - LEAST_SECONDS, now + error_delay)
 }
 
 /// A row that was refused.
@@ -146,26 +152,10 @@ pub(super) fn record(tools: &Tools<'_>, refusal: &Refusal<'_>) -> Result<(), Sto
 
 /// The same within a transaction of the caller's.
 pub(super) fn record_within(tools: &Tools<'_>, refusal: &Refusal<'_>) -> Result<(), StoreError> {
-    if refusal.row.content.is_none() {
-        let is_known = refusal.earlier.is_some();
-        return set_unreadable_aside(tools, refusal.pass, refusal.row, is_known);
-    }
-    let context = &tools.context;
-    let delay = tools.session.options.error_delay.into();
-    let found = refusal.outcome(context.clock.utc(), delay, tools.session.failed_at);
-    let (row, message) = (refusal.row, refusal.message);
+    let Some(found) = keep(tools, refusal)? else { return Ok(()) };
     let was_aside = refusal.earlier.is_some_and(|known| known.is_aside);
     let is_new = refusal.earlier.is_none_or(|known| known.refusals == 0);
-    let (seq, stream) = (row.seq, row.stream.name());
-    context.store.quarantine().put(refusal.pass, &found)?;
-    // An error about an error that was refused would be refused as well.
-    if found.is_aside
-        && !was_aside
-        && row.stream != Stream::Errors
-        && let Some(error) = error_about(row, message)
-    {
-        context.store.error_log().add(&error)?;
-    }
+    let (seq, stream, message) = (refusal.row.seq, refusal.row.stream.name(), refusal.message);
     if found.is_aside && !was_aside {
         log::warn!(
             "row {seq} of the {stream} is set aside (punchd quarantine): the server refused it \
@@ -181,6 +171,33 @@ pub(super) fn record_within(tools: &Tools<'_>, refusal: &Refusal<'_>) -> Result<
         log::warn!("row {seq} of the {stream} is passed over and offered again later: {message}");
     }
     Ok(())
+}
+
+/// The same without a line in the log. Returns what is known of the row now; `None` if it cannot be
+/// read from the store.
+pub(super) fn keep(
+    tools: &Tools<'_>,
+    refusal: &Refusal<'_>,
+) -> Result<Option<RefusedRow>, StoreError> {
+    let Refusal { row, earlier, .. } = refusal;
+    if row.content.is_none() {
+        set_unreadable_aside(tools, refusal.pass, row, earlier.is_some())?;
+        return Ok(None);
+    }
+    let (context, session) = (&tools.context, &tools.session);
+    let delay = session.options.error_delay.into();
+    let failed_at = session.failed_beside(row.stream.table());
+    let found = refusal.outcome(context.clock.utc(), delay, failed_at);
+    context.store.quarantine().put(refusal.pass, &found)?;
+    // An error about an error that was refused would be refused as well.
+    if found.is_aside
+        && earlier.is_none_or(|known| !known.is_aside)
+        && row.stream != Stream::Errors
+        && let Some(error) = error_about(row, refusal.message)
+    {
+        context.store.error_log().add(&error)?;
+    }
+    Ok(Some(found))
 }
 
 /// The server took these rows of a table, which were the next. Those that could not be read were

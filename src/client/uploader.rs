@@ -141,7 +141,19 @@ impl Uploader {
             }
             Next::HalfAtOnce => {
                 if matches!(trouble, Trouble::NotKnown(_)) {
-                    tools.session.disconnect();
+                    tools.session.disconnect_if_forgotten(tools.context.clock.monotonic());
+                }
+                // Half of them may cost another time-out, and a half of that.
+                if is_stall && progress.search.may_pass_together() {
+                    let first = (sent[0].stream, sent[0].seq);
+                    return self.pass_together(
+                        tools,
+                        table,
+                        &streams,
+                        (pass, first),
+                        sent.len(),
+                        &trouble,
+                    );
                 }
                 Err(Trouble::Unsettled)
             }
@@ -150,6 +162,32 @@ impl Uploader {
                 let refused = Refused { trouble, cause, is_stall };
                 self.compare_next(tools, table, &streams, (pass, first), refused)
             }
+        }
+    }
+
+    /// Passes over the next `count` rows, which got no answer together, if the row after them shows
+    /// that the server takes others.
+    fn pass_together(
+        &mut self,
+        tools: &mut Tools<'_>,
+        table: Table,
+        streams: &[Outgoing],
+        (pass, first): (Pass, (Stream, Seq)),
+        count: usize,
+        trouble: &Trouble,
+    ) -> Result<(), Trouble> {
+        let next = tools.context.store.outbox().next_batch(streams, count + 1)?;
+        let is_same = |batch: &Batch| {
+            batch.pass == pass && (batch.rows[0].stream, batch.rows[0].seq) == first
+        };
+        match next.filter(is_same) {
+            Some(Batch { rows, .. })
+                if rows.len() > count
+                    && self.offers(table).pass_over_together(tools, pass, &rows, trouble)? =>
+            {
+                Ok(())
+            }
+            _ => Err(Trouble::Unsettled),
         }
     }
 

@@ -80,7 +80,7 @@ pub fn not_taken(answer: &Answer<'_>) -> Ack {
         401 | 403 => Ack::NotKnown(not_known()),
         413 => Ack::TooLarge(message),
         // Some servers say it with another status.
-        _ if is_not_known(text) => Ack::NotKnown(not_known()),
+        _ if is_not_known(status, text) => Ack::NotKnown(not_known()),
         400 | 422 => Ack::Refused(message),
         _ if !is_success(status) => Ack::Trouble(message),
         _ if answer.compression().is_some() => Ack::Trouble(message),

@@ -74,7 +74,7 @@ impl<'a> Answer<'a> {
         let status = self.status;
         let text = self.quoted_after(": ");
         match status {
-            200..=299 if is_not_known(&self.text()) => {
+            200..=299 if is_not_known(self.status, &self.text()) => {
                 format!("the server answered{}", self.quoted_after(" "))
             }
             401 | 403 => format!(
@@ -116,7 +116,7 @@ impl<'a> Answer<'a> {
                  this one is for other programs"
             );
         }
-        if is_not_known(text) {
+        if is_not_known(self.status, text) {
             return format!(
                 "the server does not know this terminal ({quoted}): register its serial number at the \
                  server"
@@ -173,12 +173,14 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// Whether a text says that the server does not know the terminal.
-pub(super) fn is_not_known(text: &str) -> bool {
+/// Whether an answer says that the server does not know the terminal. With an error status, other
+/// unknown things are meant: a column of the database, a person.
+pub(super) fn is_not_known(status: u16, text: &str) -> bool {
     const DENIES: [&str; 4] =
         ["not authorized", "not authorised", "not registered", "device not exist"];
     let text = text.trim_start_matches(foreign::BYTE_ORDER_MARK).trim().to_lowercase();
-    text.starts_with("unknown") || DENIES.iter().any(|part| text.contains(part))
+    let unknown = if (200..300).contains(&status) { "unknown" } else { "unknown device" };
+    text.starts_with(unknown) || DENIES.iter().any(|part| text.contains(part))
 }
 
 /// Text of the server in quotes: one line, bounded, without characters that move a cursor.

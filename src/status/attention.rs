@@ -42,7 +42,9 @@ pub(super) fn attention(
             Reason::PassedOver => waiting.since.is_some_and(|since| {
                 clock.utc().saturating_sub(since) >= LASTS.as_secs().cast_signed()
             }),
-            Reason::TransFlag => *stream == Stream::Punches || *stream == Stream::IdPunches,
+            Reason::TransFlag => is_of_punches(*stream),
+            // It never takes them by itself.
+            Reason::Schedule => is_of_punches(*stream) && schedule.uploads == Duration::MAX,
             _ => false,
         };
         for Waiting { rows, message, .. } in waiting.iter().filter(needs_person) {
@@ -50,6 +52,10 @@ pub(super) fn attention(
         }
     }
     found
+}
+
+fn is_of_punches(stream: Stream) -> bool {
+    matches!(stream, Stream::Punches | Stream::IdPunches)
 }
 
 /// The answers to commands that the server refused more than once.

@@ -116,6 +116,7 @@ pub(super) fn reasons(rows_of: &Rows, connection: &Connection, clock: &dyn Clock
         let so_long = seconds(now.saturating_sub(since));
         add(waits, Reason::UnderWay, format!("{what}: no answer for {so_long}"));
     }
+    let describe = |row| describe(row, clock.utc());
     let (suspect, aside) = (rows.suspect.as_ref().map(describe), rows.aside.as_ref().map(describe));
     add(
         rows.suspects,
@@ -147,9 +148,13 @@ pub(super) fn reasons(rows_of: &Rows, connection: &Connection, clock: &dyn Clock
 }
 
 /// Since when a row is refused, when it is offered again, and the server's message.
-fn describe(row: &RefusedRow) -> String {
-    let (since, next) = (LocalTime::describe(row.first), LocalTime::describe(row.offer_at));
-    format!("since {since} UTC, next offer at {next} UTC: {}", row.message)
+fn describe(row: &RefusedRow, now: i64) -> String {
+    let since = LocalTime::describe(row.first);
+    let next = match row.offer_at <= now {
+        true => "next offer when its turn comes".into(),
+        false => format!("next offer at {} UTC", LocalTime::describe(row.offer_at)),
+    };
+    format!("since {since} UTC, {next}: {}", row.message)
 }
 
 fn not_connected(schedule: &Schedule, trouble: Option<&str>, now: Duration) -> String {

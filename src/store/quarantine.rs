@@ -190,14 +190,26 @@ impl<'a> Quarantine<'a> {
         Ok(())
     }
 
-    /// Suspects that were refused first after `since` are offered at `at`, if that is earlier: the
-    /// server has a bad time. Not where it gives no answer: such an offer holds up everything.
-    pub fn hurry(&self, since: i64, at: i64) -> Result<()> {
-        if !self.is_empty()? {
-            let sql = "UPDATE quarantine SET offer_at = ?2
-                       WHERE aside = 0 AND at > ?1 AND offer_at > ?2 AND cause <> ?3";
-            self.db.prepare_cached(sql)?.execute([since, at, Cause::Silence.code()])?;
+    /// Suspects of these streams that were refused first after `since` are offered at `at`, if that is
+    /// earlier: the server has a bad time. Not where it gives no answer: such an offer holds up
+    /// everything.
+    pub fn hurry(&self, streams: impl Iterator<Item = Stream>, since: i64, at: i64) -> Result<()> {
+        if self.is_empty()? {
+            return Ok(());
         }
+        for stream in streams {
+            let sql = "UPDATE quarantine SET offer_at = ?2
+                       WHERE aside = 0 AND at > ?1 AND offer_at > ?2 AND cause <> ?3 AND stream = ?4";
+            let values = params![since, at, Cause::Silence.code(), stream.code()];
+            self.db.prepare_cached(sql)?.execute(values)?;
+        }
+        Ok(())
+    }
+
+    /// A suspect is offered at this time, in seconds since 1970, and not before.
+    pub fn postpone(&self, stream: Stream, seq: Seq, at: i64) -> Result<()> {
+        let sql = "UPDATE quarantine SET offer_at = ?3, retry = 0 WHERE stream = ?1 AND seq = ?2";
+        self.db.prepare_cached(sql)?.execute(params![stream.code(), seq, at])?;
         Ok(())
     }
 

@@ -119,7 +119,8 @@ fn with_clock(clock: &Arc<AtomicI64>, answer: RawAnswer) -> RawServer {
 #[test]
 fn rows_that_are_refused_beside_no_healthy_one_are_offered_less_and_less_often() {
     std::thread::scope(|scope| {
-        for (answer, rows) in [(says(400, "no such employee"), 6), (RawAnswer::Hangs, 1)] {
+        let (refused, failed) = (says(400, "no such employee"), says(500, "no such employee"));
+        for (answer, rows) in [(refused, 6), (failed, 6), (RawAnswer::Hangs, 1)] {
             scope.spawn(move || {
                 let clock = Arc::new(AtomicI64::new(1_795_651_200));
                 let server = with_clock(&clock, answer);
@@ -155,6 +156,86 @@ fn rows_that_are_refused_beside_no_healthy_one_are_offered_less_and_less_often()
             });
         }
     });
+}
+
+/// A server that answers requests with a punch of PIN 666 so, and takes all others.
+fn refusing_666(answer: RawAnswer) -> RawServer {
+    RawServer::start(move |request| match request {
+        request if request.is_handshake() => options("ErrorDelay=3\n"),
+        request if request.is_poll() => says(200, "OK"),
+        request if request.text().contains("666\t") => answer.clone(),
+        request => says(200, format!("OK:{}", request.lines().len())),
+    })
+}
+
+fn polls(server: &RawServer) -> usize {
+    server.requests().iter().filter(|request| request.is_poll()).count()
+}
+
+#[test]
+fn many_rows_at_fault_are_found_without_a_pause_for_each() {
+    std::thread::scope(|scope| {
+        // The second text is an error of a data base, not of a server that knows no terminal.
+        for text in ["no such employee", "Unknown column 'temp' in 'field list'"] {
+            scope.spawn(move || {
+                let server = refusing_666(says(500, text));
+                let pins: Vec<&str> =
+                    (0..90).map(|nth| if nth % 3 == 0 { "666" } else { "1" }).collect();
+                let mut terminal = with_punches(&pins);
+                connect(&mut terminal, &server);
+                let found = |status: &Value| status["streams"]["punches"]["pending"] == 30;
+                terminal.wait_for("all others are there", found);
+                // Two pauses of three seconds, not two for each of thirty rows.
+                assert!(polls(&server) < 20, "{} polls: {}", polls(&server), terminal.log());
+                let handshakes = server.requests().iter().filter(|it| it.is_handshake()).count();
+                assert_eq!(handshakes, 1, "{}", terminal.log());
+            });
+        }
+    });
+}
+
+#[test]
+fn a_row_that_is_called_unknown_costs_one_handshake_per_pause() {
+    let server = refusing_666(says(200, "UNKNOWN USER"));
+    let mut terminal = with_punches(&["666", "1", "666", "1", "666", "1"]);
+    connect(&mut terminal, &server);
+    let found = |status: &Value| status["streams"]["punches"]["pending"] == 3;
+    terminal.wait_for("all others are there", found);
+    polls_of(&server, 6);
+    let handshakes = server.requests().iter().filter(|it| it.is_handshake()).count();
+    // A poll comes each second, and `ErrorDelay` is three.
+    assert!(handshakes <= 2 + polls(&server) / 2, "{handshakes} beside {} polls", polls(&server));
+}
+
+#[test]
+fn a_punch_waits_for_one_time_out_at_most_while_hanging_rows_are_searched() {
+    let server = refusing_666(RawAnswer::Hangs);
+    let pins: Vec<&str> = (0..30).map(|nth| if nth % 5 == 0 { "666" } else { "1" }).collect();
+    let mut terminal = with_punches(&pins);
+    connect(&mut terminal, &server);
+    let hung = |server: &RawServer| {
+        server.requests().iter().filter(|request| request.text().contains("666\t")).count()
+    };
+    // The same rows go again, and then the search begins.
+    until("searched", || hung(&server) >= 3, || terminal.log());
+    let mut driver = terminal.driver();
+    for nth in 0..8 {
+        let before = hung(&server);
+        let pin = format!("9{nth}");
+        driver.punch(&pin, &second(100 + nth));
+        let is_there = || {
+            let of_punch = |request: &RawRequest| {
+                request.text().contains(&format!("{pin}\t")) && !request.text().contains("666\t")
+            };
+            server.requests().iter().any(of_punch)
+        };
+        until("there", is_there, || terminal.log());
+        // The first waits until the rows before it were passed over; then one request is under way.
+        let hung = hung(&server) - before;
+        assert!(nth == 0 || hung <= 2, "punch {nth} waited for {hung}");
+    }
+    let found = |status: &Value| status["streams"]["punches"]["pending"] == 6;
+    terminal.wait_for("all others are there", found);
 }
 
 #[test]

@@ -36,24 +36,21 @@ fn commands_after_the_count_are_carried_out_and_the_rows_are_taken() {
         (200, format!("OK:{rows}\nC:12:DATA UPDATE USERINFO PIN=5\tName=Ann\n"))
     });
     let mut driver = terminal.driver();
-    let replied = |times: usize| {
-        let replied = || replies_to(&server).get("12").map_or(0, Vec::len) == times;
-        until("replied", replied, || format!("{:?}", server.requests()));
-    };
+    let replies = || replies_to(&server).get("12").map_or(0, Vec::len);
     let name = |driver: &mut Driver| {
         let user = driver.call("user.get", json!({"pin": "5"})).unwrap();
         user["name"].as_str().unwrap().to_owned()
     };
     driver.punch("7", &second(1));
-    replied(1);
+    until("replied", || replies() >= 1, || terminal.log());
     assert_eq!(name(&mut driver), "Ann");
     // What the server sends again in each answer is a repeat: it is answered, and not done again.
     driver.call("user.put", json!({"pin": "5", "name": "Eve"})).unwrap();
-    replied(2);
+    let before = replies();
     driver.punch("7", &second(2));
-    replied(3);
+    until("replied twice more", || replies() >= before + 2, || terminal.log());
     assert_eq!(name(&mut driver), "Eve");
-    assert_eq!(replies_to(&server)["12"], [0, 0, 0]);
+    assert!(replies_to(&server)["12"].iter().all(|code| *code == 0));
     terminal.wait_for("taken", |status| status["streams"]["punches"]["pending"] == 0);
     assert_eq!(uploads(&server), 2);
 }
