@@ -7,7 +7,7 @@ use super::context::Context;
 use super::pending::{ListedCommand, PendingCommand};
 use super::repeats::{Asked, asked};
 use crate::protocol::command::reply_name;
-use crate::store::{AnswerKind, Askings, Store, StoreError};
+use crate::store::{AnswerKind, Askings, CommandState, Store, StoreError};
 
 /// The answer in which commands come.
 pub(crate) struct ListOrigin {
@@ -83,6 +83,13 @@ impl<'a> Arrival<'a> {
                         (known.row, attempts + 1)
                     }
                     Asked::Repeat => {
+                        if matches!(known.state, CommandState::Taken { .. }) {
+                            log::info!(
+                                "command {} came again and is answered with its result: it is not \
+                                 carried out twice",
+                                command.id
+                            );
+                        }
                         log.came_again(known.row, at)?;
                         return Ok(None);
                     }

@@ -239,12 +239,15 @@ impl<'a> Executor<'a> {
     /// Says which rule was broken: in the log and, for `DATA`, in the error log that the server
     /// gets (§11.16).
     fn report(&self, pending: &PendingCommand<'_>, refusal: &Refusal) -> Result<(), StoreError> {
+        let text = match excerpt(pending.text) {
+            text if text.is_empty() => text,
+            text => format!(": {text}"),
+        };
         log::warn!(
-            "command {} was refused with {}: {}: {}",
+            "command {} was refused with {}: {}{text}",
             pending.id,
             refusal.code,
-            refusal.why,
-            excerpt(pending.text)
+            refusal.why
         );
         if pending.name == "DATA" {
             self.context.store.error_log().add(&data_error(pending.id, refusal))?;

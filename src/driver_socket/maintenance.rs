@@ -49,7 +49,16 @@ pub(super) fn quarantine(context: &MethodContext, params: &Params) -> Result<Val
             return Ok(rows);
         }
         Some("retry") => context.store.quarantine().retry(seq)?,
-        Some("drop") => context.store.quarantine().drop_rows(seq)?,
+        Some("drop") => {
+            let rows = context.store.quarantine().drop_rows(seq)?;
+            // They never go up: whoever looks for one of them later has to find this.
+            if let (Some(seq), 1..) = (seq, rows) {
+                log::warn!("row {seq} in quarantine was given up by a person");
+            } else if rows > 0 {
+                log::warn!("{rows} rows in quarantine were given up by a person");
+            }
+            rows
+        }
         Some(_) => return Err(RpcError::param("action", "must be list, retry or drop").into()),
     };
     reactor::wake_loop();

@@ -177,7 +177,7 @@ fn until_window(opens: Duration, clock: &dyn Clock) -> String {
     let at = clock
         .local()
         .and_then(|now| LocalTime::from_seconds(now.seconds().saturating_add(whole_seconds(wait))));
-    let at = at.map_or_else(|| format!("in {}", seconds(wait)), |at| format!("at {at}"));
+    let at = at.map_or_else(|| format!("in {}", seconds(wait)), |at| format!("at {at} local time"));
     format!("the server wants them {at} (Realtime=0, TransInterval, TransTimes); {REMEDY}")
 }
 

@@ -141,16 +141,17 @@ impl<'a> Quarantine<'a> {
         Ok(statement.query_row([stream.code()], |row| Ok((row.get(0)?, row.get(1)?)))?)
     }
 
-    /// Sends rows once more: the one with this number, or all. How many.
+    /// Sends rows once more that are passed over or set aside: the one with this number, or all. How
+    /// many.
     pub fn retry(&self, seq: Option<Seq>) -> Result<usize> {
         let sql = "UPDATE quarantine SET retry = 1 WHERE ?1 IS NULL OR seq = ?1";
         Ok(self.db.prepare_cached(sql)?.execute([seq])?)
     }
 
-    /// Gives rows up: the one with this number, or all that are set aside; they stay in the journal.
-    /// How many.
+    /// Gives rows up that are set aside: the one with this number, or all; they stay in the journal. A
+    /// row that is passed over still waits, and is not given up. How many.
     pub fn drop_rows(&self, seq: Option<Seq>) -> Result<usize> {
-        let sql = "DELETE FROM quarantine WHERE (?1 IS NULL AND aside = 1) OR seq = ?1";
+        let sql = "DELETE FROM quarantine WHERE aside = 1 AND (?1 IS NULL OR seq = ?1)";
         let dropped = self.db.prepare_cached(sql)?.execute([seq])?;
         self.db.counts.refused_rows.set(None);
         Ok(dropped)

@@ -134,7 +134,7 @@ fn the_socket_belongs_to_whom_the_owner_says_and_large_data_comes_as_files() {
 #[test]
 fn a_log_that_nobody_takes_in_stops_nothing() {
     let mut terminal = Terminal::prepare("http://127.0.0.1:9", "");
-    let log = terminal.run_telling(Stdio::piped()).unwrap();
+    let log = terminal.run_telling_all(Stdio::piped()).unwrap();
     let here = |name: &str| {
         terminal.driver().call("register", json!({"name": name, "provides": []})).unwrap();
     };

@@ -76,6 +76,11 @@ impl Terminal {
         self.run_as(self.command(&["run"]), log)
     }
 
+    /// The same, with the lines for developers, of which there is no limit.
+    pub fn run_telling_all(&mut self, log: Stdio) -> Option<ChildStderr> {
+        self.run_as(self.command(&["-v", "run"]), log)
+    }
+
     /// The same, and a write for which there is a limit fails in place of ending the program.
     pub fn run_where_files_can_be_limited(&mut self) {
         let command = self.command(&["run"]);
