@@ -21,52 +21,45 @@ const FIRST_CHUNK: u64 = 128 << 10;
 const LARGEST_CHUNK: u64 = 512 << 10;
 /// How long a response stays open although its job takes no step, as without a session.
 const LONGEST_REST: Duration = Duration::from_secs(120);
+/// Most responses that are open: a short download goes beside a long one.
+const MOST_OPEN: usize = 2;
 
 /// Fetches files, in chunks that take about [`CHUNK_TIME`].
 pub(super) struct Downloads {
     /// Bytes of the next chunk.
     chunk: u64,
-    /// The one response that is not over.
-    open: Option<Reception>,
+    /// The responses that are not over.
+    open: Vec<Reception>,
 }
 
 impl Default for Downloads {
     fn default() -> Self {
-        Self { chunk: FIRST_CHUNK, open: None }
+        Self { chunk: FIRST_CHUNK, open: Vec::new() }
     }
 }
 
 impl Downloads {
-    /// Whether a response is open.
-    pub(super) fn is_open(&self) -> bool {
-        self.open.is_some()
-    }
-
-    /// Closes a response of a job that is not among these.
+    /// Closes responses of jobs that are not among these.
     pub(super) fn close_if_of_none(&mut self, jobs: &[Job]) {
-        self.open.take_if(|open| !jobs.iter().any(|job| open.is_of(job)));
+        self.open.retain(|open| jobs.iter().any(|job| open.is_of(job)));
     }
 
     /// Closes a response that rests for too long: the server may have given it up.
     pub(super) fn close_if_idle(&mut self, now: Duration) {
-        let is_idle = |open: &mut Reception| now.saturating_sub(open.paused_at) > LONGEST_REST;
-        self.open.take_if(is_idle);
+        self.open.retain(|open| now.saturating_sub(open.paused_at) <= LONGEST_REST);
     }
 
     /// Fetches for a time slice: goes on with the job's response, or asks for the next chunk. A job
-    /// waits until the response to another is over.
+    /// waits while [`MOST_OPEN`] responses to others are open.
     pub(super) fn fetch(
         &mut self,
         context: &mut Context,
         job: &Job,
         source: &Source,
     ) -> Result<Fetched, Trouble> {
-        let mut reception = match self.open.take() {
-            Some(open) if open.is_of(job) => open,
-            Some(open) => {
-                self.open = Some(open);
-                return Ok(Fetched::Paused);
-            }
+        let mut reception = match self.open.iter().position(|open| open.is_of(job)) {
+            Some(place) => self.open.swap_remove(place),
+            None if self.open.len() >= MOST_OPEN => return Ok(Fetched::Paused),
             None => match self.ask(context, job, source)? {
                 Ok(reception) => reception,
                 Err(refusal) => return Ok(Fetched::Refused(refusal)),
@@ -74,7 +67,7 @@ impl Downloads {
         };
         let fetched = reception.receive(context, source)?;
         if matches!(fetched, Fetched::Paused) {
-            self.open = Some(reception);
+            self.open.push(reception);
         } else {
             self.chunk = match reception.took {
                 took if took > CHUNK_TIME => (self.chunk / 2).max(SMALLEST_CHUNK),

@@ -37,7 +37,7 @@ const WRONG_FILE: u32 = 7;
 pub(super) struct Jobs {
     downloads: Downloads,
     records: RecordProgress,
-    /// The row of the job that took the last step.
+    /// The place in the order of commands of the job that took the last step.
     turn: i64,
 }
 
@@ -63,7 +63,7 @@ pub(super) fn fail_upgrades(context: &mut Context, message: &str) -> Result<Vec<
 }
 
 impl Jobs {
-    /// The jobs that can take a step, in their order; while a response is open, they take turns. What
+    /// The jobs that can take a step, in turn: a long download does not hold up a short one. What
     /// would start a program waits for a reboot that is due.
     pub(super) fn ready(&mut self, context: &Context) -> Result<Vec<Activity>, StoreError> {
         let mut jobs = context.store.jobs().in_lane(Lane::Work, LOOKED_AT)?;
@@ -73,10 +73,8 @@ impl Jobs {
             !(context.device.is_running(job.row) || reboots && begins)
         });
         self.downloads.close_if_of_none(&jobs);
-        if self.downloads.is_open() {
-            let turn = self.turn;
-            jobs.sort_by_key(|job| job.row <= turn);
-        }
+        let next = jobs.iter().position(|job| job.turn > self.turn).unwrap_or(0);
+        jobs.rotate_left(next);
         Ok(jobs.iter().map(|job| Activity::Job(job.row)).collect())
     }
 
@@ -92,7 +90,7 @@ impl Jobs {
             log::warn!("command {} is given up: its download failed too often", job.id);
             return Ok(end(context, &job, ReturnCode::NOT_FETCHED, &[])?);
         }
-        self.turn = row;
+        self.turn = job.turn;
         let done = self.carry_out(context, &job);
         match &done {
             Err(Trouble::Link(Failure::Stopping)) => {}

@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::harness::{
-    RawAnswer, RawRequest, RawServer, Terminal, noise, options, replies_in, replies_to, says,
+    RawAnswer, RawRequest, RawServer, Terminal, jpeg, noise, options, replies_in, replies_to, says,
     second, until,
 };
 
@@ -59,6 +59,8 @@ fn server_with(
             let middle = body.len() / 2;
             let first = [head.as_bytes(), &body[..middle]].concat();
             RawAnswer::InTwo(first, body[middle..].to_vec(), may_go_on)
+        } else if request.target.ends_with("/face.jpg") {
+            RawAnswer::Bytes(jpeg(3000))
         } else if request.is_poll() {
             says(200, commands.pop().unwrap_or("OK".into()))
         } else {
@@ -144,6 +146,27 @@ fn other_jobs_go_on_while_a_file_comes() {
     }
     let attempts = server.requests().iter().filter(|request| is_for_file(request)).count();
     assert_eq!(attempts, 2, "one response was closed for another");
+}
+
+#[test]
+fn a_short_file_goes_beside_a_long_one() {
+    for files in [Files::Whole, Files::Ranges] {
+        // Given a server that sends the second half of a file when a photo, asked for after it, is
+        // answered,
+        let photo = "C:2:DATA UPDATE BIOPHOTO PIN=1\tType=9\tFormat=1\tUrl=face.jpg\n";
+        let commands = vec![
+            format!("C:1:PutFile slow\tslow\n{photo}"),
+            "C:0:DATA UPDATE USERINFO PIN=1\n".into(),
+        ];
+        let server = server_with(commands, files, second_is_answered);
+        let terminal = terminal(&server, "");
+        // then both come to their end.
+        for (id, code) in [("2", 0), ("1", SIZE as i64)] {
+            let is_answered = || replies_to(&server).contains_key(id);
+            until(id, is_answered, || format!("{files:?}: {}", terminal.log()));
+            assert_eq!(replies_to(&server)[id], [code], "{files:?} {id}");
+        }
+    }
 }
 
 #[test]
