@@ -45,8 +45,9 @@ class Server(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer("OK" if "table=ATTPHOTO" in self.path else f"OK:{body.count(10)}")
+        # Kept before it is answered: the next request may be in another thread.
         self.seen.append(Request(self.url(), body, method="POST"))
+        self.answer("OK" if "table=ATTPHOTO" in self.path else f"OK:{body.count(10)}")
 
     def url(self):
         return f"http://{self.headers['Host']}{self.path}"
