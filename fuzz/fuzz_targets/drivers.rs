@@ -46,6 +46,7 @@ impl Terminal {
             clock,
             server_queries: Rc::default(),
             driver_requests: Rc::default(),
+            registrations: Default::default(),
             shared_dir: Some(directory.clone()),
         };
         let access = Access { mode: 0o600, group: None };
