@@ -42,6 +42,14 @@ impl Activity {
         )
     }
 
+    /// The table that it uploads, if it is an upload.
+    pub(super) fn table(self) -> Option<Table> {
+        match self {
+            Self::Upload(table) => Some(table),
+            _ => None,
+        }
+    }
+
     /// As text, for the log and for `punchd status`.
     pub(super) fn name(self) -> &'static str {
         match self {

@@ -381,12 +381,8 @@ impl Client {
         match done {
             Ok(()) => {
                 // That the server answers the others says that a failure may be a row's.
-                let table = match activity {
-                    Activity::Upload(table) => Some(table),
-                    _ => None,
-                };
                 if activity.is_exchange() {
-                    self.uploader.other_request_answered(table);
+                    self.uploader.other_request_answered(activity.table());
                 }
                 self.record_success(activity);
             }
@@ -427,12 +423,9 @@ impl Client {
         let (now, base) = (self.context.clock.monotonic(), self.session.options.error_delay);
         if activity.is_exchange() {
             let (utc, store) = (self.context.clock.utc(), &self.context.store);
-            let table = match activity {
-                Activity::Upload(table) => Some(table),
-                _ => None,
-            };
-            self.session.note_failure(table, utc);
-            if let Err(error) = suspects::exchange_failed(store, table, utc, base.into()) {
+            self.session.note_failure(activity.table(), utc);
+            let uploaded = activity.table();
+            if let Err(error) = suspects::exchange_failed(store, uploaded, utc, base.into()) {
                 self.record_failure(Activity::Store, &error.into());
             }
         }

@@ -49,12 +49,11 @@ pub(super) fn publish_under_way(context: &Context, under_way: Option<UnderWay>) 
 /// Publishes what failed since its last success.
 pub(super) fn publish_failing(context: &Context, backoffs: &Backoffs) {
     let failing = backoffs.failing().filter(|(activity, ..)| *activity != Activity::Handshake);
-    let failing = failing.map(|(activity, until, since, message)| {
-        let table = match activity {
-            Activity::Upload(table) => Some(table),
-            _ => None,
-        };
-        Failing { table, since, until, message: message.to_owned() }
+    let failing = failing.map(|(activity, until, since, message)| Failing {
+        table: activity.table(),
+        since,
+        until,
+        message: message.to_owned(),
     });
     let failing = failing.collect();
     context.status.update(|connection| connection.schedule.failing = failing);

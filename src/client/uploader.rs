@@ -16,7 +16,7 @@ use super::trouble::Trouble;
 use super::upload_body;
 use super::upload_tools::Tools;
 use crate::protocol::stream::{Stream, Table};
-use crate::store::{Batch, Cause, Outgoing, Pass, Seq, StoreError};
+use crate::store::{Batch, Cause, Outgoing, Pass, PendingRow, Seq, StoreError};
 use crate::uplink;
 
 /// Uploads batches, each table's of a size of its own.
@@ -172,23 +172,17 @@ impl Uploader {
         tools: &mut Tools<'_>,
         table: Table,
         streams: &[Outgoing],
-        (pass, first): (Pass, (Stream, Seq)),
+        first: First,
         count: usize,
         trouble: &Trouble,
     ) -> Result<(), Trouble> {
-        let next = tools.context.store.outbox().next_batch(streams, count + 1)?;
-        let is_same = |batch: &Batch| {
-            batch.pass == pass && (batch.rows[0].stream, batch.rows[0].seq) == first
-        };
-        match next.filter(is_same) {
-            Some(Batch { rows, .. })
-                if rows.len() > count
-                    && self.offers(table).pass_over_together(tools, pass, &rows, trouble)? =>
-            {
-                Ok(())
-            }
-            _ => Err(Trouble::Unsettled),
+        let rows = next_rows(tools, streams, first, count + 1)?;
+        let has_next = rows.len() > count;
+        let mut offers = self.offers(table);
+        if has_next && offers.pass_over_together(tools, first.0, &rows, trouble)? {
+            return Ok(());
         }
+        Err(Trouble::Unsettled)
     }
 
     /// Compares the next row, which was refused alone, with those after it.
@@ -197,20 +191,14 @@ impl Uploader {
         tools: &mut Tools<'_>,
         table: Table,
         streams: &[Outgoing],
-        (pass, first): (Pass, (Stream, Seq)),
+        first: First,
         refused: Refused,
     ) -> Result<(), Trouble> {
         let neighbours = self.progress(table).search.neighbours(refused.is_stall);
         let most = 1 + neighbours.iter().max().unwrap_or(&0);
-        let next = tools.context.store.outbox().next_batch(streams, most)?;
-        match next {
-            Some(Batch { rows, pass: found })
-                if found == pass && (rows[0].stream, rows[0].seq) == first =>
-            {
-                self.offers(table).compare(tools, pass, &rows, refused)
-            }
-            // Drivers were served meanwhile: the row may have changed, and is another one then.
-            _ => Err(Trouble::Unsettled),
+        match next_rows(tools, streams, first, most)?.as_slice() {
+            [] => Err(Trouble::Unsettled),
+            rows => self.offers(table).compare(tools, first.0, rows, refused),
         }
     }
 
@@ -237,4 +225,21 @@ impl Uploader {
         let progress = self.tables.entry(table).or_insert_with(|| Progress::new(most_bytes));
         Offers { table, progress, ignores_counts: &mut self.ignores_counts }
     }
+}
+
+/// The row that is the next, and by which pass.
+type First = (Pass, (Stream, Seq));
+
+/// The next rows, at most `most`; none if another one is the first: drivers were served meanwhile, and
+/// the row may have changed.
+fn next_rows(
+    tools: &Tools<'_>,
+    streams: &[Outgoing],
+    (pass, first): First,
+    most: usize,
+) -> Result<Vec<PendingRow>, StoreError> {
+    let next = tools.context.store.outbox().next_batch(streams, most)?;
+    let is_first =
+        |batch: &Batch| batch.pass == pass && (batch.rows[0].stream, batch.rows[0].seq) == first;
+    Ok(next.filter(is_first).map_or_else(Vec::new, |batch| batch.rows))
 }

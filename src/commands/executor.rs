@@ -91,7 +91,7 @@ impl<'a> Executor<'a> {
     ) -> Result<End, CommandError> {
         let context = self.context;
         match command {
-            Command::Update(table, record) if !record.contains(&b'\n') => {
+            Command::Update(table, record) if !joined::is_joined(record) => {
                 return self.update(table, record);
             }
             Command::Update(_, records) | Command::Delete(_, records) => {

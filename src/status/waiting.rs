@@ -71,20 +71,20 @@ impl Rows {
 }
 
 /// Why rows of a stream wait; nothing if they go up now.
-pub(super) fn reasons(rows_of: &Rows, connection: &Connection, clock: &dyn Clock) -> Vec<Waiting> {
+pub(super) fn reasons(rows: &Rows, connection: &Connection, clock: &dyn Clock) -> Vec<Waiting> {
     let schedule = &connection.schedule;
     let trouble = connection.trouble.as_ref().map(|(message, _)| message.as_str());
     let mut found = Vec::new();
-    let mut add = |rows: u64, reason, message: String| {
-        if rows > 0 {
+    let mut add = |count: u64, reason, message: String| {
+        if count > 0 {
             let since = match reason {
-                Reason::PassedOver => rows_of.suspect.as_ref().map(|suspect| suspect.first),
+                Reason::PassedOver => rows.suspect.as_ref().map(|suspect| suspect.first),
                 _ => None,
             };
-            found.push(Waiting { reason, rows, message, since });
+            found.push(Waiting { reason, rows: count, message, since });
         }
     };
-    let (rows, stream, backlog) = (rows_of, rows_of.stream, rows_of.backlog);
+    let Rows { stream, backlog, .. } = *rows;
     let withheld = schedule.withheld.iter().find(|withheld| withheld.stream == stream);
     let mut failing = schedule.failing.iter();
     let retry = failing.find(|failing| failing.table == Some(stream.table()));
