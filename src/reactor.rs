@@ -42,6 +42,8 @@ pub enum Woken {
     Ready,
     /// The deadline passed first.
     TimedOut,
+    /// [`wake_loop`] was called, or a signal came, before the descriptor was ready.
+    ByLoop,
 }
 
 /// The program was asked to stop (TERM, INT): what is being done is given up, and nothing is
@@ -137,6 +139,36 @@ pub fn wait(fd: BorrowedFd<'_>, interest: PollFlags, deadline: Instant) -> io::R
             let timeout = deadline.saturating_duration_since(Instant::now());
             if reactor.poll_once(Some(PollFd::from_borrowed_fd(fd, interest)), Some(timeout))? {
                 return Ok(Woken::Ready);
+            }
+            if timeout.is_zero() {
+                return Ok(Woken::TimedOut);
+            }
+        }
+    })
+}
+
+/// Waits like [`wait`], and no longer than until there is something else for the loop to do: for an
+/// exchange beside which others may go on.
+///
+/// # Errors
+/// [`Stopping`], or poll(2) failed.
+pub fn wait_unless_woken(
+    fd: BorrowedFd<'_>,
+    interest: PollFlags,
+    deadline: Instant,
+) -> io::Result<Woken> {
+    REACTOR.with(|reactor| {
+        loop {
+            reactor.check_stop()?;
+            let timeout = match reactor.is_woken.get() {
+                true => Duration::ZERO,
+                false => deadline.saturating_duration_since(Instant::now()),
+            };
+            if reactor.poll_once(Some(PollFd::from_borrowed_fd(fd, interest)), Some(timeout))? {
+                return Ok(Woken::Ready);
+            }
+            if reactor.is_woken.take() {
+                return Ok(Woken::ByLoop);
             }
             if timeout.is_zero() {
                 return Ok(Woken::TimedOut);

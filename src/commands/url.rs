@@ -1,7 +1,7 @@
 //! URLs in commands (§12.8): which of them the terminal fetches. Those at its own server, and those
 //! below the URLs that its owner lists; nothing else, whatever the server sends.
 
-use ureq::http::Uri;
+use ureq_proto::http::Uri;
 
 use crate::policy::Policy;
 use crate::protocol::codes::ReturnCode;

@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use ureq::http::Uri;
+use ureq_proto::http::Uri;
 
 use super::Config;
 use crate::protocol::device::is_same_option;
@@ -31,6 +31,7 @@ impl Config {
         check("[timeouts] connect", timeouts.connect, 1..=A_DAY, "seconds")?;
         check("[timeouts] answer", timeouts.answer, 1..=A_DAY, "seconds")?;
         check("[timeouts] body", timeouts.body, 1..=A_DAY, "seconds")?;
+        check("[timeouts] poll", timeouts.poll.unwrap_or(1), 1..=A_DAY, "seconds")?;
         check("[timeouts] retry", timeouts.retry, 1..=A_DAY, "seconds")?;
         check("[commands] shell_seconds", commands.shell_seconds, 1..=3600, "seconds")?;
         check("[commands] shell_bytes", commands.shell_bytes, 0..=1 << 20, "bytes")?;

@@ -30,8 +30,12 @@ impl Config {
     pub fn uplink_settings(&self, clock_offset: ClockOffset) -> uplink::Settings {
         uplink::Settings {
             url: self.server.clone(),
+            query: None,
+            authorization: None,
+            proxy: None,
             connect: seconds(self.timeouts.connect),
             answer: seconds(self.timeouts.answer),
+            poll: seconds(self.timeouts.poll.unwrap_or(self.timeouts.answer.saturating_mul(3))),
             body: seconds(self.timeouts.body),
             https_elsewhere: self.commands.urls.iter().any(|url| url.starts_with("https:")),
             ca: self.tls.ca.clone(),

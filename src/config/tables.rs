@@ -195,6 +195,9 @@ pub(super) struct Timeouts {
     pub(super) connect: u32,
     /// Until the server receives or sends the next bytes.
     pub(super) answer: u32,
+    /// Until the answer to a poll begins: servers hold a poll until they have a command. Without it,
+    /// three times `answer`.
+    pub(super) poll: Option<u32>,
     /// Until the body of one response is complete.
     pub(super) body: u32,
     /// Until the next try after a failure, unless the server named a time (`ErrorDelay`). It
@@ -325,6 +328,6 @@ impl Default for Remote {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: 15, answer: 30, body: 600, retry: 60 }
+        Self { connect: 15, answer: 30, poll: None, body: 600, retry: 60 }
     }
 }

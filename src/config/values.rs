@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use ureq::http::Uri;
+use ureq_proto::http::Uri;
 
 use crate::clock::{Authority, Zone};
 use crate::protocol::codes::Language;

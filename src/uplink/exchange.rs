@@ -1,17 +1,38 @@
 //! One HTTP exchange: the request, and the response to it.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::failure::Failure;
 use crate::protocol::refusal::{Answer, Redirect};
 
-/// What carries requests to the server, one at a time.
+/// What carries requests to the server.
 pub trait Uplink {
     /// Sends a request and waits for the head of the response. The body is read as it arrives.
     fn exchange(&mut self, request: &Request<'_>) -> Result<Response, Failure>;
+
+    /// Sends a request that the server may hold until it has something to say. Waits for the head of the
+    /// response as long as answers usually take, and two seconds.
+    fn exchange_or_hold(&mut self, request: &Request<'_>) -> Result<Exchange, Failure> {
+        self.exchange(request).map(Exchange::Answered)
+    }
+}
+
+/// What became of a request that the server may hold.
+pub enum Exchange {
+    /// The head of the response is here.
+    Answered(Response),
+    /// The server holds the request. Other exchanges may go on meanwhile.
+    Held(Box<dyn HeldExchange>),
+}
+
+/// A request that was sent, and is not answered yet.
+pub trait HeldExchange {
+    /// Waits for the head of the response; `None`: the limit was reached first.
+    fn head(&mut self, reads: &ReadLimit) -> Result<Option<Response>, Failure>;
 }
 
 /// One request: a GET, or a POST if it has a body.
@@ -46,6 +67,13 @@ pub struct Part<'a> {
     pub to: u64,
     /// The version of the file (`If-Range`), if it is known.
     pub version: Option<&'a str>,
+}
+
+impl Body<'_> {
+    /// Its bytes.
+    pub(super) fn length(&self) -> u64 {
+        self.bytes.len() as u64 + self.file.map_or(0, |(_, size)| size)
+    }
 }
 
 impl<'a> Request<'a> {
@@ -87,16 +115,29 @@ pub struct Response {
     pub reads: ReadLimit,
 }
 
-/// Until when a read of a body may wait for bytes: without a limit, as long as the owner's timeouts
-/// allow. Clones share it.
+/// Until when reads may wait for bytes: without a limit, as long as the owner's timeouts allow. Clones
+/// share it.
 #[derive(Clone, Debug, Default)]
-pub struct ReadLimit(Arc<Mutex<Option<Instant>>>);
+pub struct ReadLimit(Rc<Cell<Option<Limit>>>);
+
+/// Until when a read may wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    pub(super) until: Instant,
+    /// It ends when there is something else for the loop to do.
+    pub(super) ends_when_woken: bool,
+}
 
 impl ReadLimit {
     /// From now on, reads may wait for so long together. Then they fail with `WouldBlock`: nothing
     /// is wrong, no byte is lost, and they can go on with another limit.
     pub fn set(&self, time: Duration) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + time);
+        self.0.set(Some(Limit { until: Instant::now() + time, ends_when_woken: false }));
+    }
+
+    /// The same, and they fail so, too, when there is something else for the loop to do.
+    pub fn set_until_woken(&self, time: Duration) {
+        self.0.set(Some(Limit { until: Instant::now() + time, ends_when_woken: true }));
     }
 
     /// Whether a read failed because of the limit.
@@ -104,12 +145,8 @@ impl ReadLimit {
         error.kind() == ErrorKind::WouldBlock
     }
 
-    pub(super) fn get(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn reached() -> io::Error {
-        ErrorKind::WouldBlock.into()
+    pub(super) fn get(&self) -> Option<Limit> {
+        self.0.get()
     }
 }
 

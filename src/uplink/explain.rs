@@ -2,130 +2,113 @@
 
 use std::io;
 
-use ureq::{Error, Timeout};
-
 use super::failure::Failure;
-use crate::reactor::Stopping;
+use super::link_error::{LinkError, Phase};
 
 impl Failure {
     /// A failure while the body of a response was read.
     pub fn in_body(error: io::Error) -> Self {
-        if is_stopping(&error) {
-            return Self::Stopping;
+        match LinkError::from(error) {
+            LinkError::Stopping => Self::Stopping,
+            LinkError::TimedOut(_) => {
+                Self::new("the server's answer broke off: no data came in time")
+            }
+            error => Self::new(format!("the server's answer broke off: {}", message(&error))),
         }
-        Self::new(format!("the server's answer broke off: {}", io(&error)))
     }
 }
 
 /// A failed exchange with `server`, a URL.
-pub(super) fn failure(error: &Error, server: &str) -> Failure {
-    if matches!(error, Error::Io(inner) if is_stopping(inner)) {
-        return Failure::Stopping;
-    }
-    let message = match error {
-        Error::HostNotFound => format!(
+pub(super) fn failure(error: &LinkError, server: &str) -> Failure {
+    let text = match error {
+        LinkError::Stopping => return Failure::Stopping,
+        LinkError::NotFound => format!(
             "the name in {server} cannot be resolved: is it spelled correctly, and does the terminal reach its DNS server?"
         ),
-        Error::Timeout(phase) => match phase {
-            Timeout::Resolve => {
-                format!(
-                    "the name in {server} was not resolved in time: does the terminal reach its DNS server?"
-                )
-            }
-            Timeout::Connect => format!(
-                "{server} did not accept the connection in time: is it switched on, and does no firewall block it?"
-            ),
-            Timeout::SendRequest | Timeout::SendBody | Timeout::PerWrite => {
-                format!("{server} did not accept the request in time")
-            }
-            _ => format!("{server} accepted the request but did not answer in time"),
-        },
-        Error::Io(error) => format!("{server}: {}", io(error)),
-        Error::TlsRequired => {
-            "https:// needs a punchd that was built with the feature `tls`".into()
+        LinkError::TimedOut(Phase::Resolve) => format!(
+            "the name in {server} was not resolved in time: does the terminal reach its DNS server?"
+        ),
+        LinkError::TimedOut(Phase::Connect) => format!(
+            "{server} did not accept the connection in time: is it switched on, and does no firewall block it?"
+        ),
+        LinkError::TimedOut(Phase::Send) => {
+            format!("{server} did not accept the request in time")
         }
-        Error::Protocol(error) => {
+        LinkError::TimedOut(Phase::Answer) => {
+            format!("{server} accepted the request but did not answer in time")
+        }
+        LinkError::Http(error) => {
             format!("{server} did not answer in HTTP ({error}): is the port correct?")
         }
-        other => format!("{server}: {other}"),
+        error => format!("{server}: {}", message(error)),
     };
-    if is_sent(error) { Failure::Broken(message) } else { Failure::Unsent(message) }
+    if is_sent(error) { Failure::Broken(text) } else { Failure::Unsent(text) }
 }
 
 /// Whether the request reached the server before this went wrong, as far as can be told.
-fn is_sent(error: &Error) -> bool {
+fn is_sent(error: &LinkError) -> bool {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
     match error {
-        Error::HostNotFound | Error::TlsRequired => false,
-        Error::Timeout(phase) => !matches!(
-            phase,
-            Timeout::Resolve
-                | Timeout::Connect
-                | Timeout::SendRequest
-                | Timeout::SendBody
-                | Timeout::PerWrite
-        ),
-        Error::Io(error) => {
-            let before = [ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut]
-                .contains(&error.kind());
-            !before && !is_of_tls(error)
-        }
+        LinkError::Request(_) | LinkError::NotFound | LinkError::Proxy(_) => false,
+        LinkError::TimedOut(phase) => *phase == Phase::Answer,
+        LinkError::Io(error) => ![ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut]
+            .contains(&error.kind()),
+        #[cfg(feature = "tls")]
+        LinkError::Tls(_) | LinkError::TlsClosed | LinkError::TlsSettings(_) => false,
+        #[cfg(not(feature = "tls"))]
+        LinkError::NoTls => false,
         _ => true,
     }
 }
 
-#[cfg(feature = "tls")]
-fn is_of_tls(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+/// What went wrong, without the server's name.
+pub(super) fn message(error: &LinkError) -> String {
+    match error {
+        LinkError::Stopping => "punchd was asked to stop".into(),
+        LinkError::Paused => "it was interrupted".into(),
+        LinkError::Request(message) | LinkError::Proxy(message) => message.clone(),
+        LinkError::NotFound => "its name cannot be resolved".into(),
+        LinkError::TimedOut(_) => "it did not answer in time".into(),
+        LinkError::Io(error) => io(error),
+        LinkError::Reset => "the connection was reset".into(),
+        LinkError::Closed => {
+            "the connection was closed before an answer came: is the port correct?".into()
+        }
+        LinkError::CutOff => "the connection was closed too early".into(),
+        #[cfg(feature = "tls")]
+        LinkError::NoCloseNotify => "the connection ended without a TLS close_notify, so the answer may be cut off; the server should send a Content-Length".into(),
+        #[cfg(feature = "tls")]
+        LinkError::TlsClosed => "it closed the connection during the TLS handshake: does it speak TLS 1.2 or 1.3 on this port?".into(),
+        #[cfg(feature = "tls")]
+        LinkError::Tls(error) => super::tls::explain(error),
+        #[cfg(feature = "tls")]
+        LinkError::TlsSettings(message) => message.clone(),
+        #[cfg(not(feature = "tls"))]
+        LinkError::NoTls => "https:// needs a punchd that was built with the feature `tls`".into(),
+        LinkError::Http(error) => format!("it is not HTTP ({error})"),
+        LinkError::HeadTooLong => "the head of its answer is longer than 16 KiB".into(),
+        LinkError::Excess => "it is longer than its Content-Length says".into(),
+        LinkError::BodyTooSlow => "all of it did not come in time".into(),
+    }
 }
 
-#[cfg(not(feature = "tls"))]
-fn is_of_tls(_: &io::Error) -> bool {
-    false
-}
-
-/// An error of the system, of TLS, or of reading a body.
+/// An error of the system.
 fn io(error: &io::Error) -> String {
     use io::ErrorKind::{
-        ConnectionRefused, ConnectionReset, HostUnreachable, InvalidData, NetworkUnreachable,
-        TimedOut, UnexpectedEof,
+        BrokenPipe, ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut,
     };
-    if let Some(inner) = inner_error(error) {
-        return match inner {
-            Error::Timeout(_) => "no data came in time".into(),
-            Error::Io(inner) => io(inner),
-            other => other.to_string(),
-        };
-    }
-    #[cfg(feature = "tls")]
-    if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return super::tls::explain(error);
-    }
     match error.kind() {
         ConnectionRefused => {
             "no server listens there (connection refused): is it running, and is the port correct?"
                 .into()
         }
-        ConnectionReset => "the connection was reset".into(),
-        UnexpectedEof => "the connection was closed too early".into(),
+        BrokenPipe => "the connection was closed while the request was sent".into(),
         TimedOut => "the connection timed out".into(),
         NetworkUnreachable | HostUnreachable => {
             "there is no route to it: is the cable plugged in, and is the gateway correct?".into()
         }
-        InvalidData => format!("the answer cannot be read ({error})"),
         _ => error.to_string(),
     }
-}
-
-/// Whether an exchange, or reading a body, was given up because the program stops.
-fn is_stopping(error: &io::Error) -> bool {
-    Stopping::is_in(error)
-        || matches!(inner_error(error), Some(Error::Io(inner)) if is_stopping(inner))
-}
-
-/// The error of ureq within an `io::Error`, as reading a body gives it.
-fn inner_error(error: &io::Error) -> Option<&Error> {
-    error.get_ref()?.downcast_ref::<Error>()
 }
 
 #[cfg(test)]
@@ -136,10 +119,10 @@ mod tests {
     #[test]
     fn a_stop_is_no_broken_exchange_however_it_comes() {
         let stopped = || io::Error::from(Stopping);
-        assert_eq!(failure(&Error::Io(stopped()), "http://h"), Failure::Stopping);
+        assert_eq!(failure(&stopped().into(), "http://h"), Failure::Stopping);
         assert_eq!(Failure::in_body(stopped()), Failure::Stopping);
-        // As ureq's reader of a body passes it on.
-        assert_eq!(Failure::in_body(io::Error::other(Error::Io(stopped()))), Failure::Stopping);
+        // As a reader of a body passes it on.
+        assert_eq!(Failure::in_body(LinkError::from(stopped()).into()), Failure::Stopping);
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
         let broken = "the server's answer broke off: the connection was reset";
         assert_eq!(Failure::in_body(reset), Failure::new(broken));

@@ -1,9 +1,9 @@
 //! The head of a response.
 
-use ureq::http::Uri;
-use ureq::http::header::{
+use ureq_proto::http::Uri;
+use ureq_proto::http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName,
-    LAST_MODIFIED, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
+    LAST_MODIFIED, LOCATION, RETRY_AFTER,
 };
 
 use super::exchange::{DateHeader, FileHead};
@@ -11,14 +11,6 @@ use crate::protocol::refusal::Redirect;
 
 /// Most characters of a `Date` that are kept.
 const LONGEST_DATE: usize = 60;
-
-/// Whether the body is chunked.
-pub(super) fn is_chunked(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(TRANSFER_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .any(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
-}
 
 /// What it says about the file in the body.
 pub(super) fn file(headers: &HeaderMap) -> FileHead {

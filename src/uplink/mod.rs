@@ -1,22 +1,32 @@
-//! The server, by HTTP: one request at a time, each on a connection of its own. Other exchanges may
-//! go on while the body of a response is not read to its end.
+//! The server, by HTTP: one request at a time, on connections that are kept where the server keeps them.
+//! Other exchanges may go on while the server holds a request, or while the body of a response is not
+//! read to its end; they have a connection of their own.
 //!
-//! [`Uplink`] is what the loop knows; [`Server`] is the real one: ureq with a connector and a
-//! resolver that wait in the reactor, so that drivers are served in every phase of an exchange.
-//! Every phase has a time limit. A failure names the address, and what to change.
+//! [`Uplink`] is what the loop knows; [`Server`] is the real one: HTTP/1.1 by ureq-proto, on connections
+//! that wait in the reactor, so that drivers are served in every phase of an exchange. Every phase has
+//! a time limit. A failure names the address, and what to change.
 
+mod answering;
+mod body;
+mod connection;
 mod connector;
 mod exchange;
 mod explain;
 mod failure;
 mod head;
+mod keep_alive;
+mod link_error;
+mod pending;
 mod resolver;
 mod server;
 mod settings;
+mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use exchange::{Body, DateHeader, Part, ReadLimit, Request, Response, Uplink};
+pub use exchange::{
+    Body, DateHeader, Exchange, HeldExchange, Part, ReadLimit, Request, Response, Uplink,
+};
 pub use failure::Failure;
 pub use server::Server;
-pub use settings::Settings;
+pub use settings::{Proxy, Settings};

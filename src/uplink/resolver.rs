@@ -1,22 +1,16 @@
 //! Name look-up that does not block. libc cannot do that, so it runs on one helper thread, and
 //! the reactor waits for it like for a socket.
 
-use std::fmt;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
-use ureq::config::Config;
-use ureq::http::Uri;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::NextTimeout;
-use ureq::{Error, Timeout};
 
+use super::link_error::{LinkError, Phase};
 use crate::reactor::{self, Woken};
 
 /// How long a look-up may take.
@@ -27,46 +21,38 @@ const MOST_ADDRESSES: usize = 8;
 /// Looks names up on a helper thread, which is started for the first name that is no address.
 #[derive(Default)]
 pub(super) struct ThreadedResolver {
-    helper: Mutex<Option<Helper>>,
-}
-
-impl Resolver for ThreadedResolver {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        _: &Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, Error> {
-        let host = uri.host().unwrap_or_default();
-        let port =
-            uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let found = match bare.parse() {
-            Ok(address) => vec![SocketAddr::new(address, port)],
-            Err(_) => self.look_up(bare, port, *timeout.after.min(TIMEOUT.into()))?,
-        };
-        let mut addresses = self.empty();
-        for address in found.into_iter().take(MOST_ADDRESSES) {
-            addresses.push(address);
-        }
-        if addresses.is_empty() { Err(Error::HostNotFound) } else { Ok(addresses) }
-    }
+    helper: Option<Helper>,
 }
 
 impl ThreadedResolver {
-    fn look_up(&self, host: &str, port: u16, timeout: Duration) -> Result<Vec<SocketAddr>, Error> {
-        let mut helper = self.helper.lock().unwrap_or_else(PoisonError::into_inner);
-        let helper = match &mut *helper {
+    /// The addresses of a host, as it stands in a URL, at the latest by `end`.
+    pub(super) fn resolve(
+        &mut self,
+        host: &str,
+        port: u16,
+        end: Option<Instant>,
+    ) -> Result<Vec<SocketAddr>, LinkError> {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let mut found = match bare.parse() {
+            Ok(address) => vec![SocketAddr::new(address, port)],
+            Err(_) => self.look_up(bare, port, end)?,
+        };
+        found.truncate(MOST_ADDRESSES);
+        if found.is_empty() { Err(LinkError::NotFound) } else { Ok(found) }
+    }
+
+    fn look_up(
+        &mut self,
+        host: &str,
+        port: u16,
+        end: Option<Instant>,
+    ) -> Result<Vec<SocketAddr>, LinkError> {
+        let helper = match &mut self.helper {
             Some(helper) => helper,
             none => none.insert(Helper::start()?),
         };
-        helper.ask(host, port, timeout)
-    }
-}
-
-impl fmt::Debug for ThreadedResolver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ThreadedResolver")
+        let deadline = Instant::now() + TIMEOUT;
+        helper.ask(host, port, end.map_or(deadline, |end| end.min(deadline)))
     }
 }
 
@@ -105,17 +91,23 @@ impl Helper {
 
     /// Asks, and waits in the reactor. A question that is still open is not asked again: an
     /// answer that comes too late for this exchange is there for the next.
-    fn ask(&mut self, host: &str, port: u16, timeout: Duration) -> Result<Vec<SocketAddr>, Error> {
+    fn ask(
+        &mut self,
+        host: &str,
+        port: u16,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>, LinkError> {
         let question = (host.to_owned(), port);
         if self.open.as_ref() != Some(&question) {
-            self.questions.send(question.clone()).map_err(|_| Error::HostNotFound)?;
+            self.questions.send(question.clone()).map_err(|_| LinkError::NotFound)?;
             self.open = Some(question.clone());
         }
-        let deadline = Instant::now() + timeout;
         loop {
             match reactor::wait(self.wake_up.as_fd(), PollFlags::IN, deadline)? {
-                Woken::TimedOut => return Err(Error::Timeout(Timeout::Resolve)),
                 Woken::Ready => {}
+                Woken::TimedOut | Woken::ByLoop => {
+                    return Err(LinkError::TimedOut(Phase::Resolve));
+                }
             }
             // The end of the stream: the thread has ended.
             let is_gone = matches!((&self.wake_up).read(&mut [0; 16]), Ok(0));
@@ -124,12 +116,12 @@ impl Helper {
                     self.open = None;
                     return found.map_err(|error| {
                         log::debug!("looking up {host}: {error}");
-                        Error::HostNotFound
+                        LinkError::NotFound
                     });
                 }
             }
             if is_gone {
-                return Err(Error::HostNotFound);
+                return Err(LinkError::NotFound);
             }
         }
     }

@@ -1,44 +1,43 @@
-//! The real [`Uplink`]: the server, reached by ureq.
+//! The real [`Uplink`]: the server, reached by HTTP/1.1 on connections that are kept where the server
+//! keeps them.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ureq::http::Version;
-use ureq::http::header::CONTENT_LENGTH;
-#[cfg(feature = "tls")]
-use ureq::unversioned::transport::Connector as _;
-use ureq::{Agent, SendBody};
+use ureq_proto::http::header::CONTENT_LENGTH;
+use ureq_proto::http::{self, Uri};
 
-use super::connector::{ExcessBytes, NextExchange, TcpConnector};
-use super::exchange::{Body, DateHeader, Part, Request, Response, Uplink};
+use super::answering::{Answering, DateCheck, HeldRequest};
+use super::connection::Place;
+use super::connector::Connector;
+use super::exchange::{Exchange, ReadLimit, Request, Response, Uplink};
+use super::explain;
 use super::failure::Failure;
-use super::resolver::ThreadedResolver;
+use super::keep_alive::KeptConnections;
+use super::link_error::{LinkError, Phase};
+use super::pending::{Message, Pending, Times};
 use super::settings::Settings;
 #[cfg(feature = "tls")]
-use super::tls::{LastVerifiedChain, TlsConnector};
-use super::{explain, head};
-use crate::clock::{ClockOffset, TOLERANCE};
+use super::tls::TlsConnector;
 
 /// The name of field firmware, which servers look for.
 const USER_AGENT: &str = "iClock Proxy/1.09";
-/// Bytes of each of ureq's buffers; its default is 128 KiB.
-const BUFFER: usize = 16 << 10;
-/// Most bytes in the head of a response.
-const LONGEST_HEAD: usize = 16 << 10;
+/// After so long, and [`HELD_TRIPS`] usual round trips, a request without an answer is held.
+const HELD_AFTER: Duration = Duration::from_secs(2);
+const HELD_TRIPS: u32 = 4;
+/// How long the first request on a kept connection may wait for its answer, as long as it is not known
+/// whether the server answers a second one.
+const PROBE: Duration = Duration::from_secs(10);
 
 /// The server.
 pub struct Server {
-    agent: Agent,
-    url: String,
-    next: NextExchange,
-    /// Longest time for the body of one response.
-    body: Duration,
-    clock_offset: ClockOffset,
-    #[cfg(feature = "tls")]
-    last_verified: LastVerifiedChain,
-    /// The last `Date` was refused, and the log says so.
-    date_refused: bool,
+    settings: Settings,
+    connector: Connector,
+    kept: Rc<RefCell<KeptConnections>>,
+    /// How long it usually takes from a request to the head of its response.
+    usual: Rc<Cell<Duration>>,
+    dates: Rc<DateCheck>,
 }
 
 impl Server {
@@ -55,317 +54,202 @@ impl Server {
 
     /// Prepares to reach the server; nothing is sent yet.
     pub fn new(settings: &Settings) -> Self {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .user_agent(USER_AGENT)
-            .accept("*/*")
-            .accept_encoding("")
-            .max_response_header_size(LONGEST_HEAD)
-            .input_buffer_size(BUFFER)
-            .output_buffer_size(BUFFER)
-            .max_idle_connections(0)
-            .timeout_connect(Some(settings.connect))
-            .timeout_send_request(Some(settings.answer))
-            .timeout_send_body(Some(settings.answer.max(settings.body)))
-            .timeout_recv_response(Some(settings.answer))
-            .timeout_recv_body(Some(settings.body))
-            .timeout_per_read(Some(settings.answer))
-            .timeout_per_write(Some(settings.answer));
-        let next = NextExchange::default();
-        let connector = TcpConnector::new(next.clone());
+        let dates = Rc::new(DateCheck::new(settings));
         #[cfg(feature = "tls")]
-        let last_verified = LastVerifiedChain::default();
-        #[cfg(feature = "tls")]
-        let connector = connector.chain(TlsConnector::new(settings, last_verified.clone()));
-        let agent = Agent::with_parts(config.build(), connector, ThreadedResolver::default());
+        let tls = TlsConnector::new(settings, dates.last_verified.clone());
         Self {
-            agent,
-            url: settings.url.clone(),
-            next,
-            body: settings.body,
-            clock_offset: settings.clock_offset.clone(),
-            #[cfg(feature = "tls")]
-            last_verified,
-            date_refused: false,
+            connector: Connector::new(
+                settings,
+                #[cfg(feature = "tls")]
+                tls,
+            ),
+            settings: settings.clone(),
+            kept: Rc::default(),
+            usual: Rc::default(),
+            dates,
         }
     }
 }
 
 impl Uplink for Server {
     fn exchange(&mut self, request: &Request<'_>) -> Result<Response, Failure> {
+        match self.ask(request, None)? {
+            Exchange::Answered(response) => Ok(response),
+            Exchange::Held(mut held) => match held.head(&ReadLimit::default())? {
+                Some(response) => Ok(response),
+                None => Err(Failure::new("the request was given up")),
+            },
+        }
+    }
+
+    fn exchange_or_hold(&mut self, request: &Request<'_>) -> Result<Exchange, Failure> {
+        let wait = HELD_AFTER + self.usual.get() * HELD_TRIPS;
+        self.ask(request, Some(wait.min(self.settings.answer)))
+    }
+}
+
+impl Server {
+    /// Sends a request, once more if a kept connection turns out to be closed. `hold`: how long to wait
+    /// for the head of the response before the request is held.
+    fn ask(&mut self, request: &Request<'_>, hold: Option<Duration>) -> Result<Exchange, Failure> {
         let is_elsewhere = !request.target.starts_with('/');
         let url = match is_elsewhere {
             true => request.target.to_owned(),
-            false => format!("{}{}", self.url, request.target),
+            false => self.url_of(request.target),
         };
-        let started = Instant::now();
-        let shared = self.next.begin();
-        let answer = match request.body {
-            None => self.get(&url, request),
-            Some(body) => self.post(&url, request, body),
+        let server = if is_elsewhere { request.target } else { &self.settings.url }.to_owned();
+        let outgoing = self
+            .outgoing(request, &url, is_elsewhere)
+            .map_err(|error| explain::failure(&error, &server))?;
+        let answering = Answering {
+            kept: Rc::clone(&self.kept),
+            usual: Rc::clone(&self.usual),
+            dates: (!is_elsewhere).then(|| Rc::clone(&self.dates)),
+            server: server.clone(),
+            path: request.target.split(['?', '#']).next().unwrap_or_default().to_owned(),
+            started: Instant::now(),
+            is_part: request.part.is_some(),
+            times: outgoing.times,
+            idle: None,
         };
-        let server = if is_elsewhere { &url } else { &self.url };
-        let response = answer.map_err(|error| explain::failure(&error, server))?;
-        let (parts, body) = response.into_parts();
-        // As ureq sees it: without a length it knows, the body ends with the connection.
-        let framed = body.content_length().is_some()
-            || (parts.version != Version::HTTP_10 && head::is_chunked(&parts.headers));
-        let redirect = head::redirect(&parts.headers, server);
-        let date = head::date(&parts.headers).filter(|_| !is_elsewhere);
-        Ok(Response {
-            status: parts.status.as_u16(),
-            date: date.map(|date| self.checked_date(date)),
-            retry_after: head::retry_after(&parts.headers),
-            took: started.elapsed(),
-            path: path_of(request.target).to_owned(),
-            redirect,
-            coding: head::coding(&parts.headers),
-            framed,
-            file: head::file(&parts.headers),
-            body: Box::new(ExactBody {
-                inner: body.into_reader(),
-                excess: shared.excess,
-                left: request.part.map(|_| self.body),
-            }),
-            reads: shared.reads,
-        })
+        let done = match self.attempt(&outgoing, answering.clone(), true, hold) {
+            Err((_, IsStale(true))) => self.attempt(&outgoing, answering, false, hold),
+            done => done,
+        };
+        done.map_err(|(error, _)| explain::failure(&error, &server))
     }
-}
 
-/// A target without its query.
-fn path_of(target: &str) -> &str {
-    target.split(['?', '#']).next().unwrap_or_default()
-}
-
-type Answer = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
-
-impl Server {
-    fn get(&self, url: &str, request: &Request<'_>) -> Answer {
-        let mut get = self.agent.get(url).header("Connection", "close");
-        if let Some(Part { from, to, version }) = request.part {
-            get = get.header("Range", format!("bytes={from}-{to}"));
-            if let Some(version) = version {
-                get = get.header("If-Range", version);
+    fn url_of(&self, target: &str) -> String {
+        let url = &self.settings.url;
+        match &self.settings.query {
+            None => format!("{url}{target}"),
+            Some(query) => {
+                let and = if target.contains('?') { '&' } else { '?' };
+                format!("{url}{target}{and}{query}")
             }
         }
-        let get = get.config().timeout_global(request.within);
-        match request.part {
-            // The time between its reads does not count.
-            Some(_) => get.timeout_recv_body(None).build().call(),
-            None => get.build().call(),
+    }
+
+    /// What goes on the wire, and where to.
+    fn outgoing<'a>(
+        &self,
+        request: &Request<'a>,
+        url: &str,
+        is_elsewhere: bool,
+    ) -> Result<Outgoing<'a>, LinkError> {
+        let unusable =
+            |error: http::Error| LinkError::Request(format!("the URL cannot be used: {error}"));
+        let uri: Uri =
+            url.parse().map_err(|error: http::uri::InvalidUri| unusable(error.into()))?;
+        let place = place_of(&uri)?;
+        let method = if request.body.is_some() { "POST" } else { "GET" };
+        let mut head = http::Request::builder().method(method).uri(uri);
+        head = head.header("User-Agent", USER_AGENT).header("Accept", "*/*");
+        if let Some(authorization) = self.settings.authorization.as_ref().filter(|_| !is_elsewhere)
+        {
+            head = head.header("Authorization", authorization);
         }
-    }
-
-    fn post(&self, url: &str, request: &Request<'_>, body: Body<'_>) -> Answer {
-        let post = self.agent.post(url).header("Connection", "close");
-        let post = post.header("Content-Type", "text/plain");
-        let post = post.config().timeout_global(request.within).build();
-        let Some((file, size)) = body.file else { return post.send(body.bytes) };
-        let length = body.bytes.len() as u64 + size;
-        let mut whole = body.bytes.chain(FileStart { left: size, file });
-        post.header(CONTENT_LENGTH, length).send(SendBody::from_reader(&mut whole))
-    }
-
-    /// The time that the server told is not believed if its own certificate is not valid then.
-    fn checked_date(&mut self, header: DateHeader) -> DateHeader {
-        let Ok(date) = header.at else { return header };
-        let is_near = (date - self.clock_offset.utc()).abs() <= TOLERANCE;
-        let is_refused = !is_near && self.url.starts_with("https:") && !self.is_possible(date);
-        if is_refused && !self.date_refused {
-            log::warn!(
-                "the server's clock is wrong: its certificate is not valid at the time in its \
-                 Date header. The terminal's clock is not set from it"
-            );
+        if let Some(body) = request.body {
+            head = head.header("Content-Type", "text/plain").header(CONTENT_LENGTH, body.length());
         }
-        self.date_refused = is_refused;
-        match is_refused {
-            true => DateHeader { at: Err("the server's certificate is not valid then"), ..header },
-            false => header,
-        }
-    }
-
-    #[cfg(feature = "tls")]
-    fn is_possible(&self, date: i64) -> bool {
-        self.last_verified.is_valid_at(date)
-    }
-
-    #[cfg(not(feature = "tls"))]
-    fn is_possible(&self, _date: i64) -> bool {
-        true
-    }
-}
-
-/// The body of a response. If bytes follow it that do not belong to it, its end is an error.
-struct ExactBody<R> {
-    inner: R,
-    excess: ExcessBytes,
-    /// What is left of the time for all reads together, where it is counted here.
-    left: Option<Duration>,
-}
-
-impl<R: Read> Read for ExactBody<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let started = Instant::now();
-        let read = self.inner.read(buffer);
-        if let Some(left) = &mut self.left {
-            *left = left.saturating_sub(started.elapsed());
-            if left.is_zero() {
-                return Err(io::Error::other("all of it did not come in time"));
+        if let Some(part) = request.part {
+            head = head.header("Range", format!("bytes={}-{}", part.from, part.to));
+            if let Some(version) = part.version {
+                head = head.header("If-Range", version);
             }
         }
-        let amount = read?;
-        if amount == 0 && !buffer.is_empty() && self.excess.take() {
-            return Err(io::Error::other("it is longer than its Content-Length says"));
+        let mut absolute = None;
+        if let Some(proxy) = self.connector.proxy.as_ref().filter(|_| !place.https) {
+            absolute = Some(format!("http://{}:{}", place.host, place.port));
+            if let Some(authorization) = &proxy.authorization {
+                head = head.header("Proxy-Authorization", authorization);
+            }
         }
-        Ok(amount)
+        let head = head.body(()).map_err(unusable)?;
+        let end = request.within.map(|within| Instant::now() + within);
+        let Settings { answer, body, .. } = self.settings;
+        let times = Times { answer, body, head: answer, end };
+        Ok(Outgoing { place, message: Message { head, body: request.body, absolute }, times })
+    }
+
+    /// Sends a request on a connection, and waits for the head of its response.
+    fn attempt(
+        &mut self,
+        outgoing: &Outgoing<'_>,
+        mut answering: Answering,
+        may_use_kept: bool,
+        hold: Option<Duration>,
+    ) -> Result<Exchange, (LinkError, IsStale)> {
+        let (place, message, mut times) = (&outgoing.place, &outgoing.message, outgoing.times);
+        let mut kept = None;
+        if may_use_kept {
+            kept = self.kept.borrow_mut().take(place, Instant::now());
+        }
+        let connection = match kept {
+            Some((connection, idle)) => {
+                answering.idle = Some(idle);
+                connection
+            }
+            None => self.connector.connect(place, times.end).map_err(|e| (e, IsStale(false)))?,
+        };
+        let address = connection.address;
+        let reads = ReadLimit::default();
+        match hold {
+            Some(hold) => {
+                times.head = self.settings.poll;
+                reads.set(hold);
+            }
+            None if answering.idle.is_some()
+                && self.kept.borrow_mut().history(place).is_unproven() =>
+            {
+                times.head = times.head.min(PROBE);
+            }
+            None => {}
+        }
+        let sent = Pending::send(connection, message, &times);
+        let (error, is_heard) = match sent.map(|mut pending| (pending.head(&reads), pending)) {
+            Ok((Ok(Some(head)), pending)) => {
+                answering.note_usual(&pending);
+                return Ok(Exchange::Answered(answering.response(pending, &head)));
+            }
+            Ok((Ok(None), pending)) => {
+                return Ok(Exchange::Held(Box::new(HeldRequest(Some((pending, answering))))));
+            }
+            Ok((Err(error), pending)) => (error, pending.is_heard),
+            Err(error) => (error, false),
+        };
+        if matches!(error, LinkError::TimedOut(Phase::Answer)) {
+            self.connector.got_no_answer(address);
+        }
+        let is_stale = !is_heard && answering.got_no_answer(place, &error);
+        Err((error, IsStale(is_stale)))
     }
 }
 
-/// The first bytes of a file. If it is shorter than it was, that is an error: the head of the
-/// request has its length already.
-struct FileStart<'a> {
-    left: u64,
-    file: &'a File,
+/// Whether a kept connection turned out to be closed before the request was answered: it goes once
+/// more, on a new one.
+struct IsStale(bool);
+
+/// A request, and where it goes.
+struct Outgoing<'a> {
+    place: Place,
+    message: Message<'a>,
+    times: Times,
 }
 
-impl Read for FileStart<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let amount = self.file.read(&mut buffer[..most])?;
-        if amount == 0 && most > 0 {
-            return Err(io::Error::other("the file became shorter while it was sent"));
+fn place_of(uri: &Uri) -> Result<Place, LinkError> {
+    let https = match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => false,
+        _ => {
+            return Err(LinkError::Request("the URL has to begin with http:// or https://".into()));
         }
-        self.left -= amount as u64;
-        Ok(amount)
-    }
+    };
+    let host = uri.host().filter(|host| !host.is_empty());
+    let host = host.ok_or_else(|| LinkError::Request("the URL names no host".into()))?;
+    let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+    Ok(Place { https, host: host.to_ascii_lowercase(), port })
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-    use std::net::TcpListener;
-    use std::sync::mpsc::channel;
-    use std::thread;
-
-    use super::*;
-    use crate::uplink::ReadLimit;
-
-    fn settings(listener: &TcpListener) -> Settings {
-        let time = Duration::from_secs(20);
-        Settings {
-            url: format!("http://{}", listener.local_addr().unwrap()),
-            connect: time,
-            answer: time,
-            body: time,
-            https_elsewhere: false,
-            ca: None,
-            clock_offset: ClockOffset::default(),
-        }
-    }
-
-    /// A request for a part of a file.
-    fn part() -> Request<'static> {
-        let part = Part { from: 0, to: 99, version: None };
-        Request { part: Some(part), ..Request::get("/file") }
-    }
-
-    #[test]
-    fn a_body_is_framed_if_its_end_is_known() {
-        for (head, body, framed) in [
-            ("HTTP/1.1 200 OK\r\nContent-Length: 2", "OK", true),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked", "2\r\nOK\r\n0\r\n\r\n", true),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: x-chunked", "OK", false),
-            ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked", "OK", false),
-            ("HTTP/1.1 200 OK\r\nConnection: close", "OK", false),
-        ] {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let settings = settings(&listener);
-            thread::spawn(move || {
-                let mut stream = listener.accept().unwrap().0;
-                let _ = stream.read(&mut [0; 1000]);
-                stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
-            });
-            let request = Request::get("/iclock/getrequest");
-            let mut response = Server::new(&settings).exchange(&request).unwrap();
-            assert_eq!(response.framed, framed, "{head}");
-            assert_eq!(response.read_up_to(100).unwrap(), b"OK", "{head}");
-        }
-    }
-
-    #[test]
-    fn a_body_goes_on_after_its_limit_and_other_exchanges_between() {
-        // Given a server that sends half of a file, and answers another request before the rest,
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut server = Server::new(&settings(&listener));
-        let (answered, go_on) = channel();
-        thread::spawn(move || {
-            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n";
-            let accept = || {
-                let mut stream = listener.accept().unwrap().0;
-                let _ = stream.read(&mut [0; 1000]);
-                stream.write_all(head).unwrap();
-                stream
-            };
-            let mut file = accept();
-            file.write_all(b"ha").unwrap();
-            // More than its length says: the other answer is refused, and the file is not.
-            accept().write_all(b"12345").unwrap();
-            go_on.recv().unwrap();
-            file.write_all(b"lf").unwrap();
-        });
-        // when the rest does not come within the limit,
-        let mut response = server.exchange(&part()).unwrap();
-        let mut bytes = [0; 10];
-        response.reads.set(Duration::from_millis(1));
-        let mut came = Vec::new();
-        let error = loop {
-            match response.body.read(&mut bytes) {
-                Ok(amount) => came.extend_from_slice(&bytes[..amount]),
-                Err(error) if came.is_empty() => assert!(ReadLimit::is_in(&error), "{error}"),
-                Err(error) => break error,
-            }
-        };
-        assert!(ReadLimit::is_in(&error), "{error}");
-        let mut other = server.exchange(&Request::get("/iclock/getrequest")).unwrap();
-        assert!(other.read_up_to(100).is_err());
-        // then it is read later.
-        answered.send(()).unwrap();
-        response.reads.set(Duration::from_secs(20));
-        came.extend(response.read_up_to(100).unwrap());
-        assert_eq!(came, b"half");
-    }
-
-    #[test]
-    fn a_body_has_its_time_however_often_its_reads_begin_anew() {
-        let (short, long) = (Duration::from_secs(1), Duration::from_secs(20));
-        for (what, answer, body) in [
-            ("the silence is too long", short, long),
-            ("the reads together take too long", long, short),
-        ] {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let settings = Settings { answer, body, ..settings(&listener) };
-            let (_open, closes) = channel::<()>();
-            thread::spawn(move || {
-                let mut stream = listener.accept().unwrap().0;
-                let _ = stream.read(&mut [0; 1000]);
-                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n").unwrap();
-                let _ = closes.recv();
-            });
-            let mut response = Server::new(&settings).exchange(&part()).unwrap();
-            let began = Instant::now();
-            let error = loop {
-                response.reads.set(Duration::from_millis(50));
-                let error = response.body.read(&mut [0; 10]).unwrap_err();
-                if !ReadLimit::is_in(&error) {
-                    break error;
-                }
-                assert!(began.elapsed() < long, "{what}: it is read for ever");
-            };
-            let message = Failure::in_body(error).to_string();
-            assert!(message.contains("in time"), "{what}: {message}");
-        }
-    }
-}
+mod server_tests;

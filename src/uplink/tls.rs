@@ -3,23 +3,18 @@
 
 mod clock_tolerant;
 
-use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
-use rustls::{ALL_VERSIONS, ClientConfig, ClientConnection, StreamOwned};
-use ureq::Error;
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
-    TransportAdapter,
-};
+use rustls::{ALL_VERSIONS, ClientConfig, ClientConnection};
 
 pub(super) use self::clock_tolerant::LastVerifiedChain;
 use self::clock_tolerant::{ClockTolerantVerifier, Time};
-use super::connector::Tcp;
+use super::link_error::LinkError;
 use super::settings::Settings;
 use crate::clock::ClockOffset;
 
@@ -44,7 +39,7 @@ impl TlsConnector {
         Self { ca, clock_offset, last_verified, config: OnceLock::new() }
     }
 
-    fn config(&self) -> Result<Arc<ClientConfig>, String> {
+    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, String> {
         if let Some(config) = self.config.get() {
             return Ok(Arc::clone(config));
         }
@@ -91,90 +86,62 @@ fn config(
     Ok(config)
 }
 
-impl Connector<Tcp> for TlsConnector {
-    type Out = Either<Tcp, Tls>;
+/// TLS on one connection: bytes go in encrypted and come out decrypted, and the other way round.
+pub(super) struct TlsSession(ClientConnection);
 
-    fn connect(
-        &self,
-        details: &ConnectionDetails<'_>,
-        tcp: Option<Tcp>,
-    ) -> Result<Option<Self::Out>, Error> {
-        let Some(tcp) = tcp else { return Ok(None) };
-        if !details.needs_tls() {
-            return Ok(Some(Either::A(tcp)));
-        }
-        let config = self.config().map_err(io::Error::other)?;
-        let host = details.uri.host().unwrap_or_default();
+impl TlsSession {
+    /// Prepares to speak TLS with a host, as in a URL; nothing is sent yet.
+    pub(super) fn new(config: Arc<ClientConfig>, host: &str) -> Result<Self, LinkError> {
         let name = ServerName::try_from(host.trim_matches(['[', ']']))
-            .map_err(|_| Error::Tls("its name cannot stand in a certificate"))?
+            .map_err(|_| LinkError::TlsSettings("its name cannot stand in a certificate".into()))?
             .to_owned();
-        let mut tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
-        let mut tcp = TransportAdapter::new(tcp, Arc::clone(&details.current_time));
-        tcp.set_timeout(details.timeout);
-        tls.complete_io(&mut tcp)?;
-        let (input, output) =
-            (details.config.input_buffer_size(), details.config.output_buffer_size());
-        let buffers = LazyBuffers::new(input, output);
-        Ok(Some(Either::B(Tls { stream: StreamOwned::new(tls, tcp), buffers })))
-    }
-}
-
-impl fmt::Debug for TlsConnector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsConnector").finish_non_exhaustive()
-    }
-}
-
-/// A connection that is encrypted.
-pub(super) struct Tls {
-    stream: StreamOwned<ClientConnection, TransportAdapter<Tcp>>,
-    buffers: LazyBuffers,
-}
-
-impl Transport for Tls {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
+        ClientConnection::new(config, name).map(Self).map_err(LinkError::Tls)
     }
 
-    /// Does not use the stream's own `write`: that ignores a failure, and sends the same bytes
-    /// again with the next call.
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        let StreamOwned { conn, sock } = &mut self.stream;
-        sock.set_timeout(timeout);
-        conn.writer().write_all(&self.buffers.output()[..amount])?;
-        while conn.wants_write() {
-            conn.write_tls(sock)?;
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.0.is_handshaking()
+    }
+
+    pub(super) fn wants_write(&self) -> bool {
+        self.0.wants_write()
+    }
+
+    /// Takes bytes to be sent, as many as fit; returns how many.
+    pub(super) fn encrypt(&mut self, bytes: &[u8]) -> Result<usize, LinkError> {
+        Ok(self.0.writer().write(bytes)?)
+    }
+
+    /// Sends what is encrypted, as far as that goes without a wait; [`LinkError::Paused`]: not all.
+    pub(super) fn write_to(&mut self, socket: &mut TcpStream) -> Result<(), LinkError> {
+        while self.0.wants_write() {
+            match self.0.write_tls(socket) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                done => drop(done?),
+            }
         }
         Ok(())
     }
 
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.stream.sock.set_timeout(timeout);
-        let amount = match self.stream.read(self.buffers.input_append_buf()) {
-            Ok(amount) => amount,
-            // Anybody between can cut a connection; only the server's close_notify says that the
-            // body is whole. ureq takes this error for the end of the body.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(io::Error::other("the connection ended without a TLS close_notify, so the answer may be cut off; the server should send a Content-Length").into());
+    /// Takes what came, without a wait; 0: the connection was closed.
+    pub(super) fn read_from(&mut self, socket: &mut TcpStream) -> Result<usize, LinkError> {
+        let amount = loop {
+            match self.0.read_tls(socket) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read?,
             }
-            Err(error) => return Err(error.into()),
         };
-        self.buffers.input_appended(amount);
-        Ok(amount > 0)
+        self.0.process_new_packets().map_err(LinkError::Tls)?;
+        Ok(amount)
     }
 
-    fn is_open(&mut self) -> bool {
-        self.stream.sock.get_mut().is_open()
-    }
-
-    fn is_tls(&self) -> bool {
-        true
-    }
-}
-
-impl fmt::Debug for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").field("tcp", self.stream.sock.inner()).finish_non_exhaustive()
+    /// Decrypted bytes. 0: the server said that no more come. [`LinkError::Paused`]: none are there yet.
+    pub(super) fn decrypt(&mut self, into: &mut [u8]) -> Result<usize, LinkError> {
+        match self.0.reader().read(into) {
+            // Anybody between can cut a connection; only the server's close_notify says that the
+            // body is whole.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(LinkError::NoCloseNotify),
+            read => Ok(read?),
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod command_line;
 mod command_lists;
 mod commands;
 mod confinement;
+mod connections;
 mod csv;
 mod cut_lists;
 mod data_commands;

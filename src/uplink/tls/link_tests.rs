@@ -14,7 +14,6 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::clock::ClockOffset;
 use crate::uplink::{ReadLimit, Request, Response, Server, Settings, Uplink};
 
 /// The body that a GET brings from a server that does `serve` with its one connection, or the
@@ -37,14 +36,11 @@ fn response(
     let made = private_ca().unwrap();
     let ca = Ca::new(name, &made);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
     let settings = Settings {
-        url: format!("https://127.0.0.1:{}", listener.local_addr().unwrap().port()),
         connect: Duration::from_secs(connect),
-        answer: Duration::from_secs(20),
-        body: Duration::from_secs(20),
-        https_elsewhere: false,
         ca: Some(ca.0.clone()),
-        clock_offset: ClockOffset::default(),
+        ..Settings::patient(format!("https://127.0.0.1:{port}"))
     };
     thread::spawn(move || serve(listener.accept().unwrap().0, &made));
     Server::new(&settings)

@@ -30,7 +30,7 @@ pub use every_command::EveryCommand;
 pub use fake_daemon::FakeDaemon;
 pub use files::{limit_files, script, store, terminal_with_files};
 pub use raw_server::{
-    RawAnswer, RawRequest, RawServer, dated, options, polls_of, replies_in, replies_to, says,
+    RawAnswer, RawRequest, RawServer, dated, kept, options, polls_of, replies_in, replies_to, says,
 };
 pub use shipped::{Shipped, nowhere};
 pub use terminal::Terminal;

@@ -20,6 +20,8 @@ pub struct RawRequest {
     pub range: Option<(usize, usize)>,
     /// The body.
     pub body: Vec<u8>,
+    /// On which connection it came, and as which request of it, both from 1.
+    pub connection: (usize, usize),
 }
 
 impl RawRequest {
@@ -62,6 +64,8 @@ pub enum RawAnswer {
     /// Bytes, head and all, in two: the second come when the requests so far are as this says; they
     /// never come if that is not so in time.
     InTwo(Vec<u8>, Vec<u8>, fn(&[RawRequest]) -> bool),
+    /// These bytes, head and all; the connection stays open, and further requests are read from it.
+    Keeps(Vec<u8>),
     /// The connection is closed without an answer.
     Closes,
     /// The connection is reset.
@@ -73,6 +77,19 @@ pub enum RawAnswer {
 /// An answer with a status and a body.
 pub fn says(status: u16, body: impl Into<String>) -> RawAnswer {
     RawAnswer::Says(status, "", body.into())
+}
+
+/// The same answer on a connection that is kept.
+#[must_use]
+pub fn kept(answer: RawAnswer) -> RawAnswer {
+    match answer {
+        RawAnswer::Says(status, more, body) => {
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{more}\r\n");
+            RawAnswer::Keeps([head.as_bytes(), body.as_bytes()].concat())
+        }
+        other => other,
+    }
 }
 
 /// The options of a handshake, with further lines.
@@ -113,9 +130,9 @@ impl RawServer {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (seen, answer) = (Arc::clone(&requests), Arc::new(Mutex::new(answer)));
         std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
+            for (nth, stream) in listener.incoming().map_while(Result::ok).enumerate() {
                 let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
-                std::thread::spawn(move || serve(&stream, &seen, &answer));
+                std::thread::spawn(move || serve(&stream, nth + 1, &seen, &answer));
             }
         });
         Self { url, requests }
@@ -134,10 +151,26 @@ impl RawServer {
 
 fn serve<A: FnMut(&RawRequest) -> RawAnswer>(
     stream: &TcpStream,
+    connection: usize,
     seen: &Mutex<Vec<RawRequest>>,
     answer: &Mutex<A>,
 ) -> Option<()> {
     let mut reader = BufReader::new(stream);
+    let mut nth = 1;
+    while serve_one(stream, &mut reader, (connection, nth), seen, answer)? {
+        nth += 1;
+    }
+    Some(())
+}
+
+/// Serves one request; whether further ones are read.
+fn serve_one<A: FnMut(&RawRequest) -> RawAnswer>(
+    stream: &TcpStream,
+    reader: &mut BufReader<&TcpStream>,
+    connection: (usize, usize),
+    seen: &Mutex<Vec<RawRequest>>,
+    answer: &Mutex<A>,
+) -> Option<bool> {
     let mut first = String::new();
     reader.read_line(&mut first).ok()?;
     let mut words = first.split(' ').map(str::to_owned);
@@ -160,16 +193,21 @@ fn serve<A: FnMut(&RawRequest) -> RawAnswer>(
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    let request = RawRequest { method, target, range, body };
+    let request = RawRequest { method, target, range, body, connection };
     let answered = (answer.lock().ok()?)(&request);
     seen.lock().ok()?.push(request);
     let (status, more, body) = match answered {
         RawAnswer::Says(status, more, body) => (status, more, body.into_bytes()),
         RawAnswer::Bytes(body) => (200, "", body),
+        RawAnswer::Keeps(bytes) => {
+            let mut out = stream;
+            out.write_all(&bytes).ok()?;
+            return Some(true);
+        }
         RawAnswer::Exactly(bytes) => {
             let mut out = stream;
             out.write_all(&bytes).ok()?;
-            return Some(());
+            return Some(false);
         }
         RawAnswer::InTwo(first, second, may_go_on) => {
             let mut out = stream;
@@ -185,17 +223,17 @@ fn serve<A: FnMut(&RawRequest) -> RawAnswer>(
                 }
             }
             out.write_all(&second).ok()?;
-            return Some(());
+            return Some(false);
         }
-        RawAnswer::Closes => return Some(()),
+        RawAnswer::Closes => return Some(false),
         RawAnswer::Resets => {
             let at_once = Some(Duration::ZERO);
             rustix::net::sockopt::set_socket_linger(stream, at_once).unwrap();
-            return Some(());
+            return Some(false);
         }
         RawAnswer::Hangs => {
             drop(reader.read(&mut [0]));
-            return Some(());
+            return Some(false);
         }
     };
     let mut out = stream;
@@ -204,7 +242,7 @@ fn serve<A: FnMut(&RawRequest) -> RawAnswer>(
         body.len()
     );
     out.write_all(&[head.as_bytes(), &body].concat()).ok()?;
-    Some(())
+    Some(false)
 }
 
 /// Waits until the server has seen this many more polls.
