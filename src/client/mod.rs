@@ -439,7 +439,7 @@ impl Client {
         // Where there is no connection to be had, the handshake gets a pause. A connection that broke
         // may be one request's fault: the handshake shows at once whether the server is there, and
         // only the activity gets a pause, so that it delays no other.
-        let is_away = matches!(trouble, Trouble::Link(Failure::Unsent(_)));
+        let is_away = matches!(trouble, Trouble::Link(Failure::Unsent(..)));
         if is_away && activity != Activity::Handshake {
             self.backoffs.fail(Activity::Handshake, now, base);
         }

@@ -37,7 +37,7 @@ pub(super) struct Refused {
 
 /// Whether a request that began at `begun` failed after a long time without an answer.
 pub(super) fn is_stall(trouble: &Trouble, begun: Duration, now: Duration) -> bool {
-    matches!(trouble, Trouble::Link(uplink::Failure::Broken(_)))
+    matches!(trouble, Trouble::Link(uplink::Failure::Broken(..)))
         && now.saturating_sub(begun) >= STALL
 }
 
@@ -331,7 +331,7 @@ impl Offers<'_> {
             }
             Ok(Answer::Commands) => {}
             Err(Trouble::Store(error)) => return Err(error.into()),
-            Err(trouble @ (Trouble::Link(uplink::Failure::Broken(_)) | Trouble::NotKnown(_))) => {
+            Err(trouble @ (Trouble::Link(uplink::Failure::Broken(..)) | Trouble::NotKnown(_))) => {
                 offered.offer = Offer::Refused;
                 if is_stall(&trouble, begun, tools.context.clock.monotonic()) {
                     (offered.offer, offered.cause) = (Offer::Silent, Cause::Silence);

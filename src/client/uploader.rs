@@ -123,7 +123,7 @@ impl Uploader {
                 (Failure::Refused, Trouble::Refused(message))
             }
             Ok(Answer::Trouble(message)) => (Failure::Trouble, Trouble::Refused(message)),
-            Err(trouble @ (Trouble::Link(uplink::Failure::Broken(_)) | Trouble::NotKnown(_))) => {
+            Err(trouble @ (Trouble::Link(uplink::Failure::Broken(..)) | Trouble::NotKnown(_))) => {
                 (Failure::Trouble, trouble)
             }
             Err(trouble) => (Failure::Unrelated, trouble),

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::link_error::{LinkError, Phase};
 
 impl Failure {
@@ -13,7 +13,10 @@ impl Failure {
             LinkError::TimedOut(_) => {
                 Self::new("the server's answer broke off: no data came in time")
             }
-            error => Self::new(format!("the server's answer broke off: {}", message(&error))),
+            error => {
+                let text = format!("the server's answer broke off: {}", message(&error));
+                Self::Broken(cause(&error), text)
+            }
         }
     }
 }
@@ -42,7 +45,21 @@ pub(super) fn failure(error: &LinkError, server: &str) -> Failure {
         }
         error => format!("{server}: {}", message(error)),
     };
-    if is_sent(error) { Failure::Broken(text) } else { Failure::Unsent(text) }
+    match is_sent(error) {
+        true => Failure::Broken(cause(error), text),
+        false => Failure::Unsent(cause(error), text),
+    }
+}
+
+/// What is behind it, by how soon the next attempt may come.
+fn cause(error: &LinkError) -> Cause {
+    match error {
+        LinkError::NotFound | LinkError::Reset | LinkError::Closed | LinkError::CutOff => {
+            Cause::NoConnection
+        }
+        LinkError::Io(error) => Cause::of_io(error),
+        _ => Cause::Other,
+    }
 }
 
 /// Whether the request reached the server before this went wrong, as far as can be told.
@@ -125,6 +142,6 @@ mod tests {
         assert_eq!(Failure::in_body(LinkError::from(stopped()).into()), Failure::Stopping);
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
         let broken = "the server's answer broke off: the connection was reset";
-        assert_eq!(Failure::in_body(reset), Failure::new(broken));
+        assert_eq!(Failure::in_body(reset), Failure::Broken(Cause::NoConnection, broken.into()));
     }
 }

@@ -1,6 +1,7 @@
 //! Why an exchange failed.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 
 use crate::reactor::Stopping;
 
@@ -11,15 +12,54 @@ pub enum Failure {
     Stopping,
     /// The request did not reach the server as a whole. For a person: the address, what went
     /// wrong there, and what to change.
-    Unsent(String),
+    Unsent(Cause, String),
     /// The request was sent, and no whole answer came; likewise.
-    Broken(String),
+    Broken(Cause, String),
+}
+
+/// What is behind a failure, by how soon the next attempt may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// There is no connection, or it ended: refused, reset, closed, no route, network down, name
+    /// not found. Such an attempt costs the server nothing, so that the first ones may come sooner
+    /// than `ErrorDelay`.
+    NoConnection,
+    /// A time-out, TLS, an answer that cannot be read, and all else: the server may have work with
+    /// it, or a person has to change something.
+    Other,
 }
 
 impl Failure {
-    /// A failure with this message.
+    /// A failure of a request that was sent, not for want of a connection.
     pub fn new(message: impl Into<String>) -> Self {
-        Self::Broken(message.into())
+        Self::Broken(Cause::Other, message.into())
+    }
+
+    /// What is behind it; none if the program is to stop.
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Stopping => None,
+            Self::Unsent(cause, _) | Self::Broken(cause, _) => Some(*cause),
+        }
+    }
+}
+
+impl Cause {
+    /// What is behind an error of a socket.
+    pub fn of_io(error: &io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::ConnectionRefused
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::NotConnected
+            | ErrorKind::BrokenPipe
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::AddrNotAvailable => Self::NoConnection,
+            _ => Self::Other,
+        }
     }
 }
 
@@ -33,7 +73,34 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stopping => Stopping.fmt(f),
-            Self::Unsent(message) | Self::Broken(message) => f.write_str(message),
+            Self::Unsent(_, message) | Self::Broken(_, message) => f.write_str(message),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_not_there_is_told_from_all_else() {
+        for (kind, cause) in [
+            (ErrorKind::ConnectionRefused, Cause::NoConnection),
+            (ErrorKind::ConnectionReset, Cause::NoConnection),
+            (ErrorKind::ConnectionAborted, Cause::NoConnection),
+            (ErrorKind::BrokenPipe, Cause::NoConnection),
+            (ErrorKind::UnexpectedEof, Cause::NoConnection),
+            (ErrorKind::HostUnreachable, Cause::NoConnection),
+            (ErrorKind::NetworkUnreachable, Cause::NoConnection),
+            (ErrorKind::NetworkDown, Cause::NoConnection),
+            (ErrorKind::AddrNotAvailable, Cause::NoConnection),
+            (ErrorKind::TimedOut, Cause::Other),
+            (ErrorKind::InvalidData, Cause::Other),
+            (ErrorKind::Other, Cause::Other),
+        ] {
+            assert_eq!(Cause::of_io(&kind.into()), cause, "{kind:?}");
+        }
+        assert_eq!(Failure::new("no").cause(), Some(Cause::Other));
+        assert_eq!(Failure::Stopping.cause(), None);
     }
 }

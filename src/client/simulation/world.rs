@@ -16,7 +16,7 @@ use crate::processes::{End, Order, Outcome};
 use crate::protocol::codes::Language;
 use crate::protocol::enroll::Enroll;
 use crate::protocol::record::{Template, TemplateForm};
-use crate::uplink::{Failure, ReadLimit, Request, Response, Uplink};
+use crate::uplink::{Cause, Failure, ReadLimit, Request, Response, Uplink};
 
 /// A clock that the test moves.
 #[derive(Default)]
@@ -77,14 +77,14 @@ impl Uplink for VirtualUplink {
         self.clock.0.set(self.clock.0.get() + Duration::from_millis(20));
         let mut server = self.server.borrow_mut();
         match server.fault() {
-            0 => return Err(Failure::Unsent("no connection".into())),
+            0 => return Err(Failure::Unsent(Cause::NoConnection, "no connection".into())),
             1 => return Ok(says(503, b"")),
             2 => {
                 // It heard all, and its answer is lost. A list is given out until it is answered.
                 if !request.target.contains("/getrequest") {
                     server.answer(request);
                 }
-                return Err(Failure::Broken("reset".into()));
+                return Err(Failure::Broken(Cause::NoConnection, "reset".into()));
             }
             _ => {}
         }
