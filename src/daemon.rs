@@ -148,7 +148,7 @@ impl<'a> Daemon<'a> {
     fn client(&self, server: Server) -> Client {
         let config = &self.config;
         self.status.update(|connection| {
-            connection.server.clone_from(&config.server);
+            connection.server.clone_from(&config.server.url);
             connection.online = false;
         });
         self.server_queries.set_rules(config.query_rules());

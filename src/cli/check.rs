@@ -26,6 +26,6 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
     Server::check(&config.uplink_settings(ClockOffset::default()))
         .map_err(|message| Failure::new(Exit::Config, format!("{}: {message}", path.display())))?;
-    print(&format!("{}: terminal {} of {}\n", path.display(), config.serial, config.server));
+    print(&format!("{}: terminal {} of {}\n", path.display(), config.serial, config.server.url));
     Ok(())
 }

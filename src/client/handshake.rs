@@ -31,7 +31,7 @@ pub(super) fn shake_hands(
     let was_online = session.is_online();
     let knew_of_key = was_online && lacks_key(context, session);
     let now = context.clock.monotonic();
-    let (retry_at, zone) = match read_handshake(&list.others, &base) {
+    let (retry_at, zone) = match read_handshake(&list.others, &base, response.answer(b"")) {
         Handshake::Options(options) => {
             let zone = options.time_zone;
             take_options(context, session, *options)?;

@@ -13,7 +13,6 @@ use crate::protocol::data_table::DataTable;
 use crate::protocol::fields::{Fields, Refusal};
 use crate::protocol::lines::{Line, Lines};
 use crate::protocol::record::Pin;
-use crate::protocol::refusal::Answer;
 use crate::server_queries::{Outcome, ServerQuery};
 use crate::uplink::Failure;
 
@@ -35,9 +34,6 @@ pub(super) fn fetch(
     if !is_whole && !lines.is_empty() && fetch_lines(context, query, pin)?.0 != lines {
         let message = "the server's answer is cut off; it names no Content-Length";
         return Err(Trouble::Refused(message.into()));
-    }
-    if lines.first().is_some_and(|line| line.trim_ascii_start().starts_with(b"<")) {
-        return Err(Trouble::Refused(Answer::new(200, &lines[0]).refusal()));
     }
     let language = context.settings.language;
     let records = lines.iter().filter_map(|line| record_of(language, pin, line).transpose());
@@ -86,7 +82,13 @@ fn fetch_lines(
             return Err(Trouble::Refused(message));
         }
         if amount == 0 {
-            return Ok((whole(found)?, is_whole));
+            let lines = whole(found)?;
+            return match lines.first() {
+                Some(page) if page.trim_ascii_start().starts_with(b"<") => {
+                    Err(Trouble::Refused(response.answer(page).refusal()))
+                }
+                _ => Ok((lines, is_whole)),
+            };
         }
     }
 }

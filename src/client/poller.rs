@@ -51,7 +51,7 @@ impl Poller {
         }
         let is_retry = commands.has_fragment();
         let list = commands.read(context, session, &mut response, AnswerKind::Poll)?;
-        check_others(&list, commands.has_fragment())?;
+        check_others(&list, commands.has_fragment(), response.answer(b""))?;
         list.is_answer(context)?;
         // Where one command came there may be more, unless it was known before. What may have
         // been cut off is asked for again at once, but only once.
@@ -65,10 +65,10 @@ impl Poller {
 /// Refuses an answer without commands that is a web page or says that the terminal is not known, and
 /// warns of other lines among commands. Whatever else has no command (options, a date, nothing at
 /// all) is no failure.
-fn check_others(list: &List, has_fragment: bool) -> Result<(), Trouble> {
+fn check_others(list: &List, has_fragment: bool, answer: Answer<'_>) -> Result<(), Trouble> {
     let first = list.others.first().map_or("", String::as_str).trim_start();
     if list.commands == 0 && !has_fragment {
-        match ack::read(&Answer::new(200, first.as_bytes())) {
+        match ack::read(&Answer { body: first.as_bytes(), ..answer }) {
             Ack::NotKnown(message) => return Err(Trouble::NotKnown(message)),
             Ack::Trouble(message) if first.starts_with('<') => {
                 return Err(Trouble::Refused(message));
@@ -77,7 +77,7 @@ fn check_others(list: &List, has_fragment: bool) -> Result<(), Trouble> {
         }
     }
     for line in list.others.iter().filter(|_| list.commands > 0) {
-        let shown: String = line.chars().take(80).collect();
+        let shown: String = answer.without_secrets(line).chars().take(80).collect();
         log::warn!("a line of the server's command list is no command and was skipped: {shown:?}");
     }
     Ok(())

@@ -70,7 +70,7 @@ impl Config {
     fn check_tls(&self) -> Result<(), String> {
         let needs_tls = |url: &str| url.starts_with("https:") && cfg!(not(feature = "tls"));
         const MISSING: &str = "https://, but this punchd was built without the feature `tls`";
-        if needs_tls(&self.server) {
+        if needs_tls(&self.server.url) {
             return Err(format!("server is {MISSING}"));
         }
         match self.commands.urls.iter().find(|url| needs_tls(url)) {

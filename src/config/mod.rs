@@ -4,6 +4,7 @@
 //! error with file, line and column. What concerns more than one key is checked in `checks`,
 //! and `rooms` turns the whole into the settings of each room.
 
+mod address;
 mod checks;
 mod dialect;
 mod error;
@@ -18,6 +19,7 @@ use serde::Deserialize;
 use crate::clock::{Authority, Zone};
 use crate::protocol::codes::Language;
 use crate::protocol::dialect::Dialect;
+use address::{ProxyAddress, ServerAddress};
 use error::ConfigError;
 use tables::{
     Commands, Device, Drivers, Encryption, Limits, Remote, Timeouts, Tls, Upgrade, Verification,
@@ -30,9 +32,9 @@ pub const DEFAULT_PATH: &str = "/etc/punchd.toml";
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// URL of the server; its scheme decides TLS.
+    /// The server; the scheme of its URL decides TLS.
     #[serde(deserialize_with = "values::server")]
-    pub(crate) server: String,
+    pub(crate) server: ServerAddress,
     /// Serial number by which the server knows the terminal.
     #[serde(deserialize_with = "values::serial")]
     pub(crate) serial: String,
@@ -67,6 +69,8 @@ pub struct Config {
     pub(crate) drivers: Drivers,
     #[serde(default)]
     upgrade: Upgrade,
+    #[serde(default, deserialize_with = "values::proxy")]
+    proxy: Option<ProxyAddress>,
     #[serde(default)]
     tls: Tls,
     #[serde(default)]
@@ -86,7 +90,11 @@ impl Config {
         let failed = |why: String| ConfigError::new(path, why);
         let text = std::fs::read_to_string(path)
             .map_err(|error| failed(format!("cannot be read: {error}")))?;
-        let config: Self = toml::from_str(&text).map_err(|error| failed(error.to_string()))?;
+        let config: Self = toml::from_str(&text).map_err(|mut error| {
+            // It quotes the line.
+            error.set_input(Some(&address::masked(&text)));
+            failed(error.to_string())
+        })?;
         config.check().map_err(failed)?;
         Ok(config)
     }
@@ -103,7 +111,7 @@ mod tests {
     #[test]
     fn two_lines_are_enough() {
         let config = load("server = \"http://127.0.0.1:8081/\"\nserial = \"MADE01\"").unwrap();
-        assert_eq!(config.server, "http://127.0.0.1:8081");
+        assert_eq!(config.server.url, "http://127.0.0.1:8081");
         assert_eq!(config.store, Path::new("/var/lib/punchd/punchd.db"));
     }
 
@@ -125,8 +133,14 @@ mod tests {
             ("server = \"http://h:99999\"\nserial = \"S\"".into(), "server"),
             ("server = \"http://h:0\"\nserial = \"S\"".into(), "port"),
             ("server = \"http://h:\"\nserial = \"S\"".into(), "port"),
-            ("server = \"http://a:b@h\"\nserial = \"S\"".into(), "user name"),
-            ("server = \"http://h/?x\"\nserial = \"S\"".into(), "query"),
+            ("server = \"http://a:%@h\"\nserial = \"S\"".into(), "password"),
+            ("server = \"http://h/?a b\"\nserial = \"S\"".into(), "blank"),
+            (format!("{good}proxy = \"http://p:1\""), "write [proxy] and below it url = "),
+            (
+                format!("{good}[proxy]\nurl = \"http://p\""),
+                "[proxy] url \"http://p\" names no port",
+            ),
+            (format!("{good}[proxy]\nuri = \"http://p:1\""), "unknown field `uri`"),
             ("server = \"http://h\"\nserial = \"a b\"".into(), "serial"),
             ("server = \"http://h\"\nserial = \"\"".into(), "serial"),
             (format!("{good}[verification]\nalways = false"), "line 4, column 1"),

@@ -29,10 +29,14 @@ impl Config {
     /// How the server is reached. Certificates are checked by the time of `clock_offset`.
     pub fn uplink_settings(&self, clock_offset: ClockOffset) -> uplink::Settings {
         uplink::Settings {
-            url: self.server.clone(),
-            query: None,
-            authorization: None,
-            proxy: None,
+            url: self.server.url.clone(),
+            query: self.server.query.clone(),
+            authorization: self.server.authorization.clone(),
+            proxy: self.proxy.as_ref().map(|proxy| uplink::Proxy {
+                host: proxy.host.clone(),
+                port: proxy.port,
+                authorization: proxy.authorization.clone(),
+            }),
             connect: seconds(self.timeouts.connect),
             answer: seconds(self.timeouts.answer),
             poll: seconds(self.timeouts.poll.unwrap_or(self.timeouts.answer.saturating_mul(3))),
@@ -51,7 +55,7 @@ impl Config {
             comm_key: self.device.comm_key.clone(),
             dialect: self.dialect.clone(),
             policy: self.policy(),
-            server: self.server.clone(),
+            server: self.server.url.clone(),
             attlog_key: self.encryption.attlog_key.clone(),
             punches_always: self.upload.punches == Punches::Always,
             post_bytes: self.limits.post_bytes,

@@ -1,11 +1,13 @@
 //! Values of the configuration that are checked when they are read, and defaults.
 
+use std::fmt;
 use std::path::PathBuf;
 
-use serde::de::Error as _;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use ureq_proto::http::Uri;
 
+use super::address::{ProxyAddress, ServerAddress};
 use crate::clock::{Authority, Zone};
 use crate::protocol::codes::Language;
 
@@ -29,38 +31,41 @@ pub(super) fn zone_of_server() -> Zone {
     Zone::Server
 }
 
-pub(super) fn server<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
-    let text = String::deserialize(input)?;
-    let url: Uri = text.parse().map_err(|error| {
-        D::Error::custom(format!(
-            "server {text:?} is not a URL ({error}), such as http://192.168.1.10:8081"
-        ))
-    })?;
-    if !matches!(url.scheme_str(), Some("http" | "https")) {
-        return Err(D::Error::custom(format!(
-            "server {text:?} does not start with http:// or https://"
-        )));
+pub(super) fn server<'de, D: Deserializer<'de>>(input: D) -> Result<ServerAddress, D::Error> {
+    ServerAddress::parse(&String::deserialize(input)?).map_err(D::Error::custom)
+}
+
+/// `[proxy]`: a table, so that other keys can follow. A URL in place of it is not repeated by the
+/// message, as it can hold a password.
+pub(super) fn proxy<'de, D: Deserializer<'de>>(input: D) -> Result<Option<ProxyAddress>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Table {
+        #[serde(deserialize_with = "url")]
+        url: ProxyAddress,
     }
-    if url.host().is_none_or(str::is_empty) {
-        return Err(D::Error::custom(format!("server {text:?} names no host")));
+    fn url<'de, D: Deserializer<'de>>(input: D) -> Result<ProxyAddress, D::Error> {
+        ProxyAddress::parse(&String::deserialize(input)?).map_err(D::Error::custom)
     }
-    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err(D::Error::custom("server has a user name in it; the protocol has none"));
+    struct TableOnly;
+    impl<'de> Visitor<'de> for TableOnly {
+        type Value = Table;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a table")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Table, A::Error> {
+            Table::deserialize(MapAccessDeserializer::new(map))
+        }
+
+        fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Table, E> {
+            Err(E::custom(
+                "proxy is a table: write [proxy] and below it url = \"http://proxy:3128\"",
+            ))
+        }
     }
-    // The URL parser ignores a port that is not a number of a port.
-    let after_host = url.authority().and_then(|all| all.as_str().strip_prefix(url.host()?));
-    let port = after_host.and_then(|rest| rest.strip_prefix(':'));
-    if port.is_some_and(|port| !matches!(port.parse(), Ok(1..=u16::MAX))) {
-        return Err(D::Error::custom(format!(
-            "server {text:?} has a port that is not within 1 to 65535"
-        )));
-    }
-    if url.query().is_some() {
-        return Err(D::Error::custom(format!(
-            "server {text:?} has a query; /iclock/… is added to the URL"
-        )));
-    }
-    Ok(text.trim_end_matches('/').to_owned())
+    input.deserialize_any(TableOnly).map(|table| Some(table.url))
 }
 
 pub(super) fn serial<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {

@@ -48,7 +48,7 @@ pub fn handshake(bytes: &[u8]) {
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let mut base = ServerOptions::default();
     for _ in 0..2 {
-        if let Handshake::Options(options) = read_handshake(&lines, &base) {
+        if let Handshake::Options(options) = read_handshake(&lines, &base, Answer::new(200, b"")) {
             assert!((1..=86_400).contains(&options.delay), "{}", options.delay);
             assert!((1..=86_400).contains(&options.error_delay), "{}", options.error_delay);
             assert!(options.trans_times.iter().all(|minute| *minute < 1440));

@@ -16,14 +16,11 @@ pub enum Handshake {
     Refused(String),
 }
 
-/// Reads the lines of a reply with status 200, without those that are commands. Options that the
-/// reply does not name have the value of `base`.
-pub fn read_handshake(lines: &[String], base: &ServerOptions) -> Handshake {
-    let Some(first) = lines.first().map(|line| line.trim_start_matches(BYTE_ORDER_MARK).trim())
-    else {
-        return Handshake::Refused(Answer::new(200, b"").refusal());
-    };
-    let refused = || Handshake::Refused(Answer::new(200, first.as_bytes()).refusal());
+/// Reads the lines of a reply with a status of 2xx, without those that are commands. Options that the
+/// reply does not name have the value of `base`; `answer` is what else is known of the reply.
+pub fn read_handshake(lines: &[String], base: &ServerOptions, answer: Answer<'_>) -> Handshake {
+    let first = lines.first().map_or("", |line| line.trim_start_matches(BYTE_ORDER_MARK).trim());
+    let refused = || Handshake::Refused(Answer { body: first.as_bytes(), ..answer }.refusal());
     if lines.iter().any(|line| line.trim().eq_ignore_ascii_case("RETRY")) {
         return Handshake::Refused("the server asks to try again later (RETRY)".into());
     }
@@ -63,7 +60,7 @@ mod tests {
 
     fn read(body: &str) -> Handshake {
         let lines: Vec<String> = body.lines().map(str::to_owned).collect();
-        read_handshake(&lines, &ServerOptions::default())
+        read_handshake(&lines, &ServerOptions::default(), Answer::new(200, b""))
     }
 
     fn options(body: &str) -> ServerOptions {

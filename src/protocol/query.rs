@@ -50,6 +50,19 @@ fn encode_into(out: &mut String, value: &str) {
     }
 }
 
+/// The bytes of a percent-encoded text; none if a `%` is not followed by two hexadecimal digits.
+pub fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_owned();
+    for part in parts {
+        let digits =
+            part.get(..2).filter(|two| two.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        bytes.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,8 @@ pub struct Answer<'a> {
     pub redirect: Option<&'a Redirect>,
     /// `Content-Encoding`: the terminal asks for none.
     pub coding: Option<&'a str>,
+    /// What no message may show: secrets of the configuration, which a server may return.
+    pub secrets: &'a [String],
 }
 
 /// Where a server redirects to.
@@ -35,7 +37,7 @@ pub struct Redirect {
 impl<'a> Answer<'a> {
     /// An answer of which no more is known.
     pub fn new(status: u16, body: &'a [u8]) -> Self {
-        Self { status, body, path: None, redirect: None, coding: None }
+        Self { status, body, path: None, redirect: None, coding: None, secrets: &[] }
     }
 
     /// What is wrong with it, and what to change.
@@ -133,7 +135,7 @@ impl<'a> Answer<'a> {
                  often https:// in place of http://"
             );
         };
-        let location = quote(location);
+        let location = quote(&self.without_secrets(location));
         if *is_elsewhere {
             return format!(
                 "the server redirects to another host, {location} (status {status}): if that is a login \
@@ -168,8 +170,14 @@ impl<'a> Answer<'a> {
         if line.trim().is_empty() { String::new() } else { format!("{separator}{}", quote(&line)) }
     }
 
-    fn text(&self) -> std::borrow::Cow<'a, str> {
-        text::decode_for_log(&self.body[..self.body.len().min(SEARCHED)])
+    /// The first part of the body.
+    fn text(&self) -> String {
+        self.without_secrets(&text::decode_for_log(&self.body[..self.body.len().min(SEARCHED)]))
+    }
+
+    /// `text` with `…` in place of each secret.
+    pub fn without_secrets(&self, text: &str) -> String {
+        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
     }
 }
 
@@ -268,6 +276,28 @@ mod tests {
             let message = answer.refusal();
             for part in parts {
                 assert!(message.contains(part), "{part:?} is not in {message:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_that_the_server_returns_is_not_shown() {
+        let secrets = ["token=TOP SECRET".to_owned(), "TOP SECRET".into()];
+        let location = "https://server/iclock/cdata?SN=1&token=TOP SECRET".into();
+        let redirect = Redirect { location, is_elsewhere: false };
+        for (status, body) in [
+            (301, ""),
+            (200, "{\"token\": \"TOP SECRET\"}"),
+            (200, "FAIL: TOP SECRET, TOP SECRET"),
+            (404, "Cannot GET /iclock/cdata?token=TOP SECRET"),
+            (500, "<title>/iclock/cdata?token=TOP SECRET</title>"),
+        ] {
+            let redirect = (status == 301).then_some(&redirect);
+            let answer =
+                Answer { redirect, secrets: &secrets, ..Answer::new(status, body.as_bytes()) };
+            for message in [answer.refusal(), answer.refusal_of_row()] {
+                assert!(message.contains('…') || status == 404, "{message}");
+                assert!(!message.contains("SECRET"), "{message}");
             }
         }
     }

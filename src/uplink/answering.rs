@@ -29,6 +29,8 @@ pub(super) struct Answering {
     /// For messages: the URL of the server.
     pub(super) server: String,
     pub(super) path: String,
+    /// What no message may show.
+    pub(super) secrets: Rc<[String]>,
     pub(super) started: Instant,
     /// A part of a file is asked for.
     pub(super) is_part: bool,
@@ -84,6 +86,7 @@ impl Answering {
             path: self.path,
             redirect: head::redirect(headers, &self.server),
             coding: head::coding(headers),
+            secrets: self.secrets,
             framed: body.is_framed(),
             file: head::file(headers),
             body: Box::new(body),

@@ -104,6 +104,8 @@ pub struct Response {
     pub redirect: Option<Redirect>,
     /// `Content-Encoding`.
     pub coding: Option<String>,
+    /// What no message about it may show ([`Settings::secrets`](super::Settings::secrets)).
+    pub secrets: Rc<[String]>,
     /// Whether the end of the body can be told from a connection that broke: it has a length, or
     /// is chunked.
     pub framed: bool,
@@ -188,6 +190,7 @@ impl Response {
             path: Some(&self.path),
             redirect: self.redirect.as_ref(),
             coding: self.coding.as_deref(),
+            secrets: &self.secrets,
         }
     }
 }

@@ -33,6 +33,8 @@ const PROBE: Duration = Duration::from_secs(10);
 /// The server.
 pub struct Server {
     settings: Settings,
+    /// What no message may show.
+    secrets: Rc<[String]>,
     connector: Connector,
     kept: Rc<RefCell<KeptConnections>>,
     /// How long it usually takes from a request to the head of its response.
@@ -63,6 +65,7 @@ impl Server {
                 #[cfg(feature = "tls")]
                 tls,
             ),
+            secrets: settings.secrets().into(),
             settings: settings.clone(),
             kept: Rc::default(),
             usual: Rc::default(),
@@ -107,6 +110,7 @@ impl Server {
             dates: (!is_elsewhere).then(|| Rc::clone(&self.dates)),
             server: server.clone(),
             path: request.target.split(['?', '#']).next().unwrap_or_default().to_owned(),
+            secrets: Rc::clone(&self.secrets),
             started: Instant::now(),
             is_part: request.part.is_some(),
             times: outgoing.times,

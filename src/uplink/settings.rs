@@ -1,20 +1,29 @@
 //! How the server is reached.
 
+use std::cmp::Reverse;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::clock::ClockOffset;
+use crate::protocol::query::percent_decoded;
 
 /// How the server is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
-    /// Scheme, host, port and perhaps a path before `/iclock`, without a final slash.
+    /// Scheme, host, port and perhaps a path before `/iclock`, without a final slash. No secret is
+    /// in it: it may be shown.
     pub url: String,
-    /// What stands behind every request's query (`token=…`).
+    /// A query that is added to the target of each request to the server, without a question mark:
+    /// `token=…`. Not shown to anybody.
     pub query: Option<String>,
-    /// The value of `Authorization`.
+    /// The value of the header `Authorization` of each request to the server: `Basic …`. Not shown
+    /// to anybody.
     pub authorization: Option<String>,
-    /// A proxy that all connections go through.
+    /// The proxy through which every server is reached.
     pub proxy: Option<Proxy>,
     /// Longest wait for a connection.
     pub connect: Duration,
@@ -32,15 +41,60 @@ pub struct Settings {
     pub clock_offset: ClockOffset,
 }
 
-/// An HTTP proxy.
-#[derive(Clone, Debug)]
+/// An HTTP proxy: it is asked to connect (`CONNECT`) to an `https://` server, and for the whole URL
+/// of an `http://` one.
+#[derive(Clone)]
 pub struct Proxy {
-    /// Its name or address.
+    /// Name or address. An IPv6 address has no brackets.
     pub host: String,
-    /// Its port.
+    /// Its TCP port.
     pub port: u16,
-    /// The value of `Proxy-Authorization`.
+    /// The value of the header `Proxy-Authorization`: `Basic …`. Not shown to anybody.
     pub authorization: Option<String>,
+}
+
+/// Fewer characters are in too many texts to be hidden, and are no secret.
+const SHORTEST_SECRET: usize = 4;
+
+impl Settings {
+    /// What no message may show, also where a server returns it in a redirect or an error page: the
+    /// query and its values, the credentials and their passwords. The longest come first.
+    pub fn secrets(&self) -> Vec<String> {
+        let query = self.query.iter().flat_map(|query| {
+            let values = query.split('&').filter_map(|pair| Some(pair.split_once('=')?.1));
+            [&**query].into_iter().chain(values)
+        });
+        let decoded = |part| Some(String::from_utf8_lossy(&percent_decoded(part)?).into_owned());
+        let query = query.flat_map(|part| [Some(part.to_owned()), decoded(part)]).flatten();
+        let proxy = self.proxy.as_ref().and_then(|proxy| proxy.authorization.as_ref());
+        let credentials = self.authorization.iter().chain(proxy);
+        let credentials = credentials.filter_map(|value| value.strip_prefix("Basic "));
+        let credentials = credentials.flat_map(|basic| {
+            let decoded = STANDARD.decode(basic).unwrap_or_default();
+            let decoded = String::from_utf8_lossy(&decoded).into_owned();
+            let password = decoded.split_once(':').map(|(_, password)| password.to_owned());
+            [Some(basic.to_owned()), password].into_iter().flatten()
+        });
+        let mut secrets: Vec<_> = query.chain(credentials).collect();
+        secrets.retain(|secret| secret.chars().count() >= SHORTEST_SECRET);
+        secrets.sort_by_key(|secret| Reverse(secret.len()));
+        secrets.dedup();
+        secrets
+    }
+}
+
+/// Without what is not shown to anybody.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, proxy, .. } = self;
+        f.debug_struct("Settings").field("url", url).field("proxy", proxy).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
 }
 
 #[cfg(test)]
@@ -61,5 +115,39 @@ impl Settings {
             ca: None,
             clock_offset: ClockOffset::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_what_a_server_can_return() {
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        let settings = Settings {
+            query: Some("token=a%20long%7Aone&id=1".into()),
+            authorization: Some(basic("me:password")),
+            proxy: Some(Proxy {
+                host: "proxy".into(),
+                port: 1,
+                authorization: Some(basic("him:pass2")),
+            }),
+            ..Settings::patient("http://h".into())
+        };
+        let mut expected = vec![
+            "token=a%20long%7Aone&id=1".to_owned(),
+            "token=a longzone&id=1".into(),
+            STANDARD.encode("me:password"),
+            "a%20long%7Aone".into(),
+            "a longzone".into(),
+            STANDARD.encode("him:pass2"),
+            "password".into(),
+            "pass2".into(),
+        ];
+        expected.sort_by_key(|secret| Reverse(secret.len()));
+        assert_eq!(settings.secrets(), expected);
+        let debug = format!("{settings:?}");
+        assert!(settings.secrets().iter().all(|secret| !debug.contains(secret)), "{debug}");
     }
 }

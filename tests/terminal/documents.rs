@@ -98,6 +98,7 @@ fn every_key_of_the_configuration_is_documented() {
         "drivers",
         "encryption",
         "limits",
+        "proxy",
         "remote",
         "timeouts",
         "tls",

@@ -74,6 +74,7 @@ mod replies;
 mod retention;
 mod retries;
 mod room;
+mod secrets;
 mod server_queries;
 mod shell;
 mod slow_downloads;

@@ -114,6 +114,7 @@ fn says(status: u16, body: &[u8]) -> Response {
         path: String::new(),
         redirect: None,
         coding: None,
+        secrets: [].into(),
         framed: true,
         file: Default::default(),
         body: Box::new(Cursor::new(body.to_vec())),
