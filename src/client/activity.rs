@@ -19,6 +19,8 @@ pub(super) enum Activity {
     Query,
     /// Asking for commands.
     Poll,
+    /// Waiting for the answer to a poll that the server holds, or that comes slowly.
+    HeldPoll,
     /// Pushing the device's options.
     Options,
     /// Rebooting the device. No exchange.
@@ -64,7 +66,7 @@ impl Activity {
             Self::Upload(Table::Errorlog) => "uploading errors",
             Self::Upload(Table::Attphoto) => "uploading photos",
             Self::Query => "answering a query",
-            Self::Poll => "asking for commands",
+            Self::Poll | Self::HeldPoll => "asking for commands",
             Self::Options => "pushing the options",
             Self::Reboot => "rebooting",
             Self::Waiting | Self::Job(_) => "carrying out a command",

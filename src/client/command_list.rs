@@ -15,7 +15,7 @@ use crate::protocol::text::decode_for_log;
 use crate::reactor;
 use crate::store::options::LIST;
 use crate::store::{AnswerKind, StoreError};
-use crate::uplink::{Failure, Response};
+use crate::uplink::{Failure, ReadLimit, Response};
 
 /// Bytes of a body that are read together.
 const CHUNK: usize = 16 << 10;
@@ -53,13 +53,53 @@ impl CommandReader {
         response: &mut Response,
         kind: AnswerKind,
     ) -> Result<List, Trouble> {
+        let mut reading = self.begin(context, kind)?;
+        loop {
+            match self.go_on(context, session, response, reading)? {
+                Read::Whole(list) => return Ok(list),
+                Read::Paused(paused) => reading = paused,
+            }
+        }
+    }
+
+    /// Prepares to read a body.
+    pub(super) fn begin(
+        &mut self,
+        context: &Context,
+        kind: AnswerKind,
+    ) -> Result<Reading, Trouble> {
         server_change::forget_other(context)?;
         context.store.command_log().void_those_before()?;
         let was_cut_off = context.store.options().get(LIST)?.is_some();
-        let room = room(context)?;
         let mode = if was_cut_off { Mode::AfterCutOff } else { Mode::Short };
-        let mut list = List::new(kind, room, mode);
-        let done = self.read_lines(context, session, response, &mut list, kind);
+        let earlier = self.fragment.take();
+        Ok(Reading {
+            list: List::new(kind, room(context)?, mode),
+            kind,
+            lines: Lines::new(context.settings.command_bytes),
+            joiner: RecordJoiner::new(context.settings.command_bytes),
+            is_missing: earlier.is_some(),
+            earlier,
+            batch: Vec::new(),
+            bytes: 0,
+            begun: context.clock.monotonic(),
+        })
+    }
+
+    /// Reads on, to the end or to the limit of the response's reads, and carries out the commands that
+    /// came.
+    pub(super) fn go_on(
+        &mut self,
+        context: &mut Context,
+        session: &mut Session,
+        response: &mut Response,
+        mut reading: Reading,
+    ) -> Result<Read, Trouble> {
+        let done = self.read_lines(context, session, response, &mut reading);
+        if matches!(done, Ok(IsOver(false))) {
+            return Ok(Read::Paused(reading));
+        }
+        let Reading { mut list, kind, .. } = reading;
         // The list that was cut off is finished only when it was read to its end.
         let is_over = match list.mode {
             Mode::Short => false,
@@ -74,7 +114,7 @@ impl CommandReader {
         // no command, it can be told from the beginning of a list.
         let says_no_command = list.commands == 0 && !list.others.is_empty() && !self.has_fragment();
         list.is_whole = !list.is_full && (response.framed || says_no_command);
-        Ok(list)
+        Ok(Read::Whole(list))
     }
 
     fn read_lines(
@@ -82,50 +122,41 @@ impl CommandReader {
         context: &mut Context,
         session: &mut Session,
         response: &mut Response,
-        list: &mut List,
-        kind: AnswerKind,
-    ) -> Result<(), Trouble> {
-        let mut lines = Lines::new(context.settings.command_bytes);
-        let mut joiner = RecordJoiner::new(context.settings.command_bytes);
+        reading: &mut Reading,
+    ) -> Result<IsOver, Trouble> {
         let mut chunk = vec![0; CHUNK];
-        let earlier = self.fragment.take();
-        let mut is_missing = earlier.is_some();
-        let (mut batch, mut bytes, mut begun) = (Vec::new(), 0, context.clock.monotonic());
         loop {
-            let amount = response.body.read(&mut chunk).map_err(Failure::in_body)?;
-            bytes += amount;
-            if amount > 0 {
-                lines.push(&chunk[..amount], |line| joiner.push(line, |line| batch.push(line)));
-            } else {
-                let rest = lines.rest();
-                let is_cut = !response.framed;
-                self.last_lines(rest, &mut joiner, is_cut, earlier.as_deref(), &mut batch);
-            }
-            is_missing = is_missing && !batch.iter().any(|line| is_it(line, earlier.as_deref()));
-            // A list that comes slowly is not held back either.
-            let is_slow = context.clock.monotonic().saturating_sub(begun) > BATCH_TIME;
-            if amount == 0 || bytes >= BATCH || is_slow {
-                let is_long = bytes >= BATCH || batch.len() > SHORT_LIST;
-                if is_long && list.mode == Mode::Short {
-                    context.store.options().set(LIST, "1")?;
-                    list.mode = Mode::Long;
+            let amount = match response.body.read(&mut chunk) {
+                // What came is not held back.
+                Err(error) if ReadLimit::is_in(&error) => {
+                    reading.execute(context, session)?;
+                    return Ok(IsOver(false));
                 }
-                let commands = list.commands_among(std::mem::take(&mut batch));
-                list.execute(context, session, &commands)?;
-                (bytes, begun) = (0, context.clock.monotonic());
+                read => read.map_err(Failure::in_body)?,
+            };
+            if amount > 0 {
+                reading.push(&chunk[..amount]);
+            } else {
+                self.last_lines(!response.framed, reading);
+            }
+            reading.look_for_earlier();
+            // A list that comes slowly is not held back either.
+            let waited = context.clock.monotonic().saturating_sub(reading.begun);
+            if amount == 0 || reading.bytes >= BATCH || waited > BATCH_TIME {
+                reading.execute(context, session)?;
             }
             if amount == 0 {
-                if is_missing && self.fragment.is_none() {
+                if reading.is_missing && self.fragment.is_none() {
                     log::warn!(
                         "the last line of a command list, which may have been cut off, did not come \
                          again: it is not carried out"
                     );
                 }
-                return Ok(());
+                return Ok(IsOver(true));
             }
             // The options of a handshake are wanted all the same.
-            if list.is_full && kind == AnswerKind::Poll {
-                return Ok(());
+            if reading.list.is_full && reading.kind == AnswerKind::Poll {
+                return Ok(IsOver(true));
             }
         }
     }
@@ -133,14 +164,9 @@ impl CommandReader {
     /// What stands at the end of a body: the last command, and the text after the last line end. That
     /// is a whole line if the end of the body is known; otherwise (`may_be_cut`) only if the next body
     /// ends with the same bytes.
-    fn last_lines(
-        &mut self,
-        rest: Option<Line>,
-        joiner: &mut RecordJoiner,
-        may_be_cut: bool,
-        earlier: Option<&[u8]>,
-        batch: &mut Vec<Line>,
-    ) {
+    fn last_lines(&mut self, may_be_cut: bool, reading: &mut Reading) {
+        let Reading { lines, joiner, batch, earlier, .. } = reading;
+        let rest = lines.rest();
         let may_be_command = |bytes: &[u8]| CommandLine::begins(bytes) || joiner.continues(bytes);
         let is_open =
             may_be_cut && matches!(&rest, Some(Line::Whole(bytes)) if may_be_command(bytes));
@@ -154,12 +180,67 @@ impl CommandReader {
             last = batch.pop();
         }
         match last {
-            Some(Line::Whole(bytes)) if is_open && earlier != Some(&bytes) => {
+            Some(Line::Whole(bytes)) if is_open && earlier.as_deref() != Some(&bytes[..]) => {
                 log::debug!("the end of the command list may be cut off: asking again");
                 self.fragment = Some(bytes);
             }
             last => batch.extend(last),
         }
+    }
+}
+
+/// Whether a body was read to its end, or to where it is wanted.
+struct IsOver(bool);
+
+/// How far a body was read.
+pub(super) enum Read {
+    /// The limit of the reads was reached: it goes on later.
+    Paused(Reading),
+    /// To its end.
+    Whole(List),
+}
+
+/// A body that is being read.
+pub(super) struct Reading {
+    list: List,
+    kind: AnswerKind,
+    lines: Lines,
+    joiner: RecordJoiner,
+    /// What stood at the end of the body before it, and may have been cut off.
+    earlier: Option<Vec<u8>>,
+    /// It has not come again yet.
+    is_missing: bool,
+    /// The lines that are not carried out yet.
+    batch: Vec<Line>,
+    /// How many bytes they have, and since when they wait.
+    bytes: usize,
+    begun: Duration,
+}
+
+impl Reading {
+    fn push(&mut self, bytes: &[u8]) {
+        let Self { lines, joiner, batch, .. } = self;
+        lines.push(bytes, |line| joiner.push(line, |line| batch.push(line)));
+        self.bytes += bytes.len();
+    }
+
+    fn look_for_earlier(&mut self) {
+        let Self { is_missing, batch, earlier, .. } = self;
+        *is_missing = *is_missing && !batch.iter().any(|line| is_it(line, earlier.as_deref()));
+    }
+
+    /// Carries out the commands of the batch.
+    fn execute(&mut self, context: &mut Context, session: &mut Session) -> Result<(), Trouble> {
+        let Self { list, batch, .. } = self;
+        let is_long = self.bytes >= BATCH || batch.len() > SHORT_LIST;
+        if is_long && list.mode == Mode::Short {
+            context.store.options().set(LIST, "1")?;
+            list.mode = Mode::Long;
+        }
+        let commands = list.commands_among(std::mem::take(batch));
+        list.execute(context, session, &commands)?;
+        (self.bytes, self.begun) = (0, context.clock.monotonic());
+        Ok(())
     }
 }
 

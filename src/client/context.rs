@@ -65,15 +65,8 @@ impl Context {
 
     /// Sends a GET. Any status but a 2xx is a refusal.
     pub(super) fn get(&mut self, target: &Target) -> Result<Response, Trouble> {
-        let mut response = self.uplink.exchange(&Request::get(target.as_str()))?;
-        if ack::is_success(response.status) {
-            return Ok(response);
-        }
-        let body = response.read_up_to(ack::ANSWER_BYTES)?;
-        match not_now(ack::not_taken(&response.answer(&body)), response.retry_after)? {
-            Ack::Taken(_) => Ok(response),
-            not_taken => Err(Trouble::Refused(not_taken.message())),
-        }
+        let response = self.uplink.exchange(&Request::get(target.as_str()))?;
+        success(response)
     }
 
     /// Sends a POST; whether the server took the body, or the request was at fault.
@@ -130,6 +123,18 @@ impl Context {
             command_bytes: self.settings.command_bytes,
         };
         Commands::new(context, self.device.as_mut())
+    }
+}
+
+/// The response, if its status is a 2xx; else what the server said.
+pub(super) fn success(mut response: Response) -> Result<Response, Trouble> {
+    if ack::is_success(response.status) {
+        return Ok(response);
+    }
+    let body = response.read_up_to(ack::ANSWER_BYTES)?;
+    match not_now(ack::not_taken(&response.answer(&body)), response.retry_after)? {
+        Ack::Taken(_) => Ok(response),
+        not_taken => Err(Trouble::Refused(not_taken.message())),
     }
 }
 

@@ -66,7 +66,7 @@ use job_end::Progress;
 use jobs::Jobs;
 use offers::STALL;
 use options_push::OptionsPush;
-use poller::Poller;
+use poller::{PollTools, Polled, Poller};
 use publication::{
     WaitingLog, publish_failing, publish_times, publish_under_way, publish_withheld,
 };
@@ -165,17 +165,26 @@ impl Client {
         match self.scheduler.decide(self.context.clock.monotonic(), &situation) {
             Decision::Run(activity) => {
                 let since = self.context.clock.monotonic();
+                let since = match activity {
+                    Activity::HeldPoll => self.poller.held_since().unwrap_or(since),
+                    _ => since,
+                };
                 publish_under_way(&self.context, Some(UnderWay { what: activity.name(), since }));
-                self.run(activity);
+                self.run(activity, situation.next_at());
                 publish_under_way(&self.context, None);
                 Next::Immediately
             }
             Decision::RestUntil(until) => {
-                if let Err(error) = self.waiting_log.say(&self.context) {
-                    self.record(Activity::Store, Err(error.into()));
-                }
+                self.say_what_waits();
                 Next::RestUntil(until)
             }
+        }
+    }
+
+    /// Nothing is to be done now.
+    fn say_what_waits(&mut self) {
+        if let Err(error) = self.waiting_log.say(&self.context) {
+            self.record(Activity::Store, Err(error.into()));
         }
     }
 
@@ -200,6 +209,9 @@ impl Client {
         let (context, succeeded_at) = (&self.context, self.succeeded_at);
         if self.waiting_commands.look(context, succeeded_at, &mut wake_at)? {
             has_work.push(Activity::Waiting);
+        }
+        if self.poller.held_since().is_some() {
+            has_work.push(Activity::HeldPoll);
         }
         if online {
             self.add_work_of_session(now, &mut has_work, &mut wake_at)?;
@@ -228,6 +240,13 @@ impl Client {
         let mut add = |is_due: bool, activity| has_work.extend(is_due.then_some(activity));
         let store = &self.context.store;
         add(self.context.server_queries.next(now).is_some(), Activity::ServerQuery);
+        if self.poller.held_since().is_some() {
+            // Only what cannot wait goes beside a poll that is held.
+            let tables = self.uploads_ready(now, wake_at)?;
+            let punches = tables.contains(&Table::Attlog);
+            has_work.extend(punches.then_some(Activity::Upload(Table::Attlog)));
+            return Ok(());
+        }
         let has_replies = store.command_log().has_replies()?;
         let poll_at = self.poller.due_at().max(self.backoffs.until(Activity::Poll));
         let poll_first = self.poll_goes_first && poll_at <= now;
@@ -294,8 +313,8 @@ impl Client {
         Ok(tables)
     }
 
-    /// Does one thing, and what follows from its end.
-    fn run(&mut self, activity: Activity) {
+    /// Does one thing, and what follows from its end. There is something else to do at `next_at`.
+    fn run(&mut self, activity: Activity, next_at: Duration) {
         let begun = self.context.clock.monotonic();
         let Self { context, session, .. } = self;
         let done = match activity {
@@ -318,10 +337,10 @@ impl Client {
             Activity::Waiting => {
                 self.waiting_commands.carry_out(context, session).map_err(Into::into)
             }
-            Activity::Poll => {
-                self.poll_goes_first = false;
-                self.poller.poll(context, session, &mut self.commands)
-            }
+            Activity::Poll | Activity::HeldPoll => match self.poll(activity, next_at) {
+                Ok(Polled::Held) => return self.apply_asked(),
+                done => done.map(drop),
+            },
             Activity::Options => self.options_push.push(context, session),
             Activity::Reboot => reboot(context),
             Activity::Job(row) => match self.jobs.step(context, row) {
@@ -345,10 +364,26 @@ impl Client {
             Activity::Store => Ok(()),
         };
         self.apply_asked();
+        // From its end on, a poll that was held is as any other.
+        let activity = if activity == Activity::HeldPoll { Activity::Poll } else { activity };
         // A search goes on at once, and may cost a time-out at each request.
         let took = self.context.clock.monotonic().saturating_sub(begun);
         self.poll_goes_first |= done.is_err() && took >= STALL;
         self.record(activity, done);
+    }
+
+    fn poll(&mut self, activity: Activity, next_at: Duration) -> Result<Polled, Trouble> {
+        let wait = next_at.saturating_sub(self.context.clock.monotonic());
+        if activity == Activity::HeldPoll && !wait.is_zero() {
+            self.say_what_waits();
+        }
+        let Self { context, session, commands, .. } = self;
+        let tools = &mut PollTools { context, session, commands };
+        if activity == Activity::HeldPoll {
+            return self.poller.go_on(tools, wait);
+        }
+        self.poll_goes_first = false;
+        self.poller.poll(tools)
     }
 
     fn handshake(&mut self) -> Result<(), Trouble> {

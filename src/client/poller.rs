@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::command_list::{CommandReader, List};
-use super::context::Context;
+use super::command_list::{CommandReader, List, Read, Reading};
+use super::context::{self, Context};
 use super::poll_info::PollInfo;
 use super::server_date::ServerDate;
 use super::session::Session;
@@ -11,6 +11,10 @@ use super::trouble::Trouble;
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::refusal::Answer;
 use crate::store::AnswerKind;
+use crate::uplink::{Exchange, HeldExchange, ReadLimit, Request, Response};
+
+/// How long the body of an answer may take before the poll is held.
+const SLOW_BODY: Duration = Duration::from_secs(2);
 
 /// Asks for commands.
 #[derive(Default)]
@@ -18,6 +22,40 @@ pub(super) struct Poller {
     /// When the next poll is due, on the monotonic clock.
     due_at: Duration,
     info: PollInfo,
+    held: Option<HeldPoll>,
+}
+
+/// A poll that the server holds until it has a command, or whose answer comes slowly. What cannot wait
+/// goes on meanwhile, on another connection. It is read to its end: the server may have handed a
+/// command to it.
+struct HeldPoll {
+    /// Since when, on the monotonic clock.
+    since: Duration,
+    /// The INFO that was sent with it.
+    info: Option<String>,
+    answer: Answering,
+}
+
+/// How far the answer is.
+enum Answering {
+    Head(Box<dyn HeldExchange>),
+    Body { response: Box<Response>, reading: Box<Reading>, is_retry: bool },
+}
+
+/// What a poll led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Polled {
+    /// Its answer was read and carried out.
+    Answered,
+    /// It is held.
+    Held,
+}
+
+/// What a poll works with.
+pub(super) struct PollTools<'a> {
+    pub(super) context: &'a mut Context,
+    pub(super) session: &'a mut Session,
+    pub(super) commands: &'a mut CommandReader,
 }
 
 impl Poller {
@@ -30,27 +68,79 @@ impl Poller {
         self.due_at = Duration::ZERO;
     }
 
+    /// Since when a poll is held, if one is.
+    pub(super) fn held_since(&self) -> Option<Duration> {
+        self.held.as_ref().map(|held| held.since)
+    }
+
     /// Asks for commands and carries them out.
-    pub(super) fn poll(
-        &mut self,
-        context: &mut Context,
-        session: &mut Session,
-        commands: &mut CommandReader,
-    ) -> Result<(), Trouble> {
+    pub(super) fn poll(&mut self, tools: &mut PollTools<'_>) -> Result<Polled, Trouble> {
+        let context = &mut *tools.context;
+        let since = context.clock.monotonic();
         let info = self.info.changed(context)?;
         let target = context.target("/iclock/getrequest");
         let target = match &info {
             Some(info) => target.with("INFO", info),
             None => target,
         };
-        let mut response = context.get(&target)?;
-        let date = ServerDate::of(&response, context.clock.monotonic());
-        date.apply(context, &session.options)?;
-        if let Some(info) = info {
+        match context.uplink.exchange_or_hold(&Request::get(target.as_str()))? {
+            Exchange::Answered(response) => {
+                response.reads.set(SLOW_BODY);
+                let answer = begin(tools, response)?;
+                self.read_on(tools, HeldPoll { since, info, answer })
+            }
+            Exchange::Held(head) => {
+                self.held = Some(HeldPoll { since, info, answer: Answering::Head(head) });
+                Ok(Polled::Held)
+            }
+        }
+    }
+
+    /// Waits for the answer to the poll that is held, for so long, or until there is something else for
+    /// the loop to do.
+    pub(super) fn go_on(
+        &mut self,
+        tools: &mut PollTools<'_>,
+        wait: Duration,
+    ) -> Result<Polled, Trouble> {
+        let Some(mut held) = self.held.take() else { return Ok(Polled::Answered) };
+        if let Answering::Head(head) = &mut held.answer {
+            let reads = ReadLimit::default();
+            reads.set_until_woken(wait);
+            let Some(response) = head.head(&reads)? else {
+                self.held = Some(held);
+                return Ok(Polled::Held);
+            };
+            held.answer = begin(tools, response)?;
+        }
+        if let Answering::Body { response, .. } = &held.answer {
+            response.reads.set_until_woken(wait);
+        }
+        self.read_on(tools, held)
+    }
+
+    /// Reads on, and carries out the commands that come.
+    fn read_on(
+        &mut self,
+        tools: &mut PollTools<'_>,
+        mut held: HeldPoll,
+    ) -> Result<Polled, Trouble> {
+        let Answering::Body { mut response, reading, is_retry } = held.answer else {
+            return Ok(Polled::Answered);
+        };
+        let PollTools { context, session, commands } = tools;
+        let list = match commands.go_on(context, session, &mut response, *reading)? {
+            Read::Whole(list) => list,
+            Read::Paused(reading) => {
+                let reading = Box::new(reading);
+                held.answer = Answering::Body { response, reading, is_retry };
+                self.held = Some(held);
+                return Ok(Polled::Held);
+            }
+        };
+        if let Some(info) = held.info {
             self.info.sent(info);
         }
-        let is_retry = commands.has_fragment();
-        let list = commands.read(context, session, &mut response, AnswerKind::Poll)?;
         check_others(&list, commands.has_fragment(), response.answer(b""))?;
         list.is_answer(context)?;
         // Where one command came there may be more, unless it was known before. What may have
@@ -58,8 +148,19 @@ impl Poller {
         let at_once = list.fresh > 0 || (commands.has_fragment() && !is_retry);
         let pause = if at_once { 0 } else { session.options.delay };
         self.due_at = context.clock.monotonic() + Duration::from_secs(pause.into());
-        Ok(())
+        Ok(Polled::Answered)
     }
+}
+
+/// The head of the answer has come.
+fn begin(tools: &mut PollTools<'_>, response: Response) -> Result<Answering, Trouble> {
+    let PollTools { context, session, commands } = tools;
+    let response = Box::new(context::success(response)?);
+    let date = ServerDate::of(&response, context.clock.monotonic());
+    date.apply(context, &session.options)?;
+    let is_retry = commands.has_fragment();
+    let reading = Box::new(commands.begin(context, AnswerKind::Poll)?);
+    Ok(Answering::Body { response, reading, is_retry })
 }
 
 /// Refuses an answer without commands that is a web page or says that the terminal is not known, and

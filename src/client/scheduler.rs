@@ -29,6 +29,29 @@ pub(super) struct Situation {
     pub(super) wake_at: Duration,
 }
 
+impl Situation {
+    /// Whether an activity may run at its time.
+    fn may_run(&self, activity: Activity) -> bool {
+        self.online
+            || matches!(
+                activity,
+                Activity::Handshake
+                    | Activity::DriverRequest(_)
+                    | Activity::Waiting
+                    | Activity::HeldPoll
+            )
+    }
+
+    /// When there is something to do next beside a poll that is held.
+    pub(super) fn next_at(&self) -> Duration {
+        let others = self
+            .due
+            .iter()
+            .filter(|due| due.activity != Activity::HeldPoll && self.may_run(due.activity));
+        others.map(|due| due.not_before).fold(self.wake_at, Duration::min)
+    }
+}
+
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
@@ -86,7 +109,8 @@ impl Level {
             Activity::Options => (Self::Session, 1),
             Activity::Query => (Self::Session, 2),
             Activity::Poll => (Self::Session, 3),
-            Activity::Waiting => (Self::Session, 4),
+            Activity::HeldPoll => (Self::Session, 4),
+            Activity::Waiting => (Self::Session, 5),
             Activity::Job(_) => (Self::Others, 0),
             Activity::Upload(Table::Operlog) => (Self::Others, 1),
             Activity::Upload(Table::Biodata) => (Self::Others, 2),
@@ -126,22 +150,12 @@ impl Default for Turns {
 impl Scheduler {
     /// Decides, and counts that as a turn of what it chooses.
     pub(super) fn decide(&mut self, now: Duration, situation: &Situation) -> Decision {
-        let may_run = |due: &&Due| {
-            situation.online
-                || matches!(
-                    due.activity,
-                    Activity::Handshake | Activity::DriverRequest(_) | Activity::Waiting
-                )
-        };
-        let due = || situation.due.iter().filter(may_run);
-        let ready: Vec<Activity> =
-            due().filter(|due| due.not_before <= now).map(|due| due.activity).collect();
+        let may_run = |due: &&Due| due.not_before <= now && situation.may_run(due.activity);
+        let ready = situation.due.iter().filter(may_run).map(|due| due.activity);
+        let ready: Vec<Activity> = ready.collect();
         match self.choose_level(&ready) {
             Some(level) => Decision::Run(self.levels[level as usize].choose(level, &ready)),
-            None => {
-                let moments = due().map(|due| due.not_before);
-                Decision::RestUntil(moments.fold(situation.wake_at, Duration::min))
-            }
+            None => Decision::RestUntil(situation.next_at()),
         }
     }
 
@@ -331,6 +345,7 @@ mod tests {
             Activity::Options,
             Activity::Query,
             Activity::Poll,
+            Activity::HeldPoll,
             Activity::Waiting,
             Activity::Job(2),
             Activity::RefusedReplies,

@@ -130,16 +130,23 @@ pub(super) struct Limit {
     pub(super) ends_when_woken: bool,
 }
 
+impl Limit {
+    fn after(time: Duration, ends_when_woken: bool) -> Self {
+        const A_DAY: Duration = Duration::from_secs(86_400);
+        Self { until: Instant::now() + time.min(A_DAY), ends_when_woken }
+    }
+}
+
 impl ReadLimit {
     /// From now on, reads may wait for so long together. Then they fail with `WouldBlock`: nothing
     /// is wrong, no byte is lost, and they can go on with another limit.
     pub fn set(&self, time: Duration) {
-        self.0.set(Some(Limit { until: Instant::now() + time, ends_when_woken: false }));
+        self.0.set(Some(Limit::after(time, false)));
     }
 
     /// The same, and they fail so, too, when there is something else for the loop to do.
     pub fn set_until_woken(&self, time: Duration) {
-        self.0.set(Some(Limit { until: Instant::now() + time, ends_when_woken: true }));
+        self.0.set(Some(Limit::after(time, true)));
     }
 
     /// Whether a read failed because of the limit.

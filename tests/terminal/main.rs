@@ -52,6 +52,7 @@ mod full_disk;
 mod guests;
 mod handshake;
 mod handshake_replies;
+mod held_polls;
 mod killed;
 mod latency;
 mod malformed_answers;

@@ -1,0 +1,138 @@
+//! Servers that hold a poll until they have a command, or answer it slowly: punches and questions of
+//! drivers go on, and no command is lost. Each server is a raw one that knows only the rule.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::harness::{
+    RawAnswer, RawRequest, RawServer, Terminal, kept, options, replies_to, says, second, until,
+};
+
+const SETTINGS: &str = "[timeouts]\nretry = 1\n[remote]\nseconds = 20\n";
+/// How long a punch may wait while a poll is held: two seconds and a little.
+const LIMIT: Duration = Duration::from_secs(5);
+
+fn start(server: &RawServer) -> Terminal {
+    let mut terminal = Terminal::prepare(&server.url(), SETTINGS);
+    terminal.run();
+    terminal
+}
+
+fn whole(body: &str) -> Vec<u8> {
+    match kept(says(200, body)) {
+        RawAnswer::Keeps(bytes) => bytes,
+        _ => unreachable!(),
+    }
+}
+
+fn has_punch(requests: &[RawRequest]) -> bool {
+    requests.iter().any(|request| request.is_upload("ATTLOG"))
+}
+
+fn punches(requests: &[RawRequest]) -> usize {
+    requests.iter().filter(|request| request.is_upload("ATTLOG")).count()
+}
+
+/// A server whose first poll is answered so, and that is well otherwise.
+fn holding(first_poll: impl Fn() -> RawAnswer + Send + 'static) -> RawServer {
+    let mut polls = 0;
+    RawServer::start(move |request| match request {
+        request if request.is_handshake() => kept(options("")),
+        request if request.is_poll() => {
+            polls += 1;
+            if polls == 1 { first_poll() } else { kept(says(200, "OK")) }
+        }
+        request => kept(says(200, format!("OK:{}", request.lines().len()))),
+    })
+}
+
+fn wait_for_poll(server: &RawServer) {
+    let polled = || server.requests().iter().any(RawRequest::is_poll);
+    until("polled", polled, || format!("{:?}", server.requests()));
+}
+
+#[test]
+fn a_punch_goes_beside_a_poll_that_is_held_and_its_command_is_carried_out() {
+    // The command comes only when a punch has come, after the poll had been held.
+    let command = || RawAnswer::InTwo(Vec::new(), whole("C:7:INFO\n"), has_punch);
+    let server = holding(command);
+    let terminal = start(&server);
+    wait_for_poll(&server);
+    let begun = Instant::now();
+    terminal.driver().punch("1", &second(1));
+    until("the punch came", || has_punch(&server.requests()), || terminal.log());
+    assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
+    until("answered", || replies_to(&server).contains_key("7"), || terminal.log());
+    assert_eq!(replies_to(&server)["7"], [0]);
+    assert!(terminal.status()["trouble"].is_null(), "{}", terminal.log());
+}
+
+#[test]
+fn a_punch_goes_beside_an_answer_that_trickles() {
+    // Half of the command is there at once, the rest when three punches have come.
+    let answer = whole("C:7:INFO\nC:8:CHECK\n");
+    let (first, rest) = answer.split_at(answer.len() - 12);
+    let (first, rest) = (first.to_vec(), rest.to_vec());
+    let server =
+        holding(move || RawAnswer::InTwo(first.clone(), rest.clone(), |seen| punches(seen) >= 3));
+    let terminal = start(&server);
+    wait_for_poll(&server);
+    for nth in 1..=3 {
+        let begun = Instant::now();
+        terminal.driver().punch("1", &second(nth));
+        until("came", || punches(&server.requests()) as u32 >= nth, || terminal.log());
+        assert!(begun.elapsed() < LIMIT, "{nth}: {:?}", begun.elapsed());
+    }
+    until("answered", || replies_to(&server).len() == 2, || terminal.log());
+    assert_eq!(replies_to(&server)["7"], [0]);
+    assert_eq!(replies_to(&server)["8"], [0]);
+}
+
+#[test]
+fn a_question_of_a_driver_goes_beside_a_poll_that_is_held() {
+    let server = holding(|| RawAnswer::InTwo(Vec::new(), whole("OK"), has_punch));
+    let terminal = start(&server);
+    wait_for_poll(&server);
+    let begun = Instant::now();
+    // The server does not know the person, and that is an answer.
+    let _ = terminal.driver().call("remote", json!({ "pin": "77" }));
+    assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
+    let asked = server.requests();
+    assert!(asked.iter().any(|request| request.target.contains("RemoteAtt")), "{asked:#?}");
+    terminal.driver().punch("1", &second(1));
+    let polls = || server.requests().iter().filter(|request| request.is_poll()).count() > 1;
+    until("polled again", polls, || terminal.log());
+}
+
+#[test]
+fn only_what_cannot_wait_goes_beside_a_poll_that_is_held() {
+    let server = holding(|| RawAnswer::InTwo(Vec::new(), whole("OK"), has_punch));
+    let terminal = start(&server);
+    wait_for_poll(&server);
+    // A new user may wait; the punch behind it does not.
+    let mut driver = terminal.driver();
+    driver.call("user.put", json!({ "pin": "5", "name": "Made" })).unwrap();
+    let waits = |status: &serde_json::Value| {
+        status["streams"]["users"]["waits"][0]["reason"] == "under-way"
+    };
+    let status = terminal.wait_for("a reason", waits);
+    assert_eq!(status["streams"]["users"]["pending"], 1, "{status:#}");
+    driver.punch("5", &second(1));
+    let came = || server.requests().iter().any(|request| request.is_upload("OPERLOG"));
+    until("the user came", came, || terminal.log());
+    let requests = server.requests();
+    let place = |table| requests.iter().position(|request| request.is_upload(table)).unwrap();
+    assert!(place("ATTLOG") < place("OPERLOG"), "{requests:#?}");
+}
+
+#[test]
+fn a_poll_whose_connection_breaks_while_it_is_held_is_asked_again() {
+    let server = holding(|| RawAnswer::InTwo(Vec::new(), b"HTTP/1.1 200".to_vec(), has_punch));
+    let terminal = start(&server);
+    wait_for_poll(&server);
+    terminal.driver().punch("1", &second(1));
+    let polls = || server.requests().iter().filter(|request| request.is_poll()).count() > 1;
+    until("polled again", polls, || terminal.log());
+    assert_eq!(punches(&server.requests()), 1);
+}
