@@ -1,5 +1,6 @@
 //! What went wrong with an exchange, for the person who has to mend it.
 
+use std::fmt;
 use std::io;
 
 use super::failure::{Cause, Failure};
@@ -78,8 +79,14 @@ fn is_sent(error: &LinkError) -> bool {
     }
 }
 
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&message(self))
+    }
+}
+
 /// What went wrong, without the server's name.
-pub(super) fn message(error: &LinkError) -> String {
+fn message(error: &LinkError) -> String {
     match error {
         LinkError::Stopping => "punchd was asked to stop".into(),
         LinkError::Paused => "it was interrupted".into(),

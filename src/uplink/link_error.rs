@@ -1,6 +1,6 @@
-//! What can go wrong between the terminal and the server, as the code that does it sees it.
+//! What can go wrong between the terminal and the server, as the code that does it sees it. Its messages
+//! are in `explain`.
 
-use std::fmt;
 use std::io;
 
 use crate::reactor::Stopping;
@@ -109,12 +109,6 @@ impl From<LinkError> for io::Error {
 impl From<ureq_proto::Error> for LinkError {
     fn from(error: ureq_proto::Error) -> Self {
         Self::Http(error)
-    }
-}
-
-impl fmt::Display for LinkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&super::explain::message(self))
     }
 }
 

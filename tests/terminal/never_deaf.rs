@@ -107,7 +107,9 @@ fn a_server_that_never_answers_delays_no_punch() {
     until_unanswered(&server);
     let requests = server.received(Received::request_count);
     let answered = Answered::count(&healthy, &terminal);
-    assert_eq!(server.received(Received::request_count), requests, "it hung only for a while");
+    // A poll that is held lets one upload of punches begin, and that hangs, too.
+    let more = server.received(Received::request_count) - requests;
+    assert!(more <= 1, "it hung only for a while: {more} more requests");
     answered.at_least_a_quarter("while the server hangs");
     server.clear_faults();
     server.release_stalled();

@@ -32,9 +32,11 @@ fn word(allowed: bool, by: &str) -> Value {
     json!({"allowed": allowed, "by": by})
 }
 
-/// The server takes polls and says nothing; the terminal hangs in one from here on.
-fn hang(server: &Emulator) {
-    server.fault(Fault::new(On::poll(), Act::Stall { ms: None }).always());
+/// The server takes punches and says nothing; the terminal hangs in their upload from here on. (A poll
+/// that hangs is held, and questions go beside it.)
+fn hang(server: &Emulator, terminal: &Terminal) {
+    server.fault(Fault::new(On::table("ATTLOG"), Act::Stall { ms: None }).always());
+    terminal.driver().punch("1001", &second(59));
     until_unanswered(server);
 }
 
@@ -144,7 +146,7 @@ fn nobody_waits_at_the_door_while_the_server_hangs() {
     assert_eq!(server.received(|received| received.count("handshake")), 1);
     // Another exchange hangs: the question never leaves, and is answered all the same.
     let before = targets(&server, "verify").len();
-    hang(&server);
+    hang(&server, &terminal);
     let mut driver = terminal.driver();
     let started = Instant::now();
     driver
@@ -195,7 +197,7 @@ fn who_asks_without_a_server_is_answered_at_once() {
 fn questions_wait_within_bounds_and_leave_with_their_driver() {
     let (server, terminal) =
         verifying("[verification]\nseconds = 60\n[timeouts]\nanswer = 600\nretry = 1");
-    hang(&server);
+    hang(&server, &terminal);
     // One driver has its share, and is told what goes beyond it.
     let mut first = terminal.driver();
     first.call("register", json!({"name": "first", "provides": []})).unwrap();
@@ -215,10 +217,12 @@ fn questions_wait_within_bounds_and_leave_with_their_driver() {
     until("the fourth disconnected", || left("fourth"), || terminal.log());
     // The way breaks: who is still there hears so, and nothing is asked for the others.
     server.clear_faults();
+    server.fault(Fault::new(On::any(), Act::Drop).always());
     server.release_stalled();
     for _ in 0..8 {
         assert_eq!(last.receive().unwrap()["result"], word(false, "fallback"));
     }
+    server.clear_faults();
     terminal.wait_until_online();
     assert_eq!(verify(&terminal), word(true, "server"));
     assert_eq!(targets(&server, "verify").len(), 1);
