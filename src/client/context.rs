@@ -17,11 +17,18 @@ use crate::protocol::query::Target;
 use crate::server_queries::ServerQueries;
 use crate::status::Status;
 use crate::store::{ClockReading, Moment, Store};
-use crate::uplink::{Failure, Request, Response, Uplink};
+use crate::uplink::{Cause, Exchange, Failure, Request, Response, Uplink};
+
+/// A connection that is closed later than that is no sign of a server that closes every second one: a
+/// proxy may have given up, and others have waited for this request long enough.
+const SOON: Duration = Duration::from_secs(5);
 
 /// The server, the device, and what the client shares with the rest of the daemon.
 pub(super) struct Context {
-    pub(super) uplink: Box<dyn Uplink>,
+    uplink: Box<dyn Uplink>,
+    /// The last exchange had an answer: one that is closed without an answer is repeated.
+    was_answered: bool,
+    was_repeated: bool,
     pub(super) device: Box<dyn Device>,
     pub(super) settings: Settings,
     pub(super) clock: Rc<dyn Clock>,
@@ -45,6 +52,8 @@ impl Context {
         let clock_setter = ServersClockSetter::new(Rc::clone(&clock));
         Self {
             uplink,
+            was_answered: true,
+            was_repeated: false,
             device,
             settings,
             clock,
@@ -63,10 +72,53 @@ impl Context {
         Target::new(&self.settings.dialect.path(path), &self.settings.profile.serial)
     }
 
+    /// One exchange.
+    pub(super) fn exchange(&mut self, request: &Request<'_>) -> Result<Response, Failure> {
+        let answer = self.once_more(request, |uplink, request| uplink.exchange(request));
+        self.was_repeated |= answer.as_ref().is_ok_and(|response| response.was_repeated);
+        answer
+    }
+
+    /// One exchange that the server may hold.
+    pub(super) fn exchange_or_hold(&mut self, request: &Request<'_>) -> Result<Exchange, Failure> {
+        self.once_more(request, |uplink, request| uplink.exchange_or_hold(request))
+    }
+
+    /// A request whose connection is soon closed without an answer goes once more, at once, if the exchange
+    /// before it had an answer: some servers and the proxies before them close every second connection
+    /// so, and that of a handshake would always be the first.
+    fn once_more<T>(
+        &mut self,
+        request: &Request<'_>,
+        exchange: impl Fn(&mut dyn Uplink, &Request<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let begun = self.clock.monotonic();
+        let mut answer = exchange(&mut *self.uplink, request);
+        self.was_repeated = false;
+        if let Err(failure) = &answer
+            && failure.cause() == Some(Cause::Closed)
+            && self.was_answered
+        {
+            let took = self.clock.monotonic().saturating_sub(begun);
+            let within = request.within.map(|within| within.saturating_sub(took));
+            if took < SOON && within != Some(Duration::ZERO) {
+                log::debug!("{failure}; the request goes once more");
+                self.was_repeated = true;
+                answer = exchange(&mut *self.uplink, &Request { within, ..*request });
+            }
+        }
+        self.was_answered = answer.is_ok();
+        answer
+    }
+
+    /// Whether the last request went twice: the server may have known what the second one carried.
+    pub(super) fn was_repeated(&self) -> bool {
+        self.was_repeated
+    }
+
     /// Sends a GET. Any status but a 2xx is a refusal.
     pub(super) fn get(&mut self, target: &Target) -> Result<Response, Trouble> {
-        let response = self.uplink.exchange(&Request::get(target.as_str()))?;
-        success(response)
+        success(self.exchange(&Request::get(target.as_str()))?)
     }
 
     /// Sends a POST; whether the server took the body, or the request was at fault.
@@ -76,7 +128,7 @@ impl Context {
 
     /// Sends a request; whether the server took its body, or the request was at fault.
     pub(super) fn send(&mut self, request: &Request<'_>) -> Result<Ack, Trouble> {
-        let mut response = self.uplink.exchange(request)?;
+        let mut response = self.exchange(request)?;
         let answer = response.read_up_to(ack::ANSWER_BYTES)?;
         not_now(ack::read(&response.answer(&answer)), response.retry_after)
     }
@@ -94,7 +146,7 @@ impl Context {
         }
         let target = target.as_str();
         let request = body.map_or(Request::get(target), |body| Request::post(target, body));
-        self.uplink.exchange(&Request { within: Some(left), ..request })
+        self.exchange(&Request { within: Some(left), ..request })
     }
 
     /// What carries out commands.

@@ -47,8 +47,11 @@ pub(super) fn deliver(
     ignores_counts: bool,
 ) -> Result<Answer, Trouble> {
     let (sent, mut first_count) = (delivery.body.rows, None);
+    let mut may_be_known = delivery.may_be_known;
     loop {
-        let count = match post(tools, delivery)? {
+        let answer = post(tools, delivery)?;
+        may_be_known |= tools.context.was_repeated();
+        let count = match answer {
             Some(Ack::Taken(Some(count))) if count < sent && !ignores_counts => count,
             Some(Ack::Taken(count)) => {
                 if let Some(missing @ 1..) = count.map(|count| sent.saturating_sub(count)) {
@@ -70,7 +73,7 @@ pub(super) fn deliver(
         match first_count {
             None => first_count = Some(count),
             // A row that is new to the server, alone, and is not counted: its neighbours show why.
-            Some(_) if count == 0 && sent == 1 && !delivery.may_be_known => {
+            Some(_) if count == 0 && sent == 1 && !may_be_known => {
                 let message = "the server counted 0 of 1 row, twice".to_owned();
                 return Ok(Answer::NotCounted { message });
             }
@@ -117,7 +120,7 @@ fn post(tools: &mut Tools<'_>, delivery: &Delivery<'_>) -> Result<Option<Ack>, T
         }
         Encoded::Encrypted(bytes) => bytes,
     };
-    let mut response = context.uplink.exchange(&Request::post(target.as_str(), bytes))?;
+    let mut response = context.exchange(&Request::post(target.as_str(), bytes))?;
     let start = response.read_up_to(ack::ANSWER_BYTES)?;
     if !(ack::is_success(response.status) && CommandLine::begins(&start)) {
         session.command_answers = 0;

@@ -95,7 +95,7 @@ impl Downloads {
         };
         let request = Request { part: Some(part), ..Request::get(&source.target) };
         let asked_at = context.clock.monotonic();
-        let response = context.uplink.exchange(&request);
+        let response = context.exchange(&request);
         let mut response = response.map_err(|failure| source.trouble(failure))?;
         let mut job = job.clone();
         if !resume(context, &mut job, &part, &mut response)? {

@@ -83,7 +83,7 @@ impl Poller {
             Some(info) => target.with("INFO", info),
             None => target,
         };
-        match context.uplink.exchange_or_hold(&Request::get(target.as_str()))? {
+        match context.exchange_or_hold(&Request::get(target.as_str()))? {
             Exchange::Answered(response) => {
                 response.reads.set(SLOW_BODY);
                 let answer = begin(tools, response)?;

@@ -32,6 +32,7 @@ pub(super) struct Answering {
     /// What no message may show.
     pub(super) secrets: Rc<[String]>,
     pub(super) started: Instant,
+    pub(super) was_repeated: bool,
     /// A part of a file is asked for.
     pub(super) is_part: bool,
     pub(super) times: Times,
@@ -86,6 +87,7 @@ impl Answering {
             path: self.path,
             redirect: head::redirect(headers, &self.server),
             coding: head::coding(headers),
+            was_repeated: self.was_repeated,
             secrets: self.secrets,
             framed: body.is_framed(),
             file: head::file(headers),

@@ -104,6 +104,9 @@ pub struct Response {
     pub redirect: Option<Redirect>,
     /// `Content-Encoding`.
     pub coding: Option<String>,
+    /// The request went twice, since a kept connection was closed: the server may have known what it
+    /// carried.
+    pub was_repeated: bool,
     /// What no message about it may show ([`Settings::secrets`](super::Settings::secrets)).
     pub secrets: Rc<[String]>,
     /// Whether the end of the body can be told from a connection that broke: it has a length, or

@@ -55,9 +55,8 @@ pub(super) fn failure(error: &LinkError, server: &str) -> Failure {
 /// What is behind it, by how soon the next attempt may come.
 fn cause(error: &LinkError) -> Cause {
     match error {
-        LinkError::NotFound | LinkError::Reset | LinkError::Closed | LinkError::CutOff => {
-            Cause::NoConnection
-        }
+        LinkError::NotFound => Cause::NoConnection,
+        LinkError::Reset | LinkError::Closed | LinkError::CutOff => Cause::Closed,
         LinkError::Io(error) => Cause::of_io(error),
         _ => Cause::Other,
     }
@@ -149,6 +148,6 @@ mod tests {
         assert_eq!(Failure::in_body(LinkError::from(stopped()).into()), Failure::Stopping);
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
         let broken = "the server's answer broke off: the connection was reset";
-        assert_eq!(Failure::in_body(reset), Failure::Broken(Cause::NoConnection, broken.into()));
+        assert_eq!(Failure::in_body(reset), Failure::Broken(Cause::Closed, broken.into()));
     }
 }

@@ -20,10 +20,12 @@ pub enum Failure {
 /// What is behind a failure, by how soon the next attempt may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// There is no connection, or it ended: refused, reset, closed, no route, network down, name
-    /// not found. Such an attempt costs the server nothing, so that the first ones may come sooner
-    /// than `ErrorDelay`.
+    /// No connection could be made: refused, no route, network down, name not found. Such an attempt
+    /// costs the server nothing, so that the first ones may come sooner than `ErrorDelay`.
     NoConnection,
+    /// The connection was reset or closed before the answer was whole. The first attempts may come
+    /// sooner, too.
+    Closed,
     /// A time-out, TLS, an answer that cannot be read, and all else: the server may have work with
     /// it, or a person has to change something.
     Other,
@@ -48,12 +50,12 @@ impl Cause {
     /// What is behind an error of a socket.
     pub fn of_io(error: &io::Error) -> Self {
         match error.kind() {
-            ErrorKind::ConnectionRefused
-            | ErrorKind::ConnectionReset
+            ErrorKind::ConnectionReset
             | ErrorKind::ConnectionAborted
             | ErrorKind::NotConnected
             | ErrorKind::BrokenPipe
-            | ErrorKind::UnexpectedEof
+            | ErrorKind::UnexpectedEof => Self::Closed,
+            ErrorKind::ConnectionRefused
             | ErrorKind::HostUnreachable
             | ErrorKind::NetworkUnreachable
             | ErrorKind::NetworkDown
@@ -83,13 +85,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_that_is_not_there_is_told_from_all_else() {
+    fn a_connection_that_is_not_there_and_one_that_closed_are_told_from_all_else() {
         for (kind, cause) in [
             (ErrorKind::ConnectionRefused, Cause::NoConnection),
-            (ErrorKind::ConnectionReset, Cause::NoConnection),
-            (ErrorKind::ConnectionAborted, Cause::NoConnection),
-            (ErrorKind::BrokenPipe, Cause::NoConnection),
-            (ErrorKind::UnexpectedEof, Cause::NoConnection),
+            (ErrorKind::ConnectionReset, Cause::Closed),
+            (ErrorKind::ConnectionAborted, Cause::Closed),
+            (ErrorKind::BrokenPipe, Cause::Closed),
+            (ErrorKind::UnexpectedEof, Cause::Closed),
             (ErrorKind::HostUnreachable, Cause::NoConnection),
             (ErrorKind::NetworkUnreachable, Cause::NoConnection),
             (ErrorKind::NetworkDown, Cause::NoConnection),

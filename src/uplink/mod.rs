@@ -27,8 +27,6 @@ mod tls;
 pub use exchange::{
     Body, DateHeader, Exchange, HeldExchange, Part, ReadLimit, Request, Response, Uplink,
 };
-#[cfg(test)]
-pub use failure::Cause;
-pub use failure::Failure;
+pub use failure::{Cause, Failure};
 pub use server::Server;
 pub use settings::{Proxy, Settings};

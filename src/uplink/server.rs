@@ -112,12 +112,16 @@ impl Server {
             path: request.target.split(['?', '#']).next().unwrap_or_default().to_owned(),
             secrets: Rc::clone(&self.secrets),
             started: Instant::now(),
+            was_repeated: false,
             is_part: request.part.is_some(),
             times: outgoing.times,
             idle: None,
         };
         let done = match self.attempt(&outgoing, answering.clone(), true, hold) {
-            Err((_, IsStale(true))) => self.attempt(&outgoing, answering, false, hold),
+            Err((_, IsStale(true))) => {
+                let again = Answering { was_repeated: true, ..answering };
+                self.attempt(&outgoing, again, false, hold)
+            }
             done => done,
         };
         done.map_err(|(error, _)| explain::failure(&error, &server))

@@ -20,16 +20,14 @@ fn one_broken_way_holds_up_no_other() {
         terminal.driver().punch("1001", &second(nth));
         assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() as u32 == nth + 1));
     }
-    // Each try comes as soon after the last one as the first did, and polls get through between them. One
-    // that was reset on a kept connection goes once more at once, three times: then none is kept.
-    assert!(server.wait_until(TIMEOUT, |received| received.count("reply") >= 11));
+    // Each try comes as soon after the last one as the first did, and polls get through between them.
+    assert!(server.wait_until(TIMEOUT, |received| received.count("reply") >= 16));
     let order: Vec<String> = server.requests().into_iter().map(|seen| seen.exchange).collect();
-    let tries = order.split(|exchange| exchange == "reply").skip(1).take(10);
-    let mut polls: Vec<usize> =
+    // A reset shows nothing if the same request goes well at once: each try is made twice.
+    let tries = order.split(|exchange| exchange == "reply").skip(1);
+    let tries = tries.filter(|between| !between.is_empty()).take(7);
+    let polls: Vec<usize> =
         tries.map(|between| between.iter().filter(|seen| *seen == "poll").count()).collect();
-    let tried = polls.len();
-    polls.retain(|polls| *polls > 0);
-    assert!(tried - polls.len() <= 3, "polls between tries: {polls:?}");
     assert!(polls.iter().all(|polls| (1..=6).contains(polls)), "polls between tries: {polls:?}");
 }
 

@@ -114,6 +114,7 @@ fn says(status: u16, body: &[u8]) -> Response {
         path: String::new(),
         redirect: None,
         coding: None,
+        was_repeated: false,
         secrets: [].into(),
         framed: true,
         file: Default::default(),
