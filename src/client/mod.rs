@@ -20,6 +20,7 @@ mod handshake;
 mod housekeeping;
 mod job_end;
 mod jobs;
+mod link_tries;
 mod offers;
 mod options_push;
 mod person;
@@ -57,13 +58,14 @@ pub use settings::{Settings, Shared};
 use std::time::Duration;
 
 use activity::Activity;
-use backoff::Backoffs;
+use backoff::{Backoffs, Pause};
 use command_list::CommandReader;
 use context::Context;
 use handshake::shake_hands;
 use housekeeping::Housekeeping;
 use job_end::Progress;
 use jobs::Jobs;
+use link_tries::LinkTries;
 use offers::STALL;
 use options_push::OptionsPush;
 use poller::{PollTools, Polled, Poller};
@@ -93,6 +95,7 @@ pub struct Client {
     session: Session,
     scheduler: Scheduler,
     backoffs: Backoffs,
+    link_tries: LinkTries,
     commands: CommandReader,
     poller: Poller,
     uploader: Uploader,
@@ -133,6 +136,7 @@ impl Client {
             session: Session::new(settings.error_delay, settings.punches_always),
             scheduler: Scheduler::default(),
             backoffs,
+            link_tries: LinkTries::default(),
             commands: CommandReader::default(),
             poller: Poller::default(),
             uploader: Uploader::new(settings.post_bytes),
@@ -197,6 +201,19 @@ impl Client {
             self.backoffs.clear(Activity::Job(row));
         }
         Ok(())
+    }
+
+    /// The network has a link or an address that it did not have: what failed at the link is tried soon,
+    /// at this terminal's place in the spread of the owner.
+    pub fn link_came(&mut self) {
+        let now = self.context.clock.monotonic();
+        let at = self.link_tries.earliest(now);
+        let spread = self.context.settings.start_spread;
+        if let Some(next) = self.backoffs.release_link(at, spread, at == now) {
+            self.link_tries.granted(at);
+            let seconds = next.saturating_sub(now).as_secs();
+            log::info!("a link or an address has come up: next attempt in {seconds} s");
+        }
     }
 
     /// What has work, and from when on it may run.
@@ -455,7 +472,7 @@ impl Client {
     }
 
     fn record_failure(&mut self, activity: Activity, trouble: &Trouble) {
-        let (now, base) = (self.context.clock.monotonic(), self.session.options.error_delay);
+        let (now, base) = (self.context.clock.monotonic(), self.session.error_delay());
         if activity.is_exchange() {
             let (utc, store) = (self.context.clock.utc(), &self.context.store);
             self.session.note_failure(activity.table(), utc);
@@ -474,23 +491,21 @@ impl Client {
         // Where there is no connection to be had, the handshake gets a pause. A connection that broke
         // may be one request's fault: the handshake shows at once whether the server is there, and
         // only the activity gets a pause, so that it delays no other.
-        let is_away = matches!(trouble, Trouble::Link(Failure::Unsent(..)));
-        if is_away && activity != Activity::Handshake {
-            self.backoffs.fail(Activity::Handshake, now, base);
+        if let Trouble::Link(Failure::Unsent(cause, _)) = trouble
+            && activity != Activity::Handshake
+        {
+            self.backoffs.fail(Activity::Handshake, now, base, Pause::Link(*cause));
         }
         let message = format!("{}: {trouble}", activity.name());
         let pause = match trouble {
-            Trouble::Later { pause: Some(pause), .. } => {
-                self.backoffs.fail_as_asked(activity, now, *pause)
-            }
+            Trouble::Later { pause: Some(pause), .. } => Pause::AsAsked(*pause),
             // A job and a result that was refused before may fail so often and no more: with growing
             // pauses they outlast a server that is in trouble for an hour.
-            _ if matches!(activity, Activity::Job(_) | Activity::RefusedReplies) => {
-                self.backoffs.fail(activity, now, base)
-            }
-            // All else goes again after `ErrorDelay`, however often it failed.
-            _ => self.backoffs.fail_for(activity, now, Duration::from_secs(base.into())),
+            _ if matches!(activity, Activity::Job(_) | Activity::RefusedReplies) => Pause::Growing,
+            Trouble::Link(failure) => failure.cause().map_or(Pause::ErrorDelay, Pause::Link),
+            _ => Pause::ErrorDelay,
         };
+        let pause = self.backoffs.fail(activity, now, base, pause);
         if self.backoffs.is_news(activity, &message) {
             log::warn!("{message}; next attempt in {} s", pause.as_secs());
         }

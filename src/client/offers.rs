@@ -97,7 +97,7 @@ impl Offers<'_> {
             let now = tools.context.clock.monotonic();
             if is_forgotten && !tools.session.disconnect_if_forgotten(now) {
                 // One has just been made: the next may come after `ErrorDelay`.
-                let at = tools.context.clock.utc() + i64::from(tools.session.options.error_delay);
+                let at = tools.context.clock.utc() + i64::from(tools.session.error_delay());
                 tools.context.store.quarantine().postpone(row.stream, row.seq, at)?;
                 self.progress.interrupted = Some((key, refused));
                 return Err(Trouble::Unsettled);
@@ -214,7 +214,7 @@ impl Offers<'_> {
             Ok::<_, Trouble>(offered.offer)
         })?;
         let Refused { trouble, cause, is_stall } = refused;
-        let delay = tools.session.options.error_delay;
+        let delay = tools.session.error_delay();
         match verdict {
             Verdict::Settled(found) => {
                 let message = trouble.of_row();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::backoff::LONGEST_PAUSE;
 use super::context::Context;
 use super::server_zone::take_zone;
 use super::upload_window::UploadWindow;
@@ -80,6 +81,11 @@ impl Session {
         self.online
     }
 
+    /// How long to wait after a failure, in seconds: the server's `ErrorDelay`, or the owner's.
+    pub(super) fn error_delay(&self) -> u32 {
+        self.options.error_delay.min(LONGEST_PAUSE)
+    }
+
     pub(super) fn handshake_at(&self) -> Option<Duration> {
         self.handshake_at
     }
@@ -92,7 +98,7 @@ impl Session {
     /// The server says that it does not know the terminal: a handshake comes before everything else.
     /// Not more than once per `ErrorDelay`: it may say so of a row. Returns whether one comes.
     pub(super) fn disconnect_if_forgotten(&mut self, now: Duration) -> bool {
-        let pause = Duration::from_secs(self.options.error_delay.into());
+        let pause = Duration::from_secs(self.error_delay().into());
         let may_come = self.forgotten_at.is_none_or(|at| now.saturating_sub(at) >= pause);
         if may_come {
             self.forgotten_at = Some(now);
@@ -122,8 +128,8 @@ impl Session {
     /// The handshake brought a bare `OK`: the options are `base`. Returns when another handshake
     /// may bring others, as long as that is tried.
     pub(super) fn take_bare_ok(&mut self, base: ServerOptions, now: Duration) -> Option<Duration> {
-        let retry_at = now + Duration::from_secs(base.error_delay.into());
         self.options = base;
+        let retry_at = now + Duration::from_secs(self.error_delay().into());
         self.bare_oks = self.bare_oks.saturating_add(1);
         (self.bare_oks < BARE_OK_RETRIES).then_some(retry_at)
     }
@@ -236,6 +242,17 @@ mod tests {
     use super::*;
 
     const NOW: Duration = Duration::from_secs(100);
+
+    #[test]
+    fn error_delay_counts_as_15_minutes_at_most() {
+        for (delay, counts_as) in [(1, 1), (900, 900), (901, 900), (86_400, 900)] {
+            let mut session = Session::new(delay, false);
+            assert_eq!(session.error_delay(), counts_as);
+            let base = ServerOptions { error_delay: delay, ..ServerOptions::default() };
+            let retry_at = session.take_bare_ok(base, NOW);
+            assert_eq!(retry_at, Some(NOW + Duration::from_secs(counts_as.into())));
+        }
+    }
 
     #[test]
     fn a_handshake_is_made_again_every_six_hours() {

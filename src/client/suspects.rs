@@ -185,7 +185,7 @@ pub(super) fn keep(
         return Ok(None);
     }
     let (context, session) = (&tools.context, &tools.session);
-    let delay = session.options.error_delay.into();
+    let delay = session.error_delay().into();
     let failed_at = session.failed_beside(row.stream.table());
     let found = refusal.outcome(context.clock.utc(), delay, failed_at);
     context.store.quarantine().put(refusal.pass, &found)?;

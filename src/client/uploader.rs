@@ -136,7 +136,7 @@ impl Uploader {
         progress.size.failed();
         match progress.search.failed(body.used, failure) {
             Next::SameAfterPause => {
-                let delay = tools.session.options.error_delay;
+                let delay = tools.session.error_delay();
                 Err(progress.pause(table, trouble, is_stall, delay))
             }
             Next::HalfAtOnce => {

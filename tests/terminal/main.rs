@@ -69,6 +69,7 @@ mod queries;
 mod reboot;
 mod record_types;
 mod records;
+mod recovery;
 mod refusing_servers;
 mod relay;
 mod replies;

@@ -1,10 +1,12 @@
 //! The loop in virtual time, against a server, a device and a clock that a test moves: lists of
 //! commands have the effect of their commands one by one, whatever is slow, fails or is killed.
 
+mod fleet;
 mod limits;
 mod lists;
 mod model;
 mod random;
+mod recovery;
 mod terminal;
 mod world;
 

@@ -88,6 +88,10 @@ impl Terminal {
         self.server.borrow_mut().lists.push_back(list);
     }
 
+    pub(super) fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
     fn start(&mut self) {
         let store = Store::open(&self.directory.join("punchd.db"), Limits::default()).unwrap();
         let store = Rc::new(store);
@@ -112,7 +116,7 @@ impl Terminal {
     }
 
     /// One step of the loop, and the rest after it. A reboot ends everything that runs.
-    fn step(&mut self) {
+    pub(super) fn step(&mut self) {
         let (client, _) = self.running.as_mut().unwrap();
         let reboots = self.acts.borrow().len();
         let next = client.step();

@@ -60,11 +60,29 @@ pub(super) struct Server {
     pub(super) random: Option<Random>,
     /// What is answered with a status and nothing else: a part of the target.
     pub(super) fails: Vec<(&'static str, u16)>,
+    /// From when until when the server is away, and how a request fails then.
+    pub(super) outage: Option<(Duration, Duration, Outage)>,
+    /// Every second connection is closed without an answer.
+    pub(super) closes_every_second: bool,
+    /// When each request came or failed, and whether it was answered.
+    pub(super) exchanges: Vec<(Duration, bool)>,
     /// A file of which each part takes five seconds.
     pub(super) trickles: Option<&'static str>,
     /// Further options of the handshake.
     pub(super) options: &'static str,
 }
+
+/// How a request fails while the server is away.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outage {
+    Refused,
+    Closed,
+    TimedOut,
+    Status(u16),
+}
+
+/// How long a request takes that times out.
+pub(super) const TIME_OUT: Duration = Duration::from_secs(15);
 
 /// The way to the server.
 pub(super) struct VirtualUplink {
@@ -75,7 +93,24 @@ pub(super) struct VirtualUplink {
 impl Uplink for VirtualUplink {
     fn exchange(&mut self, request: &Request<'_>) -> Result<Response, Failure> {
         self.clock.0.set(self.clock.0.get() + Duration::from_millis(20));
-        let mut server = self.server.borrow_mut();
+        let (now, mut server) = (self.clock.0.get(), self.server.borrow_mut());
+        let outage = server.outage.filter(|(from, until, _)| (from..until).contains(&&now));
+        let nth = server.exchanges.len();
+        let closes = server.closes_every_second && nth % 2 == 1;
+        server.exchanges.push((now, outage.is_none() && !closes));
+        match outage.map(|(.., outage)| outage) {
+            Some(Outage::Refused) => {
+                return Err(Failure::Unsent(Cause::NoConnection, "refused".into()));
+            }
+            Some(Outage::Closed) => return Err(Failure::Broken(Cause::Closed, "closed".into())),
+            Some(Outage::TimedOut) => {
+                self.clock.0.set(now + TIME_OUT);
+                return Err(Failure::Unsent(Cause::Other, "timed out".into()));
+            }
+            Some(Outage::Status(status)) => return Ok(says(status, b"")),
+            None if closes => return Err(Failure::Broken(Cause::Closed, "closed".into())),
+            None => {}
+        }
         match server.fault() {
             0 => return Err(Failure::Unsent(Cause::NoConnection, "no connection".into())),
             1 => return Ok(says(503, b"")),
@@ -84,7 +119,7 @@ impl Uplink for VirtualUplink {
                 if !request.target.contains("/getrequest") {
                     server.answer(request);
                 }
-                return Err(Failure::Broken(Cause::NoConnection, "reset".into()));
+                return Err(Failure::Broken(Cause::Closed, "reset".into()));
             }
             _ => {}
         }

@@ -1,0 +1,68 @@
+//! Back after a failure: how soon, and by how many requests. Each against a raw server that knows only
+//! the rule.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::harness::{RawAnswer, RawServer, Terminal, options, polls_of, replies_to, says, second};
+
+#[test]
+fn a_server_that_closes_every_second_connection_gets_everything() {
+    for closed in [RawAnswer::Closes, RawAnswer::Resets] {
+        // Given a server that closes every second connection without an answer,
+        let (mut connections, mut commands) = (0, vec!["C:1:INFO"]);
+        let server = RawServer::start(move |request| {
+            connections += 1;
+            match request {
+                _ if connections % 2 == 0 => closed.clone(),
+                // Whatever waited for that would come after the end of the test.
+                request if request.is_handshake() => options("ErrorDelay=600\n"),
+                request if request.is_poll() => says(200, commands.pop().unwrap_or("OK")),
+                request if request.target.contains("/devicecmd") => says(200, "OK"),
+                request => says(200, format!("OK:{}", request.lines().len())),
+            }
+        });
+        let mut terminal = Terminal::prepare(&server.url(), "[timeouts]\nretry = 600\n");
+        terminal.run();
+        // when there are punches,
+        let mut driver = terminal.driver();
+        for nth in 0..10 {
+            driver.punch("1001", &second(nth));
+            terminal.wait_for("gone", |status| status["streams"]["punches"]["pending"] == 0);
+        }
+        // then it gets them, and the results of commands, by twice as many requests as are needed.
+        polls_of(&server, 4);
+        assert_eq!(replies_to(&server).len(), 1);
+        let requests = server.requests();
+        let handshakes = requests.iter().filter(|request| request.is_handshake()).count();
+        let polls = requests.iter().filter(|request| request.is_poll()).count();
+        let uploads = requests.iter().filter(|request| request.is_upload("ATTLOG")).count();
+        assert!(handshakes <= 2, "{handshakes} handshakes: {}", terminal.log());
+        assert!((10..=20).contains(&uploads), "{uploads} uploads of 10 punches");
+        assert!(requests.len() <= polls + uploads + 10, "{} requests", requests.len());
+    }
+}
+
+#[test]
+fn hup_makes_the_next_attempt_come_at_once() {
+    // Given a server that is in trouble, and a pause that does not end within the test,
+    let handshakes = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&handshakes);
+    let server = RawServer::start(move |_| {
+        seen.fetch_add(1, Ordering::Relaxed);
+        says(503, "")
+    });
+    let mut terminal = Terminal::prepare(&server.url(), "[timeouts]\nretry = 600\n");
+    terminal.run();
+    let status = terminal.wait_for("refused", |status| {
+        !status["trouble"].is_null() && status["next_handshake_in"].as_u64() > Some(500)
+    });
+    assert!(status["next_handshake_in"].as_u64() <= Some(750), "{status:#}");
+    let text = String::from_utf8(terminal.punchd(&["status"]).stdout).unwrap();
+    assert!(text.contains("next") && text.contains("handshake in "), "{text}");
+    let before = handshakes.load(Ordering::Relaxed);
+    // when it is told to read its configuration again,
+    terminal.signal("HUP");
+    // then it tries at once.
+    terminal.wait_for("tried", |_| handshakes.load(Ordering::Relaxed) > before);
+}
