@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::driver_requests::DriverRequests;
 use crate::driver_socket::{DriverSocket, MethodContext, RegistrationLog};
 use crate::files::Spool;
+use crate::link_watch::{self, LinkWatch};
 use crate::machine::{self, Machine};
 use crate::processes::{self, Processes};
 use crate::protocol::codes::operation::{POWER_OFF, POWER_ON};
@@ -68,6 +69,8 @@ struct Daemon<'a> {
     spool: Rc<Spool>,
     programs: Rc<RefCell<Processes>>,
     pending: Rc<machine::Pending>,
+    /// None where the kernel does not tell of links.
+    links: Option<Rc<RefCell<LinkWatch>>>,
 }
 
 impl<'a> Daemon<'a> {
@@ -88,6 +91,7 @@ impl<'a> Daemon<'a> {
             server_queries: Rc::default(),
             driver_requests: Rc::default(),
             pending: Rc::default(),
+            links: watch_links(),
             path,
             config,
             store,
@@ -96,6 +100,9 @@ impl<'a> Daemon<'a> {
         };
         reactor::serve(Rc::clone(&daemon.programs) as Rc<RefCell<dyn Served>>);
         reactor::serve(Rc::new(RefCell::new(daemon.open_driver_socket()?)));
+        if let Some(links) = &daemon.links {
+            reactor::serve(Rc::clone(links) as Rc<RefCell<dyn Served>>);
+        }
         Ok(daemon)
     }
 
@@ -141,6 +148,9 @@ impl<'a> Daemon<'a> {
                 && let Some(server) = self.reload()
             {
                 client = self.client(server);
+            }
+            if self.links.as_ref().is_some_and(|links| links.borrow_mut().take_came()) {
+                client.link_came();
             }
         }
     }
@@ -237,6 +247,12 @@ fn open_spool(config: &Config, store: &Store) -> Result<Spool, Stop> {
     let spool = Spool::open(dir.into()).map_err(failed)?;
     spool.sweep(&store.jobs().command_rows().map_err(Stop::Store)?).map_err(failed)?;
     Ok(spool)
+}
+
+/// What failed at the link is tried again when its pause is over, where the kernel tells of no links.
+fn watch_links() -> Option<Rc<RefCell<LinkWatch>>> {
+    let watch = LinkWatch::open().inspect_err(link_watch::warn).ok()?;
+    Some(Rc::new(RefCell::new(watch)))
 }
 
 fn clock(config: &Config, store: &Store, clock_offset: ClockOffset) -> Result<SystemClock, Stop> {

@@ -17,6 +17,7 @@ pub mod driver_requests;
 pub mod driver_socket;
 pub mod drivers;
 pub(crate) mod files;
+pub(crate) mod link_watch;
 pub(crate) mod log_limit;
 pub(crate) mod logging;
 pub(crate) mod machine;
