@@ -66,3 +66,32 @@ fn hup_makes_the_next_attempt_come_at_once() {
     // then it tries at once.
     terminal.wait_for("tried", |_| handshakes.load(Ordering::Relaxed) > before);
 }
+
+#[test]
+fn a_link_that_comes_leads_to_an_attempt_at_once() {
+    // Given a terminal on a network of its own that has nothing but its loopback,
+    let mut terminal = Terminal::prepare("http://192.0.2.1:8081", "[timeouts]\nretry = 900\n");
+    let Some(network) = terminal.run_on_a_network_of_its_own() else {
+        eprintln!("skipped: no network namespace can be made here");
+        return;
+    };
+    let told = |what: &str| terminal.log().matches(what).count();
+    terminal.wait_for("no route", |status| status["trouble"].to_string().contains("no route"));
+    // when a cable is plugged in that has the address of the server at its end,
+    network.ip("link add eth0 type veth peer name eth1");
+    network.ip("link set lo up");
+    network.ip("link set eth1 up");
+    network.ip("link set eth0 up");
+    terminal.wait_for("told", |_| told("a link or an address has come up") == 1);
+    network.ip("addr add 192.0.2.1/24 dev eth0");
+    // then it is tried without the pause: nothing listens there.
+    terminal.wait_for("tried", |status| status["trouble"].to_string().contains("refused"));
+    // When the link flaps,
+    for _ in 0..100 {
+        network.ip("link set eth1 down");
+        network.ip("link set eth1 up");
+    }
+    // then there is no storm.
+    let times = told("a link or an address has come up");
+    assert!((1..=7).contains(&times), "{times} attempts: {}", terminal.log());
+}

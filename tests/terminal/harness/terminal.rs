@@ -116,6 +116,28 @@ impl Terminal {
         true
     }
 
+    /// The same on a network of its own, which has no link but the loopback. None where it cannot be
+    /// made.
+    pub fn run_on_a_network_of_its_own(&mut self) -> Option<Network> {
+        let in_namespace = |program: &std::ffi::OsStr| {
+            let mut unshare = Command::new("unshare");
+            unshare.args(["-r", "-n"]).arg(program);
+            unshare
+        };
+        // Whether links can be made there, too.
+        let mut ip = in_namespace("ip".as_ref());
+        ip.args(["link", "add", "eth0", "type", "veth", "peer", "name", "eth1"]);
+        if !ip.output().is_ok_and(|output| output.status.success()) {
+            return None;
+        }
+        let command = self.command(&["run"]);
+        let mut unshare = in_namespace(command.get_program());
+        unshare.args(command.get_args());
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
+        self.run_as(unshare, log.into());
+        Some(Network { pid: self.pid() })
+    }
+
     fn run_as(&mut self, mut command: Command, log: Stdio) -> Option<ChildStderr> {
         let mut child = command.stderr(log).spawn().unwrap();
         let pipe = child.stderr.take();
@@ -236,6 +258,21 @@ impl Terminal {
             .trim()
             .parse()
             .unwrap()
+    }
+}
+
+/// The network of a terminal that has one of its own.
+pub struct Network {
+    pid: u32,
+}
+
+impl Network {
+    /// Runs `ip` with these arguments there.
+    pub fn ip(&self, arguments: &str) {
+        let mut nsenter = Command::new("nsenter");
+        nsenter.args(["--preserve-credentials", "-U", "-n", "-t", &self.pid.to_string(), "ip"]);
+        let output = nsenter.args(arguments.split(' ')).output().unwrap();
+        assert!(output.status.success(), "ip {arguments}: {output:?}");
     }
 }
 
