@@ -211,6 +211,7 @@ impl Client {
         let spread = self.context.settings.start_spread;
         if let Some(next) = self.backoffs.release_link(at, spread, at == now) {
             self.link_tries.granted(at);
+            publish_failing(&self.context, &self.backoffs);
             let seconds = next.saturating_sub(now).as_secs();
             log::info!("a link or an address has come up: next attempt in {seconds} s");
         }

@@ -72,3 +72,40 @@ fn a_server_that_closes_every_second_connection_gets_everything_in_twice_the_req
     // 29 punches, and at most one poll beside each.
     assert!(answered <= 70, "{answered} answered requests");
 }
+
+#[test]
+fn a_link_that_comes_ends_the_pause_and_one_that_flaps_makes_no_storm() {
+    for outage in [Outage::Refused, Outage::TimedOut] {
+        let mut terminal = terminal(u64::MAX - 98);
+        let begun = terminal.now();
+        let flaps_from = begun + SECOND * 3600;
+        let end = flaps_from + SECOND * 600;
+        terminal.server.borrow_mut().outage = Some((begun, end, outage));
+        terminal.run_until("hours", |terminal| terminal.now() >= flaps_from);
+        // Given a link that comes and goes a hundred times a second, for ten minutes,
+        let before = terminal.server.borrow().exchanges.len();
+        while terminal.now() < end {
+            terminal.link_came();
+            let next = terminal.now() + SECOND / 100;
+            terminal.step_until(next);
+        }
+        let tries = terminal.server.borrow().exchanges.len() - before;
+        // then there are a few attempts more than without: one in a minute more.
+        assert!(tries <= 10 + 10 + 8, "{outage:?}: {tries} attempts");
+        // Given one that comes after it was away for an hour,
+        let begun = terminal.now() + SECOND * 200;
+        let end = begun + SECOND * 3600;
+        terminal.server.borrow_mut().outage = Some((begun, end, outage));
+        terminal.run_until("another hour", |terminal| terminal.now() + SECOND * 20 >= end);
+        while terminal.now() < end {
+            terminal.step_until(end);
+        }
+        // when it comes at last, then the terminal is back at once.
+        let came = terminal.now();
+        terminal.link_came();
+        terminal.run_until("back", |terminal| {
+            terminal.server.borrow().exchanges.last().is_some_and(|(at, ok)| *ok && *at >= came)
+        });
+        assert!(terminal.now() - came <= SECOND, "{outage:?}: {:?}", terminal.now() - came);
+    }
+}

@@ -92,6 +92,11 @@ impl Terminal {
         self.clock.monotonic()
     }
 
+    /// The kernel says that a link has come.
+    pub(super) fn link_came(&mut self) {
+        self.running.as_mut().unwrap().0.link_came();
+    }
+
     fn start(&mut self) {
         let store = Store::open(&self.directory.join("punchd.db"), Limits::default()).unwrap();
         let store = Rc::new(store);
@@ -116,7 +121,12 @@ impl Terminal {
     }
 
     /// One step of the loop, and the rest after it. A reboot ends everything that runs.
-    pub(super) fn step(&mut self) {
+    fn step(&mut self) {
+        self.step_until(Duration::MAX);
+    }
+
+    /// The same; something ends the rest at this time.
+    pub(super) fn step_until(&mut self, woken_at: Duration) {
         let (client, _) = self.running.as_mut().unwrap();
         let reboots = self.acts.borrow().len();
         let next = client.step();
@@ -125,7 +135,7 @@ impl Terminal {
         } else if let Next::RestUntil(at) = next {
             let now = self.clock.monotonic();
             let next = self.ends().filter(|ends| *ends > now).min().map_or(at, |ends| ends.min(at));
-            let next = next.min(now + Duration::from_secs(3600));
+            let next = next.min(now + Duration::from_secs(3600)).min(woken_at);
             self.clock.0.set(next.max(now + Duration::from_millis(1)));
         }
     }
