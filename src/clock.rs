@@ -16,6 +16,10 @@ use crate::protocol::time::LocalTime;
 /// Seconds since 1970 at the build of this version, 2026-11-01 UTC. A clock that is set shows more.
 pub const BUILD_TIME: i64 = 1_793_491_200;
 
+/// The latest time that is believed of a server, and for TLS of the terminal's own clock: ten years
+/// after the build.
+pub const LATEST_TIME: i64 = BUILD_TIME + 3653 * 86_400;
+
 /// Seconds by which a clock may be off before it is set.
 pub const TOLERANCE: i64 = 10;
 
@@ -150,33 +154,70 @@ pub fn zone_name(offset: i32) -> String {
     format!("UTC{sign}{:02}:{:02}", minutes / 60, minutes % 60)
 }
 
-/// punchd's own clock, if it has one: what to add to the time since boot, in seconds. The system's
-/// clock is no base for it, since somebody else may set that. Clones share the offset: TLS checks
-/// the dates of certificates by it.
+/// punchd's own clock, if it has one, and the time that the server told last. The system's clock is
+/// no base for them, since somebody else may set that. Clones share them: TLS checks the dates of
+/// certificates by them.
 #[derive(Clone, Debug, Default)]
-pub struct ClockOffset(Arc<Mutex<Option<i64>>>);
+pub struct ClockOffset(Arc<Mutex<Offsets>>);
+
+/// What to add to the time since boot, in seconds.
+#[derive(Debug, Default)]
+struct Offsets {
+    own: Option<i64>,
+    told: Option<i64>,
+}
 
 impl ClockOffset {
     /// Seconds since 1970 in UTC, right or not.
     pub fn utc(&self) -> i64 {
-        match *self.own() {
-            Some(clock_offset) => clock_gettime(ClockId::Boottime).tv_sec + clock_offset,
+        match self.offsets().own {
+            Some(clock_offset) => since_boot() + clock_offset,
             None => clock_gettime(ClockId::Realtime).tv_sec,
         }
     }
 
+    /// The time that the server told last and that was believed, counted on since then. `None` if
+    /// there was none since punchd was started.
+    pub fn told(&self) -> Option<i64> {
+        Some(since_boot() + self.offsets().told?)
+    }
+
     /// Sets the own clock.
     fn set(&self, utc: i64) {
-        *self.own() = Some(utc - clock_gettime(ClockId::Boottime).tv_sec);
+        self.offsets().own = Some(utc - since_boot());
     }
 
     fn clear(&self) {
-        *self.own() = None;
+        self.offsets().own = None;
     }
 
-    fn own(&self) -> MutexGuard<'_, Option<i64>> {
+    fn set_told(&self, utc: i64) {
+        self.offsets().told = Some(utc - since_boot());
+    }
+
+    fn offsets(&self) -> MutexGuard<'_, Offsets> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// A clock that shows this time, whatever the system's shows.
+    #[cfg(test)]
+    pub(crate) fn at(utc: i64) -> Self {
+        let clock = Self::default();
+        clock.set(utc);
+        clock
+    }
+
+    /// The same, after the server told this time.
+    #[cfg(test)]
+    pub(crate) fn after_told(self, utc: i64) -> Self {
+        self.set_told(utc);
+        self
+    }
+}
+
+/// Seconds since boot. BOOTTIME also counts while the machine sleeps.
+fn since_boot() -> i64 {
+    clock_gettime(ClockId::Boottime).tv_sec
 }
 
 /// The clock of the machine.
@@ -261,8 +302,12 @@ impl Clock for SystemClock {
     }
 
     fn set(&self, utc: i64) -> Option<i64> {
+        if self.authority == Authority::System {
+            return None;
+        }
+        self.clock_offset.set_told(utc);
         let off = utc - self.utc();
-        if self.authority == Authority::System || off.abs() <= TOLERANCE {
+        if off.abs() <= TOLERANCE {
             return None;
         }
         if self.authority == Authority::Server {

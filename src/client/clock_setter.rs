@@ -3,14 +3,12 @@
 
 use std::rc::Rc;
 
-use crate::clock::{BUILD_TIME, Clock, TOLERANCE};
+use crate::clock::{BUILD_TIME, Clock, LATEST_TIME, TOLERANCE};
 use crate::commands::ClockSetter;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::fields::Refusal;
 use crate::protocol::time::LocalTime;
 
-/// The latest time that is believed: ten years after the build.
-const LATEST: i64 = BUILD_TIME + 3653 * A_DAY;
 /// A step of the clock by more than this is reported.
 const A_DAY: i64 = 86_400;
 
@@ -33,7 +31,7 @@ impl ClockSetter for ServersClockSetter {
 
 fn set_clock(clock: &dyn Clock, local: LocalTime) -> Result<(), Refusal> {
     let utc = utc_of(clock, local);
-    if !(BUILD_TIME..=LATEST).contains(&utc) {
+    if !(BUILD_TIME..=LATEST_TIME).contains(&utc) {
         let why = format!(
             "is {local}, which is not believed: it is before this version of punchd was built, or \
              more than ten years after"

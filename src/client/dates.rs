@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::clock::BUILD_TIME;
+use crate::clock::{BUILD_TIME, LATEST_TIME};
 use crate::protocol::options::{Given, ServerOptions};
 use crate::uplink::DateHeader;
 
@@ -12,8 +12,6 @@ use crate::uplink::DateHeader;
 const FRESH: Duration = Duration::from_secs(5);
 /// How long a clock that is not set waits for such a reply. Then the fastest that came sets it.
 const WAIT_FOR_FRESH: Duration = Duration::from_secs(3600);
-/// The latest date that is believed: ten years after the build.
-const LATEST: i64 = BUILD_TIME + 3653 * 86_400;
 
 const TOO_EARLY: &str = "it is before this version of punchd was built";
 const TOO_LATE: &str = "it is more than ten years after this version of punchd was built";
@@ -30,7 +28,7 @@ pub(super) fn believed(
     let date = header.at?;
     match date {
         ..BUILD_TIME => Err(TOO_EARLY),
-        _ if date > LATEST => Err(TOO_LATE),
+        _ if date > LATEST_TIME => Err(TOO_LATE),
         _ if options.time_zone == Given::Invalid => Err(NO_ZONE),
         _ if took >= FRESH => Err(TOO_SLOW),
         _ => Ok(date),
@@ -151,8 +149,8 @@ mod tests {
             (Ok(BUILD_TIME - 1), Given::Absent, 0, Err(TOO_EARLY)),
             (Ok(0), Given::Value(0), 0, Err(TOO_EARLY)),
             (Ok(i64::MIN), Given::Value(0), 0, Err(TOO_EARLY)),
-            (Ok(LATEST), Given::Value(0), 4, Ok(LATEST)),
-            (Ok(LATEST + 1), Given::Value(0), 0, Err(TOO_LATE)),
+            (Ok(LATEST_TIME), Given::Value(0), 4, Ok(LATEST_TIME)),
+            (Ok(LATEST_TIME + 1), Given::Value(0), 0, Err(TOO_LATE)),
             (Ok(i64::MAX), Given::Value(0), 0, Err(TOO_LATE)),
             (Ok(BUILD_TIME), Given::Invalid, 0, Err(NO_ZONE)),
             (Ok(BUILD_TIME), Given::Value(0), 5, Err(TOO_SLOW)),
@@ -161,6 +159,9 @@ mod tests {
             assert_eq!(decide(at, zone, took), expected, "{at:?} {zone:?} {took}");
         }
         // 2036-11-01, ten years after the build.
-        assert_eq!(LocalTime::from_seconds(LATEST).unwrap().to_string(), "2036-11-01 00:00:00");
+        assert_eq!(
+            LocalTime::from_seconds(LATEST_TIME).unwrap().to_string(),
+            "2036-11-01 00:00:00"
+        );
     }
 }

@@ -73,6 +73,11 @@ impl Config {
         if needs_tls(&self.server.url) {
             return Err(format!("server is {MISSING}"));
         }
+        match (&self.tls.cert, &self.tls.key) {
+            (Some(_), None) => return Err("[tls] cert has no key: set key, too".into()),
+            (None, Some(_)) => return Err("[tls] key has no certificate: set cert, too".into()),
+            _ => {}
+        }
         match self.commands.urls.iter().find(|url| needs_tls(url)) {
             Some(url) => Err(format!("[commands] urls: {url:?} is {MISSING}")),
             None => Ok(()),
@@ -179,6 +184,8 @@ mod tests {
             ("[limits]\npost_bytes = 1023", "post_bytes is less"),
             ("[limits]\ncommand_bytes = 1023", "command_bytes = 1023"),
             ("[limits]\npunches = 0", "no room"),
+            ("[tls]\ncert = \"/c.pem\"", "[tls] cert has no key"),
+            ("[tls]\nkey = \"/k.pem\"", "[tls] key has no certificate"),
             ("[commands]\nurls = [\"ftp://h\"]", "is not a URL"),
             ("[commands]\nput_dirs = [\"files\"]", "is not an absolute path"),
         ] {

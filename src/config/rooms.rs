@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Config;
-use super::tables::{OnDamage, Permission, Punches};
+use super::tables::{OnDamage, Permission, Punches, Tls};
 use crate::clock::ClockOffset;
 use crate::commands::DeviceProfile;
 use crate::policy::Policy;
@@ -42,8 +42,18 @@ impl Config {
             poll: seconds(self.timeouts.poll.unwrap_or(self.timeouts.answer.saturating_mul(3))),
             body: seconds(self.timeouts.body),
             https_elsewhere: self.commands.urls.iter().any(|url| url.starts_with("https:")),
-            ca: self.tls.ca.clone(),
+            tls: self.tls_settings(),
             clock_offset,
+        }
+    }
+
+    fn tls_settings(&self) -> uplink::TlsSettings {
+        let Tls { ca, pin, cert, key } = self.tls.clone();
+        let client = cert.zip(key);
+        uplink::TlsSettings {
+            ca,
+            pins: pin,
+            client: client.map(|(certificate, key)| uplink::ClientCertificate { certificate, key }),
         }
     }
 

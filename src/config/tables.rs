@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::values;
 use crate::policy::Family;
+use crate::uplink::Pin;
 
 /// `[device]`
 #[derive(Clone, Debug, Deserialize)]
@@ -209,8 +210,15 @@ pub(super) struct Timeouts {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Tls {
-    /// A file with the certificates to trust, in PEM. Without one, the system's.
+    /// A file with the certificates to trust, in PEM. Without one the system's, or only `pin`.
     pub(super) ca: Option<PathBuf>,
+    /// Keys of which the server must have one.
+    #[serde(deserialize_with = "values::pins")]
+    pub(super) pin: Vec<Pin>,
+    /// A file with the terminal's own certificate, in PEM.
+    pub(super) cert: Option<PathBuf>,
+    /// A file with the private key of `cert`, in PEM.
+    pub(super) key: Option<PathBuf>,
 }
 
 /// `[encryption]`

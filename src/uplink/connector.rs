@@ -12,7 +12,7 @@ use super::resolver::ThreadedResolver;
 use super::settings::{Proxy, Settings};
 use super::tcp::{AddressMemory, connect_to_one};
 #[cfg(feature = "tls")]
-use super::tls::{TlsConnector, TlsSession};
+use super::tls::{LazyConfig, TlsSession};
 
 /// Makes connections.
 pub(super) struct Connector {
@@ -22,11 +22,11 @@ pub(super) struct Connector {
     time: Duration,
     pub(super) proxy: Option<Proxy>,
     #[cfg(feature = "tls")]
-    tls: TlsConnector,
+    tls: LazyConfig,
 }
 
 impl Connector {
-    pub(super) fn new(settings: &Settings, #[cfg(feature = "tls")] tls: TlsConnector) -> Self {
+    pub(super) fn new(settings: &Settings, #[cfg(feature = "tls")] tls: LazyConfig) -> Self {
         Self {
             resolver: ThreadedResolver::default(),
             addresses: AddressMemory::default(),
@@ -68,7 +68,7 @@ impl Connector {
 
     #[cfg(feature = "tls")]
     fn encrypt(&self, connection: &mut Connection, deadline: Instant) -> Result<(), LinkError> {
-        let config = self.tls.config().map_err(LinkError::TlsSettings)?;
+        let config = self.tls.get().map_err(LinkError::TlsSettings)?;
         let session = TlsSession::new(config, &connection.place.host)?;
         connection.encrypt(session, deadline)
     }

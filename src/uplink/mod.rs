@@ -17,6 +17,7 @@ mod head;
 mod keep_alive;
 mod link_error;
 mod pending;
+mod pin;
 mod resolver;
 mod server;
 mod settings;
@@ -28,5 +29,6 @@ pub use exchange::{
     Body, DateHeader, Exchange, HeldExchange, Part, ReadLimit, Request, Response, Uplink,
 };
 pub use failure::{Cause, Failure};
+pub use pin::Pin;
 pub use server::Server;
-pub use settings::{Proxy, Settings};
+pub use settings::{ClientCertificate, Proxy, Settings, TlsSettings};

@@ -19,7 +19,7 @@ use super::link_error::{LinkError, Phase};
 use super::pending::{Message, Pending, Times};
 use super::settings::Settings;
 #[cfg(feature = "tls")]
-use super::tls::TlsConnector;
+use super::tls::LazyConfig;
 
 /// The name of field firmware, which servers look for.
 const USER_AGENT: &str = "iClock Proxy/1.09";
@@ -58,7 +58,7 @@ impl Server {
     pub fn new(settings: &Settings) -> Self {
         let dates = Rc::new(DateCheck::new(settings));
         #[cfg(feature = "tls")]
-        let tls = TlsConnector::new(settings, dates.last_verified.clone());
+        let tls = LazyConfig::new(settings, dates.last_verified.clone());
         Self {
             connector: Connector::new(
                 settings,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::pin::Pin;
 use crate::clock::ClockOffset;
 use crate::protocol::query::percent_decoded;
 
@@ -35,8 +36,8 @@ pub struct Settings {
     pub body: Duration,
     /// Whether files may come from other servers by HTTPS.
     pub https_elsewhere: bool,
-    /// A file with the certificates to trust, in PEM. Without one, the system's.
-    pub ca: Option<PathBuf>,
+    /// Whom the terminal trusts by HTTPS, and by what the server knows it.
+    pub tls: TlsSettings,
     /// The clock by which the dates of certificates are checked.
     pub clock_offset: ClockOffset,
 }
@@ -51,6 +52,26 @@ pub struct Proxy {
     pub port: u16,
     /// The value of the header `Proxy-Authorization`: `Basic …`. Not shown to anybody.
     pub authorization: Option<String>,
+}
+
+/// Whom the terminal trusts by HTTPS, and by what the server knows it.
+#[derive(Clone, Debug, Default)]
+pub struct TlsSettings {
+    /// A file with the certificates to trust, in PEM. Without one the system's, or only `pins`.
+    pub ca: Option<PathBuf>,
+    /// Keys of which the server must have one. None: any key that a trusted authority vouches for.
+    pub pins: Vec<Pin>,
+    /// The terminal's own certificate, for servers that want one.
+    pub client: Option<ClientCertificate>,
+}
+
+/// The certificate by which a server knows the terminal.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    /// A file with the certificate and those of its issuers, in PEM.
+    pub certificate: PathBuf,
+    /// A file with its private key, in PEM.
+    pub key: PathBuf,
 }
 
 /// Fewer characters are in too many texts to be hidden, and are no secret.
@@ -112,7 +133,7 @@ impl Settings {
             poll: time,
             body: time,
             https_elsewhere: false,
-            ca: None,
+            tls: TlsSettings::default(),
             clock_offset: ClockOffset::default(),
         }
     }

@@ -6,7 +6,8 @@ use crate::harness::{TIMEOUT, Terminal, second, server, server_with, until};
 
 /// A server with a certificate of this authority.
 fn secure(authority: &PrivateCa) -> Emulator {
-    let tls = Tls { certificates: authority.certificate.clone(), key: authority.key.clone() };
+    let (certificates, key) = (authority.certificate.clone(), authority.key.clone());
+    let tls = Tls { certificates, key, clients: None };
     server_with(Settings { tls: Some(tls), ..Settings::default() })
 }
 

@@ -1,54 +1,94 @@
-//! Verification of certificates on a clock that may not be set yet.
+//! Verification of certificates on a clock that may be wrong.
 //!
-//! The clock of a terminal without a battery starts in 1970, and the server sets it, over TLS. As
-//! long as the clock is not set, only this is known of the time: it is not before this version was
-//! made, and not before the start of a certificate that a trusted authority signed.
+//! The clock of a terminal without a battery starts in 1970, and others start at any time, far ahead
+//! too. The server sets it, over TLS. A certificate that is valid by the clock is good. If one is not,
+//! because of its dates alone, two things besides the clock are known of the time:
+//!
+//! - The time that this server told in an earlier exchange, counted on by a clock that nobody can
+//!   set. If somebody changed the terminal's clock since, the certificate is verified at that time.
+//! - A clock that shows less than the build time, or more than ten years after it, is not set. Then
+//!   the time is not before this version was made, and not before the start of a certificate that a
+//!   trusted authority signed: the certificate is verified at the earliest such time.
+//!
+//! In every other case a certificate that expired by the clock is refused: it may be stolen, and
+//! nothing tells a clock that is three years ahead from one that is right.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use rustls::client::WebPkiServerVerifier;
+use rustls::CertificateError::NotValidYetContext;
+use rustls::Error::{self, InvalidCertificate};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
-use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{DigitallySignedStruct, SignatureScheme};
 
-use crate::clock::{BUILD_TIME, ClockOffset};
+use super::certificate::Shown;
+use super::distrust::{is_of_dates, never_valid};
+use super::times::{seconds, unix};
+use super::trust::Trust;
+use crate::clock::{BUILD_TIME, ClockOffset, LATEST_TIME};
 
 /// Most intermediate certificates whose start is taken for the time.
 const MOST_INTERMEDIATES: usize = 4;
 
-/// The terminal's clock. While it is not set, the build time: the earliest possible.
+/// The terminal's clock.
 #[derive(Debug)]
 pub(super) struct Time(pub(super) ClockOffset);
 
 impl TimeProvider for Time {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(unix(self.0.utc().max(BUILD_TIME)))
+        Some(unix(self.0.utc()))
     }
 }
 
-fn unix(seconds: i64) -> UnixTime {
-    UnixTime::since_unix_epoch(Duration::from_secs(seconds.unsigned_abs()))
-}
-
-/// webpki's verifier. While the clock is not set, it is asked again at the time at which a
-/// certificate starts to be valid.
+/// Verifies certificates by the owner's [`Trust`].
 #[derive(Debug)]
 pub(super) struct ClockTolerantVerifier {
-    webpki: Arc<WebPkiServerVerifier>,
+    trust: Arc<Trust>,
+    clock: ClockOffset,
     last_verified: LastVerifiedChain,
 }
 
 impl ClockTolerantVerifier {
-    /// Trusts the certificates in a PEM text. `None` if it holds none.
-    pub(super) fn new(pem: &[u8], last_verified: LastVerifiedChain) -> Option<Self> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).filter_map(Result::ok));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let webpki = WebPkiServerVerifier::builder_with_provider(roots.into(), provider);
-        Some(Self { webpki: webpki.build().ok()?, last_verified })
+    pub(super) fn new(trust: Trust, clock: ClockOffset, last_verified: LastVerifiedChain) -> Self {
+        Self { trust: Arc::new(trust), clock, last_verified }
+    }
+
+    fn verify(&self, shown: &Shown<'_>, now: i64) -> Result<(), Error> {
+        let by_clock = match self.trust.verify(shown, now) {
+            Err(error) if is_of_dates(&error) => error,
+            other => return other,
+        };
+        if let Some(told) = self.clock.told()
+            && self.trust.verify(shown, told).is_ok()
+        {
+            return Ok(());
+        }
+        match (BUILD_TIME..=LATEST_TIME).contains(&now) {
+            true => Err(by_clock),
+            false => self.verify_at_the_earliest(shown),
+        }
+    }
+
+    /// Verifies at the build time, or at the first time after it at which no certificate of the
+    /// chain is still to begin.
+    fn verify_at_the_earliest(&self, shown: &Shown<'_>) -> Result<(), Error> {
+        let mut now = BUILD_TIME;
+        let mut result = self.trust.verify(shown, now);
+        // Once for each certificate that may start later than those before it; with a limit, since
+        // a stranger can send a thousand.
+        for _ in 0..=shown.intermediates.len().min(MOST_INTERMEDIATES) {
+            match result {
+                Err(InvalidCertificate(NotValidYetContext { not_before, .. }))
+                    if seconds(not_before) > now =>
+                {
+                    now = seconds(not_before);
+                }
+                _ => break,
+            }
+            result = self.trust.verify(shown, now);
+        }
+        result.map_err(never_valid)
     }
 }
 
@@ -58,7 +98,7 @@ pub(in super::super) struct LastVerifiedChain(Arc<Mutex<Option<Chain>>>);
 
 #[derive(Debug)]
 struct Chain {
-    webpki: Arc<WebPkiServerVerifier>,
+    trust: Arc<Trust>,
     server: CertificateDer<'static>,
     intermediates: Vec<CertificateDer<'static>>,
     name: ServerName<'static>,
@@ -69,8 +109,8 @@ impl LastVerifiedChain {
     /// were set to a time at which they are not, every later connection would fail.
     pub(in super::super) fn is_valid_at(&self, utc: i64) -> bool {
         let chain = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        chain.as_ref().is_none_or(|Chain { webpki, server, intermediates, name }| {
-            webpki.verify_server_cert(server, intermediates, name, &[], unix(utc)).is_ok()
+        chain.as_ref().is_none_or(|Chain { trust, server, intermediates, name }| {
+            trust.verify(&Shown { server, intermediates, name }, utc).is_ok()
         })
     }
 
@@ -85,33 +125,17 @@ impl ServerCertVerifier for ClockTolerantVerifier {
         server: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        ocsp: &[u8],
-        mut now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let verify = |now| self.webpki.verify_server_cert(server, intermediates, name, ocsp, now);
-        let mut result = verify(now);
-        let is_set = now > unix(BUILD_TIME);
-        // Once for each certificate that may start later than those before it; with a limit, since
-        // a stranger can send a thousand.
-        for _ in 0..=intermediates.len().min(MOST_INTERMEDIATES) {
-            match result {
-                Err(rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
-                    not_before,
-                    ..
-                })) if !is_set && not_before > now => now = not_before,
-                _ => break,
-            }
-            result = verify(now);
-        }
-        if result.is_ok() {
-            self.last_verified.set(Chain {
-                webpki: Arc::clone(&self.webpki),
-                server: server.clone().into_owned(),
-                intermediates: intermediates.iter().map(|it| it.clone().into_owned()).collect(),
-                name: name.to_owned(),
-            });
-        }
-        result
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.verify(&Shown { server, intermediates, name }, seconds(now))?;
+        self.last_verified.set(Chain {
+            trust: Arc::clone(&self.trust),
+            server: server.clone().into_owned(),
+            intermediates: intermediates.iter().map(|it| it.clone().into_owned()).collect(),
+            name: name.to_owned(),
+        });
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -119,8 +143,8 @@ impl ServerCertVerifier for ClockTolerantVerifier {
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.webpki.verify_tls12_signature(message, certificate, signature)
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.trust.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -128,31 +152,45 @@ impl ServerCertVerifier for ClockTolerantVerifier {
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.webpki.verify_tls13_signature(message, certificate, signature)
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.trust.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.webpki.supported_verify_schemes()
+        self.trust.schemes()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-    use super::super::explain;
+    use iclock_emulator::private_ca_valid;
+    use rustls::pki_types::pem::PemObject;
+
     use super::*;
+    use crate::uplink::tls::explain::explain;
 
     const A_DAY: i64 = 86_400;
 
     /// What is said at `now` of a certificate that is valid from `from` to `until`.
     fn verified(from: i64, until: i64, now: i64) -> Result<(), String> {
-        let at = |seconds: i64| UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs());
-        let made = iclock_emulator::private_ca_valid(at(from), at(until)).unwrap();
-        let verifier =
-            ClockTolerantVerifier::new(made.ca.as_bytes(), LastVerifiedChain::default()).unwrap();
-        verify(&verifier, &made.certificate, now)
+        verified_after(ClockOffset::default(), from, until, now)
+    }
+
+    /// The same; the clock knows what the server told.
+    fn verified_after(clock: ClockOffset, from: i64, until: i64, now: i64) -> Result<(), String> {
+        let made = private_ca_valid(at(from), at(until)).unwrap();
+        verify(&verifier(&made.ca, clock), &made.certificate, now)
+    }
+
+    fn verifier(ca: &str, clock: ClockOffset) -> ClockTolerantVerifier {
+        let trust = Trust::in_certificates(ca.as_bytes(), Vec::new()).unwrap();
+        ClockTolerantVerifier::new(trust, clock, LastVerifiedChain::default())
+    }
+
+    fn at(seconds: i64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs())
     }
 
     fn verify(verifier: &ClockTolerantVerifier, certificate: &str, now: i64) -> Result<(), String> {
@@ -174,14 +212,16 @@ mod tests {
 
     #[test]
     fn while_the_clock_is_not_set_a_certificate_from_after_the_build_is_valid() {
-        assert_eq!(verified(BUILD_TIME + 10 * A_DAY, BUILD_TIME + 20 * A_DAY, BUILD_TIME), Ok(()));
-        assert_eq!(verified(BUILD_TIME - A_DAY, BUILD_TIME + A_DAY, BUILD_TIME), Ok(()));
+        for now in [-A_DAY, 0, BUILD_TIME - 1] {
+            assert_eq!(verified(BUILD_TIME + 10 * A_DAY, BUILD_TIME + 20 * A_DAY, now), Ok(()));
+            assert_eq!(verified(BUILD_TIME - A_DAY, BUILD_TIME + A_DAY, now), Ok(()));
+        }
     }
 
     #[test]
     fn while_the_clock_is_not_set_a_certificate_that_expired_before_the_build_is_refused() {
         assert!(
-            verified(BUILD_TIME - 9 * A_DAY, BUILD_TIME - A_DAY, BUILD_TIME)
+            verified(BUILD_TIME - 9 * A_DAY, BUILD_TIME - A_DAY, 0)
                 .unwrap_err()
                 .contains("expired")
         );
@@ -189,28 +229,55 @@ mod tests {
 
     #[test]
     fn while_the_clock_is_not_set_a_certificate_of_another_authority_is_refused() {
-        let at = |days: i64| {
-            UNIX_EPOCH + Duration::from_secs((BUILD_TIME + days * A_DAY).unsigned_abs())
-        };
-        let [ours, theirs] =
-            [1, 2].map(|_| iclock_emulator::private_ca_valid(at(10), at(20)).unwrap());
-        let verifier =
-            ClockTolerantVerifier::new(ours.ca.as_bytes(), LastVerifiedChain::default()).unwrap();
-        assert_eq!(verify(&verifier, &ours.certificate, BUILD_TIME), Ok(()));
-        assert!(
-            verify(&verifier, &theirs.certificate, BUILD_TIME).unwrap_err().contains("authority")
-        );
+        let (from, until) = (at(BUILD_TIME + 10 * A_DAY), at(BUILD_TIME + 20 * A_DAY));
+        let [ours, theirs] = [1, 2].map(|_| private_ca_valid(from, until).unwrap());
+        let verifier = verifier(&ours.ca, ClockOffset::default());
+        for now in [0, BUILD_TIME - 1, LATEST_TIME + 1] {
+            assert_eq!(verify(&verifier, &ours.certificate, now), Ok(()));
+            let refused = verify(&verifier, &theirs.certificate, now).unwrap_err();
+            assert!(refused.contains("authority"), "{refused}");
+        }
     }
 
     #[test]
-    fn without_a_certificate_to_trust_there_is_no_verifier() {
-        assert!(ClockTolerantVerifier::new(b"", LastVerifiedChain::default()).is_none());
-        assert!(
-            ClockTolerantVerifier::new(
-                b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-                LastVerifiedChain::default()
-            )
-            .is_none()
-        );
+    fn a_clock_more_than_ten_years_ahead_is_not_set() {
+        let (from, until) = (BUILD_TIME + 10 * A_DAY, BUILD_TIME + 20 * A_DAY);
+        for (now, is_accepted) in [
+            (until + 1, false),
+            (BUILD_TIME + 3 * 365 * A_DAY, false),
+            (LATEST_TIME, false),
+            (LATEST_TIME + 1, true),
+            (4_102_444_799, true),
+            (i64::from(u32::MAX), true),
+        ] {
+            let said = verified(from, until, now);
+            assert_eq!(said.is_ok(), is_accepted, "{now}: {said:?}");
+            assert!(is_accepted || said.unwrap_err().contains("expired"));
+        }
+        // What expired before this version was made is not accepted by any clock.
+        let said = verified(BUILD_TIME - 20 * A_DAY, BUILD_TIME - A_DAY, LATEST_TIME + 1);
+        assert!(said.unwrap_err().contains("one expired on 2026-10-31"));
+        // A certificate for a hundred years needs no tolerance.
+        assert_eq!(verified(BUILD_TIME, LATEST_TIME + 9 * A_DAY, LATEST_TIME + A_DAY), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_was_changed_since_the_server_told_the_time_does_not_decide() {
+        let (from, until) = (BUILD_TIME + 10 * A_DAY, BUILD_TIME + 20 * A_DAY);
+        let told = |utc: i64| ClockOffset::default().after_told(utc);
+        for now in [from - A_DAY, until + A_DAY, until + 1000 * A_DAY] {
+            assert_eq!(verified_after(told(from + A_DAY), from, until, now), Ok(()));
+            // A certificate that was over at the time that the server told stays refused.
+            for other in [from - A_DAY, until + A_DAY] {
+                assert!(verified_after(told(other), from, until, now).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_certificate_to_trust_there_is_no_trust() {
+        for pem in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            assert!(Trust::in_certificates(pem.as_bytes(), Vec::new()).is_none());
+        }
     }
 }

@@ -7,14 +7,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use iclock_emulator::{PrivateCa, private_ca};
+use iclock_emulator::{PrivateCa, private_ca, private_ca_valid};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::uplink::{ReadLimit, Request, Response, Server, Settings, Uplink};
+use crate::clock::{BUILD_TIME, ClockOffset, LATEST_TIME};
+use crate::uplink::{ReadLimit, Request, Response, Server, Settings, TlsSettings, Uplink};
 
 /// The body that a GET brings from a server that does `serve` with its one connection, or the
 /// message of the failure.
@@ -36,16 +37,20 @@ fn response(
     let made = private_ca().unwrap();
     let ca = Ca::new(name, &made);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let settings = Settings {
-        connect: Duration::from_secs(connect),
-        ca: Some(ca.0.clone()),
-        ..Settings::patient(format!("https://127.0.0.1:{port}"))
-    };
+    let settings = settings(&listener, connect, &ca);
     thread::spawn(move || serve(listener.accept().unwrap().0, &made));
     Server::new(&settings)
         .exchange(&Request::get("/iclock/getrequest"))
         .map_err(|failure| failure.to_string())
+}
+
+fn settings(listener: &TcpListener, connect: u64, ca: &Ca) -> Settings {
+    let port = listener.local_addr().unwrap().port();
+    Settings {
+        connect: Duration::from_secs(connect),
+        tls: TlsSettings { ca: Some(ca.0.clone()), ..TlsSettings::default() },
+        ..Settings::patient(format!("https://127.0.0.1:{port}"))
+    }
 }
 
 struct Ca(PathBuf);
@@ -77,6 +82,24 @@ fn answer_by(
     close_notify: bool,
     send: impl FnOnce(&mut TcpStream, &[u8]),
 ) {
+    let mut tls = asked(stream, made);
+    tls.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").unwrap();
+    tls.flush().unwrap();
+    tls.conn.writer().write_all(b"C:1:DATA DELETE USERINFO PIN=1").unwrap();
+    if close_notify {
+        tls.conn.send_close_notify();
+    }
+    let mut sealed = Vec::new();
+    while tls.conn.wants_write() {
+        tls.conn.write_tls(&mut sealed).unwrap();
+    }
+    send(&mut tls.sock, &sealed);
+    let _ = tls.sock.shutdown(std::net::Shutdown::Write);
+    let _ = tls.sock.read(&mut [0]);
+}
+
+/// A connection on which the request has come.
+fn asked(stream: TcpStream, made: &PrivateCa) -> StreamOwned<ServerConnection, TcpStream> {
     let certificate = CertificateDer::from_pem_slice(made.certificate.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(made.key.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -93,19 +116,7 @@ fn answer_by(
         tls.read_exact(&mut byte).unwrap();
         request.push(byte[0]);
     }
-    tls.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").unwrap();
-    tls.flush().unwrap();
-    tls.conn.writer().write_all(b"C:1:DATA DELETE USERINFO PIN=1").unwrap();
-    if close_notify {
-        tls.conn.send_close_notify();
-    }
-    let mut sealed = Vec::new();
-    while tls.conn.wants_write() {
-        tls.conn.write_tls(&mut sealed).unwrap();
-    }
-    send(&mut tls.sock, &sealed);
-    let _ = tls.sock.shutdown(std::net::Shutdown::Write);
-    let _ = tls.sock.read(&mut [0]);
+    tls
 }
 
 #[test]
@@ -164,4 +175,49 @@ fn a_handshake_that_stalls_or_trickles_times_out() {
         assert!(took < Duration::from_secs(4), "{how}: {took:?}, {message}");
         assert!(message.contains("did not accept the connection in time"), "{how}: {message}");
     }
+}
+
+/// What the `Date` of an answer is, in seconds since 1970, for a terminal with this clock. The
+/// server's certificate is valid for a year from the build on.
+fn date_by(name: &str, clock_offset: ClockOffset) -> Result<i64, String> {
+    let day = |nth: i64| UNIX_EPOCH + Duration::from_secs((BUILD_TIME + nth * DAY).unsigned_abs());
+    let made = private_ca_valid(day(0), day(365)).unwrap();
+    let ca = Ca::new(name, &made);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = Settings { clock_offset, ..settings(&listener, 10, &ca) };
+    thread::spawn(move || {
+        let mut tls = asked(listener.accept().unwrap().0, &made);
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDate: Thu, 26 Nov 2026 12:00:00 GMT";
+        tls.write_all(format!("{head}\r\n\r\n").as_bytes()).unwrap();
+        let _ = tls.read(&mut [0]);
+    });
+    let response = Server::new(&settings).exchange(&Request::get("/iclock/getrequest"));
+    let response = response.map_err(|failure| failure.to_string())?;
+    response.date.unwrap().at.map_err(str::to_owned)
+}
+
+const DAY: i64 = 86_400;
+/// The server's `Date`.
+const NOW: i64 = 1_795_694_400;
+
+#[test]
+fn a_clock_that_is_not_set_gets_the_servers_time_whether_it_is_in_1970_or_far_ahead() {
+    for (name, utc) in [("1970", 0), ("build", BUILD_TIME - 1), ("ahead", LATEST_TIME + 1)] {
+        assert_eq!(date_by(name, ClockOffset::at(utc)), Ok(NOW), "{name}");
+    }
+}
+
+#[test]
+fn a_clock_that_may_be_right_refuses_what_expired_by_it() {
+    for (name, utc) in [("year", BUILD_TIME + 366 * DAY), ("latest", LATEST_TIME)] {
+        let said = date_by(name, ClockOffset::at(utc)).unwrap_err();
+        assert!(said.contains("expired on 2027-11-01 00:00:00 UTC"), "{said}");
+    }
+}
+
+#[test]
+fn a_clock_that_somebody_changed_gets_the_time_of_the_server_that_told_it_before() {
+    let changed = BUILD_TIME + 1000 * DAY;
+    let told = ClockOffset::at(changed).after_told(NOW - DAY);
+    assert_eq!(date_by("changed", told), Ok(NOW));
 }

@@ -5,9 +5,10 @@ use std::net::{Shutdown, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 
 use crate::admin;
 use crate::command::Repeat;
@@ -295,17 +296,26 @@ fn listen_for_devices(shared: &Arc<Shared>, address: SocketAddr) -> io::Result<L
 }
 
 fn tls_config(tls: &Tls) -> io::Result<Arc<ServerConfig>> {
-    let certificates: Result<Vec<_>, _> =
-        CertificateDer::pem_slice_iter(tls.certificates.as_bytes()).collect();
+    let chain = certificates(&tls.certificates)?;
     let key = PrivateKeyDer::from_pem_slice(tls.key.as_bytes()).map_err(io::Error::other)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .and_then(|builder| {
-            builder.with_no_client_auth().with_single_cert(
-                certificates.map_err(|e| rustls::Error::General(e.to_string()))?,
-                key,
-            )
-        });
-    config.map(Arc::new).map_err(io::Error::other)
+        .map_err(io::Error::other)?;
+    let builder = match &tls.clients {
+        None => builder.with_no_client_auth(),
+        Some(authorities) => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(certificates(authorities)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+            builder.with_client_cert_verifier(verifier.build().map_err(io::Error::other)?)
+        }
+    };
+    builder.with_single_cert(chain, key).map(Arc::new).map_err(io::Error::other)
+}
+
+fn certificates(pem: &str) -> io::Result<Vec<CertificateDer<'static>>> {
+    CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(io::Error::other)
 }

@@ -105,7 +105,9 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
     }
     match (certificates, key) {
         (None, None) => {}
-        (Some(certificates), Some(key)) => settings.tls = Some(Tls { certificates, key }),
+        (Some(certificates), Some(key)) => {
+            settings.tls = Some(Tls { certificates, key, clients: None })
+        }
         _ => return Err("--tls-cert and --tls-key go together".into()),
     }
     Ok(Some(Arguments { settings, allowed, once_strict }))
@@ -135,5 +137,5 @@ fn read(path: &str) -> Result<String, lexopt::Error> {
 fn make_ca(path: &str) -> Result<Tls, lexopt::Error> {
     let made = private_ca().map_err(|error| error.to_string())?;
     fs::write(path, &made.ca).map_err(|error| format!("{path}: {error}"))?;
-    Ok(Tls { certificates: made.certificate, key: made.key })
+    Ok(Tls { certificates: made.certificate, key: made.key, clients: None })
 }

@@ -45,12 +45,14 @@ pub struct Settings {
 }
 
 /// A certificate chain and its key, PEM.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Tls {
     /// The certificates, the server's own first.
     pub certificates: String,
     /// The private key.
     pub key: String,
+    /// Authorities of terminals, PEM: then a terminal has to show a certificate of one of them.
+    pub clients: Option<String>,
 }
 
 impl Default for Settings {

@@ -91,7 +91,7 @@ fn the_log_has_a_line_for_each_event() {
 #[test]
 fn https() {
     let made = private_ca().unwrap();
-    let tls = Some(Tls { certificates: made.certificate, key: made.key });
+    let tls = Some(Tls { certificates: made.certificate, key: made.key, clients: None });
     let server = Emulator::start(Settings { tls, ..Settings::default() }).unwrap();
     assert_eq!(server.url(), format!("https://localhost:{}", server.address().port()));
 

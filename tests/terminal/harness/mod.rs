@@ -16,6 +16,7 @@ mod enrolment;
 mod every_command;
 mod fake_daemon;
 mod files;
+mod openssl;
 mod raw_server;
 mod shipped;
 mod terminal;
@@ -29,6 +30,7 @@ pub use enrolment::{FP, asked_to_enroll, enroll_all, enrolling, finger, sensor};
 pub use every_command::EveryCommand;
 pub use fake_daemon::FakeDaemon;
 pub use files::{limit_files, script, store, terminal_with_files};
+pub use openssl::{NEW_EC, Openssl};
 pub use raw_server::{
     RawAnswer, RawRequest, RawServer, dated, kept, options, polls_of, replies_in, replies_to, says,
 };
