@@ -4,13 +4,15 @@
 //! less than [`BUILD_TIME`] was never set; its time is never sent. There is no local time either
 //! until the zone is known, where the server has to name it.
 
+mod offset;
+
 use std::cell::Cell;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
 use tz::TimeZone;
 
+pub use self::offset::ClockOffset;
 use crate::protocol::time::LocalTime;
 
 /// Seconds since 1970 at the build of this version, 2026-11-01 UTC. A clock that is set shows more.
@@ -152,72 +154,6 @@ impl ServerZone {
 pub fn zone_name(offset: i32) -> String {
     let (sign, minutes) = (if offset < 0 { '-' } else { '+' }, offset.unsigned_abs() / 60);
     format!("UTC{sign}{:02}:{:02}", minutes / 60, minutes % 60)
-}
-
-/// punchd's own clock, if it has one, and the time that the server told last. The system's clock is
-/// no base for them, since somebody else may set that. Clones share them: TLS checks the dates of
-/// certificates by them.
-#[derive(Clone, Debug, Default)]
-pub struct ClockOffset(Arc<Mutex<Offsets>>);
-
-/// What to add to the time since boot, in seconds.
-#[derive(Debug, Default)]
-struct Offsets {
-    own: Option<i64>,
-    told: Option<i64>,
-}
-
-impl ClockOffset {
-    /// Seconds since 1970 in UTC, right or not.
-    pub fn utc(&self) -> i64 {
-        match self.offsets().own {
-            Some(clock_offset) => since_boot() + clock_offset,
-            None => clock_gettime(ClockId::Realtime).tv_sec,
-        }
-    }
-
-    /// The time that the server told last and that was believed, counted on since then. `None` if
-    /// there was none since punchd was started.
-    pub fn told(&self) -> Option<i64> {
-        Some(since_boot() + self.offsets().told?)
-    }
-
-    /// Sets the own clock.
-    fn set(&self, utc: i64) {
-        self.offsets().own = Some(utc - since_boot());
-    }
-
-    fn clear(&self) {
-        self.offsets().own = None;
-    }
-
-    fn set_told(&self, utc: i64) {
-        self.offsets().told = Some(utc - since_boot());
-    }
-
-    fn offsets(&self) -> MutexGuard<'_, Offsets> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A clock that shows this time, whatever the system's shows.
-    #[cfg(test)]
-    pub(crate) fn at(utc: i64) -> Self {
-        let clock = Self::default();
-        clock.set(utc);
-        clock
-    }
-
-    /// The same, after the server told this time.
-    #[cfg(test)]
-    pub(crate) fn after_told(self, utc: i64) -> Self {
-        self.set_told(utc);
-        self
-    }
-}
-
-/// Seconds since boot. BOOTTIME also counts while the machine sleeps.
-fn since_boot() -> i64 {
-    clock_gettime(ClockId::Boottime).tv_sec
 }
 
 /// The clock of the machine.

@@ -262,6 +262,28 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_that_is_trusted_itself_is_held_to_the_same_clock() {
+        let (from, until) = (BUILD_TIME + 10 * A_DAY, BUILD_TIME + 20 * A_DAY);
+        let made = private_ca_valid(at(from), at(until)).unwrap();
+        let verifier = verifier(&made.certificate, ClockOffset::default());
+        for (now, said) in [
+            (0, None),
+            (LATEST_TIME + 1, None),
+            (from, None),
+            (until, None),
+            (from - 1, Some("not valid yet: it begins on 2026-11-11 00:00:00 UTC")),
+            (until + 1, Some("expired on 2026-11-21 00:00:00 UTC")),
+            (LATEST_TIME, Some("the terminal's clock shows 2036-11-01 00:00:00 UTC")),
+        ] {
+            let verified = verify(&verifier, &made.certificate, now);
+            match said {
+                None => assert_eq!(verified, Ok(()), "{now}"),
+                Some(said) => assert!(verified.clone().unwrap_err().contains(said), "{verified:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn a_clock_that_was_changed_since_the_server_told_the_time_does_not_decide() {
         let (from, until) = (BUILD_TIME + 10 * A_DAY, BUILD_TIME + 20 * A_DAY);
         let told = |utc: i64| ClockOffset::default().after_told(utc);

@@ -12,8 +12,11 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use iclock_emulator::{PrivateCa, private_ca, private_ca_valid};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use super::certificate::Certificate;
 use crate::clock::{BUILD_TIME, ClockOffset, LATEST_TIME};
 use crate::uplink::{ReadLimit, Request, Response, Server, Settings, TlsSettings, Uplink};
 
@@ -220,4 +223,42 @@ fn a_clock_that_somebody_changed_gets_the_time_of_the_server_that_told_it_before
     let changed = BUILD_TIME + 1000 * DAY;
     let told = ClockOffset::at(changed).after_told(NOW - DAY);
     assert_eq!(date_by("changed", told), Ok(NOW));
+}
+
+#[test]
+fn who_shows_the_pinned_certificate_and_has_not_its_key_is_refused() {
+    for version in [&TLS12, &TLS13] {
+        // Given a machine that has seen the certificate of the server, and has a key of its own,
+        let [seen, own] = [1, 2].map(|_| private_ca().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ca = Ca::new(&format!("shown-{:?}", version.version), &seen);
+        std::fs::write(&ca.0, &seen.certificate).unwrap();
+        let certificate = CertificateDer::from_pem_slice(seen.certificate.as_bytes()).unwrap();
+        let pin = Certificate::parse(&certificate).unwrap().pin();
+        for tls in [
+            TlsSettings { pins: vec![pin], ..TlsSettings::default() },
+            TlsSettings { ca: Some(ca.0.clone()), ..TlsSettings::default() },
+        ] {
+            let settings = Settings { tls, ..settings(&listener, 10, &ca) };
+            let (certificate, listener) = (certificate.clone(), listener.try_clone().unwrap());
+            let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
+            let key = rustls::crypto::ring::sign::any_supported_type(&key).unwrap();
+            let shown = SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key));
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let config = ServerConfig::builder_with_provider(provider)
+                .with_protocol_versions(&[version])
+                .unwrap()
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::new(shown));
+            thread::spawn(move || {
+                let stream = listener.accept().unwrap().0;
+                let connection = ServerConnection::new(Arc::new(config)).unwrap();
+                let _ = StreamOwned::new(connection, stream).read(&mut [0]);
+            });
+            // when it answers in the server's place, then it gets nothing.
+            let said = Server::new(&settings).exchange(&Request::get("/iclock/getrequest"));
+            let said = said.map(drop).unwrap_err().to_string();
+            assert!(said.contains("its handshake is not signed by the key"), "{said}");
+        }
+    }
 }
