@@ -349,6 +349,21 @@ mod tests {
     }
 
     #[test]
+    fn what_the_server_told_is_kept_unless_the_systems_clock_is_right() {
+        for (authority, is_kept) in [(Authority::Own, true), (Authority::System, false)] {
+            let known = ClockOffset::default();
+            let clock =
+                SystemClock::new(authority, Zone::System, ServerZone::Unnamed, known.clone());
+            assert_eq!(known.told(), None);
+            clock.set(BUILD_TIME + 1000);
+            let told = known.told();
+            assert_eq!(told.is_some(), is_kept, "{authority:?}");
+            // A second may have passed.
+            assert!(told.is_none_or(|told| (0..9).contains(&(told - BUILD_TIME - 1000))));
+        }
+    }
+
+    #[test]
     fn offsets_are_written_with_their_sign() {
         for (offset, name) in [(0, "UTC+00:00"), (19_800, "UTC+05:30"), (-12_600, "UTC-03:30")] {
             assert_eq!(zone_name(offset), name);

@@ -288,7 +288,7 @@ fn what_is_no_tls_at_all_is_said() {
         (&b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"[..], no_tls),
         (b"220 mail.example ESMTP\r\n", no_tls),
         (b"SSH-2.0-OpenSSH_9.2\r\n", no_tls),
-        (b"\x15\x03\x03\x00\x02\x02\x70", "it refused TLS (unrecognised_name): it does not know"),
+        (b"\x15\x03\x03\x00\x02\x02\x70", "it refused TLS (unrecognized_name): it does not know"),
         (b"\x15\x03\x01\x00\x02\x02\x46", "it refused TLS (protocol_version)"),
         (b"\x15\x03\x03\x00\x02\x02\x47", "it refused TLS (insufficient_security)"),
         (b"\x15\x03\x03\x00\x02\x02\x50", "it refused TLS (internal_error): look into"),

@@ -20,6 +20,13 @@ pub(in super::super) fn explain(error: &Error) -> String {
             "it does not speak TLS: is `server` to begin with http://, or is it another port?"
                 .into()
         }
+        Error::PeerMisbehaved(_)
+        | Error::InappropriateMessage { .. }
+        | Error::InappropriateHandshakeMessage { .. }
+        | Error::PeerSentOversizedRecord
+        | Error::DecryptError => format!(
+            "its TLS is faulty ({error}): does a firewall or a proxy between change the connection?"
+        ),
         other => format!("TLS failed: {other}"),
     }
 }
@@ -116,7 +123,7 @@ fn name_of(alert: AlertDescription) -> String {
         }
         text.push(letter);
     }
-    text.to_ascii_lowercase()
+    text.to_ascii_lowercase().replace("recognised", "recognized")
 }
 
 fn of_incompatible(why: &PeerIncompatible) -> String {
@@ -139,5 +146,26 @@ fn of_incompatible(why: &PeerIncompatible) -> String {
                 .into()
         }
         other => format!("it speaks another kind of TLS ({other:?})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_alert_is_named_as_in_the_standard() {
+        for (alert, name) in [
+            (AlertDescription::HandshakeFailure, "handshake_failure"),
+            (AlertDescription::UnknownCA, "unknown_ca"),
+            (AlertDescription::UnrecognisedName, "unrecognized_name"),
+            (AlertDescription::Unknown(241), "alert 241"),
+        ] {
+            assert_eq!(name_of(alert), name);
+        }
+        for number in 0..=u8::MAX {
+            let said = explain(&Error::AlertReceived(AlertDescription::from(number)));
+            assert!(said.starts_with("it refused TLS ("), "{said}");
+        }
     }
 }
