@@ -43,6 +43,7 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
         }
         Server::new(&settings)
     };
+    log_faults(path, &config);
     reactor::take_signals()
         .map_err(|error| Stop::System(format!("cannot take signals: {error}")))?;
     let mut daemon = Daemon::start(path, config, clock_offset, set_aside)?;
@@ -196,6 +197,7 @@ impl<'a> Daemon<'a> {
         match self.new_config() {
             Ok((config, server)) => {
                 log::info!("configuration read again");
+                log_faults(self.path, &config);
                 self.config = config;
                 Some(server)
             }
@@ -236,6 +238,13 @@ impl<'a> Daemon<'a> {
         if let Err(error) = self.store.journal().add_operation(&operation) {
             log::error!("the operation log could not be written: {error}");
         }
+    }
+}
+
+/// Writes into the log what the configuration names and the machine does not have.
+fn log_faults(path: &Path, config: &Config) {
+    for fault in config.faults() {
+        log::error!("{}: {fault}", path.display());
     }
 }
 

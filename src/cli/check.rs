@@ -13,9 +13,11 @@ pub const PAGE: Page = Page {
     arguments: "",
     summary: "check the configuration",
     details: "\
-Checks the configuration and the certificates that it names, without a
-connection to the server. If something is wrong, the message names the line
-and the key, and the exit code is 78.
+Checks the configuration, and that the certificates, directories, programs
+and groups that it names are there, without a connection to the server. If
+something is wrong, the message names the line or the key, and what to change,
+and the exit code is 78. A start is less strict: what can be mended while
+punchd runs is written into the log.
 
 Example:
   punchd check -c /tmp/punchd.toml
@@ -24,8 +26,13 @@ Example:
 
 pub fn run(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
-    Server::check(&config.uplink_settings(ClockOffset::default()))
-        .map_err(|message| Failure::new(Exit::Config, format!("{}: {message}", path.display())))?;
+    let tls = Server::check(&config.uplink_settings(ClockOffset::default())).err();
+    let faults: Vec<_> = config.faults().into_iter().chain(tls).collect();
+    if !faults.is_empty() {
+        let lines = faults.iter().map(|fault| format!("{}: {fault}", path.display()));
+        let lines: Vec<_> = lines.collect();
+        return Err(Failure::new(Exit::Config, lines.join("\npunchd: ")));
+    }
     print(&format!("{}: terminal {} of {}\n", path.display(), config.serial, config.server.url));
     Ok(())
 }

@@ -8,6 +8,7 @@ mod address;
 mod checks;
 mod dialect;
 mod error;
+mod faults;
 mod rooms;
 mod tables;
 mod values;

@@ -49,7 +49,10 @@ pub(super) fn listen(socket: &Path, access: &Access) -> io::Result<UnixListener>
 
 /// The number of a group, by its number or its name in `/etc/group`: a static binary has no
 /// other way to ask for it.
-fn group_id(group: &str) -> io::Result<u32> {
+///
+/// # Errors
+/// The file cannot be read, or has no such group.
+pub fn group_id(group: &str) -> io::Result<u32> {
     if let Ok(number) = group.parse() {
         return Ok(number);
     }

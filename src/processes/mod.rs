@@ -29,7 +29,7 @@ use signal_hook::consts::SIGCHLD;
 use signal_hook::low_level::{pipe, unregister};
 
 use crate::reactor::{self, Served};
-pub use program::{End, Order, Outcome};
+pub use program::{End, Order, Outcome, find as find_program};
 use running::Running;
 
 /// Marks every descriptor that punchd inherited, except 0 to 2, as close-on-exec, so that no

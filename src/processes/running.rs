@@ -11,11 +11,9 @@ use rustix::process::{
 };
 
 use super::orphans;
-use super::program::{End, Order, Outcome};
+use super::program::{End, Order, Outcome, PATH};
 use crate::backoff::DoublingPause;
 
-/// Where programs are looked for.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Most bytes that are read in one check: what a pipe holds by default.
 const TIME_SLICE: usize = 64 << 10;
 /// Most bytes that a pipe can hold.

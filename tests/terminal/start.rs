@@ -50,6 +50,38 @@ fn a_configuration_that_can_work_is_called_good() {
 }
 
 #[test]
+fn what_the_configuration_names_and_is_not_there_is_refused_by_check_and_logged_by_run() {
+    let mut terminal = Terminal::prepare(
+        "http://127.0.0.1:1/iclock/cdata",
+        "[drivers]\nshared = \"/no/shared\"\n[upgrade]\ncommand = [\"/no/upgrade\"]\n",
+    );
+    let config = fs::read_to_string(terminal.path("punchd.toml")).unwrap();
+    let config = config.replace("serial = \"MADE0001\"", "serial = \"CHANGE-ME\"");
+    fs::write(terminal.path("punchd.toml"), config).unwrap();
+    let faults = [
+        "server \"http://127.0.0.1:1/iclock/cdata\" ends with a path of the protocol, which punchd \
+         adds by itself: write \"http://127.0.0.1:1\"",
+        "serial is still \"CHANGE-ME\"",
+        "[drivers] shared: the directory /no/shared cannot be used (No such file or directory (os \
+         error 2)): create it (mkdir -p /no/shared), or name another",
+        "[upgrade] command: the program \"/no/upgrade\" is not there: install it, or correct its \
+         path",
+    ];
+    let output = terminal.punchd(&["check"]);
+    assert_eq!(output.status.code(), Some(78), "{}", message(&output));
+    assert_eq!(message(&output).lines().count(), faults.len(), "{}", message(&output));
+    // It can be mended while punchd runs, and punches are recorded meanwhile.
+    terminal.run();
+    terminal.driver().punch("7", &second(1));
+    for fault in faults {
+        let path = terminal.path("punchd.toml");
+        let line = format!("{}: {fault}", path.display());
+        assert!(message(&output).contains(&format!("punchd: {line}")), "{}", message(&output));
+        assert!(terminal.log().contains(&format!("error: {line}")), "{}", terminal.log());
+    }
+}
+
+#[test]
 fn the_configuration_that_ships_is_good() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/punchd.toml");
     punchd::config::Config::load(std::path::Path::new(example)).unwrap();
