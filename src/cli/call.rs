@@ -9,7 +9,7 @@ use super::exit::{Exit, Failure};
 use crate::config::Config;
 use crate::driver_socket;
 use crate::protocol::foreign;
-use crate::rpc::{self, Method};
+use crate::rpc::{self, CallError, Method};
 
 /// Reads the configuration.
 pub fn load(config: &Path) -> Result<Config, Failure> {
@@ -24,9 +24,14 @@ pub fn driver_socket(config: &Path) -> Result<PathBuf, Failure> {
 /// Calls a method of the punchd that runs with this configuration.
 pub fn call(config: &Path, method: Method, params: &Value) -> Result<Value, Failure> {
     let mut result = rpc::call(&driver_socket(config)?, method, params)
-        .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
+        .map_err(|error| Failure::new(exit_of(&error), error.to_string()))?;
     foreign::make_plain(&mut result);
     Ok(result)
+}
+
+/// The exit code for a call without a result.
+fn exit_of(error: &CallError) -> Exit {
+    if error.is_denied() { Exit::NoPermission } else { Exit::Unavailable }
 }
 
 /// Prints to standard output, also if its reader has gone (`punchd export | head`).

@@ -22,6 +22,8 @@ pub enum Exit {
     System = 71,
     /// The store cannot be opened.
     CannotCreate = 73,
+    /// This user may not use the driver socket.
+    NoPermission = 77,
     /// The configuration is wrong.
     Config = 78,
 }

@@ -29,6 +29,7 @@ Exit codes:
   69  no punchd is running, or it refused
   71  the system refused something, the LINE of the relay included
   73  the store cannot be opened
+  77  this user may not use the driver socket
   78  the configuration is wrong
 
 punchd help COMMAND shows the options of a command.

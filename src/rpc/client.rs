@@ -1,7 +1,7 @@
 //! One call of a running daemon, as the command line makes it.
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,11 +34,7 @@ pub(crate) enum CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoAnswer { socket, error } => write!(
-                f,
-                "no answer at {}: {error}. Is `punchd run` running, with the same configuration?",
-                socket.display()
-            ),
+            Self::NoAnswer { socket, error } => no_answer(f, &socket.display(), error),
             Self::Malformed(why) => write!(f, "punchd sent no valid answer: {why}"),
             Self::Refused(error) => error.fmt(f),
         }
@@ -46,6 +42,42 @@ impl fmt::Display for CallError {
 }
 
 impl std::error::Error for CallError {}
+
+impl CallError {
+    /// Whether the system does not let this user use the socket; punchd may be running.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(self, Self::NoAnswer { error, .. } if error.kind() == ErrorKind::PermissionDenied)
+    }
+}
+
+fn no_answer(
+    f: &mut fmt::Formatter<'_>,
+    socket: &dyn fmt::Display,
+    error: &io::Error,
+) -> fmt::Result {
+    match error.kind() {
+        ErrorKind::PermissionDenied => write!(
+            f,
+            "no permission to use {socket} ({error}), so whether punchd runs is not known: run this as \
+             root, or as a member of the group of the socket ([drivers] group in punchd.toml)"
+        ),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => write!(
+            f,
+            "punchd listens at {socket} and gave no answer within {} s: see its log; its disk may be \
+             slow, or the process stopped",
+            TIMEOUT.as_secs()
+        ),
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => write!(
+            f,
+            "punchd closed the connection at {socket} without an answer: it stops, or too many \
+             drivers are connected; try again"
+        ),
+        _ => write!(
+            f,
+            "no answer at {socket}: {error}. Is `punchd run` running, with the same configuration?"
+        ),
+    }
+}
 
 /// Calls a method of the daemon that listens at `socket`, and waits for its answer.
 ///
@@ -72,4 +104,30 @@ fn exchange(socket: &Path, request: &str) -> io::Result<String> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_without_an_answer_says_why() {
+        for (kind, denied, message) in [
+            (ErrorKind::NotFound, false, "Is `punchd run` running"),
+            (ErrorKind::ConnectionRefused, false, "Is `punchd run` running"),
+            (
+                ErrorKind::PermissionDenied,
+                true,
+                "whether punchd runs is not known: run this as root",
+            ),
+            (ErrorKind::WouldBlock, false, "gave no answer within 30 s"),
+            (ErrorKind::UnexpectedEof, false, "closed the connection"),
+        ] {
+            let error = CallError::NoAnswer { socket: "/run/x".into(), error: kind.into() };
+            assert_eq!(error.is_denied(), denied, "{kind:?}");
+            let text = error.to_string();
+            assert!(text.contains(message) && text.contains("/run/x"), "{text}");
+            assert_eq!(text.contains("punchd run"), message.contains("punchd run"), "{text}");
+        }
+    }
 }

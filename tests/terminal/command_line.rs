@@ -114,6 +114,30 @@ fn without_a_running_punchd_the_exit_code_is_69() {
 }
 
 #[test]
+fn without_permission_on_the_socket_the_exit_code_is_77() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    let mut terminal = Terminal::prepare("http://127.0.0.1:1", "[drivers]\nmode = \"0600\"\n");
+    terminal.run();
+    let is_root = rustix::process::getuid().is_root();
+    let mut command = terminal.command(&["status"]);
+    if is_root {
+        // Nobody's program and configuration have to be readable to nobody.
+        let program = terminal.path("program");
+        std::fs::copy(env!("CARGO_BIN_EXE_punchd"), &program).unwrap();
+        command = std::process::Command::new(program);
+        command.arg("-c").arg(terminal.path("punchd.toml")).arg("status").uid(65534).gid(65534);
+    } else {
+        let none = std::fs::Permissions::from_mode(0);
+        std::fs::set_permissions(terminal.path("run/driver.sock"), none).unwrap();
+    }
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(77), "{output:?}");
+    assert!(stderr(&output).contains("no permission to use"), "{output:?}");
+    assert!(!stderr(&output).contains("punchd run"), "{output:?}");
+}
+
+#[test]
 fn help_shows_the_options_of_each_command() {
     let terminal = Terminal::prepare("http://127.0.0.1:1", "");
     assert_eq!(done(&terminal.punchd(&["--version"])), "punchd 0.1.0\n");
@@ -121,7 +145,7 @@ fn help_shows_the_options_of_each_command() {
     assert_eq!(done(&terminal.punchd(&["--help"])), all);
     assert_eq!(done(&terminal.punchd(&["-h"])), all);
     assert!(all.contains("\n  -c, --config FILE ") && all.contains("\n  -V, --version "), "{all}");
-    for code in ["64", "65", "66", "69", "71", "73", "78"] {
+    for code in ["64", "65", "66", "69", "71", "73", "77", "78"] {
         assert!(all.contains(&format!("\n  {code}  ")), "{code}: {all}");
     }
     for command in COMMANDS {
