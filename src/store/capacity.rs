@@ -121,13 +121,13 @@ pub(super) fn measure(db: &Db) -> Result<Capacity> {
 }
 
 /// The disk of the store. Where nothing can be learned, it is without end.
-struct Disk {
+pub(super) struct Disk {
     size: u64,
-    free: u64,
+    pub(super) free: u64,
 }
 
 impl Disk {
-    fn of(store: &Path) -> Self {
+    pub(super) fn of(store: &Path) -> Self {
         let directory = store.parent().filter(|parent| !parent.as_os_str().is_empty());
         match statvfs(directory.unwrap_or(Path::new("."))) {
             Ok(disk) => Self {

@@ -104,7 +104,7 @@ fn prepare(db: &Connection, path: &Path) -> rusqlite::Result<()> {
 }
 
 /// Whose file it is, and of which version. Looks before anything is written.
-fn examine(db: &Connection, path: &Path, check_all: bool) -> Result<i64> {
+pub(super) fn examine(db: &Connection, path: &Path, check_all: bool) -> Result<i64> {
     let pragma = |name: &str| -> Result<i64> {
         db.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
             .map_err(|error| classify(error, path))
