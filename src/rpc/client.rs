@@ -127,7 +127,7 @@ mod tests {
             assert_eq!(error.is_denied(), denied, "{kind:?}");
             let text = error.to_string();
             assert!(text.contains(message) && text.contains("/run/x"), "{text}");
-            assert_eq!(text.contains("punchd run"), message.contains("punchd run"), "{text}");
+            assert_eq!(text.contains("`punchd run`"), message.contains("`punchd run`"), "{text}");
         }
     }
 }

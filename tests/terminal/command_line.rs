@@ -134,7 +134,7 @@ fn without_permission_on_the_socket_the_exit_code_is_77() {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(77), "{output:?}");
     assert!(stderr(&output).contains("no permission to use"), "{output:?}");
-    assert!(!stderr(&output).contains("punchd run"), "{output:?}");
+    assert!(!stderr(&output).contains("`punchd run`"), "{output:?}");
 }
 
 #[test]
