@@ -13,6 +13,7 @@ pub mod config;
 pub mod csv;
 pub(crate) mod daemon;
 pub(crate) mod device;
+pub(crate) mod doctor;
 pub mod driver_requests;
 pub mod driver_socket;
 pub mod drivers;

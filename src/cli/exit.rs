@@ -8,7 +8,7 @@ use crate::{daemon, drivers};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Something needs a person (`punchd status --check`).
+    /// Something needs a person (`punchd status --check`, `punchd doctor`).
     Attention = 1,
     /// The command line is wrong.
     Usage = 64,

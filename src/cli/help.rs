@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use super::arguments::{Argument, Arguments, Halt};
 use super::call::print;
 use super::page::{COMMON, Page};
-use super::{card_reader, check, export, import, punch, quarantine, relay, run, status};
+use super::{card_reader, check, doctor, export, import, punch, quarantine, relay, run, status};
 
 const INTRODUCTION: &str = "\
 punchd keeps what an attendance terminal's sensors recorded until the server
@@ -21,7 +21,7 @@ const VERSION: &str = "  -V, --version       show the version\n\n";
 const EXIT_CODES: &str = "\
 Exit codes:
   0   done
-  1   something needs a person (punchd status --check)
+  1   something needs a person (punchd status --check, punchd doctor)
   64  the command line is wrong
   65  the store is damaged or is the file of another program, or the CSV file
       cannot be imported
@@ -54,6 +54,7 @@ pub enum Command {
     Run,
     Check,
     Status,
+    Doctor,
     Quarantine,
     Export,
     Import,
@@ -65,10 +66,11 @@ pub enum Command {
 
 impl Command {
     /// Every command, in the order in which help lists them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Run,
         Self::Check,
         Self::Status,
+        Self::Doctor,
         Self::Quarantine,
         Self::Export,
         Self::Import,
@@ -90,6 +92,7 @@ impl Command {
             Self::Run => &run::PAGE,
             Self::Check => &check::PAGE,
             Self::Status => &status::PAGE,
+            Self::Doctor => &doctor::PAGE,
             Self::Quarantine => &quarantine::PAGE,
             Self::Export => &export::PAGE,
             Self::Import => &import::PAGE,

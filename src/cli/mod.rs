@@ -7,6 +7,7 @@ mod arguments;
 mod call;
 mod card_reader;
 mod check;
+mod doctor;
 mod exit;
 mod export;
 mod help;
@@ -53,6 +54,7 @@ enum Action {
     Run(run::Run),
     Check,
     Status(status::Status),
+    Doctor(doctor::Doctor),
     Quarantine(quarantine::Quarantine),
     Export,
     Import(import::Import),
@@ -88,6 +90,7 @@ impl Action {
             Command::Run => Self::Run(run::Run::parse(arguments)?),
             Command::Check => arguments.end().map(|()| Self::Check)?,
             Command::Status => Self::Status(status::Status::parse(arguments)?),
+            Command::Doctor => Self::Doctor(doctor::Doctor::parse(arguments)?),
             Command::Quarantine => Self::Quarantine(quarantine::Quarantine::parse(arguments)?),
             Command::Export => arguments.end().map(|()| Self::Export)?,
             Command::Import => Self::Import(import::Import::parse(arguments)?),
@@ -116,6 +119,7 @@ impl Action {
             Self::Run(run) => run.run(config),
             Self::Check => check::run(config),
             Self::Status(status) => status.run(config),
+            Self::Doctor(doctor) => doctor.run(config),
             Self::Quarantine(quarantine) => quarantine.run(config),
             Self::Export => export::run(config),
             Self::Import(import) => import.run(config),

@@ -46,6 +46,14 @@ impl fmt::Debug for ProxyAddress {
 }
 
 impl ServerAddress {
+    /// Host and port; an IPv6 address has no brackets.
+    pub(crate) fn host_and_port(&self) -> (String, u16) {
+        let uri: Uri = self.url.parse().unwrap_or_default();
+        let port = if self.url.starts_with("https:") { 443 } else { 80 };
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        (host, uri.port_u16().unwrap_or(port))
+    }
+
     /// Reads `server`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let wrong = |why: &str| format!("server {:?} {why}", shown(text));

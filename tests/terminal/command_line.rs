@@ -7,10 +7,11 @@ use serde_json::json;
 
 use crate::harness::{TIMEOUT, Terminal, second, server, set_aside};
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "run",
     "check",
     "status",
+    "doctor",
     "quarantine",
     "export",
     "import",
@@ -55,6 +56,8 @@ fn a_wrong_command_line_ends_with_64_and_names_what_is_wrong() {
         ("status --jso", "--jso"),
         ("status --json=1", "--json"),
         ("status all", "\"all\""),
+        ("doctor all", "\"all\""),
+        ("doctor --check", "unknown option --check; see punchd help doctor"),
         ("export a.csv", "\"a.csv\""),
         ("import a.csv b.csv", "\"b.csv\""),
         ("import --file a.csv", "--file"),
@@ -128,7 +131,7 @@ fn without_permission_on_the_socket_the_exit_code_is_77() {
         command = std::process::Command::new(program);
         command.arg("-c").arg(terminal.path("punchd.toml")).arg("status").uid(65534).gid(65534);
     } else {
-        let none = std::fs::Permissions::from_mode(0);
+        let none = std::fs::Permissions::from_mode(0o0);
         std::fs::set_permissions(terminal.path("run/driver.sock"), none).unwrap();
     }
     let output = command.output().unwrap();
@@ -158,6 +161,7 @@ fn help_shows_the_options_of_each_command() {
     for (command, options) in [
         ("run", &["--set-aside-damaged-store"][..]),
         ("status", &["--json"]),
+        ("doctor", &["--json"]),
         ("punch", &["--pin", "--time", "--status", "--verify", "--workcode"]),
         ("quarantine", &["list", "retry", "drop"]),
         ("card-reader", &["--again", "--status", "--hex", "--hex-reversed", "--baud"]),

@@ -31,6 +31,7 @@ mod deletions;
 mod device_info;
 mod dialects;
 mod disk_errors;
+mod doctor;
 mod documents;
 mod door;
 mod downloads;

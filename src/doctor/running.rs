@@ -1,0 +1,171 @@
+//! What a running punchd says of itself: its `status`.
+
+use serde_json::{Value, json};
+
+use super::finding::{Finding, Level, Report};
+use super::machine::free_room;
+use crate::config::Config;
+use crate::driver_socket::socket_path;
+use crate::protocol::foreign;
+use crate::rpc::{self, CallError, Method};
+
+/// Why rows wait that wait for a person.
+const NEED_PERSON: [&str; 3] = ["set-aside", "passed-over", "retry"];
+
+/// The punchd of this configuration.
+pub(super) enum Daemon {
+    /// It runs: its status.
+    Runs(Value),
+    /// None runs.
+    Absent,
+    /// It cannot be asked, and may run.
+    Unknown,
+}
+
+impl Daemon {
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+}
+
+/// Asks the running punchd for its status.
+pub(super) fn ask(config: &Config, report: Report<'_>) -> Daemon {
+    let socket = socket_path(&config.run_dir);
+    match rpc::call(&socket, Method::Status, &json!({})) {
+        Ok(mut status) => {
+            foreign::make_plain(&mut status);
+            report(version(&status));
+            Daemon::Runs(status)
+        }
+        Err(CallError::NoAnswer { error, .. }) if is_absent(&error) => {
+            let message = format!("none runs ({}: {error})", socket.display());
+            report(
+                Finding::warning("punchd", message)
+                    .remedy("what follows is checked without it; start it with `punchd run`"),
+            );
+            Daemon::Absent
+        }
+        Err(error) => {
+            let level = if error.is_denied() { Level::Warning } else { Level::Fault };
+            report(Finding { level, ..Finding::ok("punchd", error.to_string()) });
+            Daemon::Unknown
+        }
+    }
+}
+
+fn is_absent(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionRefused, NotFound};
+    matches!(error.kind(), NotFound | ConnectionRefused)
+}
+
+fn version(status: &Value) -> Finding {
+    let (running, this) = (text(status, "version"), env!("CARGO_PKG_VERSION"));
+    let message = format!("version {running} runs");
+    if running == this {
+        return Finding::ok("punchd", message);
+    }
+    Finding::warning("punchd", format!("{message}, and this program is version {this}"))
+        .remedy("restart it")
+}
+
+/// Clock, zone, store and room, as it says.
+pub(super) fn state(status: &Value, config: &Config, report: Report<'_>) {
+    report(clock(status));
+    report(zone(status));
+    store(status, report);
+    report(free_room(config));
+}
+
+fn clock(status: &Value) -> Finding {
+    if status["clock_set"] != true {
+        let rows = &status["held"];
+        return Finding::warning("clock", format!("not set; {rows} rows wait for it"))
+            .remedy("the server sets it: see what follows; or set it by hand");
+    }
+    // Before the zone is known there is no local time.
+    let time = status["time"].as_str().unwrap_or("set");
+    match status["last_date"]["reason"].as_str() {
+        Some(reason) => {
+            let message = format!("{time}; the server's Date does not set it: {reason}");
+            Finding::warning("clock", message).remedy("correct the clock of the server")
+        }
+        None => Finding::ok("clock", time),
+    }
+}
+
+fn zone(status: &Value) -> Finding {
+    let name = status["zone"].as_str().unwrap_or("none");
+    match text(status, "zone_source") {
+        "unknown" => Finding::warning("zone", format!("not known; {name} is used"))
+            .remedy("set TimeZone at the server, or timezone in punchd.toml"),
+        "awaited" => Finding::warning("zone", "not known before the first handshake")
+            .remedy("punches wait for it: connect the server, or set timezone in punchd.toml"),
+        source => Finding::ok("zone", format!("{name}, from {source}")),
+    }
+}
+
+fn store(status: &Value, report: Report<'_>) {
+    let before = [
+        status["full"].as_str().map(|why| format!("new punches are refused: {why}")),
+        status["failing"].as_str().map(|why| format!("nothing is recorded: {why}")),
+    ];
+    let mut is_well = true;
+    for message in before.into_iter().flatten() {
+        is_well = false;
+        report(Finding::fault("store", message));
+    }
+    if status["store_damaged"] == true {
+        is_well = false;
+        report(
+            Finding::fault("store", "it is damaged; punchd goes on with what can be read")
+                .remedy("copy it, with its -wal, then see [limits] on_damage"),
+        );
+    }
+    if let Some(notice) = status["store_notice"].as_str() {
+        is_well = false;
+        report(Finding::warning("store", notice));
+    }
+    let kib = |key: &str| status["room"][key].as_u64().unwrap_or(0) >> 10;
+    if is_well {
+        let (punches, rest) = (kib("punches"), kib("rest"));
+        let message = format!("room for {punches} KiB of punches, {rest} KiB of everything else");
+        report(Finding::ok("store", message));
+    }
+}
+
+/// The streams of which rows wait, and why.
+pub(super) fn streams(status: &Value, report: Report<'_>) {
+    const CHECK: &str = "streams";
+    let streams = status["streams"].as_object().into_iter().flatten();
+    let mut waits = 0;
+    for (name, stream) in streams {
+        for wait in stream["waits"].as_array().into_iter().flatten() {
+            waits += 1;
+            let message = format!("{} {name} wait: {}", wait["rows"], text(wait, "message"));
+            let needs_person = NEED_PERSON.contains(&text(wait, "reason"));
+            let level = if needs_person { Level::Fault } else { Level::Warning };
+            report(Finding { level, ..Finding::ok(CHECK, message) });
+        }
+    }
+    if waits == 0 {
+        report(Finding::ok(CHECK, "no row waits"));
+    }
+}
+
+/// The drivers that carry out what the server asks for.
+pub(super) fn drivers(status: &Value, report: Report<'_>) {
+    const CHECK: &str = "drivers";
+    let provided = status["provided"].as_object().into_iter().flatten();
+    let provided: Vec<_> = provided
+        .map(|(what, driver)| format!("{what} by {}", driver.as_str().unwrap_or("?")))
+        .collect();
+    report(match provided.is_empty() {
+        true => Finding::ok(CHECK, "none that enrols people or opens the door is connected"),
+        false => Finding::ok(CHECK, provided.join(", ")),
+    });
+}
+
+/// A member that is a text.
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or("?")
+}

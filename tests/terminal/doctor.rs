@@ -1,0 +1,284 @@
+//! `punchd doctor`: what is wrong on the way to the server, each against a server that knows only the
+//! rule.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::harness::{RawAnswer, RawServer, Terminal, dated, options, says, second};
+
+/// What the doctor found, and its exit code.
+fn examined(terminal: &Terminal) -> (Vec<Value>, i32) {
+    let output = terminal.punchd(&["doctor", "--json"]);
+    let found = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    (found, output.status.code().unwrap())
+}
+
+/// The findings that are not `ok`, one line each.
+fn complaints(found: &[Value]) -> Vec<String> {
+    let is_complaint = |finding: &&Value| finding["level"] != "ok";
+    found.iter().filter(is_complaint).map(line).collect()
+}
+
+fn line(finding: &Value) -> String {
+    let text = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    let remedy = finding["remedy"].as_str().map(|remedy| format!(": {remedy}"));
+    let remedy = remedy.unwrap_or_default();
+    format!("{} {} {}{remedy}", text("level"), text("check"), text("message"))
+}
+
+/// The checks that were made, in order.
+fn checks(found: &[Value]) -> Vec<&str> {
+    let mut checks: Vec<_> = found.iter().map(|one| one["check"].as_str().unwrap()).collect();
+    checks.dedup();
+    checks
+}
+
+/// Every file of the terminal's store, with its bytes.
+fn store_files(terminal: &Terminal) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = fs::read_dir(terminal.path("")).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries.filter(|path| path.is_file() && !path.ends_with("log"));
+    files.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+/// The time of this machine.
+fn now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.unwrap().as_secs() as i64
+}
+
+const ALL_CHECKS: [&str; 12] = [
+    "configuration",
+    "punchd",
+    "clock",
+    "zone",
+    "store",
+    "room",
+    "name",
+    "tcp",
+    "tls",
+    "handshake",
+    "date",
+    "versions",
+];
+
+#[test]
+fn a_terminal_in_order_has_no_complaint_beside_punchd_and_without_it() {
+    let server = RawServer::start(|request| match request {
+        request if request.is_handshake() => dated(options(""), now()),
+        _ => says(200, "OK"),
+    });
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    // Before the first start there is no store, and none is made.
+    let (found, code) = examined(&terminal);
+    assert_eq!(checks(&found), ALL_CHECKS);
+    assert_eq!(
+        complaints(&found).iter().map(|line| &line[..14]).collect::<Vec<_>>(),
+        ["warning punchd", "warning zone n"]
+    );
+    assert_eq!((code, server.requests().len()), (0, 1));
+    assert!(server.requests()[0].is_handshake());
+    assert!(!terminal.path("punchd.db").exists());
+    // Beside a punchd that runs.
+    terminal.run();
+    terminal.wait_until_online();
+    let (found, code) = examined(&terminal);
+    assert_eq!(checks(&found), [&ALL_CHECKS[..], &["streams", "drivers"]].concat());
+    assert_eq!((complaints(&found), code), (vec![], 0));
+    // And after it was killed: what is in the log of the store counts, and no byte changes.
+    terminal.kill();
+    let before = store_files(&terminal);
+    let (found, code) = examined(&terminal);
+    assert_eq!(code, 0);
+    assert_eq!(complaints(&found).len(), 1, "{:?}", complaints(&found));
+    let zone = found.iter().find(|one| one["check"] == "zone").unwrap();
+    assert_eq!(zone["message"], "UTC+00:00, as the server named it");
+    assert_eq!(store_files(&terminal), before);
+}
+
+#[test]
+fn each_fault_of_a_server_is_named_with_what_to_change() {
+    let with = |line: &str| {
+        let RawAnswer::Says(_, _, text) = options(line) else { unreachable!() };
+        let key = line.split('=').next().unwrap().to_owned();
+        let kept: Vec<_> = text
+            .lines()
+            .filter(|old| !old.starts_with(&format!("{key}=")) || *old == line)
+            .collect();
+        dated(says(200, kept.join("\n")), now())
+    };
+    let moved = "Location: http://login.example/x\r\n";
+    let to_https = "Location: https://127.0.0.1/iclock/cdata?SN=1\r\n";
+    let cases: Vec<(RawAnswer, i32, &str)> = vec![
+        (
+            RawAnswer::Says(302, moved, String::new()),
+            1,
+            "fault redirect the server redirects to another host, \"http://login.example/x\" (status 302): if that is a login page",
+        ),
+        (
+            RawAnswer::Says(301, to_https, String::new()),
+            1,
+            "fault redirect the server redirects to \"https://127.0.0.1/iclock/cdata?SN=1\"",
+        ),
+        (
+            says(407, "<html>"),
+            1,
+            "fault proxy a proxy between the terminal and the server wants a password (status 407)",
+        ),
+        (
+            says(404, "no such page"),
+            1,
+            "fault handshake the server does not know the path /iclock/cdata (status 404",
+        ),
+        (says(500, "no such column"), 1, "fault handshake the server answered"),
+        (says(403, ""), 1, "fault handshake the server does not accept this terminal (status 403)"),
+        (
+            says(200, "UNKNOWN DEVICE"),
+            1,
+            "fault handshake the server does not know this terminal (\"UNKNOWN DEVICE\"): register its serial number",
+        ),
+        (
+            says(200, ""),
+            1,
+            "fault handshake the server answered to /iclock/cdata with an empty body",
+        ),
+        (
+            says(200, "<html><title>Log in</title>"),
+            1,
+            "fault handshake the server answered with a web page \"Log in\"",
+        ),
+        (RawAnswer::Closes, 1, "fault handshake http://127.0.0.1"),
+        (
+            says(200, "OK"),
+            0,
+            "warning handshake the server answers only \"OK\", and no options: register the serial number",
+        ),
+        (
+            with("TransFlag=TransData OpLog"),
+            0,
+            "warning handshake the server does not ask for punches (TransFlag), nor for: ",
+        ),
+        (
+            with("TimeZone=Mars"),
+            0,
+            "warning handshake the server names no time zone that can be used (TimeZone): set TimeZone at the server",
+        ),
+        (with("Delay=soon"), 0, "warning handshake delay"),
+        (
+            with("C:5:CHECK"),
+            0,
+            "warning handshake 1 commands came with the reply, and are not done: the server has to send them again",
+        ),
+        (options(""), 0, "warning date the answer has no Date"),
+        (dated(options(""), now() - 5000), 0, "ok date the server's clock is -"),
+        (
+            dated(options("").for_serial("OTHER"), now()),
+            0,
+            "warning handshake the reply is for the serial number \"OTHER\"",
+        ),
+    ];
+    for (answer, expected, start) in cases {
+        let said = answer.clone();
+        let server = RawServer::start(move |_| said.clone());
+        let terminal = Terminal::prepare(&server.url(), "timezone = \"server\"\n");
+        let (found, code) = examined(&terminal);
+        let lines: Vec<_> = found.iter().map(line).collect();
+        assert!(lines.iter().any(|line| line.starts_with(start)), "{start:?}: {lines:#?}");
+        assert_eq!(code, expected, "{answer:?}: {lines:#?}");
+        // Nothing but one handshake, whatever was answered.
+        let requests = server.requests();
+        assert!(requests.len() == 1 && requests[0].is_handshake(), "{requests:?}");
+    }
+}
+
+trait ForSerial {
+    fn for_serial(self, serial: &str) -> Self;
+}
+
+impl ForSerial for RawAnswer {
+    /// The same options for another serial number.
+    fn for_serial(self, serial: &str) -> Self {
+        let Self::Says(status, more, text) = self else { unreachable!() };
+        Self::Says(status, more, text.replace("MADE0001", serial))
+    }
+}
+
+#[test]
+fn what_is_before_the_server_is_checked_first() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    drop(taken);
+    let closed = format!("http://127.0.0.1:{port}");
+    let unreachable = format!("http://h@localhost:{port}/?token=SECRET");
+    for (url, more, last, starts) in [
+        (&*closed, "", "versions", vec!["fault tcp 127.0.0.1:", "warning punchd none runs ("]),
+        (&unreachable, "", "versions", vec!["fault tcp 127.0.0.1:"]),
+        (
+            &closed,
+            "[drivers]\nshared = \"/no/shared\"\n",
+            "versions",
+            vec!["fault configuration /", "fault tcp "],
+        ),
+        (&closed, "colour = 1\n", "configuration", vec!["fault configuration /"]),
+        ("http://127.0.0.1:1/iclock", "", "versions", vec!["fault configuration /"]),
+    ] {
+        let terminal = Terminal::prepare(url, more);
+        let (found, code) = examined(&terminal);
+        let complaints = complaints(&found);
+        assert_eq!((code, *checks(&found).last().unwrap()), (1, last), "{complaints:#?}");
+        for start in starts {
+            assert!(
+                complaints.iter().any(|line| line.starts_with(start)),
+                "{start}: {complaints:#?}"
+            );
+        }
+        assert!(!complaints.concat().contains("SECRET"), "{complaints:#?}");
+        // For people it is the same, one line each.
+        let output = terminal.punchd(&["doctor"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            text.lines().filter(|line| !line.starts_with(' ')).count() >= found.len(),
+            "{text}"
+        );
+        let end = String::from_utf8(output.stderr).unwrap();
+        assert!(end.contains("punchd: there is a fault") || end.contains(" faults"), "{end}");
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_is_a_fault() {
+    let terminal = Terminal::prepare("http://127.0.0.1:1", "");
+    fs::write(terminal.path("punchd.db"), "nothing that a database begins with ".repeat(300))
+        .unwrap();
+    let before = store_files(&terminal);
+    let (found, _) = examined(&terminal);
+    let complaints = complaints(&found);
+    assert!(
+        complaints.iter().any(|line| line.starts_with("fault store the store ")),
+        "{complaints:?}"
+    );
+    assert_eq!(store_files(&terminal), before);
+}
+
+#[test]
+fn rows_that_wait_are_named_with_their_reason() {
+    let server = RawServer::start(|request| match request {
+        request if request.is_handshake() => dated(options("TransFlag=TransData OpLog"), now()),
+        _ => says(200, "OK"),
+    });
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    terminal.run();
+    terminal.wait_until_online();
+    let mut driver = terminal.driver();
+    driver.call("register", json!({"name": "door", "provides": ["unlock"]})).unwrap();
+    driver.punch("7", &second(1));
+    let (found, code) = examined(&terminal);
+    let lines: Vec<_> = found.iter().map(line).collect();
+    let waits = "warning streams 1 punches wait: not asked for by the server's TransFlag (AttLog)";
+    assert!(lines.iter().any(|line| line.starts_with(waits)), "{lines:#?}");
+    assert!(lines.contains(&"ok drivers unlock by door".to_owned()), "{lines:#?}");
+    assert_eq!(code, 0);
+}
