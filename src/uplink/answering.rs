@@ -16,7 +16,7 @@ use super::pending::{Pending, Times};
 use super::settings::Settings;
 #[cfg(feature = "tls")]
 use super::tls::LastVerifiedChain;
-use super::{explain, head};
+use super::{explain, head, trace};
 use crate::clock::{ClockOffset, TOLERANCE};
 
 /// What is needed to make a response of the answer to a request.
@@ -28,7 +28,8 @@ pub(super) struct Answering {
     pub(super) dates: Option<Rc<DateCheck>>,
     /// For messages: the URL of the server.
     pub(super) server: String,
-    pub(super) path: String,
+    /// What was asked for.
+    pub(super) target: String,
     /// What no message may show.
     pub(super) secrets: Rc<[String]>,
     pub(super) started: Instant,
@@ -79,19 +80,27 @@ impl Answering {
         };
         let limits = BodyLimits { answer, end: body_end, left };
         let body = ReceivedBody::new(connection, call, self.kept, reads.clone(), limits);
+        let framed = body.is_framed();
         Response {
             status: head.status().as_u16(),
             date,
             retry_after: head::retry_after(headers),
             took: self.started.elapsed(),
-            path: self.path,
+            path: self.target.split(['?', '#']).next().unwrap_or_default().to_owned(),
             redirect: head::redirect(headers, &self.server),
             coding: head::coding(headers),
             was_repeated: self.was_repeated,
-            secrets: self.secrets,
-            framed: body.is_framed(),
+            secrets: Rc::clone(&self.secrets),
+            framed,
             file: head::file(headers),
-            body: Box::new(body),
+            body: match trace::is_on() {
+                true => {
+                    let (status, started) = (head.status().as_u16(), self.started);
+                    let secrets = Rc::clone(&self.secrets);
+                    Box::new(trace::Traced::new(body, &self.target, status, started, secrets))
+                }
+                false => Box::new(body),
+            },
             reads,
         }
     }

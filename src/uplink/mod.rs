@@ -24,6 +24,7 @@ mod settings;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
+mod trace;
 
 pub use exchange::{
     Body, DateHeader, Exchange, HeldExchange, Part, ReadLimit, Request, Response, Uplink,

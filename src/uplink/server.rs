@@ -12,7 +12,6 @@ use super::answering::{Answering, DateCheck, HeldRequest};
 use super::connection::Place;
 use super::connector::Connector;
 use super::exchange::{Exchange, ReadLimit, Request, Response, Uplink};
-use super::explain;
 use super::failure::Failure;
 use super::keep_alive::KeptConnections;
 use super::link_error::{LinkError, Phase};
@@ -20,6 +19,7 @@ use super::pending::{Message, Pending, Times};
 use super::settings::Settings;
 #[cfg(feature = "tls")]
 use super::tls::LazyConfig;
+use super::{explain, trace};
 
 /// The name of field firmware, which servers look for.
 const USER_AGENT: &str = "iClock Proxy/1.09";
@@ -101,6 +101,9 @@ impl Server {
             false => self.url_of(request.target),
         };
         let server = if is_elsewhere { request.target } else { &self.settings.url }.to_owned();
+        if trace::is_on() {
+            trace::request(request, &self.secrets);
+        }
         let outgoing = self
             .outgoing(request, &url, is_elsewhere)
             .map_err(|error| explain::failure(&error, &server))?;
@@ -109,7 +112,7 @@ impl Server {
             usual: Rc::clone(&self.usual),
             dates: (!is_elsewhere).then(|| Rc::clone(&self.dates)),
             server: server.clone(),
-            path: request.target.split(['?', '#']).next().unwrap_or_default().to_owned(),
+            target: request.target.to_owned(),
             secrets: Rc::clone(&self.secrets),
             started: Instant::now(),
             was_repeated: false,

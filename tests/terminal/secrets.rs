@@ -115,3 +115,55 @@ fn secrets_of_the_address_are_shown_to_nobody() {
     terminal.stop();
     assert_not_on_disk(&terminal);
 }
+
+#[test]
+fn a_trace_shows_requests_and_answers_without_passwords_templates_and_pictures() {
+    let mut lists =
+        vec!["C:7:DATA UPDATE USERINFO PIN=9\tName=Bob\tPasswd=PASSWORD-71\n"].into_iter();
+    let server = RawServer::start(move |request| match request {
+        request if request.is_handshake() => options(""),
+        request if request.is_poll() => says(200, lists.next().unwrap_or("OK")),
+        _ => says(200, "OK"),
+    });
+    let mut terminal =
+        Terminal::prepare(&server.url(), "[device]\ncomm_key = \"TOKEN-5e3f\"\nfp_version = 10\n");
+    let log = fs::File::create(terminal.path("log")).unwrap();
+    terminal.run_telling_all(log.into());
+    terminal.wait_until_online();
+    let mut driver = terminal.driver();
+    let user = json!({"pin": "7", "name": "Ann", "password": "PASSWORD-71"});
+    driver.call("user.put", user).unwrap();
+    let template = json!({"pin": "7", "kind": "fingerprint", "no": 1, "data": "UFJPWFlXT1JELTc="});
+    driver.call("template.put", template).unwrap();
+    driver.punch("7", &second(1));
+    let has_sent = |row: &str| {
+        server.requests().iter().any(|it| it.text().contains(row) || it.target.contains(row))
+    };
+    for row in ["USER PIN=7", "FP PIN=7", "7\t20", "devicecmd"] {
+        until(row, || has_sent(row), || terminal.log());
+    }
+    let output = terminal.punchd(&["doctor", "-v"]);
+    let doctor = String::from_utf8(output.stderr).unwrap();
+    terminal.stop();
+    let log = terminal.log();
+    for shown in [
+        "request: GET /iclock/cdata?SN=MADE0001&options=all&",
+        "&pushcommkey=…",
+        "request: POST /iclock/cdata?SN=MADE0001&table=OPERLOG&Stamp=",
+        "USER PIN=7\\tName=Ann\\t",
+        "Passwd=…",
+        "TMP=…",
+        "request: GET /iclock/getrequest?SN=MADE0001",
+        "answer to /iclock/getrequest: status 200, 59 bytes in ",
+        "\"C:7:DATA UPDATE USERINFO PIN=9\\tName=Bob\\tPasswd=…\\n\"",
+        "answer to /iclock/cdata: status 200, 2 bytes in ",
+    ] {
+        assert!(log.replace("\\\\", "\\").contains(shown), "{shown}: {log}");
+    }
+    assert!(doctor.contains("request: GET /iclock/cdata?SN=MADE0001&options=all&"), "{doctor}");
+    assert!(doctor.contains("answer to /iclock/cdata: status 200, "), "{doctor}");
+    for text in [&log, &doctor] {
+        assert_hidden("the trace", text);
+        assert!(!text.contains("UFJPWFl"), "{text}");
+    }
+}
