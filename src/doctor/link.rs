@@ -132,7 +132,7 @@ fn not_reached(address: &SocketAddr, error: &io::Error) -> (String, &'static str
 
 /// What an exchange without an answer means. Its message says what to change.
 fn failed(settings: &Settings, failure: &Failure) -> Finding {
-    let is_tls = settings.url.starts_with("https:") && matches!(failure, Failure::Unsent(_));
+    let is_tls = settings.url.starts_with("https:") && matches!(failure, Failure::Unsent(..));
     Finding::fault(if is_tls { "tls" } else { "handshake" }, failure.to_string())
 }
 
@@ -150,7 +150,7 @@ fn tls(settings: &Settings) -> Finding {
     if !settings.url.starts_with("https:") {
         return Finding::ok("tls", "not used: server is http://, everybody on the way can read it");
     }
-    let trust = match &settings.ca {
+    let trust = match &settings.tls.ca {
         Some(file) => format!("{} ([tls] ca)", file.display()),
         None => "the system's certificates".into(),
     };
