@@ -32,7 +32,8 @@ pub(super) fn check(config: &Config, report: Report<'_>) {
         PUSH_VERSION,
         &options.comm_key,
     );
-    let answer = Server::new(&settings).exchange(&Request::get(target.as_str()));
+    let mut server = Server::new(&settings);
+    let answer = server.exchange(&Request::get(target.as_str()));
     let mut response = match answer {
         Ok(response) => response,
         Err(failure) => return report(failed(&settings, &failure)),
@@ -44,7 +45,7 @@ pub(super) fn check(config: &Config, report: Report<'_>) {
         let message = format!("{}:{} passes the request on", proxy.host, proxy.port);
         report(Finding::ok("proxy", message));
     }
-    report(tls(&settings));
+    report(tls(&settings, server.certificate()));
     match response.status {
         300..=399 => report(refused("redirect", &mut response)),
         status if !ack::is_success(status) => report(refused("handshake", &mut response)),
@@ -146,13 +147,15 @@ fn refused(check: &'static str, response: &mut Response) -> Finding {
     Finding::fault(check, message)
 }
 
-fn tls(settings: &Settings) -> Finding {
+fn tls(settings: &Settings, certificate: Option<String>) -> Finding {
     if !settings.url.starts_with("https:") {
         return Finding::ok("tls", "not used: server is http://, everybody on the way can read it");
     }
     let trust = match &settings.tls.ca {
         Some(file) => format!("{} ([tls] ca)", file.display()),
+        None if !settings.tls.pins.is_empty() => "[tls] pin".into(),
         None => "the system's certificates".into(),
     };
-    Finding::ok("tls", format!("the server's certificate is good, by {trust}"))
+    let says = certificate.map_or(String::new(), |says| format!(": {says}"));
+    Finding::ok("tls", format!("the server's certificate is trusted by {trust}{says}"))
 }

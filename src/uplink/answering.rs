@@ -152,6 +152,17 @@ impl DateCheck {
         }
     }
 
+    /// What the server's certificate says, for a person.
+    #[cfg(feature = "tls")]
+    pub(super) fn certificate(&self) -> Option<String> {
+        self.last_verified.summary()
+    }
+
+    #[cfg(not(feature = "tls"))]
+    pub(super) fn certificate(&self) -> Option<String> {
+        None
+    }
+
     fn checked(&self, header: DateHeader) -> DateHeader {
         let Ok(date) = header.at else { return header };
         let is_near = (date - self.clock_offset.utc()).abs() <= TOLERANCE;

@@ -74,6 +74,14 @@ impl Server {
     }
 }
 
+impl Server {
+    /// What the certificate of the server says, for a person: for which names, by whom, until when. `None`
+    /// before the first connection by HTTPS.
+    pub fn certificate(&self) -> Option<String> {
+        self.dates.certificate()
+    }
+}
+
 impl Uplink for Server {
     fn exchange(&mut self, request: &Request<'_>) -> Result<Response, Failure> {
         match self.ask(request, None)? {

@@ -62,8 +62,8 @@ fn poison_rows_are_found_and_set_aside_and_all_others_arrive() {
         let output = terminal.punchd(&["quarantine", "retry"]);
         assert_eq!(String::from_utf8_lossy(&output.stdout), "3 rows\n");
     };
-    retry(&terminal);
     let before = targets(&server, "upload:ATTLOG").len();
+    retry(&terminal);
     assert!(server.wait_until(TIMEOUT, |received| received.count("upload:ATTLOG") >= before + 3));
     terminal.wait_for("back again", |status| {
         status["quarantine"].as_array().unwrap().iter().filter(|row| row["retry"] == false).count()

@@ -8,11 +8,14 @@ use ring::digest::{SHA256, digest};
 use rustls::pki_types::{CertificateDer, ServerName};
 use tz::UtcDateTime;
 
+use super::times::utc;
 use crate::protocol::foreign;
 use crate::uplink::pin::Pin;
 
 /// Most characters of a name that a message shows.
 const LONGEST_NAME: usize = 64;
+/// Most host names that a summary shows.
+const MOST_NAMES: usize = 4;
 
 /// What a server shows.
 pub(super) struct Shown<'a> {
@@ -62,6 +65,20 @@ impl<'a> Certificate<'a> {
     /// Whether it names itself as its issuer.
     pub(super) fn is_self_issued(&self) -> bool {
         self.issuer == self.subject
+    }
+
+    /// What it says, for a person: for which names, by whom, until when, and the pin of its key.
+    pub(super) fn summary(&self) -> String {
+        let names = match self.host_names(MOST_NAMES) {
+            names if names.is_empty() => common_name(self.subject),
+            names => names.join(", "),
+        };
+        let issuer = match self.is_self_issued() {
+            true => "itself".into(),
+            false => common_name(self.issuer),
+        };
+        let (until, pin) = (utc(self.validity.1), self.pin());
+        format!("for {names}, issued by {issuer}, valid until {until}, pin {pin}")
     }
 
     /// The host names and addresses in its subjectAltName, at most so many.

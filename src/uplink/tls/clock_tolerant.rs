@@ -22,7 +22,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{DigitallySignedStruct, SignatureScheme};
 
-use super::certificate::Shown;
+use super::certificate::{Certificate, Shown};
 use super::distrust::{is_of_dates, never_valid};
 use super::times::{seconds, unix};
 use super::trust::Trust;
@@ -112,6 +112,12 @@ impl LastVerifiedChain {
         chain.as_ref().is_none_or(|Chain { trust, server, intermediates, name }| {
             trust.verify(&Shown { server, intermediates, name }, utc).is_ok()
         })
+    }
+
+    /// What the server's certificate says, for a person; `None` before the first was verified.
+    pub(in super::super) fn summary(&self) -> Option<String> {
+        let chain = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Certificate::parse(&chain.as_ref()?.server)?.summary())
     }
 
     fn set(&self, chain: Chain) {
