@@ -48,7 +48,8 @@ fn commands_after_the_count_are_carried_out_and_the_rows_are_taken() {
     driver.call("user.put", json!({"pin": "5", "name": "Eve"})).unwrap();
     let before = replies();
     driver.punch("7", &second(2));
-    until("replied twice more", || replies() >= before + 2, || terminal.log());
+    // Two uploads, of the person and of the punch: one reply may be for both of their answers.
+    until("replied once more", || replies() > before, || terminal.log());
     assert_eq!(name(&mut driver), "Eve");
     assert!(replies_to(&server)["12"].iter().all(|code| *code == 0));
     terminal.wait_for("taken", |status| status["streams"]["punches"]["pending"] == 0);
