@@ -3,9 +3,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::backoff::LONGEST_ASKED;
 use super::clock_setter::ServersClockSetter;
 use super::dates::Dates;
+use super::pauses::LONGEST_ASKED;
 use super::settings::{Settings, Shared};
 use super::trouble::Trouble;
 use crate::clock::Clock;

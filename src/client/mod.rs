@@ -23,6 +23,7 @@ mod jobs;
 mod link_tries;
 mod offers;
 mod options_push;
+mod pauses;
 mod person;
 mod poll_info;
 mod poller;
@@ -58,7 +59,7 @@ pub use settings::{Settings, Shared};
 use std::time::Duration;
 
 use activity::Activity;
-use backoff::{Backoffs, Pause};
+use backoff::Backoffs;
 use command_list::CommandReader;
 use context::Context;
 use handshake::shake_hands;
@@ -68,6 +69,7 @@ use jobs::Jobs;
 use link_tries::LinkTries;
 use offers::STALL;
 use options_push::OptionsPush;
+use pauses::Pause;
 use poller::{PollTools, Polled, Poller};
 use publication::{
     WaitingLog, publish_failing, publish_times, publish_under_way, publish_withheld,

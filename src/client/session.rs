@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::backoff::LONGEST_PAUSE;
 use super::context::Context;
+use super::pauses::LONGEST_PAUSE;
 use super::server_zone::take_zone;
 use super::upload_window::UploadWindow;
 use super::withheld::{Withheld, withheld};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::client::activity::Activity;
-use crate::client::backoff::{Backoffs, Pause};
+use crate::client::backoff::Backoffs;
+use crate::client::pauses::Pause;
 use crate::uplink::Cause;
 
 const TERMINALS: u32 = 5_000;
