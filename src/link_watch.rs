@@ -9,6 +9,7 @@ mod known;
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -21,9 +22,22 @@ use known::Known;
 /// The groups of links, of IPv4 addresses and of IPv6 addresses (RTMGRP_LINK and so on).
 const GROUPS: u32 = 0x1 | 0x10 | 0x100;
 /// Most messages that are read in one turn: drivers are served between two.
-const MOST_AT_ONCE: usize = 64;
+const MOST_AT_ONCE: usize = 256;
 /// Bytes of a message that are read. What counts is in its first hundred.
 const MESSAGE_BYTES: usize = 4096;
+
+/// How long what comes after some news may wait: a link that flaps does not keep the thread awake.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// What was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum News {
+    Nothing,
+    /// Nothing that makes an attempt worth while.
+    Other,
+    /// A link or an address has come.
+    Came,
+}
 
 /// A socket on which the kernel tells of links and addresses. Served by the reactor.
 pub struct LinkWatch {
@@ -31,6 +45,8 @@ pub struct LinkWatch {
     socket: Option<OwnedFd>,
     known: Known,
     came: bool,
+    /// Until when it is not read.
+    quiet_until: Option<Instant>,
 }
 
 impl LinkWatch {
@@ -43,7 +59,7 @@ impl LinkWatch {
         // No protocol is NETLINK_ROUTE.
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
         bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
-        Ok(Self { socket: Some(socket), known: Known::default(), came: false })
+        Ok(Self { socket: Some(socket), known: Known::default(), came: false, quiet_until: None })
     }
 
     /// Whether a link or an address has come since the last call.
@@ -51,49 +67,54 @@ impl LinkWatch {
         std::mem::take(&mut self.came)
     }
 
-    /// Reads what has come in. Whether a link or an address has come.
-    fn read(&mut self) -> Result<bool, Errno> {
-        let Some(socket) = &self.socket else { return Ok(false) };
+    /// Reads what has come in.
+    fn read(&mut self) -> Result<News, Errno> {
+        let Some(socket) = &self.socket else { return Ok(News::Nothing) };
         let mut message = [0; MESSAGE_BYTES];
-        let mut came = false;
+        let mut news = News::Nothing;
         for _ in 0..MOST_AT_ONCE {
             match recvfrom(socket, &mut message, RecvFlags::DONTWAIT) {
                 Ok((amount, _, Some(sender))) => {
                     let sender = SocketAddrNetlink::try_from(sender);
                     let is_kernel = sender.is_ok_and(|sender| sender.pid() == 0);
-                    came |= is_kernel && self.known.take(&message[..amount]);
+                    let came = is_kernel && self.known.take(&message[..amount]);
+                    news = news.max(if came { News::Came } else { News::Other });
                 }
                 Ok((.., None)) | Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
                 // The kernel had more to tell than there was room for: anything may have come.
                 Err(Errno::NOBUFS) => {
                     self.known = Known::default();
-                    came = true;
+                    news = News::Came;
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(came)
+        Ok(news)
     }
 }
 
 impl Served for LinkWatch {
     fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
-        fds.extend(self.socket.as_ref().map(|socket| PollFd::new(socket, PollFlags::IN)));
+        let socket = self.socket.as_ref().filter(|_| self.quiet_until.is_none());
+        fds.extend(socket.map(|socket| PollFd::new(socket, PollFlags::IN)));
     }
 
     fn serve(&mut self, _: &[PollFlags]) {
-        match self.read() {
-            Ok(false) => {}
-            Ok(true) => {
-                self.came = true;
-                reactor::wake_loop();
-            }
-            Err(error) => {
-                self.socket = None;
-                warn(&error.into());
-            }
+        let news = self.read().unwrap_or_else(|error| {
+            self.socket = None;
+            warn(&error.into());
+            News::Nothing
+        });
+        self.quiet_until = (news > News::Nothing).then(|| Instant::now() + QUIET);
+        if news == News::Came {
+            self.came = true;
+            reactor::wake_loop();
         }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.quiet_until
     }
 }
 
@@ -118,7 +139,7 @@ mod tests {
         assert_eq!(fds.len(), 1);
         drop(fds);
         // Other programs may change links of this machine meanwhile: then they have come.
-        let came = watch.read().unwrap();
+        let came = watch.read().unwrap() == News::Came;
         watch.came = came;
         assert_eq!((watch.take_came(), watch.take_came()), (came, false));
     }
