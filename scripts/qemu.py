@@ -376,6 +376,20 @@ def https(bench):
     drain(bench, server, "HTTPS", PUNCHES, 4608)
 
 
+def wrong_clocks(bench):
+    """HTTPS mends a clock that somebody sets beyond the end of the certificate, and one that is far ahead when punchd starts."""
+    server = bench.serve("clocks.log", ca=bench.arguments.place / "ca.pem")
+    bench.boot(server=server)
+    shell = bench.machine.shell
+    is_right = lambda: abs(bench.machine.number("date +%s") - time.time()) < 100
+    wait("the clock, from 1970", is_right)
+    shell(f"date -s @{int(time.time()) + 3 * 365 * 86400}")
+    wait("the clock that somebody changed", is_right)
+    for ahead in ["2050-01-01", "2099-12-31"]:
+        shell(f"/etc/init.d/S60punchd stop; date -s '{ahead} 00:00:00'; /etc/init.d/S60punchd start")
+        wait(f"the clock, from {ahead}", is_right)
+
+
 def drain(bench, server, how, count, goal):
     store = prefilled(bench.arguments, count)
     before = server.get("/state")["punches"]
@@ -432,7 +446,7 @@ def mass(bench):
     bench.figure(f"{USERS} users with templates", f"{time.time() - begun:.0f} s")
 
 
-CHECKS = [session, idle, punch_from_a_shell, card, door, enrolment, files_and_shell, upgrade, reboot, network, damage, wear, backlog, https, mass, fill_ext4, fill_ubifs]
+CHECKS = [session, idle, punch_from_a_shell, card, door, enrolment, files_and_shell, upgrade, reboot, network, damage, wear, backlog, https, wrong_clocks, mass, fill_ext4, fill_ubifs]
 LONG = [fill_ext4, fill_ubifs]  # not among the quick ones
 
 
