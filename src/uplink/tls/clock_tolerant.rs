@@ -307,5 +307,15 @@ mod tests {
         for pem in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
             assert!(Trust::in_certificates(pem.as_bytes(), Vec::new()).is_none());
         }
+        let made = iclock_emulator::private_ca().unwrap();
+        let nobody = Trust::in_keys(Vec::new());
+        let verifier = ClockTolerantVerifier::new(
+            nobody,
+            ClockOffset::default(),
+            LastVerifiedChain::default(),
+        );
+        for now in [0, BUILD_TIME + 30 * A_DAY, LATEST_TIME + 1] {
+            assert!(verify(&verifier, &made.certificate, now).is_err());
+        }
     }
 }

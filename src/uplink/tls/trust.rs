@@ -34,7 +34,7 @@ pub(super) struct Trust {
     authorities: Option<Arc<WebPkiServerVerifier>>,
     /// The SHA-256 of each certificate in `ca`.
     certificates: Vec<[u8; 32]>,
-    /// None: any key.
+    /// None: any key for which an authority vouches.
     pins: Vec<Pin>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -70,7 +70,8 @@ impl Trust {
         if certificate.version != 3 {
             return Err(Distrust::Version { version: certificate.version }.into());
         }
-        if !self.pins.is_empty() && !self.pins.contains(&certificate.pin()) {
+        let is_any_key_good = self.pins.is_empty() && self.authorities.is_some();
+        if !is_any_key_good && !self.pins.contains(&certificate.pin()) {
             return Err(Distrust::OtherKey { pin: certificate.pin() }.into());
         }
         let Some(authorities) = &self.authorities else { return Ok(()) };
