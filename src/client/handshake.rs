@@ -52,7 +52,9 @@ pub(super) fn shake_hands(
     if !was_online && let Some(other) = other_serial(&list.others, &context.settings.profile.serial)
     {
         log::warn!(
-            "the server's reply is for the serial number {other:?}: it is taken all the same"
+            "the server's reply is for the serial number {other:?}: it is taken all the same; if the \
+             server knows this terminal by another number than {:?}, correct `serial` in punchd.toml",
+            context.settings.profile.serial
         );
     }
     session.connect(now, retry_at);

@@ -21,6 +21,7 @@ mod housekeeping;
 mod job_end;
 mod jobs;
 mod link_tries;
+mod no_commands;
 mod offers;
 mod options_push;
 mod pauses;

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use super::command_list::{CommandReader, List, Read, Reading};
+use super::command_list::{CommandReader, Read, Reading};
 use super::context::{self, Context};
+use super::no_commands::NoCommands;
 use super::poll_info::PollInfo;
 use super::server_date::ServerDate;
 use super::session::Session;
 use super::trouble::Trouble;
-use crate::protocol::ack::{self, Ack};
-use crate::protocol::refusal::Answer;
 use crate::store::AnswerKind;
 use crate::uplink::{Exchange, HeldExchange, ReadLimit, Request, Response};
 
@@ -23,6 +22,7 @@ pub(super) struct Poller {
     due_at: Duration,
     info: PollInfo,
     held: Option<HeldPoll>,
+    no_commands: NoCommands,
 }
 
 /// A poll that the server holds until it has a command, or whose answer comes slowly. What cannot wait
@@ -141,7 +141,8 @@ impl Poller {
         if let Some(info) = held.info {
             self.info.sent(info);
         }
-        check_others(&list, commands.has_fragment(), response.answer(b""))?;
+        let (has_fragment, answer) = (commands.has_fragment(), response.answer(b""));
+        self.no_commands.check(&list, has_fragment, answer)?;
         list.is_answer(context)?;
         // Where one command came there may be more, unless it was known before. What may have
         // been cut off is asked for again at once, but only once.
@@ -161,25 +162,4 @@ fn begin(tools: &mut PollTools<'_>, response: Response) -> Result<Answering, Tro
     let is_retry = commands.has_fragment();
     let reading = Box::new(commands.begin(context, AnswerKind::Poll)?);
     Ok(Answering::Body { response, reading, is_retry })
-}
-
-/// Refuses an answer without commands that is a web page or says that the terminal is not known, and
-/// warns of other lines among commands. Whatever else has no command (options, a date, nothing at
-/// all) is no failure.
-fn check_others(list: &List, has_fragment: bool, answer: Answer<'_>) -> Result<(), Trouble> {
-    let first = list.others.first().map_or("", String::as_str).trim_start();
-    if list.commands == 0 && !has_fragment {
-        match ack::read(&Answer { body: first.as_bytes(), ..answer }) {
-            Ack::NotKnown(message) => return Err(Trouble::NotKnown(message)),
-            Ack::Trouble(message) if first.starts_with('<') => {
-                return Err(Trouble::Refused(message));
-            }
-            _ => {}
-        }
-    }
-    for line in list.others.iter().filter(|_| list.commands > 0) {
-        let shown: String = answer.without_secrets(line).chars().take(80).collect();
-        log::warn!("a line of the server's command list is no command and was skipped: {shown:?}");
-    }
-    Ok(())
 }

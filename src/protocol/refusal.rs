@@ -42,31 +42,42 @@ impl<'a> Answer<'a> {
 
     /// What is wrong with it, and what to change.
     pub fn refusal(&self) -> String {
-        let status = self.status;
+        let (status, at) = (self.status, self.at());
+        let text = self.quoted_after(": ");
         match status {
             200..=299 => self.refusal_by_text(),
             300..=399 => self.redirection(),
-            401 | 403 => format!(
-                "the server does not accept this terminal (status {status}{}): register its serial \
-                 number at the server",
-                self.quoted_after(": ")
+            401 => format!(
+                "the server does not accept this terminal (status 401{text}): register its serial \
+                 number at the server; if it wants a user and a password, write them into `server` \
+                 (http://user:password@host)"
+            ),
+            403 => format!(
+                "the server does not accept this terminal (status 403{text}): register its serial \
+                 number at the server"
             ),
             404 => format!(
-                "the server does not know the path {} (status 404): is `server` the right address \
+                "the server does not know the path {} (status 404{text}): is `server` the right address \
                  and port, without /iclock at its end?",
                 self.path.unwrap_or("that was asked for")
             ),
-            407 => {
-                "a proxy between the terminal and the server wants a password (status 407): let \
-                    the proxy pass the terminal without one"
-                    .into()
-            }
-            413 => {
-                "the server finds the request too large (status 413): requests are made smaller; \
-                    if this goes on, set post_bytes in [limits] below the server's limit"
-                    .into()
-            }
-            _ => format!("the server answered with status {status}{}", self.quoted_after(": ")),
+            407 => format!(
+                "a proxy between the terminal and the server wants a password (status 407{text}): write \
+                 user and password into url of [proxy] (http://user:password@proxy:3128), or let the \
+                 proxy pass the terminal without one"
+            ),
+            413 => format!(
+                "the server finds the request{at} too large (status 413{text}): requests are made \
+                 smaller; if this goes on, set post_bytes in [limits] below the server's limit"
+            ),
+            500 => format!(
+                "the server answered with status 500{at}{text}: its own log says what failed there"
+            ),
+            502..=504 => format!(
+                "the server answered with status {status}{at}{text}: the program behind it does not \
+                 run, or is too slow"
+            ),
+            _ => format!("the server answered with status {status}{at}{text}"),
         }
     }
 
@@ -89,24 +100,23 @@ impl<'a> Answer<'a> {
 
     /// A 2xx whose body is not what was expected.
     fn refusal_by_text(&self) -> String {
-        let text = self.text();
+        let (text, at) = (self.text(), self.at());
         let text = text.trim_start_matches(foreign::BYTE_ORDER_MARK).trim_start();
         if let Some(coding) = self.compression() {
             return format!(
-                "the server answered in {coding}, which the terminal did not ask for: turn \
+                "the server answered{at} in {coding}, which the terminal did not ask for: turn \
                  compression off at the server or at the proxy before it"
             );
         }
         if text.is_empty() {
-            let of = self.path.map(|path| format!(" to {path}")).unwrap_or_default();
             return format!(
-                "the server answered{of} with an empty body: is `server` the address for terminals, \
+                "the server answered{at} with an empty body: is `server` the address for terminals, \
                  and does the server know this terminal?"
             );
         }
         if text.starts_with('<') {
             return format!(
-                "the server answered with a web page{}: is there a login page or another program at \
+                "the server answered{at} with a web page{}: is there a login page or another program at \
                  this address?",
                 self.quoted_after(" ")
             );
@@ -114,7 +124,7 @@ impl<'a> Answer<'a> {
         let quoted = quote(text.lines().next().unwrap_or_default());
         if text.starts_with(['{', '[']) {
             return format!(
-                "the server answered in JSON ({quoted}): set `server` to its address for terminals; \
+                "the server answered{at} in JSON ({quoted}): set `server` to its address for terminals; \
                  this one is for other programs"
             );
         }
@@ -124,27 +134,39 @@ impl<'a> Answer<'a> {
                  server"
             );
         }
-        format!("the server answered {quoted}")
+        format!("the server answered{at} with {quoted}, not as the protocol wants: see its own log")
+    }
+
+    /// Where it was asked, ` at /iclock/cdata`.
+    fn at(&self) -> String {
+        self.path.map(|path| format!(" at {path}")).unwrap_or_default()
     }
 
     fn redirection(&self) -> String {
-        let status = self.status;
+        let (status, at) = (self.status, self.at());
         let Some(Redirect { location, is_elsewhere }) = self.redirect else {
             return format!(
-                "the server redirects (status {status}): set `server` to the address it moved to, \
-                 often https:// in place of http://"
+                "the server redirects{at} (status {status}) and does not say where to: set `server` to \
+                 the address it moved to, often https:// in place of http://"
             );
         };
+        let is_for_terminals = location.to_ascii_lowercase().contains("/iclock");
         let location = quote(&self.without_secrets(location));
         if *is_elsewhere {
             return format!(
-                "the server redirects to another host, {location} (status {status}): if that is a login \
-                 page of the network, let the terminal pass without it; if the server moved, set \
+                "the server redirects{at} to another host, {location} (status {status}): if that is a \
+                 login page of the network, let the terminal pass without it; if the server moved, set \
                  `server` to its new address"
             );
         }
+        if !is_for_terminals {
+            return format!(
+                "the server redirects{at} to {location} (status {status}), which is for people: is \
+                 `server` the address for terminals, and does the network want a login?"
+            );
+        }
         format!(
-            "the server redirects to {location} (status {status}): set `server` to that address, \
+            "the server redirects{at} to {location} (status {status}): set `server` to that address, \
              without /iclock and what follows it"
         )
     }
@@ -249,8 +271,8 @@ mod tests {
                 answer(200, b"<html><head><title> Log\nin </title>"),
                 &["web page \"Log in\"", "login page"],
             ),
-            (answer(200, b"FAIL"), &["answered \"FAIL\""]),
-            (answer(407, b"<html>"), &["proxy", "password"]),
+            (answer(200, b"FAIL"), &["answered with \"FAIL\"", "see its own log"]),
+            (answer(407, b"<html>"), &["proxy", "password", "url of [proxy]"]),
             (answer(413, b""), &["too large", "post_bytes in [limits]"]),
             (answer(500, b"no such column\nat line 5"), &["status 500: \"no such column\""]),
             (

@@ -116,12 +116,12 @@ fn each_fault_of_a_server_is_named_with_what_to_change() {
         (
             RawAnswer::Says(302, moved, String::new()),
             1,
-            "fault redirect the server redirects to another host, \"http://login.example/x\" (status 302): if that is a login page",
+            "fault redirect the server redirects at /iclock/cdata to another host, \"http://login.example/x\" (status 302): if that is a login page",
         ),
         (
             RawAnswer::Says(301, to_https, String::new()),
             1,
-            "fault redirect the server redirects to \"https://127.0.0.1/iclock/cdata?SN=1\"",
+            "fault redirect the server redirects at /iclock/cdata to \"https://127.0.0.1/iclock/cdata?SN=1\"",
         ),
         (
             says(407, "<html>"),
@@ -143,12 +143,12 @@ fn each_fault_of_a_server_is_named_with_what_to_change() {
         (
             says(200, ""),
             1,
-            "fault handshake the server answered to /iclock/cdata with an empty body",
+            "fault handshake the server answered at /iclock/cdata with an empty body",
         ),
         (
             says(200, "<html><title>Log in</title>"),
             1,
-            "fault handshake the server answered with a web page \"Log in\"",
+            "fault handshake the server answered at /iclock/cdata with a web page \"Log in\"",
         ),
         (RawAnswer::Closes, 1, "fault handshake http://127.0.0.1"),
         (

@@ -8,6 +8,7 @@
 mod harness;
 
 mod accepted_rows;
+mod answer_words;
 mod askings;
 mod askings_killed;
 mod bad_times;

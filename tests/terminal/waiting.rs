@@ -165,8 +165,11 @@ fn each_answer_is_explained_by_what_to_change() {
         (with(200, "Content-Encoding: gzip\r\n", "xyz"), &["gzip", "turn compression off"]),
         (says(407, ""), &["proxy", "password"]),
         (says(413, ""), &["too large", "post_bytes in [limits]"]),
-        (says(500, "boom"), &["status 500: \"boom\""]),
-        (says(502, "<html><title>Bad Gateway</title>"), &["status 502: \"Bad Gateway\""]),
+        (says(500, "boom"), &["status 500 at /iclock/cdata: \"boom\""]),
+        (
+            says(502, "<html><title>Bad Gateway</title>"),
+            &["status 502 at /iclock/cdata: \"Bad Gateway\""],
+        ),
         (
             with(302, "Location: http://login.example/?from=x\r\n", ""),
             &["another host, \"http://login.example/?from=x\"", "login page of the network"],
