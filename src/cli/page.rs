@@ -6,7 +6,7 @@ use std::fmt;
 pub const COMMON: &str = "\
 Options of every command:
   -c, --config FILE   the configuration (default /etc/punchd.toml)
-  -v, --verbose       write more to the log: each request and its answer, cut, and
+  -v, --verbose       write more to the log: each request and its answer, cut,
                       without passwords, templates and pictures
   -h, --help          show this help
 ";
