@@ -224,7 +224,32 @@ fn masked_line(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Whatever is wrong with the address: the message has no secret of it.
+        #[test]
+        fn no_message_holds_a_secret(
+            scheme in prop_oneof!["", "http://", "https://", "ftp://", "http:/"],
+            marks in "[ -~]{0,4}",
+            host in "[a-z0-9.:\\[\\]#]{0,6}",
+            query in prop_oneof!["", "\\?t=GEHEIM7", "/\\?GEHEIM7[ -~]{0,3}"],
+        ) {
+            let text = format!("{scheme}me:GEHEIM7{marks}@{host}{query}");
+            for refused in [ServerAddress::parse(&text).err(), ProxyAddress::parse(&text).err()] {
+                let refused = refused.unwrap_or_default();
+                prop_assert!(!refused.contains("GEHEIM7"), "{text}: {refused}");
+            }
+            if let Ok(address) = ServerAddress::parse(&text) {
+                let shown = format!("{} {address:?}", address.url);
+                prop_assert!(!shown.contains("GEHEIM7"), "{text}: {shown}");
+            }
+            let line = format!("server = \"{text}\"");
+            prop_assert!(!masked(&line).contains("GEHEIM7"));
+        }
+    }
 
     fn server(text: &str) -> (String, Option<String>, Option<String>) {
         let ServerAddress { url, query, authorization } = ServerAddress::parse(text).unwrap();

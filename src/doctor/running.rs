@@ -152,15 +152,21 @@ pub(super) fn streams(status: &Value, report: Report<'_>) {
     }
 }
 
-/// The drivers that carry out what the server asks for.
+/// The drivers that are connected, and those that carry out what the server asks for.
 pub(super) fn drivers(status: &Value, report: Report<'_>) {
     const CHECK: &str = "drivers";
+    let names = status["drivers"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let names: Vec<_> = names.collect();
+    report(match names.is_empty() {
+        true => Finding::ok(CHECK, "none has registered; who only records punches need not"),
+        false => Finding::ok(CHECK, format!("connected: {}", names.join(", "))),
+    });
     let provided = status["provided"].as_object().into_iter().flatten();
     let provided: Vec<_> = provided
         .map(|(what, driver)| format!("{what} by {}", driver.as_str().unwrap_or("?")))
         .collect();
     report(match provided.is_empty() {
-        true => Finding::ok(CHECK, "none that enrols people or opens the door is connected"),
+        true => Finding::ok(CHECK, "none enrols people or opens the door for the server"),
         false => Finding::ok(CHECK, provided.join(", ")),
     });
 }

@@ -48,6 +48,8 @@ enum State {
 /// All requests, and who can be asked.
 #[derive(Default)]
 pub struct DriverRequests {
+    /// The drivers that are connected and have registered, with their names.
+    registered: RefCell<Vec<(DriverId, String)>>,
     providers: RefCell<Vec<Provider>>,
     last_id: Cell<u64>,
     open: RefCell<Vec<Open>>,
@@ -63,6 +65,7 @@ impl DriverRequests {
         services: &[Service],
     ) -> Vec<(Service, String)> {
         self.unregister(driver);
+        self.registered.borrow_mut().push((driver, name.to_owned()));
         let mut providers = self.providers.borrow_mut();
         let mut before = Vec::new();
         for &service in services {
@@ -77,7 +80,14 @@ impl DriverRequests {
     }
 
     fn unregister(&self, driver: DriverId) {
+        self.registered.borrow_mut().retain(|(other, _)| *other != driver);
         self.providers.borrow_mut().retain(|provider| provider.driver != driver);
+    }
+
+    /// The names of the drivers that are connected and have registered, in the order in which they
+    /// did.
+    pub(crate) fn registered(&self) -> Vec<String> {
+        self.registered.borrow().iter().map(|(_, name)| name.clone()).collect()
     }
 
     /// The driver that is asked for a service.

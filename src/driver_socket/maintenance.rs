@@ -17,7 +17,7 @@ const COUNTED_AT_ONCE: Duration = Duration::from_millis(2);
 /// Punches in one page of an export.
 const ROWS_A_PAGE: usize = 500;
 
-/// The state of the terminal, and which driver provides what.
+/// The state of the terminal, the drivers that registered, and which of them provides what.
 pub(super) fn status(context: &MethodContext) -> Result<Reply, MethodError> {
     // After a start there may be a million rows: others are served between the steps.
     if !context.store.outbox().count_backlog(COUNTED_AT_ONCE)? {
@@ -27,6 +27,7 @@ pub(super) fn status(context: &MethodContext) -> Result<Reply, MethodError> {
     let provided = context.driver_requests.provided().into_iter();
     let names = provided.map(|(service, driver)| (service.name().into(), driver.into()));
     report["provided"] = Value::Object(names.collect());
+    report["drivers"] = json!(context.driver_requests.registered());
     foreign::make_plain(&mut report);
     Ok(Reply::Done(report))
 }

@@ -170,7 +170,39 @@ fn without_secrets(text: &str, secrets: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_one_bounded_line(
+            parts in proptest::collection::vec(
+                prop_oneof![
+                    proptest::collection::vec(any::<u8>(), 0..20),
+                    Just(b"\tPasswd=".to_vec()),
+                    Just(b"TMP=".to_vec()),
+                    Just(b"\xff\n".to_vec()),
+                    Just(vec![b'a'; 100]),
+                    Just("é=".into()),
+                ],
+                0..60,
+            ),
+        ) {
+            let line = shown(&parts.concat(), &["a secret".to_owned()]);
+            prop_assert!(!line.contains('\n') && line.chars().count() < 2000, "{line}");
+        }
+
+        #[test]
+        fn no_password_is_shown_whatever_stands_around_it(
+            before in "[ -~\t\n]{0,300}",
+            after in "[ -~\t\n]{0,300}",
+            key in "(Passwd|PASSWORD|passwd|tmp|TMP|Content|template)",
+        ) {
+            let body = format!("{before}\t{key}=GEHEIM7\t{after}");
+            prop_assert!(!shown(body.as_bytes(), &[]).contains("GEHEIM7"), "{body}");
+        }
+    }
 
     #[test]
     fn bodies_are_shown_without_what_nobody_may_read() {

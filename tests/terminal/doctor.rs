@@ -85,8 +85,15 @@ fn a_terminal_in_order_has_no_complaint_beside_punchd_and_without_it() {
     // Beside a punchd that runs.
     terminal.run();
     terminal.wait_until_online();
+    let mut driver = terminal.driver();
+    driver.call("register", json!({"name": "reader"})).unwrap();
     let (found, code) = examined(&terminal);
     assert_eq!(checks(&found), [&ALL_CHECKS[..], &["streams", "drivers"]].concat());
+    assert!(found.iter().any(|one| one["message"] == "connected: reader"), "{found:#?}");
+    drop(driver);
+    terminal.wait_for("gone", |status| status["drivers"] == json!([]));
+    let (found, _) = examined(&terminal);
+    assert!(found.iter().any(|one| line(one).starts_with("ok drivers none has registered")));
     assert_eq!((complaints(&found), code), (vec![], 0));
     // And after it was killed: what is in the log of the store counts, and no byte changes.
     terminal.kill();
