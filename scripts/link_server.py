@@ -40,7 +40,8 @@ class LinkServer:
         if tls:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.context.load_cert_chain(*tls)
-        self.requests, self.commands, self.rows, self.accepted = [], collections.defaultdict(list), 0, 0
+        self.requests, self.commands, self.accepted = [], collections.defaultdict(list), 0
+        self.rows, self.rows_again = set(), 0  # punches; how many came more than once
         self.changed, self.open_connections = threading.Condition(), set()
         self.port = 0
         self.open()
@@ -151,10 +152,11 @@ class LinkServer:
         return f"GET OPTION FROM: {request.serial}\n" + "".join(f"{key}={value}\n" for key, value in options.items())
 
     def to_punches(self, request):
-        rows = len(request.body.splitlines())
+        rows = request.body.splitlines()
         with self.changed:
-            self.rows += rows
-        return f"OK:{rows}" if self.counts else "OK"
+            self.rows_again += sum(row in self.rows for row in rows)
+            self.rows.update(rows)
+        return f"OK:{len(rows)}" if self.counts else "OK"
 
     def to_poll(self, request):
         with self.changed:

@@ -1,0 +1,195 @@
+"""What the link costs: time over a long line, bytes on the wire, instructions."""
+
+import contextlib
+import re
+import shutil
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from delayed_line import ONE_WAY, ROUND_TRIP, DelayedLine
+from figures import Figure
+from link_bench import NOT_IN_A_NAMESPACE, progress, waited
+from local_terminal import Failure
+
+PUNCHES = 20_000
+POLLS_A_DAY = 24 * 3600 // 30  # Delay=30
+POLLS = 40  # whose bytes are counted
+FEW_POLLS, MANY_POLLS = 5, 25  # instructions of a poll: the difference of two runs
+FILE = bytes(range(256)) * (20 * 4096)  # 20 MB
+CALLGRIND = Path(__file__).with_name("callgrind.py")
+
+
+def punches(bench):
+    """Punches that waited go up over a long line: counted from the first connection until the terminal has the last acknowledgement."""
+    store = bench.store_with_punches(PUNCHES)
+    kinds = [(counts, scheme, tls) for counts in (True, False) for scheme, tls in bench.schemes()]
+    figures = {
+        (counts, scheme): Figure(
+            f"20 000 punches, server {'counts' if counts else 'says bare OK'}, {1000 * ROUND_TRIP:.0f} ms round trip, {scheme}",
+            "s", floor_name="requests × one round trip", goal="≤ 1.15 ×",
+        )
+        for counts, scheme, _ in kinds
+    }
+    for nth in range(bench.rounds):
+        runs = [(figures[counts, scheme], delivery(bench, store, counts, tls)) for counts, scheme, tls in kinds]
+        round_trip = measured_round_trip(bench)
+        for figure, (server, line, terminal) in runs:
+            waited(server.wait(lambda server=server: len(server.rows) == PUNCHES and server.of("punches")[-1].answered, 600), "the punches", terminal)
+            end = server.of("punches")[-1].answered + ONE_WAY
+            requests = sum(request.arrived <= end for request in list(server.requests))
+            figure.values.append(end - line.first)
+            figure.floors.append(requests * round_trip)
+            figure.remark = f"{requests} requests, {line.connections} connections, {line.round_trips} round trips, {line.bytes_up + line.bytes_down} bytes"
+            if server.rows_again:
+                figure.remark += f", {server.rows_again} ROWS TWICE"
+            terminal.stop()
+            server.close()
+            line.close()
+        progress(f"round {nth + 1} of {bench.rounds}", figures.values())
+    return list(figures.values())
+
+
+def delivery(bench, store, counts, tls):
+    server = bench.server(counts=counts, tls=tls)
+    line = DelayedLine(server.port)
+    return server, line, bench.terminal(server.url(line.port), store=store)
+
+
+def measured_round_trip(bench, count=20):
+    """Median seconds of a request and its answer on a kept connection of a delayed line."""
+    server = bench.server()
+    line = DelayedLine(server.port)
+    times = []
+    with socket.create_connection(("127.0.0.1", line.port)) as client:
+        for _ in range(count):
+            begun = time.monotonic()
+            client.sendall(b"GET /iclock/getrequest?SN=PROBE HTTP/1.1\r\nHost: here\r\n\r\n")
+            client.recv(65536)
+            times.append(time.monotonic() - begun)
+    server.close()
+    line.close()
+    return statistics.median(times[2:])  # the first waited for the connection's set-up
+
+
+def idle_day(bench):
+    """Bytes of a day's polls, by the counters of a loopback that carries nothing else; some polls are counted, the rest reckoned from them."""
+    figures = []
+    for scheme, tls in bench.schemes():
+        figure = Figure(f"bytes on the wire of an idle day, Delay=30, {scheme}", "B", floor_name="one kept connection, the same requests", goal="≤ 1.1 ×")
+        figures.append(figure)
+        if not bench.namespace:
+            figure.remark = NOT_IN_A_NAMESPACE
+            continue
+        server = bench.server(tls=tls, Delay=1)
+        before = wire_bytes()
+        terminal = bench.terminal(server.url())
+        start, poll = bytes_of(lambda nth: waited(server.wait(lambda: len(server.of("poll")) > nth, 60), "a poll", terminal), before, 0.5)
+        connections, polls = server.accepted, len(server.of("poll"))
+        terminal.stop()
+        requests = list(server.requests)
+        first_poll = requests.index(server.of("poll")[0])
+        server.close()
+        floor_start, floor_poll = kept_connection(bench, tls, [request.raw for request in requests[: first_poll + 1]])
+        figure.values.append(start + (POLLS_A_DAY - 1) * poll)
+        figure.floors.append(floor_start + (POLLS_A_DAY - 1) * floor_poll)
+        figure.remark = f"{poll:.0f} bytes a poll (floor {floor_poll:.0f}), {start} for the start (floor {floor_start}), {connections} connections for {polls} polls; TCP and IP headers included"
+        progress("counted", [figure])
+    return figures
+
+
+def bytes_of(poll, before, pause):
+    """(bytes until the first poll was answered, bytes of each further one). `poll(nth)` returns when that poll was made; `pause` is until all is acknowledged."""
+    poll(0)
+    time.sleep(pause)
+    first = wire_bytes()
+    for nth in range(1, POLLS + 1):
+        poll(nth)
+    time.sleep(pause)
+    return first - before, (wire_bytes() - first) / POLLS
+
+
+def kept_connection(bench, tls, requests):
+    """The same as `bytes_of` when a plain client sends the requests of a start, of which the last is the poll, on one connection that stays open."""
+    server = bench.server(tls=tls)
+    before = wire_bytes()
+    with contextlib.ExitStack() as open_here:
+        client = open_here.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            context = ssl.create_default_context(cafile=str(bench.ca))
+            client = open_here.enter_context(context.wrap_socket(client, server_hostname="127.0.0.1"))
+        *start, poll = (re.sub(rb"(?i)\r\nconnection: *close", b"", request) for request in requests)
+
+        def exchange(request):
+            client.sendall(request)
+            client.recv(65536)
+            time.sleep(0.2)  # longer than an acknowledgement is delayed, as in a pause of 30 s
+
+        for request in start:
+            exchange(request)
+        result = bytes_of(lambda _: exchange(poll), before, 0.5)
+    server.close()
+    return result
+
+
+def wire_bytes():
+    """Bytes of all packets on this namespace's loopback, IP headers included."""
+    return int(re.search(r"(?m)^ *lo: *(\d+)", Path("/proc/net/dev").read_text())[1])
+
+
+def instructions(bench):
+    """Instructions of an idle poll: callgrind's count of a run with many polls, less that of a run with few."""
+    figures = [Figure(f"instructions of an idle poll, {scheme}", goal="≤ 1.5 ×" if tls else "", floor_name="HTTP" if tls else "–") for scheme, tls in bench.schemes()]
+    if not shutil.which("valgrind"):
+        return [Figure(figure.name, goal=figure.goal, remark="not measured: there is no valgrind") for figure in figures]
+    runs = []
+    for scheme, tls in bench.schemes():
+        for polls in FEW_POLLS, MANY_POLLS:
+            server = bench.server(tls=tls, Delay=1)
+            out = bench.place / f"callgrind.{scheme}.{polls}"
+            runs.append((server, polls, out, bench.terminal(server.url(), before=[sys.executable, CALLGRIND, out])))
+    counted = []
+    for server, polls, out, terminal in runs:
+        waited(server.wait(lambda server=server, polls=polls: len(server.of("poll")) >= polls and server.of("poll")[-1].answered, 300), "polls", terminal)
+        terminal.stop()
+        counted.append((int(re.search(r"(?m)^(?:summary|totals): (\d+)", out.read_text())[1]), len(server.of("poll")), server.accepted))
+    for figure, few, many in zip(figures, counted[::2], counted[1::2]):
+        figure.values.append((many[0] - few[0]) / (many[1] - few[1]))
+        figure.remark = f"{many[2]} connections for {many[1]} polls"
+    for figure in figures[1:]:
+        figure.floors.append(figures[0].values[0])
+    progress("counted", figures)
+    return figures
+
+
+def put_file(bench):
+    """A large file over a long line, beside curl over the same line. From the command's arrival at the terminal until its answer leaves it."""
+    figure = Figure(f"20 MB PutFile, {1000 * ONE_WAY:.0f} ms each way", "s", floor_name="curl", goal="≤ 1.3 ×")
+    if not shutil.which("curl"):
+        figure.remark = "not measured: there is no curl"
+        return [figure]
+    for nth in range(bench.rounds):
+        server = bench.server(files={"file/bench.bin": FILE}, Delay=2)
+        line = DelayedLine(server.port)
+        command = ["curl", "-sS", "--noproxy", "*", "-o", bench.place / "curl.bin", "-w", "%{time_total}", f"{server.url(line.port)}/iclock/file/bench.bin"]
+        figure.floors.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        fetched, connections = len(server.of("file")), line.connections
+        terminal = bench.terminal(server.url(line.port))
+        server.queue(terminal.serial, f"C:1:PutFile file/bench.bin\t{terminal.files}/bench.bin")
+        reply = waited(server.wait(lambda: server.of("reply"), 600), "the answer to PutFile", terminal)[0]
+        if f"Return={len(FILE)}".encode() not in reply.body or (terminal.files / "bench.bin").read_bytes() != FILE:
+            raise Failure(f"PutFile did not bring the file: {reply.body!r}")
+        given = server.of("poll")[0].answered
+        # The command was on its way for ONE_WAY after it had left the server, and its answer before it came there.
+        figure.values.append(reply.arrived - given - ROUND_TRIP)
+        figure.remark = f"{len(server.of('file')) - fetched} requests for the file, {line.connections - connections} connections"
+        terminal.stop()
+        server.close()
+        line.close()
+        progress(f"round {nth + 1} of {bench.rounds}", [figure])
+    return [figure]
