@@ -18,8 +18,8 @@ from local_terminal import Failure
 
 PUNCHES = 20_000
 POLLS_A_DAY = 24 * 3600 // 30  # Delay=30
-POLLS = 40  # whose bytes are counted
-FEW_POLLS, MANY_POLLS = 5, 25  # instructions of a poll: the difference of two runs
+POLLS = 40  # whose bytes, and whose instructions, are counted
+WARM_UP_POLLS = 30  # before instructions are counted
 FILE = bytes(range(256)) * (20 * 4096)  # 20 MB
 CALLGRIND = Path(__file__).with_name("callgrind.py")
 
@@ -94,7 +94,7 @@ def idle_day(bench):
         requests = list(server.requests)
         first_poll = requests.index(server.of("poll")[0])
         server.close()
-        floor_start, floor_poll = kept_connection(bench, tls, [request.raw for request in requests[: first_poll + 1]])
+        floor_start, floor_poll = kept_connection(bench, tls, [request.raw for request in requests[: first_poll + 1]], server.of("poll")[-1].raw)
         figure.values.append(start + (POLLS_A_DAY - 1) * poll)
         figure.floors.append(floor_start + (POLLS_A_DAY - 1) * floor_poll)
         figure.remark = f"{poll:.0f} bytes a poll (floor {floor_poll:.0f}), {start} for the start (floor {floor_start}), {connections} connections for {polls} polls; TCP and IP headers included"
@@ -113,8 +113,8 @@ def bytes_of(poll, before, pause):
     return first - before, (wire_bytes() - first) / POLLS
 
 
-def kept_connection(bench, tls, requests):
-    """The same as `bytes_of` when a plain client sends the requests of a start, of which the last is the poll, on one connection that stays open."""
+def kept_connection(bench, tls, start, later_poll):
+    """The same as `bytes_of` when a plain client sends the requests of a start, of which the last is the first poll, on one connection that stays open."""
     server = bench.server(tls=tls)
     before = wire_bytes()
     with contextlib.ExitStack() as open_here:
@@ -123,7 +123,7 @@ def kept_connection(bench, tls, requests):
         if tls:
             context = ssl.create_default_context(cafile=str(bench.ca))
             client = open_here.enter_context(context.wrap_socket(client, server_hostname="127.0.0.1"))
-        *start, poll = (re.sub(rb"(?i)\r\nconnection: *close", b"", request) for request in requests)
+        *start, first_poll, later_poll = (re.sub(rb"(?i)\r\nconnection: *close", b"", request) for request in [*start, later_poll])
 
         def exchange(request):
             client.sendall(request)
@@ -132,7 +132,7 @@ def kept_connection(bench, tls, requests):
 
         for request in start:
             exchange(request)
-        result = bytes_of(lambda _: exchange(poll), before, 0.5)
+        result = bytes_of(lambda nth: exchange(later_poll if nth else first_poll), before, 0.5)
     server.close()
     return result
 
@@ -143,28 +143,41 @@ def wire_bytes():
 
 
 def instructions(bench):
-    """Instructions of an idle poll: callgrind's count of a run with many polls, less that of a run with few."""
+    """Instructions of an idle poll: callgrind's count of some polls, divided by their number. What a start leaves to do is over by then."""
     figures = [Figure(f"instructions of an idle poll, {scheme}", goal="≤ 1.5 ×" if tls else "", floor_name="HTTP" if tls else "–") for scheme, tls in bench.schemes()]
     if not shutil.which("valgrind"):
         return [Figure(figure.name, goal=figure.goal, remark="not measured: there is no valgrind") for figure in figures]
     runs = []
-    for scheme, tls in bench.schemes():
-        for polls in FEW_POLLS, MANY_POLLS:
-            server = bench.server(tls=tls, Delay=1)
-            out = bench.place / f"callgrind.{scheme}.{polls}"
-            runs.append((server, polls, out, bench.terminal(server.url(), before=[sys.executable, CALLGRIND, out])))
-    counted = []
-    for server, polls, out, terminal in runs:
-        waited(server.wait(lambda server=server, polls=polls: len(server.of("poll")) >= polls and server.of("poll")[-1].answered, 300), "polls", terminal)
+    for figure, (_, tls) in zip(figures, bench.schemes()):
+        server = bench.server(tls=tls, Delay=1)
+        out = bench.place / f"callgrind{len(runs)}"
+        runs.append((figure, server, out, bench.terminal(server.url(), before=[sys.executable, CALLGRIND, out])))
+    begun = []
+    for _, server, _, terminal in runs:
+        waited(server.wait(lambda server=server: answered_polls(server) >= WARM_UP_POLLS, 300), "polls", terminal)
+        dump(terminal)
+        begun.append(answered_polls(server))
+    for (figure, server, out, terminal), before in zip(runs, begun):
+        waited(server.wait(lambda server=server, before=before: answered_polls(server) >= before + POLLS, 300), "polls", terminal)
+        dump(terminal)
+        polls = answered_polls(server) - before
         terminal.stop()
-        counted.append((int(re.search(r"(?m)^(?:summary|totals): (\d+)", out.read_text())[1]), len(server.of("poll")), server.accepted))
-    for figure, few, many in zip(figures, counted[::2], counted[1::2]):
-        figure.values.append((many[0] - few[0]) / (many[1] - few[1]))
-        figure.remark = f"{many[2]} connections for {many[1]} polls"
+        counted = re.search(r"(?m)^(?:summary|totals): (\d+)", out.with_suffix(".2").read_text())
+        figure.values.append(int(counted[1]) / polls)
+        figure.remark = f"{server.accepted} connections for {len(server.of('poll'))} polls"
     for figure in figures[1:]:
         figure.floors.append(figures[0].values[0])
     progress("counted", figures)
     return figures
+
+
+def answered_polls(server):
+    return sum(bool(request.answered) for request in server.of("poll"))
+
+
+def dump(terminal):
+    """Callgrind writes what it has counted into the next file, and counts from 0 again."""
+    subprocess.run(["vgdb", f"--pid={terminal.process.pid}", "dump"], check=True, capture_output=True)
 
 
 def put_file(bench):

@@ -39,15 +39,14 @@ def measure_return(figure, server, terminals, since, floor):
 
 
 def held_poll(bench):
-    """A punch while the server holds the poll; afterwards the held poll brings a command."""
+    """A punch as soon as the server has a poll that it holds; afterwards the held poll brings a command."""
     figure = Figure(f"a punch while a poll is held for {HOLD} s, loopback", "s", floor_name="–", goal="≤ 2.5 s, no command lost")
     server = bench.server(hold=HOLD)
-    terminals = [bench.terminal(server.url()) for _ in range(bench.rounds)]
-    for terminal in terminals:
+    terminals, punched = [], {}
+    for _ in range(bench.rounds):
+        terminal = bench.terminal(server.url())
         waited(server.wait(lambda: server.of("poll", terminal.serial), 60), "a poll", terminal)
-    time.sleep(1)
-    punched = {}
-    for terminal in terminals:
+        terminals.append(terminal)
         punched[terminal] = time.monotonic()
         terminal.call("punch", [{"pin": "7"}])
     for terminal in terminals:
