@@ -17,6 +17,8 @@ from terminal import Failure, Images, Machine, Server, end_in_order, expect, wai
 
 FEW_PUNCHES, PUNCHES, USERS = 1_000, 100_000, 20_000
 SINGLE, IN_BURSTS = 1_200, 6_000  # punches whose bytes are counted: more than one checkpoint
+ERROR_DELAY, CABLE_OUT = 60, (5, 40)  # seconds
+POLLS_AN_HOUR = 3600 // 30
 CARD = "4711"
 OPTIONS = ["--option", "Delay=1", "--option", "ErrorDelay=3"]
 DRIVERS = ["punchd card-reader /dev/input/event1", "punchd relay gpiochip0:4"]
@@ -270,6 +272,37 @@ def network(bench):
     expect(row["time"] > "2026", f"it came with the time {row['time']}")
 
 
+def cable(bench):
+    """The cable goes out, for a short and for a long time. When it is in again, the first exchange comes much sooner than `ErrorDelay`."""
+    server = bench.serve("cable.log")
+    server.post("/handshake", f"ErrorDelay={ERROR_DELAY}")
+    bench.boot(server=server)
+    for seconds in CABLE_OUT:
+        polls = len(server.requests("poll"))
+        wait("polls", lambda: len(server.requests("poll")) > polls + 2)
+        bench.machine.network(False)
+        time.sleep(seconds)
+        begun = time.time()
+        bench.machine.network(True)
+        first = wait("the first exchange", lambda: [request for request in server.get("/requests") if request["at_ms"] > begun * 1000], 2 * ERROR_DELAY)[0]
+        passed = round(first["at_ms"] / 1000 - begun, 1)
+        bench.hold(f"from cable in to the first exchange, after {seconds} s", passed, "s", 3, 1.25 * ERROR_DELAY, f", {first['exchange']}")
+
+
+def https_kept(bench):
+    """As many polls over HTTPS as an hour has with Delay=30, one a second: all on one connection."""
+    server = bench.serve("kept.log", ca=bench.arguments.place / "kept-ca.pem")
+    bench.boot(server=server)
+    wait("the clock", lambda: abs(bench.machine.number("date +%s") - time.time()) < 100)
+    before = len(server.requests("poll"))
+    wait("the polls of an hour", lambda: len(server.requests("poll")) >= before + POLLS_AN_HOUR, 3 * POLLS_AN_HOUR)
+    requests = server.get("/requests")
+    polls = [request["connection"] for request in server.requests("poll")[before:]]
+    bench.figure(f"connections for {len(polls)} polls over HTTPS", len(set(polls)), 1)
+    bench.figure("connections since boot, HTTPS", len({request["connection"] for request in requests}))
+    expect(len(set(polls)) == 1, "the connection was not kept")
+
+
 def damage(bench):
     """What a terminal can lack: it says so, goes on with what there is, and with all when that is there again."""
 
@@ -446,7 +479,7 @@ def mass(bench):
     bench.figure(f"{USERS} users with templates", f"{time.time() - begun:.0f} s")
 
 
-CHECKS = [session, idle, punch_from_a_shell, card, door, enrolment, files_and_shell, upgrade, reboot, network, damage, wear, backlog, https, wrong_clocks, mass, fill_ext4, fill_ubifs]
+CHECKS = [session, idle, punch_from_a_shell, card, door, enrolment, files_and_shell, upgrade, reboot, network, cable, damage, wear, backlog, https, https_kept, wrong_clocks, mass, fill_ext4, fill_ubifs]
 LONG = [fill_ext4, fill_ubifs]  # not among the quick ones
 
 
