@@ -86,7 +86,7 @@ impl Poller {
         match context.exchange_or_hold(&Request::get(target.as_str()))? {
             Exchange::Answered(response) => {
                 response.reads.set(SLOW_BODY);
-                let answer = begin(tools, response)?;
+                let answer = begin(tools, *response)?;
                 self.read_on(tools, HeldPoll { since, info, answer })
             }
             Exchange::Held(head) => {

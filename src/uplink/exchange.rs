@@ -17,14 +17,14 @@ pub trait Uplink {
     /// Sends a request that the server may hold until it has something to say. Waits for the head of the
     /// response as long as answers usually take, and two seconds.
     fn exchange_or_hold(&mut self, request: &Request<'_>) -> Result<Exchange, Failure> {
-        self.exchange(request).map(Exchange::Answered)
+        self.exchange(request).map(|response| Exchange::Answered(Box::new(response)))
     }
 }
 
 /// What became of a request that the server may hold.
 pub enum Exchange {
     /// The head of the response is here.
-    Answered(Response),
+    Answered(Box<Response>),
     /// The server holds the request. Other exchanges may go on meanwhile.
     Held(Box<dyn HeldExchange>),
 }

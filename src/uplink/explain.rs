@@ -108,6 +108,7 @@ fn message(error: &LinkError) -> String {
         LinkError::TlsSettings(message) => message.clone(),
         #[cfg(not(feature = "tls"))]
         LinkError::NoTls => "https:// needs a punchd that was built with the feature `tls`".into(),
+        LinkError::SpeaksTls => "it speaks TLS: `server` has to begin with https://".into(),
         LinkError::Http(error) => format!("it is not HTTP ({error})"),
         LinkError::HeadTooLong => "the head of its answer is longer than 16 KiB".into(),
         LinkError::Excess => "it is longer than its Content-Length says".into(),

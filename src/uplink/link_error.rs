@@ -43,6 +43,8 @@ pub(super) enum LinkError {
     NoTls,
     /// The proxy did not connect; the message says why.
     Proxy(String),
+    /// The answer is of TLS, and no TLS was spoken.
+    SpeaksTls,
     /// The answer is no HTTP.
     Http(ureq_proto::Error),
     /// The head of the answer is too long.

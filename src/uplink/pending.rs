@@ -12,6 +12,9 @@ use super::connection::{BUFFER, Connection, in_time};
 use super::exchange::{Body, ReadLimit};
 use super::link_error::{LinkError, Phase};
 
+/// How a server that speaks TLS answers a request without it: an alert, of SSL 3 or later.
+const TLS_ALERT: &[u8] = &[0x15, 3];
+
 /// A request as it goes on the wire.
 pub(super) struct Message<'a> {
     pub(super) head: http::Request<()>,
@@ -66,7 +69,10 @@ impl Pending {
         match sent {
             Ok(()) => Ok(pending),
             // A server that does not read to the end may have said why before it closed.
-            Err(error) if error.is_closed() && pending.is_answered() => Ok(pending),
+            Err(error) if error.is_closed() => match pending.is_answered()? {
+                true => Ok(pending),
+                false => Err(error),
+            },
             Err(error) => Err(error),
         }
     }
@@ -77,7 +83,11 @@ impl Pending {
         reads: &ReadLimit,
     ) -> Result<Option<http::Response<()>>, LinkError> {
         loop {
-            let (used, response) = self.call.try_response(self.connection.input(), false)?;
+            let input = self.connection.input();
+            if input.starts_with(TLS_ALERT) {
+                return Err(LinkError::SpeaksTls);
+            }
+            let (used, response) = self.call.try_response(input, false)?;
             self.connection.consume(used);
             if response.is_some() {
                 return Ok(response);
@@ -99,12 +109,19 @@ impl Pending {
         }
     }
 
-    /// Whether bytes of an answer are there already.
-    fn is_answered(&mut self) -> bool {
+    /// Whether bytes of an answer are there already. An alert of TLS says why there is none: by TLS 1.3
+    /// a certificate of ours is refused when the handshake is over.
+    fn is_answered(&mut self) -> Result<bool, LinkError> {
         let at_once = ReadLimit::default();
         at_once.set(Duration::ZERO);
-        self.is_heard = self.connection.receive(self.deadline, &at_once).is_ok_and(|came| came > 0);
-        self.is_heard
+        match self.connection.receive(self.deadline, &at_once) {
+            #[cfg(feature = "tls")]
+            Err(error @ LinkError::Tls(_)) => Err(error),
+            received => {
+                self.is_heard = received.is_ok_and(|came| came > 0);
+                Ok(self.is_heard)
+            }
+        }
     }
 }
 

@@ -85,7 +85,7 @@ impl Server {
 impl Uplink for Server {
     fn exchange(&mut self, request: &Request<'_>) -> Result<Response, Failure> {
         match self.ask(request, None)? {
-            Exchange::Answered(response) => Ok(response),
+            Exchange::Answered(response) => Ok(*response),
             Exchange::Held(mut held) => match held.head(&ReadLimit::default())? {
                 Some(response) => Ok(response),
                 None => Err(Failure::new("the request was given up")),
@@ -229,7 +229,8 @@ impl Server {
         let (error, is_heard) = match sent.map(|mut pending| (pending.head(&reads), pending)) {
             Ok((Ok(Some(head)), pending)) => {
                 answering.note_usual(&pending);
-                return Ok(Exchange::Answered(answering.response(pending, &head)));
+                let response = answering.response(pending, &head);
+                return Ok(Exchange::Answered(Box::new(response)));
             }
             Ok((Ok(None), pending)) => {
                 return Ok(Exchange::Held(Box::new(HeldRequest(Some((pending, answering))))));

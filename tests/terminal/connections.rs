@@ -56,6 +56,17 @@ fn a_server_that_keeps_connections_gets_one() {
 }
 
 #[test]
+fn an_idle_poll_is_one_small_request() {
+    let server = RawServer::start(|request| kept(healthy(request)));
+    let _terminal = start(&server);
+    polls_of(&server, 3);
+    // The first polls bring what the terminal has to say of itself; then there is nothing to say.
+    let requests = server.requests();
+    let last = requests.iter().rfind(|request| request.is_poll()).unwrap();
+    assert!(last.bytes <= 150, "{last:#?}");
+}
+
+#[test]
 fn a_server_that_closes_without_a_word_after_each_answer_costs_nothing_more() {
     let silent_close = |request: &RawRequest| match kept(healthy(request)) {
         RawAnswer::Keeps(bytes) => RawAnswer::Exactly(bytes),

@@ -68,6 +68,7 @@ mod order;
 mod overlay;
 mod poison_rows;
 mod policy;
+mod proxies;
 mod quarantine;
 mod queries;
 mod reboot;

@@ -20,6 +20,8 @@ pub struct RawRequest {
     pub range: Option<(usize, usize)>,
     /// The body.
     pub body: Vec<u8>,
+    /// How many bytes it had, with its head.
+    pub bytes: usize,
     /// On which connection it came, and as which request of it, both from 1.
     pub connection: (usize, usize),
 }
@@ -175,10 +177,10 @@ fn serve_one<A: FnMut(&RawRequest) -> RawAnswer>(
     reader.read_line(&mut first).ok()?;
     let mut words = first.split(' ').map(str::to_owned);
     let (method, target) = (words.next()?, words.next()?);
-    let (mut length, mut range) = (0, None);
+    let (mut length, mut range, mut bytes) = (0, None, first.len());
     loop {
         let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
+        bytes += reader.read_line(&mut line).ok()?;
         let line = line.trim_end().to_ascii_lowercase();
         if line.is_empty() {
             break;
@@ -193,7 +195,7 @@ fn serve_one<A: FnMut(&RawRequest) -> RawAnswer>(
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    let request = RawRequest { method, target, range, body, connection };
+    let request = RawRequest { bytes: bytes + length, method, target, range, body, connection };
     let answered = (answer.lock().ok()?)(&request);
     seen.lock().ok()?.push(request);
     let (status, more, body) = match answered {
