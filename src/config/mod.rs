@@ -9,6 +9,7 @@ mod checks;
 mod dialect;
 mod error;
 mod faults;
+mod masked;
 mod rooms;
 mod tables;
 mod values;
@@ -93,7 +94,7 @@ impl Config {
             .map_err(|error| failed(format!("cannot be read: {error}")))?;
         let config: Self = toml::from_str(&text).map_err(|mut error| {
             // It quotes the line.
-            error.set_input(Some(&address::masked(&text)));
+            error.set_input(Some(&masked::masked(&text)));
             failed(error.to_string())
         })?;
         config.check().map_err(failed)?;

@@ -22,6 +22,11 @@ pub fn quoted(text: &str) -> Quoted<'_> {
     Quoted(text)
 }
 
+/// A text with `…` in place of each of these secrets.
+pub fn without_secrets(text: &str, secrets: &[String]) -> String {
+    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
+}
+
 /// A text in one line of at most `most` characters, escapes included.
 pub fn plain(text: &str, most: usize) -> String {
     let (mut line, mut room) = (String::new(), most);

@@ -199,7 +199,7 @@ impl<'a> Answer<'a> {
 
     /// `text` with `…` in place of each secret.
     pub fn without_secrets(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
+        foreign::without_secrets(text, self.secrets)
     }
 }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::exchange::Request;
+use crate::protocol::foreign::without_secrets;
 use crate::protocol::text::decode_for_log;
 
 /// Most characters of a body that are shown.
@@ -162,10 +163,6 @@ fn without_long_words(text: &str) -> String {
         rest = &rest[between.len()..];
     }
     out
-}
-
-fn without_secrets(text: &str, secrets: &[String]) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
 }
 
 #[cfg(test)]

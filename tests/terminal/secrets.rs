@@ -96,6 +96,18 @@ fn secrets_of_the_address_are_shown_to_nobody() {
         terminal.configure(&url, proxy);
         assert_hidden("check", &format!("{:?}", terminal.punchd(&["check"])));
     }
+    for line in [
+        "server: \"http://user:PASSWORD-71@h\"",
+        "server = http://user:PASSWORD-71@h",
+        "server = \"\"\"\nhttp://user:PASSWORD-71@h:0\"\"\"",
+        "server = [\"http://user:PASSWORD-71@h\"]",
+        "[server]\nurl = \"http://user:PASSWORD-71@h\"",
+    ] {
+        fs::write(terminal.path("punchd.toml"), format!("serial = \"S\"\n{line}\n")).unwrap();
+        let output = terminal.punchd(&["check"]);
+        assert_eq!(output.status.code(), Some(78), "{line}: {output:?}");
+        assert_hidden("check", &format!("{output:?}"));
+    }
     let proxy = "[proxy]\nurl = \"http://agent:PROXYWORD-7@127.0.0.1:1\"\n";
     terminal.configure(&with_secrets(&url), proxy);
     terminal.signal("HUP");
