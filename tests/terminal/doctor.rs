@@ -289,3 +289,31 @@ fn rows_that_wait_are_named_with_their_reason() {
     assert!(lines.contains(&"ok drivers unlock by door".to_owned()), "{lines:#?}");
     assert_eq!(code, 0);
 }
+
+#[cfg(feature = "tls")]
+#[test]
+fn the_certificate_is_good_by_what_is_trusted_or_it_is_a_fault() {
+    use iclock_emulator::{Settings, Tls, private_ca};
+    let (ours, theirs) = (private_ca().unwrap(), private_ca().unwrap());
+    let tls = Tls { certificates: ours.certificate.clone(), key: ours.key.clone() };
+    let server = crate::harness::server_with(Settings { tls: Some(tls), ..Settings::default() });
+    let terminal = Terminal::prepare(&server.url(), "");
+    let file = terminal.path("ca.pem");
+    terminal.configure(&server.url(), &format!("[tls]\nca = \"{}\"", file.display()));
+    // Without the file nothing can be trusted: that is a fault of the configuration, too.
+    for (certificates, check, start, faults) in [
+        (Some(&ours.ca), "tls", "ok tls the server's certificate is good, by ", 0),
+        (Some(&theirs.ca), "tls", "fault tls https://", 1),
+        (None, "configuration", "fault configuration ", 2),
+    ] {
+        match certificates {
+            Some(certificates) => fs::write(&file, certificates).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        let (found, code) = examined(&terminal);
+        let lines: Vec<_> = found.iter().filter(|one| one["check"] == check).map(line).collect();
+        assert!(lines.iter().any(|line| line.starts_with(start)), "{start}: {found:#?}");
+        let count = found.iter().filter(|one| one["level"] == "fault").count();
+        assert_eq!((count, code), (faults, i32::from(faults > 0)), "{found:#?}");
+    }
+}
