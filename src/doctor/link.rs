@@ -20,8 +20,7 @@ const MOST_BYTES: usize = 256 << 10;
 
 /// Checks the link. What cannot be checked after a fault is left out.
 pub(super) fn check(config: &Config, report: Report<'_>) {
-    let clock_offset = ClockOffset::default();
-    let settings = config.uplink_settings(clock_offset.clone());
+    let settings = config.uplink_settings(ClockOffset::default());
     if !is_reached(config, &settings, report) {
         return;
     }

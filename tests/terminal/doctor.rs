@@ -219,10 +219,13 @@ fn what_is_before_the_server_is_checked_first() {
     let port = taken.local_addr().unwrap().port();
     drop(taken);
     let closed = format!("http://127.0.0.1:{port}");
+    // No name server has a name this long, and none is asked.
+    let no_name = format!("http://{}", "a".repeat(64));
     let unreachable = format!("http://h@localhost:{port}/?token=SECRET");
     for (url, more, last, starts) in [
         (&*closed, "", "versions", vec!["fault tcp 127.0.0.1:", "warning punchd none runs ("]),
         (&unreachable, "", "versions", vec!["fault tcp 127.0.0.1:"]),
+        (&no_name, "", "versions", vec!["fault name aaaa"]),
         (
             &closed,
             "[drivers]\nshared = \"/no/shared\"\n",
