@@ -298,14 +298,14 @@ fn rows_that_wait_are_named_with_their_reason() {
 fn the_certificate_is_good_by_what_is_trusted_or_it_is_a_fault() {
     use iclock_emulator::{Settings, Tls, private_ca};
     let (ours, theirs) = (private_ca().unwrap(), private_ca().unwrap());
-    let tls = Tls { certificates: ours.certificate.clone(), key: ours.key.clone() };
+    let tls = Tls { certificates: ours.certificate.clone(), key: ours.key.clone(), clients: None };
     let server = crate::harness::server_with(Settings { tls: Some(tls), ..Settings::default() });
     let terminal = Terminal::prepare(&server.url(), "");
     let file = terminal.path("ca.pem");
     terminal.configure(&server.url(), &format!("[tls]\nca = \"{}\"", file.display()));
     // Without the file nothing can be trusted: that is a fault of the configuration, too.
     for (certificates, check, start, faults) in [
-        (Some(&ours.ca), "tls", "ok tls the server's certificate is good, by ", 0),
+        (Some(&ours.ca), "tls", "ok tls the server's certificate is trusted by ", 0),
         (Some(&theirs.ca), "tls", "fault tls https://", 1),
         (None, "configuration", "fault configuration ", 2),
     ] {
