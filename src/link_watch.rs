@@ -6,6 +6,9 @@
 //! that costs one attempt, if something has failed at the link.
 
 mod known;
+mod tries;
+
+pub use tries::LinkTries;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -45,6 +48,9 @@ pub struct LinkWatch {
     socket: Option<OwnedFd>,
     known: Known,
     came: bool,
+    /// When what waits for the network is told.
+    tries: LinkTries,
+    since: Instant,
     /// Until when it is not read.
     quiet_until: Option<Instant>,
 }
@@ -59,7 +65,14 @@ impl LinkWatch {
         // No protocol is NETLINK_ROUTE.
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
         bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
-        Ok(Self { socket: Some(socket), known: Known::default(), came: false, quiet_until: None })
+        Ok(Self {
+            socket: Some(socket),
+            known: Known::default(),
+            came: false,
+            tries: LinkTries::default(),
+            since: Instant::now(),
+            quiet_until: None,
+        })
     }
 
     /// Whether a link or an address has come since the last call.
@@ -110,6 +123,12 @@ impl Served for LinkWatch {
         if news == News::Came {
             self.came = true;
             reactor::wake_loop();
+            // A link that flaps leaves time for an exchange.
+            let now = self.since.elapsed();
+            if self.tries.earliest(now) == now {
+                self.tries.granted(now);
+                reactor::link_came();
+            }
         }
     }
 

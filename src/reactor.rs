@@ -44,6 +44,8 @@ pub enum Woken {
     TimedOut,
     /// [`wake_loop`] was called, or a signal came, before the descriptor was ready.
     ByLoop,
+    /// [`link_came`] was called before the descriptor was ready.
+    ByLink,
 }
 
 /// The program was asked to stop (TERM, INT): what is being done is given up, and nothing is
@@ -78,6 +80,8 @@ struct Reactor {
     signals: RefCell<Option<Signals>>,
     /// There is something for the loop to do, so that the next rest ends at once.
     is_woken: Cell<bool>,
+    /// How often a link or an address has come up.
+    links: Cell<u32>,
 }
 
 /// The signals that are taken: a flag each, and a self-pipe that ends a poll(2).
@@ -128,23 +132,18 @@ pub fn wake_loop() {
     REACTOR.with(|reactor| reactor.is_woken.set(true));
 }
 
+/// A link or an address of this machine has come up: what waits for the network may have waited in
+/// vain ([`wait_on_link`]).
+pub fn link_came() {
+    REACTOR.with(|reactor| reactor.links.set(reactor.links.get().wrapping_add(1)));
+}
+
 /// Waits until `fd` is ready for `interest`, at the latest until `deadline`.
 ///
 /// # Errors
 /// [`Stopping`], or poll(2) failed.
 pub fn wait(fd: BorrowedFd<'_>, interest: PollFlags, deadline: Instant) -> io::Result<Woken> {
-    REACTOR.with(|reactor| {
-        loop {
-            reactor.check_stop()?;
-            let timeout = deadline.saturating_duration_since(Instant::now());
-            if reactor.poll_once(Some(PollFd::from_borrowed_fd(fd, interest)), Some(timeout))? {
-                return Ok(Woken::Ready);
-            }
-            if timeout.is_zero() {
-                return Ok(Woken::TimedOut);
-            }
-        }
-    })
+    REACTOR.with(|reactor| reactor.wait(fd, interest, deadline, Ends::default()))
 }
 
 /// Waits like [`wait`], and no longer than until there is something else for the loop to do: for an
@@ -157,24 +156,29 @@ pub fn wait_unless_woken(
     interest: PollFlags,
     deadline: Instant,
 ) -> io::Result<Woken> {
-    REACTOR.with(|reactor| {
-        loop {
-            reactor.check_stop()?;
-            let timeout = match reactor.is_woken.get() {
-                true => Duration::ZERO,
-                false => deadline.saturating_duration_since(Instant::now()),
-            };
-            if reactor.poll_once(Some(PollFd::from_borrowed_fd(fd, interest)), Some(timeout))? {
-                return Ok(Woken::Ready);
-            }
-            if reactor.is_woken.take() {
-                return Ok(Woken::ByLoop);
-            }
-            if timeout.is_zero() {
-                return Ok(Woken::TimedOut);
-            }
-        }
-    })
+    let ends = Ends { when_woken: true, ..Ends::default() };
+    REACTOR.with(|reactor| reactor.wait(fd, interest, deadline, ends))
+}
+
+/// Waits like [`wait`], and no longer than until a link or an address comes up: for what is repeated by
+/// the kernel at growing intervals while the network is away.
+///
+/// # Errors
+/// [`Stopping`], or poll(2) failed.
+pub fn wait_on_link(
+    fd: BorrowedFd<'_>,
+    interest: PollFlags,
+    deadline: Instant,
+) -> io::Result<Woken> {
+    let ends = Ends { when_link_came: true, ..Ends::default() };
+    REACTOR.with(|reactor| reactor.wait(fd, interest, deadline, ends))
+}
+
+/// What ends a wait beside the descriptor and the deadline.
+#[derive(Clone, Copy, Default)]
+struct Ends {
+    when_woken: bool,
+    when_link_came: bool,
 }
 
 /// Serves what is ready, without waiting: for work that takes long and has no wait in it.
@@ -211,6 +215,35 @@ pub fn rest(deadline: Option<Instant>) -> io::Result<Woken> {
 }
 
 impl Reactor {
+    fn wait(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: PollFlags,
+        deadline: Instant,
+        ends: Ends,
+    ) -> io::Result<Woken> {
+        let links = self.links.get();
+        loop {
+            self.check_stop()?;
+            let timeout = match ends.when_woken && self.is_woken.get() {
+                true => Duration::ZERO,
+                false => deadline.saturating_duration_since(Instant::now()),
+            };
+            if self.poll_once(Some(PollFd::from_borrowed_fd(fd, interest)), Some(timeout))? {
+                return Ok(Woken::Ready);
+            }
+            if ends.when_woken && self.is_woken.take() {
+                return Ok(Woken::ByLoop);
+            }
+            if ends.when_link_came && self.links.get() != links {
+                return Ok(Woken::ByLink);
+            }
+            if timeout.is_zero() {
+                return Ok(Woken::TimedOut);
+            }
+        }
+    }
+
     fn check_stop(&self) -> Result<(), Stopping> {
         match &*self.signals.borrow() {
             Some(signals) if signals.stop.load(Ordering::Relaxed) => Err(Stopping),

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use rustix::event::PollFlags;
+use rustix::ioctl::{Getter, ioctl};
 use rustix::net::sockopt;
 
 use super::exchange::ReadLimit;
@@ -300,7 +301,7 @@ impl Connection {
         phase: Phase,
     ) -> Result<(), LinkError> {
         let Some(limit) = reads.get() else {
-            return wait_for(&self.socket, PollFlags::IN, deadline, phase);
+            return self.wait_for_answer(deadline, phase);
         };
         let (until, fd) = (limit.until.min(deadline), self.socket.as_fd());
         let woken = match limit.ends_when_woken {
@@ -310,7 +311,20 @@ impl Connection {
         match woken {
             Woken::Ready => Ok(()),
             Woken::TimedOut if limit.until > deadline => Err(LinkError::TimedOut(phase)),
-            Woken::TimedOut | Woken::ByLoop => Err(LinkError::Paused),
+            Woken::TimedOut | Woken::ByLoop | Woken::ByLink => Err(LinkError::Paused),
+        }
+    }
+
+    /// Waits until bytes are there. When a link comes, a request that was sent in vain is given up: the
+    /// kernel would send it again at intervals that have grown while the link was away.
+    fn wait_for_answer(&self, deadline: Instant, phase: Phase) -> Result<(), LinkError> {
+        loop {
+            return match reactor::wait_on_link(self.socket.as_fd(), PollFlags::IN, deadline)? {
+                Woken::Ready => Ok(()),
+                Woken::ByLink if unacknowledged(&self.socket) == 0 => continue,
+                Woken::ByLink => Err(LinkError::LinkCame),
+                Woken::TimedOut | Woken::ByLoop => Err(LinkError::TimedOut(phase)),
+            };
         }
     }
 }
@@ -327,10 +341,20 @@ fn wait_for(
     deadline: Instant,
     phase: Phase,
 ) -> Result<(), LinkError> {
-    match reactor::wait(socket.as_fd(), interest, deadline)? {
+    match reactor::wait_on_link(socket.as_fd(), interest, deadline)? {
         Woken::Ready => Ok(()),
+        Woken::ByLink => Err(LinkError::LinkCame),
         Woken::TimedOut | Woken::ByLoop => Err(LinkError::TimedOut(phase)),
     }
+}
+
+/// Bytes that were sent and that the other side has not acknowledged (tcp(7), `SIOCOUTQ`); 0 if the kernel
+/// does not say.
+fn unacknowledged(socket: &TcpStream) -> i32 {
+    const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+    // SAFETY: SIOCOUTQ writes an int to where its argument points, and nothing else.
+    let bytes = unsafe { ioctl(socket, Getter::<SIOCOUTQ, i32>::new()) };
+    bytes.unwrap_or(0)
 }
 
 /// A failure while TLS is negotiated.

@@ -55,7 +55,7 @@ pub(super) fn failure(error: &LinkError, server: &str) -> Failure {
 /// What is behind it, by how soon the next attempt may come.
 fn cause(error: &LinkError) -> Cause {
     match error {
-        LinkError::NotFound => Cause::NoConnection,
+        LinkError::NotFound | LinkError::LinkCame => Cause::NoConnection,
         LinkError::Reset | LinkError::Closed | LinkError::CutOff => Cause::Closed,
         LinkError::Io(error) => Cause::of_io(error),
         _ => Cause::Other,
@@ -66,7 +66,9 @@ fn cause(error: &LinkError) -> Cause {
 fn is_sent(error: &LinkError) -> bool {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
     match error {
-        LinkError::Request(_) | LinkError::NotFound | LinkError::Proxy(_) => false,
+        LinkError::Request(_) | LinkError::NotFound | LinkError::LinkCame | LinkError::Proxy(_) => {
+            false
+        }
         LinkError::TimedOut(phase) => *phase == Phase::Answer,
         LinkError::Io(error) => ![ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut]
             .contains(&error.kind()),
@@ -90,6 +92,9 @@ fn message(error: &LinkError) -> String {
         LinkError::Stopping => "punchd was asked to stop".into(),
         LinkError::Paused => "it was interrupted".into(),
         LinkError::Request(message) | LinkError::Proxy(message) => message.clone(),
+        LinkError::LinkCame => {
+            "the network was away while it was asked, and has come back: it is tried again".into()
+        }
         LinkError::NotFound => "its name cannot be resolved".into(),
         LinkError::TimedOut(_) => "it did not answer in time".into(),
         LinkError::Io(error) => io(error),

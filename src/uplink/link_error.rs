@@ -14,6 +14,8 @@ pub(super) enum LinkError {
     Paused,
     /// The URL cannot be used, or the request cannot be written.
     Request(String),
+    /// A link has come up while this waited: it may have waited in vain.
+    LinkCame,
     /// The name has no address.
     NotFound,
     /// No time is left.

@@ -103,8 +103,9 @@ impl Helper {
             self.open = Some(question.clone());
         }
         loop {
-            match reactor::wait(self.wake_up.as_fd(), PollFlags::IN, deadline)? {
+            match reactor::wait_on_link(self.wake_up.as_fd(), PollFlags::IN, deadline)? {
                 Woken::Ready => {}
+                Woken::ByLink => return Err(LinkError::LinkCame),
                 Woken::TimedOut | Woken::ByLoop => {
                     return Err(LinkError::TimedOut(Phase::Resolve));
                 }

@@ -64,7 +64,7 @@ pub(super) fn connect_to_one(
                 memory.has_answered(address);
                 return Ok((stream, address));
             }
-            Err(LinkError::Stopping) => return Err(LinkError::Stopping),
+            Err(error @ (LinkError::Stopping | LinkError::LinkCame)) => return Err(error),
             Err(error) => {
                 memory.is_silent(address);
                 last = error;
@@ -82,9 +82,12 @@ fn open(address: SocketAddr, deadline: Instant) -> Result<TcpStream, LinkError> 
     match connect(&socket, &address) {
         Ok(()) => {}
         Err(Errno::INPROGRESS) => {
-            let woken = reactor::wait(socket.as_fd(), PollFlags::OUT, deadline)?;
-            if woken == Woken::TimedOut {
-                return Err(LinkError::TimedOut(Phase::Connect));
+            match reactor::wait_on_link(socket.as_fd(), PollFlags::OUT, deadline)? {
+                Woken::Ready => {}
+                Woken::ByLink => return Err(LinkError::LinkCame),
+                Woken::TimedOut | Woken::ByLoop => {
+                    return Err(LinkError::TimedOut(Phase::Connect));
+                }
             }
             sockopt::socket_error(&socket).and_then(|result| result).map_err(io::Error::from)?;
         }

@@ -11,7 +11,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// The attempts that were granted. The second comes two seconds after the first, at the earliest, the
 /// third after four more.
-pub(super) struct LinkTries {
+pub struct LinkTries {
     last: Option<Duration>,
     gap: DoublingPause,
 }
@@ -24,7 +24,7 @@ impl Default for LinkTries {
 
 impl LinkTries {
     /// A link or an address has come: from when on there may be an attempt.
-    pub(super) fn earliest(&mut self, now: Duration) -> Duration {
+    pub fn earliest(&mut self, now: Duration) -> Duration {
         let Some(last) = self.last else { return now };
         if last > now {
             return last;
@@ -37,7 +37,7 @@ impl LinkTries {
     }
 
     /// There will be an attempt then.
-    pub(super) fn granted(&mut self, at: Duration) {
+    pub fn granted(&mut self, at: Duration) {
         if self.last != Some(at) {
             self.gap.advance();
             self.last = Some(at);
