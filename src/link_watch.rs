@@ -48,8 +48,10 @@ pub struct LinkWatch {
     socket: Option<OwnedFd>,
     known: Known,
     came: bool,
-    /// When what waits for the network is told.
+    /// When what waits for the network is told: a link that flaps leaves time for an exchange. Reckoned
+    /// from `since`.
     tries: LinkTries,
+    tell_at: Option<Duration>,
     since: Instant,
     /// Until when it is not read.
     quiet_until: Option<Instant>,
@@ -70,6 +72,7 @@ impl LinkWatch {
             known: Known::default(),
             came: false,
             tries: LinkTries::default(),
+            tell_at: None,
             since: Instant::now(),
             quiet_until: None,
         })
@@ -123,17 +126,17 @@ impl Served for LinkWatch {
         if news == News::Came {
             self.came = true;
             reactor::wake_loop();
-            // A link that flaps leaves time for an exchange.
-            let now = self.since.elapsed();
-            if self.tries.earliest(now) == now {
-                self.tries.granted(now);
-                reactor::link_came();
-            }
+            self.tell_at = Some(self.tries.earliest(self.since.elapsed()));
+        }
+        if let Some(at) = self.tell_at.take_if(|at| *at <= self.since.elapsed()) {
+            self.tries.granted(at);
+            reactor::link_came();
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.quiet_until
+        let tell_at = self.tell_at.map(|at| self.since + at);
+        self.quiet_until.into_iter().chain(tell_at).min()
     }
 }
 

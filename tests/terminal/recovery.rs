@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::harness::{RawAnswer, RawServer, Terminal, options, polls_of, replies_to, says, second};
+use crate::harness::{
+    RawAnswer, RawServer, Terminal, options, polls_of, replies_to, says, second, until,
+};
 
 #[test]
 fn a_server_that_closes_every_second_connection_gets_everything() {
@@ -94,4 +96,37 @@ fn a_link_that_comes_leads_to_an_attempt_at_once() {
     // then there is no storm.
     let times = told("a link or an address has come up");
     assert!((1..=7).contains(&times), "{times} attempts: {}", terminal.log());
+}
+
+#[test]
+fn a_link_that_comes_ends_an_attempt_that_waits_in_vain() {
+    // Given a terminal whose attempt to connect gets no answer, and may wait for long,
+    let more = "[timeouts]\nretry = 900\nconnect = 600\n";
+    let mut terminal = Terminal::prepare("http://192.0.2.1:8081", more);
+    let Some(network) = terminal.run_on_a_network_of_its_own() else {
+        eprintln!("skipped: no network namespace can be made here");
+        return;
+    };
+    terminal.wait_for("no route", |status| status["trouble"].to_string().contains("no route"));
+    network.ip("link add eth0 type veth peer name eth1");
+    network.ip("link set eth1 up");
+    network.ip("link set eth0 up");
+    // Nobody answers behind the cable: the address of the server is that of nobody's card.
+    network.ip("addr add 192.0.2.9/24 dev eth0");
+    network.ip("neigh add 192.0.2.1 lladdr 02:00:00:00:00:01 dev eth0");
+    // The local ports of connections that are being made (SYN_SENT, 02).
+    let attempts = || {
+        let sockets = std::fs::read_to_string(format!("/proc/{}/net/tcp", terminal.pid())).unwrap();
+        let fields = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let attempts = fields.filter(|fields| fields[2].ends_with(":1F91") && fields[3] == "02");
+        attempts.map(|fields| fields[1].to_owned()).collect::<Vec<_>>()
+    };
+    until("an attempt is under way", || !attempts().is_empty(), || terminal.log());
+    let before = attempts();
+    // when the cable is pulled out and plugged in,
+    network.ip("link set eth1 down");
+    network.ip("link set eth1 up");
+    // then it is given up, and made anew.
+    let is_anew = || attempts().iter().any(|port| !before.contains(port));
+    until("it is made anew", is_anew, || terminal.log());
 }
