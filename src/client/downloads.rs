@@ -16,9 +16,13 @@ use crate::uplink::{Part, Request, Response};
 /// How long a chunk should take.
 const CHUNK_TIME: Duration = Duration::from_secs(3);
 /// Bytes of the first chunk.
-const FIRST_CHUNK: u64 = 128 << 10;
-/// Bytes of the largest chunk: so much is fetched twice if it breaks off.
-const LARGEST_CHUNK: u64 = 512 << 10;
+const FIRST_CHUNK: u64 = 256 << 10;
+/// Bytes of the largest chunk on a line without delay. What is on its way is lost if a chunk breaks off.
+const LARGE_CHUNK: u64 = 512 << 10;
+/// On a line with a delay each chunk waits for a round trip: chunks grow to so many bytes, as long as that
+/// wait is more than one part in [`WAIT_SHARE`] of their time.
+const LARGEST_CHUNK: u64 = 16 << 20;
+const WAIT_SHARE: u32 = 20;
 /// How long a response stays open although its job takes no step, as without a session.
 const LONGEST_REST: Duration = Duration::from_secs(120);
 /// Most responses that are open: a short download goes beside a long one.
@@ -69,11 +73,7 @@ impl Downloads {
         if matches!(fetched, Fetched::Paused) {
             self.open.push(reception);
         } else {
-            self.chunk = match reception.took {
-                took if took > CHUNK_TIME => (self.chunk / 2).max(SMALLEST_CHUNK),
-                took if took < CHUNK_TIME / 4 => (self.chunk * 2).min(LARGEST_CHUNK),
-                _ => self.chunk,
-            };
+            self.chunk = next_chunk(self.chunk, reception.waited, reception.took);
         }
         Ok(fetched)
     }
@@ -109,6 +109,19 @@ impl Downloads {
         let until = response.file.range.filter(|_| response.status == 206).map(|(_, to, _)| to + 1);
         let took = context.clock.monotonic().saturating_sub(asked_at);
         Reception::begin(context, &job, source, response, until, took).map(Ok)
+    }
+}
+
+/// Bytes of the next chunk after one that took so long, of which it waited for the head of the response.
+fn next_chunk(chunk: u64, waited: Duration, took: Duration) -> u64 {
+    if took > CHUNK_TIME {
+        (chunk / 2).max(SMALLEST_CHUNK)
+    } else if waited * WAIT_SHARE > took && took < CHUNK_TIME / 2 {
+        (chunk * 4).min(LARGEST_CHUNK)
+    } else if took < CHUNK_TIME / 4 {
+        (chunk * 2).min(LARGE_CHUNK).max(chunk)
+    } else {
+        chunk
     }
 }
 
@@ -189,4 +202,26 @@ fn refuse_if_too_long(
         return Ok(Some(Refusal::new(ReturnCode::TOO_LONG, why)));
     }
     refuse_if_no_room(context, total - download.fetched)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_grow_with_the_delay_of_the_line_and_shrink_on_a_slow_one() {
+        const KIB: u64 = 1 << 10;
+        let millis = Duration::from_millis;
+        for (what, chunk, waited, took, next) in [
+            ("no delay, fast", 256 * KIB, 0, 10, 512 * KIB),
+            ("no delay, fast, large enough", 512 * KIB, 0, 20, 512 * KIB),
+            ("a round trip of 100 ms, fast", 256 * KIB, 100, 200, 1024 * KIB),
+            ("the same, as large as it gets", 8192 * KIB, 100, 900, 16_384 * KIB),
+            ("the wait is small beside the rest", 2048 * KIB, 40, 1000, 2048 * KIB),
+            ("a slow line", 512 * KIB, 600, 4000, 256 * KIB),
+            ("the slowest", 16 * KIB, 600, 60_000, 16 * KIB),
+        ] {
+            assert_eq!(next_chunk(chunk, millis(waited), millis(took)), next, "{what}");
+        }
+    }
 }

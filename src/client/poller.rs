@@ -10,7 +10,7 @@ use super::server_date::ServerDate;
 use super::session::Session;
 use super::trouble::Trouble;
 use crate::store::AnswerKind;
-use crate::uplink::{Exchange, HeldExchange, ReadLimit, Request, Response};
+use crate::uplink::{Cause, Exchange, HeldExchange, ReadLimit, Request, Response};
 
 /// How long the body of an answer may take before the poll is held.
 const SLOW_BODY: Duration = Duration::from_secs(2);
@@ -22,6 +22,8 @@ pub(super) struct Poller {
     due_at: Duration,
     info: PollInfo,
     held: Option<HeldPoll>,
+    /// The last poll was held, and its connection was closed without an answer.
+    was_closed: bool,
     no_commands: NoCommands,
 }
 
@@ -107,9 +109,19 @@ impl Poller {
         if let Answering::Head(head) = &mut held.answer {
             let reads = ReadLimit::default();
             reads.set_until_woken(wait);
-            let Some(response) = head.head(&reads)? else {
-                self.held = Some(held);
-                return Ok(Polled::Held);
+            let response = match head.head(&reads) {
+                Ok(Some(response)) => response,
+                Ok(None) => {
+                    self.held = Some(held);
+                    return Ok(Polled::Held);
+                }
+                // It is asked again at once; a second time in a row it is a failure.
+                Err(failure) if failure.cause() == Some(Cause::Closed) && !self.was_closed => {
+                    self.was_closed = true;
+                    self.due_at = tools.context.clock.monotonic();
+                    return Err(Trouble::Unsettled);
+                }
+                Err(failure) => return Err(failure.into()),
             };
             held.answer = begin(tools, response)?;
         }
@@ -149,6 +161,7 @@ impl Poller {
         let at_once = list.fresh > 0 || (commands.has_fragment() && !is_retry);
         let pause = if at_once { 0 } else { session.options.delay };
         self.due_at = context.clock.monotonic() + Duration::from_secs(pause.into());
+        self.was_closed = false;
         Ok(Polled::Answered)
     }
 }

@@ -63,6 +63,8 @@ pub(super) struct Reception {
     job: (i64, i64),
     response: Response,
     receiver: Receiver,
+    /// How long the head of the response took.
+    pub(super) waited: Duration,
     /// How long it took so far, without the time between the time slices.
     pub(super) took: Duration,
     /// The end of the last time slice, on the monotonic clock.
@@ -103,7 +105,7 @@ impl Reception {
             download,
         };
         let (job, paused_at) = ((job.row, job.turn), Duration::ZERO);
-        Ok(Self { job, response, receiver, took, paused_at })
+        Ok(Self { job, response, receiver, waited: took, took, paused_at })
     }
 
     /// Whether it is this job's.
