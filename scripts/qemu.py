@@ -17,7 +17,7 @@ from terminal import Failure, Images, Machine, Server, end_in_order, expect, wai
 
 FEW_PUNCHES, PUNCHES, USERS = 1_000, 100_000, 20_000
 SINGLE, IN_BURSTS = 1_200, 6_000  # punches whose bytes are counted: more than one checkpoint
-ERROR_DELAY, CABLE_OUT = 60, (5, 15, 40)  # seconds
+ERROR_DELAY, CABLE_OUT = 60, (5, 8, 40)  # seconds
 POLLS_AN_HOUR = 3600 // 30
 CARD = "4711"
 OPTIONS = ["--option", "Delay=1", "--option", "ErrorDelay=3"]
