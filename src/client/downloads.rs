@@ -23,6 +23,8 @@ const LARGE_CHUNK: u64 = 512 << 10;
 /// wait is more than one part in [`WAIT_SHARE`] of their time.
 const LARGEST_CHUNK: u64 = 16 << 20;
 const WAIT_SHARE: u32 = 20;
+/// A shorter wait is no delay of the line worth a larger loss.
+const SHORT_WAIT: Duration = Duration::from_millis(50);
 /// How long a response stays open although its job takes no step, as without a session.
 const LONGEST_REST: Duration = Duration::from_secs(120);
 /// Most responses that are open: a short download goes beside a long one.
@@ -32,13 +34,16 @@ const MOST_OPEN: usize = 2;
 pub(super) struct Downloads {
     /// Bytes of the next chunk.
     chunk: u64,
+    /// How long the last one waited for the head of its response: one that waited for longer shows no
+    /// delay of the line.
+    last_wait: Duration,
     /// The responses that are not over.
     open: Vec<Reception>,
 }
 
 impl Default for Downloads {
     fn default() -> Self {
-        Self { chunk: FIRST_CHUNK, open: Vec::new() }
+        Self { chunk: FIRST_CHUNK, last_wait: Duration::MAX, open: Vec::new() }
     }
 }
 
@@ -73,7 +78,9 @@ impl Downloads {
         if matches!(fetched, Fetched::Paused) {
             self.open.push(reception);
         } else {
-            self.chunk = next_chunk(self.chunk, reception.waited, reception.took);
+            let waited = std::mem::replace(&mut self.last_wait, reception.waited);
+            let delay = waited.min(reception.waited);
+            self.chunk = next_chunk(self.chunk, delay, reception.took);
         }
         Ok(fetched)
     }
@@ -112,11 +119,11 @@ impl Downloads {
     }
 }
 
-/// Bytes of the next chunk after one that took so long, of which it waited for the head of the response.
-fn next_chunk(chunk: u64, waited: Duration, took: Duration) -> u64 {
+/// Bytes of the next chunk after one that took so long, on a line with this delay.
+fn next_chunk(chunk: u64, delay: Duration, took: Duration) -> u64 {
     if took > CHUNK_TIME {
         (chunk / 2).max(SMALLEST_CHUNK)
-    } else if waited * WAIT_SHARE > took && took < CHUNK_TIME / 2 {
+    } else if delay >= SHORT_WAIT && delay * WAIT_SHARE > took && took < CHUNK_TIME / 2 {
         (chunk * 4).min(LARGEST_CHUNK)
     } else if took < CHUNK_TIME / 4 {
         (chunk * 2).min(LARGE_CHUNK).max(chunk)
@@ -212,16 +219,17 @@ mod tests {
     fn chunks_grow_with_the_delay_of_the_line_and_shrink_on_a_slow_one() {
         const KIB: u64 = 1 << 10;
         let millis = Duration::from_millis;
-        for (what, chunk, waited, took, next) in [
+        for (what, chunk, delay, took, next) in [
             ("no delay, fast", 256 * KIB, 0, 10, 512 * KIB),
             ("no delay, fast, large enough", 512 * KIB, 0, 20, 512 * KIB),
             ("a round trip of 100 ms, fast", 256 * KIB, 100, 200, 1024 * KIB),
             ("the same, as large as it gets", 8192 * KIB, 100, 900, 16_384 * KIB),
-            ("the wait is small beside the rest", 2048 * KIB, 40, 1000, 2048 * KIB),
+            ("a busy machine, no delay", 512 * KIB, 20, 60, 512 * KIB),
+            ("the wait is small beside the rest", 2048 * KIB, 50, 1100, 2048 * KIB),
             ("a slow line", 512 * KIB, 600, 4000, 256 * KIB),
             ("the slowest", 16 * KIB, 600, 60_000, 16 * KIB),
         ] {
-            assert_eq!(next_chunk(chunk, millis(waited), millis(took)), next, "{what}");
+            assert_eq!(next_chunk(chunk, millis(delay), millis(took)), next, "{what}");
         }
     }
 }
