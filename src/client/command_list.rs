@@ -15,7 +15,7 @@ use crate::protocol::text::decode_for_log;
 use crate::reactor;
 use crate::store::options::LIST;
 use crate::store::{AnswerKind, StoreError};
-use crate::uplink::{Failure, ReadLimit, Response};
+use crate::uplink::{ReadLimit, Response};
 
 /// Bytes of a body that are read together.
 const CHUNK: usize = 16 << 10;
@@ -132,7 +132,7 @@ impl CommandReader {
                     reading.execute(context, session)?;
                     return Ok(IsOver(false));
                 }
-                read => read.map_err(Failure::in_body)?,
+                read => read.map_err(|error| response.broke_off(error))?,
             };
             if amount > 0 {
                 reading.push(&chunk[..amount]);

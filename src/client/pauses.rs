@@ -77,7 +77,7 @@ impl Backoff {
         }
         self.is_of_link = matches!(pause, Pause::Link(_));
         let pause = match pause {
-            Pause::ErrorDelay | Pause::Link(Cause::Other) => self.with_jitter(delay),
+            Pause::ErrorDelay | Pause::Link(Cause::Other | Cause::Proxy) => self.with_jitter(delay),
             Pause::Link(Cause::NoConnection | Cause::Closed) => self.sooner_at_first(now, delay),
             Pause::Growing => {
                 let longest = Duration::from_secs(LONGEST_PAUSE.into());

@@ -14,7 +14,6 @@ use crate::protocol::fields::{Fields, Refusal};
 use crate::protocol::lines::{Line, Lines};
 use crate::protocol::record::Pin;
 use crate::server_queries::{Outcome, ServerQuery};
-use crate::uplink::Failure;
 
 /// Most lines of an answer about a person.
 const MOST_LINES: usize = 200;
@@ -65,7 +64,7 @@ fn fetch_lines(
     let mut found = Vec::new();
     let (mut chunk, mut bytes) = (vec![0; 16 << 10], 0);
     loop {
-        let amount = response.body.read(&mut chunk).map_err(Failure::in_body)?;
+        let amount = response.body.read(&mut chunk).map_err(|error| response.broke_off(error))?;
         bytes += amount;
         let mut is_whole = true;
         if amount == 0 {

@@ -163,7 +163,7 @@ impl Reception {
             return Ok(Some(Fetched::Refused(refusal)));
         }
         if let Err(error) = read {
-            return Err(source.trouble(Failure::in_body(error)));
+            return Err(source.trouble(response.broke_off(error)));
         }
         if is_end { receiver.finish().map(Some) } else { Ok(None) }
     }

@@ -11,15 +11,24 @@ use crate::clock::ClockOffset;
 use crate::config::Config;
 use crate::protocol::PUSH_VERSION;
 use crate::protocol::ack::{self, Ack};
-use crate::uplink::{Failure, Request, Response, Server, Settings, Uplink as _};
+use crate::uplink::{Cause, Failure, Request, Response, Server, Settings, Uplink as _};
 
 /// Most addresses of a name that are tried, as punchd does.
 const MOST_ADDRESSES: usize = 8;
 /// Most bytes of the reply to the handshake that are looked at.
 const MOST_BYTES: usize = 256 << 10;
 
-/// Checks the link. What cannot be checked after a fault is left out.
-pub(super) fn check(config: &Config, report: Report<'_>) {
+/// Checks the link; whether it is without a fault. What cannot be checked after a fault is left out.
+pub(super) fn check(config: &Config, report: Report<'_>) -> bool {
+    let mut is_well = true;
+    steps(config, &mut |finding: Finding| {
+        is_well &= finding.level != Level::Fault;
+        report(finding);
+    });
+    is_well
+}
+
+fn steps(config: &Config, report: Report<'_>) {
     let settings = config.uplink_settings(ClockOffset::default());
     if !is_reached(config, &settings, report) {
         return;
@@ -116,7 +125,7 @@ fn not_reached(address: &SocketAddr, error: &io::Error) -> (String, &'static str
     let (what, remedy) = match error.kind() {
         ErrorKind::ConnectionRefused => (
             "refused the connection: nothing listens there".into(),
-            "is the server running, and is the port correct?",
+            "is it running, and is the port correct?",
         ),
         ErrorKind::TimedOut => {
             ("did not answer in time".into(), "is it switched on, and does no firewall block it?")
@@ -132,8 +141,12 @@ fn not_reached(address: &SocketAddr, error: &io::Error) -> (String, &'static str
 
 /// What an exchange without an answer means. Its message says what to change.
 fn failed(settings: &Settings, failure: &Failure) -> Finding {
-    let is_tls = settings.url.starts_with("https:") && matches!(failure, Failure::Unsent(..));
-    Finding::fault(if is_tls { "tls" } else { "handshake" }, failure.to_string())
+    let check = match failure {
+        Failure::Unsent(Cause::Proxy, _) => "proxy",
+        Failure::Unsent(..) if settings.url.starts_with("https:") => "tls",
+        _ => "handshake",
+    };
+    Finding::fault(check, failure.to_string())
 }
 
 /// An answer that is no success. Its message says what to change.

@@ -27,7 +27,7 @@ pub fn examine(path: &Path, report: Report<'_>) {
         running::Daemon::Runs(status) => running::state(status, &config, report),
         not_running => machine::state(&config, not_running.is_absent(), report),
     }
-    link::check(&config, report);
+    let is_link_well = link::check(&config, report);
     report(Finding::ok(
         "versions",
         format!(
@@ -37,6 +37,9 @@ pub fn examine(path: &Path, report: Report<'_>) {
         ),
     ));
     if let running::Daemon::Runs(status) = &running {
+        if is_link_well {
+            running::requests(status, report);
+        }
         running::streams(status, report);
         running::drivers(status, report);
     }

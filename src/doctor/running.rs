@@ -133,6 +133,13 @@ fn store(status: &Value, report: Report<'_>) {
     }
 }
 
+/// What fails of the running punchd, where the link is found well.
+pub(super) fn requests(status: &Value, report: Report<'_>) {
+    if let Some(trouble) = status["trouble"].as_str() {
+        report(Finding::fault("requests", trouble));
+    }
+}
+
 /// The streams of which rows wait, and why.
 pub(super) fn streams(status: &Value, report: Report<'_>) {
     const CHECK: &str = "streams";

@@ -21,6 +21,8 @@ pub struct Answer<'a> {
     pub redirect: Option<&'a Redirect>,
     /// `Content-Encoding`: the terminal asks for none.
     pub coding: Option<&'a str>,
+    /// Host and port of the proxy that was asked, if one was.
+    pub proxy: Option<&'a str>,
     /// What no message may show: secrets of the configuration, which a server may return.
     pub secrets: &'a [String],
 }
@@ -30,14 +32,25 @@ pub struct Answer<'a> {
 pub struct Redirect {
     /// `Location`, as it came.
     pub location: String,
-    /// It is at another host than the server.
-    pub is_elsewhere: bool,
+    /// Where that is.
+    pub to: Target,
+}
+
+/// Where a redirect leads, seen from the address that answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To the same URL, but for the query.
+    Itself,
+    /// To another URL of the host.
+    SameHost,
+    /// To another host.
+    OtherHost,
 }
 
 impl<'a> Answer<'a> {
     /// An answer of which no more is known.
     pub fn new(status: u16, body: &'a [u8]) -> Self {
-        Self { status, body, path: None, redirect: None, coding: None, secrets: &[] }
+        Self { status, body, path: None, redirect: None, coding: None, proxy: None, secrets: &[] }
     }
 
     /// What is wrong with it, and what to change.
@@ -62,13 +75,21 @@ impl<'a> Answer<'a> {
                 self.path.unwrap_or("that was asked for")
             ),
             407 => format!(
-                "a proxy between the terminal and the server wants a password (status 407{text}): write \
-                 user and password into url of [proxy] (http://user:password@proxy:3128), or let the \
-                 proxy pass the terminal without one"
+                "{} wants a password (status 407{text}): write user and password into url of [proxy] \
+                 (http://user:password@proxy:3128), correct those that are there, or let the proxy pass \
+                 the terminal without",
+                match self.proxy {
+                    Some(proxy) => format!("the proxy {proxy}"),
+                    None => "a proxy between the terminal and the server".into(),
+                }
             ),
             413 => format!(
                 "the server finds the request{at} too large (status 413{text}): requests are made \
                  smaller; if this goes on, set post_bytes in [limits] below the server's limit"
+            ),
+            429 => format!(
+                "the server answered with status 429{at}{text}: it gets too many requests, from all \
+                 terminals or from others; the terminal waits as long as it asks for"
             ),
             500 => format!(
                 "the server answered with status 500{at}{text}: its own log says what failed there"
@@ -77,7 +98,7 @@ impl<'a> Answer<'a> {
                 "the server answered with status {status}{at}{text}: the program behind it does not \
                  run, or is too slow"
             ),
-            _ => format!("the server answered with status {status}{at}{text}"),
+            _ => format!("the server answered with status {status}{at}{text}: see its own log"),
         }
     }
 
@@ -144,7 +165,7 @@ impl<'a> Answer<'a> {
 
     fn redirection(&self) -> String {
         let (status, at) = (self.status, self.at());
-        let Some(Redirect { location, is_elsewhere }) = self.redirect else {
+        let Some(Redirect { location, to }) = self.redirect else {
             return format!(
                 "the server redirects{at} (status {status}) and does not say where to: set `server` to \
                  the address it moved to, often https:// in place of http://"
@@ -152,7 +173,13 @@ impl<'a> Answer<'a> {
         };
         let is_for_terminals = location.to_ascii_lowercase().contains("/iclock");
         let location = quote(&self.without_secrets(location));
-        if *is_elsewhere {
+        if *to == Target::Itself {
+            return format!(
+                "the server redirects{at} to the same address, {location} (status {status}): it may \
+                 want a login, or cookies: is `server` the address for terminals?"
+            );
+        }
+        if *to == Target::OtherHost {
             return format!(
                 "the server redirects{at} to another host, {location} (status {status}): if that is a \
                  login page of the network, let the terminal pass without it; if the server moved, set \
@@ -247,8 +274,8 @@ mod tests {
     #[test]
     fn a_refusal_names_what_to_change() {
         let elsewhere =
-            Redirect { location: "http://login.wifi.example/?u=1".into(), is_elsewhere: true };
-        let to_https = Redirect { location: "https://server/iclock".into(), is_elsewhere: false };
+            Redirect { location: "http://login.wifi.example/?u=1".into(), to: Target::OtherHost };
+        let to_https = Redirect { location: "https://server/iclock".into(), to: Target::SameHost };
         let answer = Answer::new;
         let cases: [(Answer<'_>, &[&str]); 21] = [
             (answer(200, b"UNKNOWN DEVICE"), &["\"UNKNOWN DEVICE\"", "register its serial number"]),
@@ -306,7 +333,7 @@ mod tests {
     fn a_secret_that_the_server_returns_is_not_shown() {
         let secrets = ["token=TOP SECRET".to_owned(), "TOP SECRET".into()];
         let location = "https://server/iclock/cdata?SN=1&token=TOP SECRET".into();
-        let redirect = Redirect { location, is_elsewhere: false };
+        let redirect = Redirect { location, to: Target::SameHost };
         for (status, body) in [
             (301, ""),
             (200, "{\"token\": \"TOP SECRET\"}"),

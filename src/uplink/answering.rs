@@ -28,6 +28,8 @@ pub(super) struct Answering {
     pub(super) dates: Option<Rc<DateCheck>>,
     /// For messages: the URL of the server.
     pub(super) server: String,
+    /// For messages: host and port of the proxy, if one is used.
+    pub(super) proxy: Option<String>,
     /// What was asked for.
     pub(super) target: String,
     /// What no message may show.
@@ -42,6 +44,11 @@ pub(super) struct Answering {
 }
 
 impl Answering {
+    /// What a failure of the exchange means.
+    pub(super) fn failure(&self, error: &LinkError) -> Failure {
+        explain::failure(error, &self.server, self.proxy.as_deref())
+    }
+
     /// The answer came as soon as answers usually come.
     pub(super) fn note_usual(&self, pending: &Pending) {
         let (took, usual) = (pending.sent_at.elapsed(), self.usual.get());
@@ -81,14 +88,16 @@ impl Answering {
         let limits = BodyLimits { answer, end: body_end, left };
         let body = ReceivedBody::new(connection, call, self.kept, reads.clone(), limits);
         let framed = body.is_framed();
+        let path = self.target.split(['?', '#']).next().unwrap_or_default().to_owned();
         Response {
             status: head.status().as_u16(),
             date,
             retry_after: head::retry_after(headers),
             took: self.started.elapsed(),
-            path: self.target.split(['?', '#']).next().unwrap_or_default().to_owned(),
-            redirect: head::redirect(headers, &self.server),
+            redirect: head::redirect(headers, &self.server, &path),
+            path,
             coding: head::coding(headers),
+            proxy: self.proxy.filter(|_| !self.server.starts_with("https:")),
             was_repeated: self.was_repeated,
             secrets: Rc::clone(&self.secrets),
             framed,
@@ -124,7 +133,7 @@ impl HeldExchange for HeldRequest {
                 if !pending.is_heard {
                     answering.got_no_answer(&pending.connection.place, &error);
                 }
-                Err(explain::failure(&error, &answering.server))
+                Err(answering.failure(&error))
             }
         }
     }

@@ -70,15 +70,15 @@ impl Connection {
         deadline: Instant,
     ) -> Result<(), LinkError> {
         while session.is_handshaking() {
-            in_time(deadline, Phase::Connect)?;
+            in_time(deadline, Phase::Tls)?;
             if session.wants_write() {
                 match session.write_to(&mut self.socket) {
-                    Err(LinkError::Paused) => self.wait_to_send(deadline, Phase::Connect)?,
+                    Err(LinkError::Paused) => self.wait_to_send(deadline, Phase::Tls)?,
                     done => done.map_err(in_handshake)?,
                 }
                 continue;
             }
-            self.wait_to_receive(deadline, &ReadLimit::default(), Phase::Connect)?;
+            self.wait_to_receive(deadline, &ReadLimit::default(), Phase::Tls)?;
             match session.read_from(&mut self.socket) {
                 Ok(0) => return Err(LinkError::TlsClosed),
                 Ok(_) => {}

@@ -6,7 +6,7 @@ use ureq_proto::http::{Method, Request, StatusCode};
 
 use super::connection::{Connection, Place};
 use super::exchange::ReadLimit;
-use super::link_error::{LinkError, Phase};
+use super::link_error::LinkError;
 use super::pending::{Message, Pending, Times};
 use super::resolver::ThreadedResolver;
 use super::settings::{Proxy, Settings};
@@ -103,7 +103,10 @@ fn tunnel(
     let (pending, response) = match answer {
         Ok((pending, Some(response))) => (pending, response),
         Ok((_, None)) | Err(LinkError::TimedOut(_)) => {
-            return Err(LinkError::TimedOut(Phase::Connect));
+            return Err(failed(format!(
+                "accepted the connection and did not connect to {target} in time: does it reach that \
+                 address?"
+            )));
         }
         Err(LinkError::Stopping) => return Err(LinkError::Stopping),
         Err(LinkError::Http(_)) => {
@@ -114,18 +117,28 @@ fn tunnel(
     match response.status() {
         status if status.is_success() => {}
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-            return Err(failed(
-                "wants a user and a password (status 407): put them into `url` in [proxy]".into(),
-            ));
+            return Err(failed(match proxy.authorization {
+                None => "wants a user and a password (status 407): put them into `url` in [proxy] \
+                         (http://user:password@proxy:3128)"
+                    .into(),
+                Some(_) => "does not accept user and password of `url` in [proxy] (status 407): \
+                            correct them"
+                    .into(),
+            }));
         }
         status => {
+            let verb = if status.is_server_error() { "reach" } else { "allow" };
             return Err(failed(format!(
-                "does not connect to {target} (status {status}): does it allow that address?"
+                "does not connect to {target} (status {status}): does it {verb} that address?"
             )));
         }
     }
     if !pending.connection.input().is_empty() {
-        return Err(failed("sent bytes behind its answer".into()));
+        return Err(failed(
+            "answers CONNECT with a body: is `url` in [proxy] the address of a proxy, and does the \
+             network want a login?"
+                .into(),
+        ));
     }
     Ok(pending.connection)
 }

@@ -104,6 +104,8 @@ pub struct Response {
     pub redirect: Option<Redirect>,
     /// `Content-Encoding`.
     pub coding: Option<String>,
+    /// Host and port of the proxy that was asked, if one was.
+    pub proxy: Option<String>,
     /// The request went twice, since a kept connection was closed: the server may have known what it
     /// carried.
     pub was_repeated: bool,
@@ -188,8 +190,14 @@ impl Response {
     /// Reads at most `most` bytes of the body; the rest is not fetched.
     pub fn read_up_to(&mut self, most: usize) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
-        (&mut self.body).take(most as u64).read_to_end(&mut bytes).map_err(Failure::in_body)?;
+        let read = (&mut self.body).take(most as u64).read_to_end(&mut bytes);
+        read.map_err(|error| self.broke_off(error))?;
         Ok(bytes)
+    }
+
+    /// What it means that a read of the body failed.
+    pub fn broke_off(&self, error: io::Error) -> Failure {
+        Failure::in_body(error, &self.path)
     }
 
     /// What its meaning depends on; `body`: the first bytes of the body.
@@ -200,6 +208,7 @@ impl Response {
             path: Some(&self.path),
             redirect: self.redirect.as_ref(),
             coding: self.coding.as_deref(),
+            proxy: self.proxy.as_deref(),
             secrets: &self.secrets,
         }
     }

@@ -26,6 +26,8 @@ pub enum Cause {
     /// The connection was reset or closed before the answer was whole. The first attempts may come
     /// sooner, too.
     Closed,
+    /// The proxy takes connections, and makes none to the server. As `Other`.
+    Proxy,
     /// A time-out, TLS, an answer that cannot be read, and all else: the server may have work with
     /// it, or a person has to change something.
     Other,

@@ -7,7 +7,7 @@ use ureq_proto::http::header::{
 };
 
 use super::exchange::{DateHeader, FileHead};
-use crate::protocol::refusal::Redirect;
+use crate::protocol::refusal::{Redirect, Target};
 
 /// Most characters of a `Date` that are kept.
 const LONGEST_DATE: usize = 60;
@@ -47,12 +47,17 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<u32> {
     Some(seconds().unwrap_or(0))
 }
 
-/// Where it redirects to, if it does; `server` is the URL that answered.
-pub(super) fn redirect(headers: &HeaderMap, server: &str) -> Option<Redirect> {
+/// Where it redirects to, if it does; `path` is what was asked for at the URL `server`.
+pub(super) fn redirect(headers: &HeaderMap, server: &str, path: &str) -> Option<Redirect> {
     let location = String::from_utf8_lossy(headers.get(LOCATION)?.as_bytes()).into_owned();
     let host = |url: &str| url.parse::<Uri>().ok()?.host().map(str::to_ascii_lowercase);
-    let is_elsewhere = host(&location).is_some_and(|found| Some(found) != host(server));
-    Some(Redirect { location, is_elsewhere })
+    let place = location.split(['?', '#']).next().unwrap_or_default();
+    let to = match host(&location) {
+        Some(found) if Some(&found) != host(server).as_ref() => Target::OtherHost,
+        _ if [path, &format!("{server}{path}")].contains(&place) => Target::Itself,
+        _ => Target::SameHost,
+    };
+    Some(Redirect { location, to })
 }
 
 /// How the body is encoded.

@@ -45,10 +45,10 @@ pub(super) enum LinkError {
     NoTls,
     /// The proxy did not connect; the message says why.
     Proxy(String),
-    /// The answer is of TLS, and no TLS was spoken.
-    SpeaksTls,
     /// The answer is no HTTP.
     Http(ureq_proto::Error),
+    /// The answer to a request without TLS is of TLS.
+    InTls,
     /// The head of the answer is too long.
     HeadTooLong,
     /// Bytes came after the end of the body.
@@ -62,8 +62,10 @@ pub(super) enum LinkError {
 pub(super) enum Phase {
     /// The addresses of a name.
     Resolve,
-    /// The connection, TLS and a proxy included.
+    /// The connection.
     Connect,
+    /// The server to answer in TLS.
+    Tls,
     /// The server to take the request.
     Send,
     /// The server to answer.

@@ -12,8 +12,8 @@ use super::connection::{BUFFER, Connection, in_time};
 use super::exchange::{Body, ReadLimit};
 use super::link_error::{LinkError, Phase};
 
-/// How a server that speaks TLS answers a request without it: an alert, of SSL 3 or later.
-const TLS_ALERT: &[u8] = &[0x15, 3];
+/// What begins the answer of TLS to bytes that are none of it: an alert, of any version.
+const TLS_ALERT: &[u8] = b"\x15\x03";
 
 /// A request as it goes on the wire.
 pub(super) struct Message<'a> {
@@ -84,10 +84,10 @@ impl Pending {
     ) -> Result<Option<http::Response<()>>, LinkError> {
         loop {
             let input = self.connection.input();
-            if input.starts_with(TLS_ALERT) {
-                return Err(LinkError::SpeaksTls);
-            }
-            let (used, response) = self.call.try_response(input, false)?;
+            let (used, response) = match self.call.try_response(input, false) {
+                Err(_) if input.starts_with(TLS_ALERT) => return Err(LinkError::InTls),
+                read => read?,
+            };
             self.connection.consume(used);
             if response.is_some() {
                 return Ok(response);

@@ -114,12 +114,13 @@ impl Server {
         }
         let outgoing = self
             .outgoing(request, &url, is_elsewhere)
-            .map_err(|error| explain::failure(&error, &server))?;
+            .map_err(|error| explain::failure(&error, &server, None))?;
         let answering = Answering {
             kept: Rc::clone(&self.kept),
             usual: Rc::clone(&self.usual),
             dates: (!is_elsewhere).then(|| Rc::clone(&self.dates)),
-            server: server.clone(),
+            server,
+            proxy: self.connector.proxy.as_ref().map(|it| format!("{}:{}", it.host, it.port)),
             target: request.target.to_owned(),
             secrets: Rc::clone(&self.secrets),
             started: Instant::now(),
@@ -130,12 +131,12 @@ impl Server {
         };
         let done = match self.attempt(&outgoing, answering.clone(), true, hold) {
             Err((_, IsStale(true))) => {
-                let again = Answering { was_repeated: true, ..answering };
+                let again = Answering { was_repeated: true, ..answering.clone() };
                 self.attempt(&outgoing, again, false, hold)
             }
             done => done,
         };
-        done.map_err(|(error, _)| explain::failure(&error, &server))
+        done.map_err(|(error, _)| answering.failure(&error))
     }
 
     fn url_of(&self, target: &str) -> String {

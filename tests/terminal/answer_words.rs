@@ -46,12 +46,12 @@ fn strange_answers() -> Vec<(RawAnswer, &'static str)> {
             "the server answered with status 502 at {at}: \"Bad Gateway\": the program behind it does not \
              run, or is too slow",
         ),
-        (says(405, ""), "the server answered with status 405 at {at}"),
+        (says(405, ""), "the server answered with status 405 at {at}: see its own log"),
         (
             says(407, "<html><title>Access Denied</title>"),
             "a proxy between the terminal and the server wants a password (status 407: \"Access Denied\"): \
-             write user and password into url of [proxy] (http://user:password@proxy:3128), or let the \
-             proxy pass the terminal without one",
+             write user and password into url of [proxy] (http://user:password@proxy:3128), correct those \
+             that are there, or let the proxy pass the terminal without",
         ),
         (
             says(401, ""),

@@ -59,6 +59,8 @@ mod handshake_replies;
 mod held_polls;
 mod killed;
 mod latency;
+#[cfg(feature = "tls")]
+mod link_faults;
 mod malformed_answers;
 mod narrowing_keys;
 mod never_deaf;

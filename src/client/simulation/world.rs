@@ -149,6 +149,7 @@ fn says(status: u16, body: &[u8]) -> Response {
         path: String::new(),
         redirect: None,
         coding: None,
+        proxy: None,
         was_repeated: false,
         secrets: [].into(),
         framed: true,

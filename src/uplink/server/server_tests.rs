@@ -110,7 +110,7 @@ fn a_body_has_its_time_however_often_its_reads_begin_anew() {
             }
             assert!(began.elapsed() < long, "{what}: it is read for ever");
         };
-        let message = Failure::in_body(error).to_string();
+        let message = Failure::in_body(error, "/x").to_string();
         assert!(message.contains("in time"), "{what}: {message}");
     }
 }

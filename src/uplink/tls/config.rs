@@ -93,11 +93,10 @@ fn trust(settings: &TlsSettings) -> Result<Trust, String> {
     };
     let pem = std::fs::read(path).map_err(|error| {
         format!(
-            "cannot read the certificates to trust, {}: {error}; https:// needs them, set `ca` in \
-             [tls]",
+            "[tls] ca: cannot read the certificates to trust, {}: {error}; https:// needs them",
             path.display()
         )
     })?;
     Trust::in_certificates(&pem, pins.clone())
-        .ok_or_else(|| format!("{} holds no certificate in PEM form", path.display()))
+        .ok_or_else(|| format!("[tls] ca: {} holds no certificate in PEM form", path.display()))
 }
