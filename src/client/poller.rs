@@ -88,7 +88,7 @@ impl Poller {
         match context.exchange_or_hold(&Request::get(target.as_str()))? {
             Exchange::Answered(response) => {
                 response.reads.set(SLOW_BODY);
-                let answer = begin(tools, *response)?;
+                let answer = begin(tools, *response, IsHeld(false))?;
                 self.read_on(tools, HeldPoll { since, info, answer })
             }
             Exchange::Held(head) => {
@@ -123,7 +123,7 @@ impl Poller {
                 }
                 Err(failure) => return Err(failure.into()),
             };
-            held.answer = begin(tools, response)?;
+            held.answer = begin(tools, response, IsHeld(true))?;
         }
         if let Answering::Body { response, .. } = &held.answer {
             response.reads.set_until_woken(wait);
@@ -166,12 +166,22 @@ impl Poller {
     }
 }
 
+/// Whether the server held the poll before it answered.
+struct IsHeld(bool);
+
 /// The head of the answer has come.
-fn begin(tools: &mut PollTools<'_>, response: Response) -> Result<Answering, Trouble> {
+fn begin(
+    tools: &mut PollTools<'_>,
+    response: Response,
+    is_held: IsHeld,
+) -> Result<Answering, Trouble> {
     let PollTools { context, session, commands } = tools;
     let response = Box::new(context::success(response)?);
-    let date = ServerDate::of(&response, context.clock.monotonic());
-    date.apply(context, &session.options)?;
+    // An answer that was held says little of the time, and nothing of the server's clock.
+    if !is_held.0 || context.clock.utc_if_set().is_none() {
+        let date = ServerDate::of(&response, context.clock.monotonic());
+        date.apply(context, &session.options)?;
+    }
     let is_retry = commands.has_fragment();
     let reading = Box::new(commands.begin(context, AnswerKind::Poll)?);
     Ok(Answering::Body { response, reading, is_retry })

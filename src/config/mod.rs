@@ -83,6 +83,15 @@ pub struct Config {
     remote: Remote,
 }
 
+fn unreadable(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => format!(
+            "cannot be read: {error}: run this as root, or let your group read it (chgrp, chmod 640)"
+        ),
+        _ => format!("cannot be read: {error}"),
+    }
+}
+
 impl Config {
     /// Reads and checks the configuration.
     ///
@@ -90,8 +99,7 @@ impl Config {
     /// The file cannot be read, or what it says cannot be used.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let failed = |why: String| ConfigError::new(path, why);
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| failed(format!("cannot be read: {error}")))?;
+        let text = std::fs::read_to_string(path).map_err(|error| failed(unreadable(&error)))?;
         let config: Self = toml::from_str(&text).map_err(|mut error| {
             // It quotes the line.
             error.set_input(Some(&masked::masked(&text)));

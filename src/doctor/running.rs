@@ -70,10 +70,26 @@ fn version(status: &Value) -> Finding {
 
 /// Clock, zone, store and room, as it says.
 pub(super) fn state(status: &Value, config: &Config, report: Report<'_>) {
+    configuration(status, config, report);
     report(clock(status));
     report(zone(status));
     store(status, report);
     report(free_room(config));
+}
+
+/// Whether it goes by the configuration that is checked here.
+fn configuration(status: &Value, config: &Config, report: Report<'_>) {
+    let ours = [
+        ("server", config.server.url.as_str(), "tell it to read the file: kill -HUP"),
+        ("serial", config.serial.as_str(), "restart it"),
+    ];
+    for (key, this, remedy) in ours {
+        let its = text(status, key);
+        if its != this {
+            let message = format!("it goes by {key} = {its:?}, and the file says {this:?}");
+            report(Finding::fault("punchd", message).remedy(remedy));
+        }
+    }
 }
 
 fn clock(status: &Value) -> Finding {
@@ -87,7 +103,8 @@ fn clock(status: &Value) -> Finding {
     match status["last_date"]["reason"].as_str() {
         Some(reason) => {
             let message = format!("{time}; the server's Date does not set it: {reason}");
-            Finding::warning("clock", message).remedy("correct the clock of the server")
+            let remedy = "correct the clock of the server, or what makes its answers slow";
+            Finding::warning("clock", message).remedy(remedy)
         }
         None => Finding::ok("clock", time),
     }

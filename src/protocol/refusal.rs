@@ -63,7 +63,7 @@ impl<'a> Answer<'a> {
             401 => format!(
                 "the server does not accept this terminal (status 401{text}): register its serial \
                  number at the server; if it wants a user and a password, write them into `server` \
-                 (http://user:password@host)"
+                 (http://user:password@host), or correct those that are there"
             ),
             403 => format!(
                 "the server does not accept this terminal (status 403{text}): register its serial \
@@ -171,7 +171,9 @@ impl<'a> Answer<'a> {
                  the address it moved to, often https:// in place of http://"
             );
         };
-        let is_for_terminals = location.to_ascii_lowercase().contains("/iclock");
+        // The query of a login page names the page that was asked for.
+        let path = location.split(['?', '#']).next().unwrap_or_default();
+        let is_for_terminals = path.to_ascii_lowercase().contains("/iclock");
         let location = quote(&self.without_secrets(location));
         if *to == Target::Itself {
             return format!(

@@ -32,6 +32,8 @@ pub(super) struct Answering {
     pub(super) proxy: Option<String>,
     /// What was asked for.
     pub(super) target: String,
+    /// The path of it at the server, for messages.
+    pub(super) path: String,
     /// What no message may show.
     pub(super) secrets: Rc<[String]>,
     pub(super) started: Instant,
@@ -88,14 +90,14 @@ impl Answering {
         let limits = BodyLimits { answer, end: body_end, left };
         let body = ReceivedBody::new(connection, call, self.kept, reads.clone(), limits);
         let framed = body.is_framed();
-        let path = self.target.split(['?', '#']).next().unwrap_or_default().to_owned();
+        let target = self.target.split(['?', '#']).next().unwrap_or_default();
         Response {
             status: head.status().as_u16(),
             date,
             retry_after: head::retry_after(headers),
             took: self.started.elapsed(),
-            redirect: head::redirect(headers, &self.server, &path),
-            path,
+            redirect: head::redirect(headers, &self.server, target),
+            path: self.path,
             coding: head::coding(headers),
             proxy: self.proxy.filter(|_| !self.server.starts_with("https:")),
             was_repeated: self.was_repeated,

@@ -122,6 +122,10 @@ impl Server {
             server,
             proxy: self.connector.proxy.as_ref().map(|it| format!("{}:{}", it.host, it.port)),
             target: request.target.to_owned(),
+            path: match is_elsewhere {
+                true => request.target.split(['?', '#']).next().unwrap_or_default().to_owned(),
+                false => outgoing.message.head.uri().path().to_owned(),
+            },
             secrets: Rc::clone(&self.secrets),
             started: Instant::now(),
             was_repeated: false,

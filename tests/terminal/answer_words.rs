@@ -57,7 +57,7 @@ fn strange_answers() -> Vec<(RawAnswer, &'static str)> {
             says(401, ""),
             "the server does not accept this terminal (status 401): register its serial number at the \
              server; if it wants a user and a password, write them into `server` \
-             (http://user:password@host)",
+             (http://user:password@host), or correct those that are there",
         ),
         (
             says(403, "who are you"),

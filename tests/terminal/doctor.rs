@@ -320,3 +320,23 @@ fn the_certificate_is_good_by_what_is_trusted_or_it_is_a_fault() {
         assert_eq!((count, code), (faults, i32::from(faults > 0)), "{found:#?}");
     }
 }
+
+#[test]
+fn a_punchd_that_goes_by_another_configuration_is_told_to_read_it() {
+    let servers = [(); 2].map(|()| RawServer::start(|_| options("")));
+    let mut terminal = Terminal::prepare(&servers[0].url(), "");
+    terminal.run();
+    terminal.wait_until_online();
+    terminal.configure(&servers[1].url(), "");
+    let (found, code) = examined(&terminal);
+    let (old, new) = (servers[0].url(), servers[1].url());
+    let complaint = format!(
+        "fault punchd it goes by server = {old:?}, and the file says {new:?}: tell it to read the file: \
+         kill -HUP"
+    );
+    assert!(complaints(&found).contains(&complaint), "{found:#?}");
+    assert_eq!(code, 1);
+    terminal.signal("HUP");
+    terminal.wait_for("the other server", |status| status["server"] == new.as_str());
+    assert!(!complaints(&examined(&terminal).0).contains(&complaint));
+}
