@@ -143,6 +143,7 @@ fn not_reached(address: &SocketAddr, error: &io::Error) -> (String, &'static str
 fn failed(settings: &Settings, failure: &Failure) -> Finding {
     let check = match failure {
         Failure::Unsent(Cause::Proxy, _) => "proxy",
+        _ if settings.proxy.is_some() && settings.url.starts_with("http:") => "proxy",
         Failure::Unsent(..) if settings.url.starts_with("https:") => "tls",
         _ => "handshake",
     };

@@ -152,9 +152,14 @@ fn store(status: &Value, report: Report<'_>) {
 
 /// What fails of the running punchd, where the link is found well.
 pub(super) fn requests(status: &Value, report: Report<'_>) {
-    if let Some(trouble) = status["trouble"].as_str() {
-        report(Finding::fault("requests", trouble));
-    }
+    const CHECK: &str = "requests";
+    let Some(trouble) = status["trouble"].as_str() else { return };
+    report(match status["next_handshake_in"].as_u64().filter(|_| status["online"] == false) {
+        // It failed before, and the handshake of this check did not.
+        Some(next) => Finding::warning(CHECK, trouble)
+            .remedy(format!("by now the server answers: the next attempt comes in {next} s")),
+        None => Finding::fault(CHECK, trouble),
+    });
 }
 
 /// The streams of which rows wait, and why.

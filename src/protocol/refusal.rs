@@ -60,6 +60,9 @@ impl<'a> Answer<'a> {
         match status {
             200..=299 => self.refusal_by_text(),
             300..=399 => self.redirection(),
+            400 if self.wants_tls() => format!(
+                "the server answered with status 400{at}{text}: `server` is to begin with https://"
+            ),
             401 => format!(
                 "the server does not accept this terminal (status 401{text}): register its serial \
                  number at the server; if it wants a user and a password, write them into `server` \
@@ -198,6 +201,12 @@ impl<'a> Answer<'a> {
             "the server redirects{at} to {location} (status {status}): set `server` to that address, \
              without /iclock and what follows it"
         )
+    }
+
+    /// Whether a web server says that its port is for TLS: several do, each with a text of its own.
+    fn wants_tls(&self) -> bool {
+        let text = self.text().to_ascii_lowercase();
+        ["https", "ssl"].iter().any(|name| text.contains(name))
     }
 
     /// How the body is compressed, if it is.

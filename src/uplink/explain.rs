@@ -32,22 +32,22 @@ pub(super) fn failure(error: &LinkError, server: &str, proxy: Option<&str>) -> F
     let text = match error {
         LinkError::Stopping => return Failure::Stopping,
         LinkError::NotFound => format!(
-            "the name in {peer} cannot be resolved: is it spelled correctly, and does the terminal reach its DNS server?"
+            "the host name of {peer} cannot be resolved: is it spelled correctly, and does the terminal reach its DNS server?"
         ),
         LinkError::TimedOut(Phase::Resolve) => format!(
-            "the name in {peer} was not resolved in time: does the terminal reach its DNS server?"
+            "the host name of {peer} was not resolved in time: does the terminal reach its DNS server?"
         ),
         LinkError::TimedOut(Phase::Connect) => format!(
             "{peer} did not accept the connection in time: is it switched on, and does no firewall block it?"
         ),
         LinkError::TimedOut(Phase::Tls) => format!(
-            "{peer} accepted the connection but did not answer in TLS in time: is the port correct, and is it https:// there?"
+            "{peer} accepted the connection but did not finish the TLS handshake in time: is the port correct, and is it https:// there?"
         ),
         LinkError::TimedOut(Phase::Send) => format!(
             "{peer} accepted the connection but did not take the request in time: the line or the server is too slow"
         ),
         LinkError::TimedOut(Phase::Answer) => format!(
-            "{peer} accepted the request but did not answer in time: is the port correct, and is the server overloaded?"
+            "{peer} accepted the request but did not answer in time: is the port correct, and is it overloaded?"
         ),
         LinkError::Http(error) => {
             format!("{peer} did not answer in HTTP ({error}): is the port correct?")

@@ -259,6 +259,25 @@ fn what_is_before_the_server_is_checked_first() {
 }
 
 #[test]
+fn what_failed_before_and_works_by_now_is_a_warning() {
+    let mut is_first = true;
+    let server = RawServer::start(move |_| match std::mem::take(&mut is_first) {
+        true => says(500, "not yet"),
+        false => dated(options(""), now()),
+    });
+    let mut terminal = Terminal::prepare(&server.url(), "[timeouts]\nretry = 600\n");
+    terminal.run();
+    terminal.wait_for("trouble", |status| status["trouble"].is_string());
+    let (found, code) = examined(&terminal);
+    let lines = complaints(&found);
+    let is_it =
+        |line: &&String| line.starts_with("warning requests connecting: the server answered");
+    let said = lines.iter().find(is_it).unwrap_or_else(|| panic!("{lines:#?}"));
+    assert!(said.contains("by now the server answers: the next attempt comes in "), "{said}");
+    assert_eq!(code, 0, "{lines:#?}");
+}
+
+#[test]
 fn a_store_that_cannot_be_opened_is_a_fault() {
     let terminal = Terminal::prepare("http://127.0.0.1:1", "");
     fs::write(terminal.path("punchd.db"), "nothing that a database begins with ".repeat(300))
