@@ -81,7 +81,9 @@ fn differences(row: &Row, link: Link) -> Option<String> {
     let mut terminal = Terminal::prepare(&link.url, &link.more);
     match link.has_no_network {
         // Where no such network can be made, there is nothing to see.
-        true => drop(terminal.run_on_a_network_of_its_own()?),
+        true => {
+            terminal.run_on_a_network_of_its_own()?;
+        }
         false => terminal.run(),
     }
     if link.has_punch {

@@ -70,7 +70,7 @@ fn each_fault_on_the_way_to_the_running_punchd_has_the_words_of_the_document() {
             if is_denied && rustix::process::getuid().is_root() {
                 command.uid(NOBODY).gid(NOBODY);
             } else if is_denied {
-                fs::set_permissions(&socket, Permissions::from_mode(0)).unwrap();
+                fs::set_permissions(&socket, Permissions::from_mode(0o000)).unwrap();
             }
             command
         };
