@@ -40,6 +40,7 @@ pub(super) fn failure(error: &LinkError, server: &str, proxy: Option<&str>) -> F
         LinkError::TimedOut(Phase::Connect) => format!(
             "{peer} did not accept the connection in time: is it switched on, and does no firewall block it?"
         ),
+        #[cfg(feature = "tls")]
         LinkError::TimedOut(Phase::Tls) => format!(
             "{peer} accepted the connection but did not finish the TLS handshake in time: is the port correct, and is it https:// there?"
         ),

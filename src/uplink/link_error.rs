@@ -65,6 +65,7 @@ pub(super) enum Phase {
     /// The connection.
     Connect,
     /// The server to answer in TLS.
+    #[cfg(feature = "tls")]
     Tls,
     /// The server to take the request.
     Send,
