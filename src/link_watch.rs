@@ -131,6 +131,7 @@ impl Served for LinkWatch {
         if let Some(at) = self.tell_at.take_if(|at| *at <= self.since.elapsed()) {
             self.tries.granted(at);
             reactor::link_came();
+            reactor::wake_loop();
         }
     }
 

@@ -138,6 +138,11 @@ pub fn link_came() {
     REACTOR.with(|reactor| reactor.links.set(reactor.links.get().wrapping_add(1)));
 }
 
+/// How often [`link_came`] was called.
+pub fn links_come() -> u32 {
+    REACTOR.with(|reactor| reactor.links.get())
+}
+
 /// Waits until `fd` is ready for `interest`, at the latest until `deadline`.
 ///
 /// # Errors

@@ -89,7 +89,7 @@ use crate::server_queries::OFFLINE;
 use crate::status::UnderWay;
 use crate::store::StoreError;
 use crate::store::options::REBOOT;
-use crate::uplink::{Failure, Uplink};
+use crate::uplink::{Cause, Failure, Uplink};
 
 /// The loop's side of the connection to one server.
 pub struct Client {
@@ -518,6 +518,9 @@ impl Client {
             connection.trouble = Some((message, at));
         });
         publish_failing(&self.context, &self.backoffs);
+        if matches!(trouble, Trouble::Link(Failure::Unsent(Cause::LinkCame, _))) {
+            self.link_came();
+        }
     }
 }
 

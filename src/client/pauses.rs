@@ -78,7 +78,9 @@ impl Backoff {
         self.is_of_link = matches!(pause, Pause::Link(_));
         let pause = match pause {
             Pause::ErrorDelay | Pause::Link(Cause::Other | Cause::Proxy) => self.with_jitter(delay),
-            Pause::Link(Cause::NoConnection | Cause::Closed) => self.sooner_at_first(now, delay),
+            Pause::Link(Cause::NoConnection | Cause::LinkCame | Cause::Closed) => {
+                self.sooner_at_first(now, delay)
+            }
             Pause::Growing => {
                 let longest = Duration::from_secs(LONGEST_PAUSE.into());
                 self.with_jitter(doubled(delay, self.failures, longest))

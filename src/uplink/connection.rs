@@ -39,6 +39,8 @@ pub(super) struct Connection {
     input: Box<[u8]>,
     from: usize,
     to: usize,
+    /// How many links had come when bytes were sent or came last.
+    links: u32,
     /// When bytes came last.
     pub(super) heard_at: Instant,
     /// Requests that were answered on it.
@@ -57,6 +59,7 @@ impl Connection {
             input: vec![0; BUFFER].into(),
             from: 0,
             to: 0,
+            links: reactor::links_come(),
             heard_at: Instant::now(),
             answered: 0,
         }
@@ -119,6 +122,7 @@ impl Connection {
         bytes: &[u8],
         next: &dyn Fn() -> Instant,
     ) -> Result<(), LinkError> {
+        self.links = reactor::links_come();
         #[cfg(feature = "tls")]
         if self.tls.is_some() {
             return self.send_encrypted(bytes, next);
@@ -228,6 +232,7 @@ impl Connection {
     fn appended(&mut self, amount: usize) -> Result<usize, LinkError> {
         self.to += amount;
         if amount > 0 {
+            self.links = reactor::links_come();
             self.heard_at = Instant::now();
         }
         Ok(amount)
@@ -295,11 +300,12 @@ impl Connection {
 
     /// Waits until bytes are there, but not beyond the limit of the reads.
     fn wait_to_receive(
-        &self,
+        &mut self,
         deadline: Instant,
         reads: &ReadLimit,
         phase: Phase,
     ) -> Result<(), LinkError> {
+        self.check_link()?;
         let Some(limit) = reads.get() else {
             return self.wait_for_answer(deadline, phase);
         };
@@ -315,17 +321,25 @@ impl Connection {
         }
     }
 
-    /// Waits until bytes are there. When a link comes, a request that was sent in vain is given up: the
-    /// kernel would send it again at intervals that have grown while the link was away.
-    fn wait_for_answer(&self, deadline: Instant, phase: Phase) -> Result<(), LinkError> {
+    /// Waits until bytes are there.
+    fn wait_for_answer(&mut self, deadline: Instant, phase: Phase) -> Result<(), LinkError> {
         loop {
-            return match reactor::wait_on_link(self.socket.as_fd(), PollFlags::IN, deadline)? {
-                Woken::Ready => Ok(()),
-                Woken::ByLink if unacknowledged(&self.socket) == 0 => continue,
-                Woken::ByLink => Err(LinkError::LinkCame),
-                Woken::TimedOut | Woken::ByLoop => Err(LinkError::TimedOut(phase)),
-            };
+            match reactor::wait_on_link(self.socket.as_fd(), PollFlags::IN, deadline)? {
+                Woken::Ready => return Ok(()),
+                Woken::ByLink => self.check_link()?,
+                Woken::TimedOut | Woken::ByLoop => return Err(LinkError::TimedOut(phase)),
+            }
         }
+    }
+
+    /// When a link has come, a request that was sent in vain is given up: the kernel would send it again at
+    /// intervals that have grown while the link was away.
+    fn check_link(&mut self) -> Result<(), LinkError> {
+        let links = reactor::links_come();
+        if std::mem::replace(&mut self.links, links) != links && unacknowledged(&self.socket) > 0 {
+            return Err(LinkError::LinkCame);
+        }
+        Ok(())
     }
 }
 

@@ -75,7 +75,8 @@ fn is_on_the_way(error: &LinkError) -> bool {
 /// What is behind it, by how soon the next attempt may come.
 fn cause(error: &LinkError) -> Cause {
     match error {
-        LinkError::NotFound | LinkError::LinkCame => Cause::NoConnection,
+        LinkError::NotFound => Cause::NoConnection,
+        LinkError::LinkCame => Cause::LinkCame,
         LinkError::Proxy(_) => Cause::Proxy,
         LinkError::Reset | LinkError::Closed | LinkError::CutOff => Cause::Closed,
         LinkError::Io(error) => Cause::of_io(error),

@@ -23,6 +23,9 @@ pub enum Cause {
     /// No connection could be made: refused, no route, network down, name not found. Such an attempt
     /// costs the server nothing, so that the first ones may come sooner than `ErrorDelay`.
     NoConnection,
+    /// The same, and a link has come up meanwhile: the next attempt is soon, and at this terminal's place
+    /// among others that met the same.
+    LinkCame,
     /// The connection was reset or closed before the answer was whole. The first attempts may come
     /// sooner, too.
     Closed,
