@@ -127,6 +127,10 @@ fn not_reached(address: &SocketAddr, error: &io::Error) -> (String, &'static str
             "refused the connection: nothing listens there".into(),
             "is it running, and is the port correct?",
         ),
+        ErrorKind::ConnectionReset => (
+            "took the connection and reset it".into(),
+            "is the port correct, and does a firewall on the way let the terminal pass?",
+        ),
         ErrorKind::TimedOut => {
             ("did not answer in time".into(), "is it switched on, and does no firewall block it?")
         }

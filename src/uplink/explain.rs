@@ -162,7 +162,9 @@ fn io(error: &io::Error) -> String {
         BrokenPipe => "the connection was closed while the request was sent".into(),
         TimedOut => "the connection timed out".into(),
         NetworkUnreachable | HostUnreachable => {
-            "there is no route to it: is the cable plugged in, and is the gateway correct?".into()
+            "there is no route to it: is the cable plugged in, and are address and gateway of the \
+             terminal correct?"
+                .into()
         }
         _ => error.to_string(),
     }

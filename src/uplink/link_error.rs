@@ -64,7 +64,7 @@ pub(super) enum Phase {
     Resolve,
     /// The connection.
     Connect,
-    /// The server to answer in TLS.
+    /// The server to finish the handshake of TLS.
     #[cfg(feature = "tls")]
     Tls,
     /// The server to take the request.

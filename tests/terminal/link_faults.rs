@@ -79,12 +79,11 @@ fn each_link_fault_has_the_words_of_the_document() {
 /// What is said otherwise than the row has it.
 fn differences(row: &Row, link: Link) -> Option<String> {
     let mut terminal = Terminal::prepare(&link.url, &link.more);
-    match link.has_no_network {
+    if link.has_no_network {
         // Where no such network can be made, there is nothing to see.
-        true => {
-            terminal.run_on_a_network_of_its_own()?;
-        }
-        false => terminal.run(),
+        terminal.run_on_a_network_of_its_own()?;
+    } else {
+        terminal.run();
     }
     if link.has_punch {
         terminal.wait_until_online();

@@ -61,7 +61,7 @@ impl Link {
 }
 
 /// `[timeouts]` for links on which nothing comes.
-pub const SHORT: &str = "[timeouts]\nretry = 1\nconnect = 1\nanswer = 1\n";
+pub const SHORT: &str = "[timeouts]\nretry = 1\nconnect = 2\nanswer = 2\n";
 
 /// An address at which nothing listens, and nothing else can begin to.
 pub fn nothing_listens() -> (String, OwnedFd) {
