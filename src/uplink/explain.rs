@@ -24,7 +24,7 @@ impl Failure {
 /// A failed exchange with `server`, a URL; `proxy`: host and port of the one that is used.
 pub(super) fn failure(error: &LinkError, server: &str, proxy: Option<&str>) -> Failure {
     // A proxy is asked for http://, and for a connection to https://.
-    let is_at_proxy = is_on_the_way(error) || !server.starts_with("https:");
+    let is_at_proxy = failed_to_connect(error) || !server.starts_with("https:");
     let peer = match proxy.filter(|_| is_at_proxy) {
         Some(proxy) => format!("the proxy {proxy} (for {server})"),
         None => server.to_owned(),
@@ -62,7 +62,7 @@ pub(super) fn failure(error: &LinkError, server: &str, proxy: Option<&str>) -> F
 }
 
 /// Whether it failed before there was a connection.
-fn is_on_the_way(error: &LinkError) -> bool {
+fn failed_to_connect(error: &LinkError) -> bool {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
     match error {
         LinkError::NotFound | LinkError::TimedOut(Phase::Resolve | Phase::Connect) => true,
@@ -89,7 +89,7 @@ fn is_sent(error: &LinkError) -> bool {
     match error {
         LinkError::Request(_) | LinkError::LinkCame | LinkError::Proxy(_) => false,
         LinkError::TimedOut(phase) => *phase == Phase::Answer,
-        LinkError::NotFound | LinkError::Io(_) => !is_on_the_way(error),
+        LinkError::NotFound | LinkError::Io(_) => !failed_to_connect(error),
         #[cfg(feature = "tls")]
         LinkError::Tls(_) | LinkError::TlsClosed | LinkError::TlsSettings(_) => false,
         #[cfg(not(feature = "tls"))]
