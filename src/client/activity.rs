@@ -44,6 +44,14 @@ impl Activity {
         )
     }
 
+    /// Whether it waits while a poll is held.
+    pub(super) fn waits_for_polls(self) -> bool {
+        matches!(
+            self,
+            Self::Options | Self::Query | Self::Job(_) | Self::RefusedReplies | Self::Upload(_)
+        )
+    }
+
     /// The table that it uploads, if it is an upload.
     pub(super) fn table(self) -> Option<Table> {
         match self {

@@ -23,12 +23,17 @@ use crate::uplink::{Cause, Exchange, Failure, Request, Response, Uplink};
 /// proxy may have given up, and others have waited for this request long enough.
 const SOON: Duration = Duration::from_secs(5);
 
+/// For how long no request is repeated after one that was repeated in vain.
+const IN_VAIN: Duration = Duration::from_secs(60);
+
 /// The server, the device, and what the client shares with the rest of the daemon.
 pub(super) struct Context {
     uplink: Box<dyn Uplink>,
     /// The last exchange had an answer: one that is closed without an answer is repeated.
     was_answered: bool,
     was_repeated: bool,
+    /// No request is repeated before: the last time that was in vain.
+    no_repeat_before: Duration,
     pub(super) device: Box<dyn Device>,
     pub(super) settings: Settings,
     pub(super) clock: Rc<dyn Clock>,
@@ -54,6 +59,7 @@ impl Context {
             uplink,
             was_answered: true,
             was_repeated: false,
+            no_repeat_before: Duration::ZERO,
             device,
             settings,
             clock,
@@ -98,6 +104,7 @@ impl Context {
         if let Err(failure) = &answer
             && failure.cause() == Some(Cause::Closed)
             && self.was_answered
+            && self.no_repeat_before <= begun
         {
             let took = self.clock.monotonic().saturating_sub(begun);
             let within = request.within.map(|within| within.saturating_sub(took));
@@ -105,6 +112,9 @@ impl Context {
                 log::debug!("{failure}; the request goes once more");
                 self.was_repeated = true;
                 answer = exchange(&mut *self.uplink, &Request { within, ..*request });
+                if answer.is_err() {
+                    self.no_repeat_before = self.clock.monotonic() + IN_VAIN;
+                }
             }
         }
         self.was_answered = answer.is_ok();

@@ -1,6 +1,7 @@
 //! One upload and what the server says to it, until that is clear.
 
 use std::io::Read as _;
+use std::time::Duration;
 
 use super::context::not_now;
 use super::trouble::Trouble;
@@ -15,6 +16,9 @@ use crate::uplink::{Request, Response};
 
 /// How often commands may come in place of an answer before the upload pauses.
 const MOST_COMMAND_ANSWERS: u32 = 3;
+
+/// How long an upload may take while a poll is held: a command that comes meanwhile waits for it.
+const BESIDE_HELD: Duration = Duration::from_secs(10);
 
 /// Rows of a table as a body.
 pub(super) struct Delivery<'a> {
@@ -120,7 +124,10 @@ fn post(tools: &mut Tools<'_>, delivery: &Delivery<'_>) -> Result<Option<Ack>, T
         }
         Encoded::Encrypted(bytes) => bytes,
     };
-    let mut response = context.exchange(&Request::post(target.as_str(), bytes))?;
+    let within = tools.beside_held.then_some(BESIDE_HELD);
+    let request = Request { within, ..Request::post(target.as_str(), bytes) };
+    let mut response = tools.context.exchange(&request)?;
+    let Tools { context, session, .. } = tools;
     let start = response.read_up_to(ack::ANSWER_BYTES)?;
     if !(ack::is_success(response.status) && CommandLine::begins(&start)) {
         session.command_answers = 0;

@@ -239,8 +239,10 @@ impl Client {
             self.context.server_queries.fail_all(OFFLINE);
             has_work.push(Activity::Handshake);
         }
+        let has_others = has_work.iter().any(|activity| activity.waits_for_polls());
         let due = |activity| {
             let not_before = match activity {
+                Activity::Poll if has_others => self.poller.due_at().max(self.poller.rests_until()),
                 Activity::Poll => self.poller.due_at(),
                 Activity::Handshake if online => self.session.handshake_at().unwrap_or_default(),
                 _ => Duration::ZERO,
@@ -260,6 +262,9 @@ impl Client {
         let mut add = |is_due: bool, activity| has_work.extend(is_due.then_some(activity));
         let store = &self.context.store;
         add(self.context.server_queries.next(now).is_some(), Activity::ServerQuery);
+        if self.poller.held_since().is_some() && self.poller.is_alone(now) {
+            return Ok(());
+        }
         if self.poller.held_since().is_some() {
             // Only what cannot wait goes beside a poll that is held.
             let tables = self.uploads_ready(now, wake_at)?;
@@ -344,7 +349,13 @@ impl Client {
             Activity::Upload(table) => {
                 let punches_at = self.backoffs.until(Activity::Upload(Table::Attlog));
                 let commands = &mut self.commands;
-                self.uploader.upload(&mut Tools { context, session, commands, punches_at }, table)
+                let beside_held = self.poller.held_since().is_some();
+                let tools = &mut Tools { context, session, commands, punches_at, beside_held };
+                let done = self.uploader.upload(tools, table);
+                if beside_held && is_no_answer(&done) {
+                    self.poller.serves_one_at_a_time(begun);
+                }
+                done
             }
             Activity::Query => {
                 let failures = self.backoffs.failures(activity);
@@ -522,6 +533,11 @@ impl Client {
             self.link_came();
         }
     }
+}
+
+/// Whether a request was sent and got no answer in time.
+fn is_no_answer(done: &Result<(), Trouble>) -> bool {
+    matches!(done, Err(Trouble::Link(Failure::Broken(Cause::Other, _))))
 }
 
 /// Reboots the device, as a command asked. The request is removed before that, so that the

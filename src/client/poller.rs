@@ -15,6 +15,11 @@ use crate::uplink::{Cause, Exchange, HeldExchange, ReadLimit, Request, Response}
 /// How long the body of an answer may take before the poll is held.
 const SLOW_BODY: Duration = Duration::from_secs(2);
 
+/// What waited while a poll was held goes before the next one for as long as that was, and no longer.
+const LONGEST_REST: Duration = Duration::from_secs(5);
+/// How long a server is remembered as one that does one thing at a time.
+const A_DAY: Duration = Duration::from_secs(86_400);
+
 /// Asks for commands.
 #[derive(Default)]
 pub(super) struct Poller {
@@ -22,6 +27,10 @@ pub(super) struct Poller {
     due_at: Duration,
     info: PollInfo,
     held: Option<HeldPoll>,
+    /// Before that what waited for a held poll goes first.
+    rests_until: Duration,
+    /// The server does one thing at a time: until then nothing goes beside a held poll.
+    alone_until: Duration,
     /// The last poll was held, and its connection was closed without an answer.
     was_closed: bool,
     no_commands: NoCommands,
@@ -68,6 +77,27 @@ impl Poller {
     /// The next poll is due now.
     pub(super) fn hurry(&mut self) {
         self.due_at = Duration::ZERO;
+    }
+
+    /// Until when what waited for a held poll goes before the next one.
+    pub(super) fn rests_until(&self) -> Duration {
+        self.rests_until
+    }
+
+    /// A request beside a poll that the server holds got no answer.
+    pub(super) fn serves_one_at_a_time(&mut self, now: Duration) {
+        if !self.is_alone(now) {
+            log::info!(
+                "the server answers nothing beside a poll that it holds: for a day punches wait for the \
+                 answer to the poll"
+            );
+        }
+        self.alone_until = now + A_DAY;
+    }
+
+    /// Whether nothing goes beside a held poll.
+    pub(super) fn is_alone(&self, now: Duration) -> bool {
+        now < self.alone_until
     }
 
     /// Since when a poll is held, if one is.
@@ -162,6 +192,9 @@ impl Poller {
         let pause = if at_once { 0 } else { session.options.delay };
         self.due_at = context.clock.monotonic() + Duration::from_secs(pause.into());
         self.was_closed = false;
+        let now = context.clock.monotonic();
+        let held = now.saturating_sub(held.since);
+        self.rests_until = if held >= SLOW_BODY { now + held.min(LONGEST_REST) } else { now };
         Ok(Polled::Answered)
     }
 }

@@ -109,8 +109,9 @@ impl Level {
             Activity::Options => (Self::Session, 1),
             Activity::Query => (Self::Session, 2),
             Activity::Poll => (Self::Session, 3),
-            Activity::HeldPoll => (Self::Session, 4),
-            Activity::Waiting => (Self::Session, 5),
+            // Punches do not keep a command waiting that has come.
+            Activity::HeldPoll => (Self::ResultsAndPunches, 3),
+            Activity::Waiting => (Self::Session, 4),
             Activity::Job(_) => (Self::Others, 0),
             Activity::Upload(Table::Operlog) => (Self::Others, 1),
             Activity::Upload(Table::Biodata) => (Self::Others, 2),

@@ -15,6 +15,8 @@ pub(super) struct Tools<'a> {
     pub(super) commands: &'a mut CommandReader,
     /// When punches may go up: a comparison of rows of another table does not delay them.
     pub(super) punches_at: Duration,
+    /// A poll is held meanwhile: a server that does one thing at a time does not answer.
+    pub(super) beside_held: bool,
 }
 
 impl Tools<'_> {

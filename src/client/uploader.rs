@@ -123,6 +123,13 @@ impl Uploader {
                 (Failure::Refused, Trouble::Refused(message))
             }
             Ok(Answer::Trouble(message)) => (Failure::Trouble, Trouble::Refused(message)),
+            // It is no fault of the rows that the server does one thing at a time.
+            Err(trouble @ Trouble::Link(uplink::Failure::Broken(uplink::Cause::Other, _)))
+                if tools.beside_held =>
+            {
+                progress.may_be_known = true;
+                return Err(trouble);
+            }
             Err(trouble @ (Trouble::Link(uplink::Failure::Broken(..)) | Trouble::NotKnown(_))) => {
                 (Failure::Trouble, trouble)
             }

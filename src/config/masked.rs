@@ -8,7 +8,7 @@ pub(super) fn masked(text: &str) -> String {
 
 /// Of a line `key = value` the key stays; of any other, such as one that is no TOML, nothing does.
 fn masked_line(line: &str) -> String {
-    if !line.contains(['@', '?']) && !line.contains("_key") {
+    if !line.contains(['@', '?']) && !line.contains("://") && !line.contains("_key") {
         return line.to_owned();
     }
     let is_of_key =
@@ -44,6 +44,7 @@ mod tests {
             "url=\"http://me:SECRET@h\"",
             "\"server\" = \"http://h/?SECRET\"",
             "proxy = { url = \"http://me:SECRET@h:1\" }",
+            "url = \"http://me:SECRET",
         ] {
             assert!(!masked(line).contains("SECRET"), "{}", masked(line));
             assert_eq!(masked(line).len(), line.len());

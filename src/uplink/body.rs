@@ -133,11 +133,20 @@ impl ReceivedBody {
     }
 
     fn end(&mut self, mut connection: Connection, may_be_kept: bool) {
-        let excess = connection.has_excess();
+        let look = match may_be_kept {
+            true => self.kept.borrow_mut().history(&connection.place).look(),
+            false => Duration::ZERO,
+        };
+        let excess = connection.has_excess(look);
         self.state = State::Ended { excess };
-        connection.answered = connection.answered.saturating_add(1);
-        if may_be_kept && !excess {
-            self.kept.borrow_mut().put(connection, Instant::now());
+        let (mut kept, now) = (self.kept.borrow_mut(), Instant::now());
+        match excess {
+            true => kept.history(&connection.place).had_excess(now),
+            false if may_be_kept => {
+                kept.history(&connection.place).was_calm();
+                kept.put(connection, now);
+            }
+            false => {}
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::ioctl::{Getter, ioctl};
@@ -18,6 +18,23 @@ use crate::reactor::{self, Woken};
 
 /// Bytes that are read together, and most bytes in the head of a response.
 pub(super) const BUFFER: usize = 16 << 10;
+
+/// Most reads of TLS records without data before a connection is given up.
+#[cfg(feature = "tls")]
+const MOST_RECORDS: usize = 16;
+/// Longer than any wait for what should not come.
+const A_MINUTE: Duration = Duration::from_secs(60);
+
+/// What a connection has that was idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quiet {
+    /// Nothing: it can be used.
+    Yes,
+    /// It is closed.
+    Closed,
+    /// Bytes that belong to no answer.
+    Excess,
+}
 
 /// Who is at the other end: connections to the same place are alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +60,6 @@ pub(super) struct Connection {
     links: u32,
     /// When bytes came last.
     pub(super) heard_at: Instant,
-    /// Requests that were answered on it.
-    pub(super) answered: u32,
 }
 
 impl Connection {
@@ -61,7 +76,6 @@ impl Connection {
             to: 0,
             links: reactor::links_come(),
             heard_at: Instant::now(),
-            answered: 0,
         }
     }
 
@@ -247,19 +261,20 @@ impl Connection {
 
     /// Whether it is open, and nothing has come that belongs to no answer. Line ends after a body are
     /// harmless.
-    pub(super) fn is_quiet(&mut self) -> bool {
-        loop {
-            if !self.input().iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
-                return false;
+    pub(super) fn quiet(&mut self) -> Quiet {
+        // A peer that sends line ends without end is none to go on with.
+        for _ in 0..2 {
+            if !self.input().iter().all(is_line_end) {
+                return Quiet::Excess;
             }
             (self.from, self.to) = (0, 0);
             match self.read_without_wait() {
-                Ok(0) => return false,
-                Ok(_) => {}
-                Err(LinkError::Paused) => return true,
-                Err(_) => return false,
+                Ok(1..) => {}
+                Err(LinkError::Paused) => return Quiet::Yes,
+                Ok(0) | Err(_) => return Quiet::Closed,
             }
         }
+        Quiet::Excess
     }
 
     #[cfg(feature = "tls")]
@@ -267,16 +282,18 @@ impl Connection {
         if self.tls.is_none() {
             return self.read_now();
         }
-        loop {
+        // Tickets of TLS come late, and are no answer. A peer that sends them without end is none to go
+        // on with.
+        for _ in 0..MOST_RECORDS {
             match self.read_decrypted() {
                 Err(LinkError::Paused) => {}
                 read => return read,
             }
-            // Tickets of TLS come late, and are no answer.
             let Self { socket, tls, .. } = self;
             let Some(tls) = tls else { return Err(LinkError::Closed) };
             tls.read_from(socket)?;
         }
+        Err(LinkError::Closed)
     }
 
     #[cfg(not(feature = "tls"))]
@@ -284,12 +301,17 @@ impl Connection {
         self.read_now()
     }
 
-    /// Whether bytes came after the end of an answer that do not belong to it: then its length was
-    /// wrong. The connection may have been closed, and that is no harm.
-    pub(super) fn has_excess(&mut self) -> bool {
-        let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    /// Whether bytes came after the end of an answer that do not belong to it, or come within so long: then
+    /// its length was wrong, or the server answers more than once. The connection may have been closed,
+    /// and that is no harm.
+    pub(super) fn has_excess(&mut self, within: Duration) -> bool {
         if self.from == self.to {
-            let _ = self.read_without_wait();
+            let reads = ReadLimit::default();
+            reads.set(within);
+            let _ = match within.is_zero() {
+                true => self.read_without_wait(),
+                false => self.receive(Instant::now() + A_MINUTE, &reads),
+            };
         }
         !self.input().iter().all(is_line_end)
     }
@@ -341,6 +363,10 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+fn is_line_end(byte: &u8) -> bool {
+    matches!(byte, b'\r' | b'\n')
 }
 
 /// Fails when no time is left, also if bytes are there.

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::connection::{Connection, Place};
+use super::connection::{Connection, Place, Quiet};
 
 /// How long a place is remembered as one that does not keep connections.
 const A_DAY: Duration = Duration::from_secs(24 * 3600);
@@ -19,6 +19,9 @@ const MOST_FAILURES: usize = 3;
 const MOST_IDLE: usize = 2;
 /// Places that are remembered: the server, and a few other servers of files.
 const MOST_PLACES: usize = 4;
+/// After so many of the first answers it is looked for bytes behind them, for so long each.
+const PROBATION: u8 = 3;
+const LOOK: Duration = Duration::from_millis(30);
 /// How long a connection may be idle in any case, although a longer time was not survived.
 const SHORT_IDLE: Duration = Duration::from_secs(2);
 
@@ -36,8 +39,13 @@ impl KeptConnections {
         while let Some(nth) = self.idle.iter().rposition(|(kept, _)| kept.place == *place) {
             let (mut connection, since) = self.idle.remove(nth);
             let idle = now.saturating_duration_since(since);
-            if self.history(place).may_be_used(idle, now) && connection.is_quiet() {
-                return Some((connection, idle));
+            if !self.history(place).may_be_used(idle, now) {
+                continue;
+            }
+            match connection.quiet() {
+                Quiet::Yes => return Some((connection, idle)),
+                Quiet::Closed => {}
+                Quiet::Excess => self.history(place).had_excess(now),
             }
         }
         None
@@ -81,6 +89,8 @@ impl KeptConnections {
 pub(super) struct History {
     /// A second request on a connection was answered.
     is_proven: bool,
+    /// Answers that nothing followed.
+    calm_answers: u8,
     /// The longest idle time after which a request was answered.
     survived: Duration,
     /// No connection is used that was idle for longer, until then.
@@ -112,6 +122,30 @@ impl History {
     pub(super) fn answered(&mut self, idle: Duration) {
         self.is_proven = true;
         self.survived = self.survived.max(idle);
+    }
+
+    /// How long to look for bytes after an answer before it counts: a server that answers twice is found
+    /// out by its first answers.
+    pub(super) fn look(&self) -> Duration {
+        if self.calm_answers < PROBATION { LOOK } else { Duration::ZERO }
+    }
+
+    /// Nothing followed an answer.
+    pub(super) fn was_calm(&mut self) {
+        self.calm_answers = self.calm_answers.saturating_add(1);
+    }
+
+    /// Bytes came that belong to no answer: the next could become the answer to a request that it does
+    /// not belong to.
+    pub(super) fn had_excess(&mut self, now: Instant) {
+        if self.keeps(now) {
+            log::info!(
+                "the server sends bytes behind its answers: for a day each request gets a connection \
+                 of its own"
+            );
+        }
+        self.calm_answers = 0;
+        self.one_each_until = Some(now + A_DAY);
     }
 
     /// A request on a connection that had been idle for so long got no byte of an answer.
@@ -164,6 +198,19 @@ mod tests {
         assert!(history.failed(NoAnswer::Closed, MINUTE, third).is_some());
         assert!(!history.keeps(third) && !history.may_be_used(Duration::ZERO, third));
         assert!(history.keeps(third + A_DAY));
+    }
+
+    #[test]
+    fn a_place_that_sends_more_than_answers_gets_one_connection_each() {
+        let (mut history, now) = (History::default(), Instant::now());
+        let looks = |history: &History| !history.look().is_zero();
+        for _ in 0..3 {
+            assert!(looks(&history));
+            history.was_calm();
+        }
+        assert!(!looks(&history) && history.keeps(now));
+        history.had_excess(now);
+        assert!(looks(&history) && !history.keeps(now) && history.keeps(now + A_DAY));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use ureq_proto::client::state::{RecvResponse, SendRequest};
 use ureq_proto::client::{Call, SendRequestResult};
 use ureq_proto::http;
 
-use super::connection::{BUFFER, Connection, in_time};
+use super::connection::{BUFFER, Connection};
 use super::exchange::{Body, ReadLimit};
 use super::link_error::{LinkError, Phase};
 
@@ -82,6 +82,7 @@ impl Pending {
         &mut self,
         reads: &ReadLimit,
     ) -> Result<Option<http::Response<()>>, LinkError> {
+        let mut is_late = false;
         loop {
             let input = self.connection.input();
             let (used, response) = match self.call.try_response(input, false) {
@@ -92,7 +93,15 @@ impl Pending {
             if response.is_some() {
                 return Ok(response);
             }
-            in_time(self.deadline, Phase::Answer)?;
+            // It was informational (1xx): the next may be here, too.
+            if used > 0 {
+                continue;
+            }
+            // What came in time counts, also if nobody looked for it until now.
+            if is_late {
+                return Err(LinkError::TimedOut(Phase::Answer));
+            }
+            is_late = Instant::now() >= self.deadline;
             if self.connection.input().len() >= BUFFER {
                 return Err(LinkError::HeadTooLong);
             }

@@ -1,6 +1,8 @@
 //! Connections are kept where the server keeps them, and nowhere else. Each server here is a raw one
 //! that knows only the rule.
 
+use std::collections::BTreeSet;
+
 use crate::harness::{
     RawAnswer, RawRequest, RawServer, Terminal, kept, options, polls_of, says, second, until,
 };
@@ -138,6 +140,55 @@ fn bytes_after_an_answer_never_become_the_next_one() {
     assert_eq!(status["streams"]["punches"]["pending"], 1, "{status:#}");
     let third = server.requests().into_iter().find(|request| request.connection.1 > 2);
     assert!(third.is_none(), "{third:?}");
+}
+
+#[test]
+fn a_server_that_answers_twice_acknowledges_nothing_but_what_came() {
+    let server = RawServer::start(|request| match kept(healthy(request)) {
+        RawAnswer::Keeps(bytes) if request.is_upload("ATTLOG") => {
+            RawAnswer::KeepsLate(bytes.clone(), bytes)
+        }
+        other => other,
+    });
+    let mut terminal = Terminal::prepare("http://127.0.0.1:9", SETTINGS);
+    terminal.run();
+    let mut driver = terminal.driver();
+    for nth in 0..400 {
+        driver.punch(&(1000 + nth).to_string(), &second(nth));
+    }
+    terminal.stop();
+    terminal.configure(&server.url(), SETTINGS);
+    terminal.run();
+    let all = |status: &serde_json::Value| status["streams"]["punches"]["pending"] == 0;
+    terminal.wait_for("delivered", all);
+    let came: BTreeSet<String> = pins(&server).into_iter().collect();
+    assert_eq!(came.len(), 400, "{}", terminal.log());
+}
+
+#[test]
+fn an_informational_answer_in_the_same_segment_is_passed_over() {
+    let server = RawServer::start(|request| match kept(healthy(request)) {
+        RawAnswer::Keeps(bytes) => RawAnswer::Keeps(
+            [b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n", &bytes[..]].concat(),
+        ),
+        other => other,
+    });
+    let terminal = start(&server);
+    punches(&terminal, &server, 2);
+    assert!(terminal.status()["trouble"].is_null(), "{}", terminal.log());
+}
+
+#[test]
+fn line_ends_without_end_do_not_make_the_terminal_deaf() {
+    // Behind its answer to the first poll the server sends nothing but line ends.
+    let server = RawServer::start(|request| match kept(healthy(request)) {
+        RawAnswer::Keeps(bytes) if request.is_poll() && request.connection.0 == 1 => {
+            RawAnswer::Keeps([&bytes[..], &b"\r\n".repeat(1 << 20)].concat())
+        }
+        other => other,
+    });
+    let terminal = start(&server);
+    punches(&terminal, &server, 3);
 }
 
 #[test]

@@ -106,6 +106,34 @@ fn a_question_of_a_driver_goes_beside_a_poll_that_is_held() {
 }
 
 #[test]
+fn a_server_that_does_one_thing_at_a_time_costs_no_row_and_is_remembered() {
+    // Nothing is answered while a poll is held; each is held for three seconds.
+    let server = RawServer::start(move |request| {
+        if request.is_poll() {
+            std::thread::sleep(Duration::from_secs(3));
+        }
+        match request {
+            request if request.is_handshake() => kept(options("")),
+            request if request.is_poll() => kept(says(200, "OK")),
+            request => kept(says(200, format!("OK:{}", request.lines().len()))),
+        }
+    });
+    let mut terminal =
+        Terminal::prepare(&server.url(), "[timeouts]\nretry = 1\nanswer = 1\npoll = 30\n");
+    terminal.run();
+    wait_for_poll(&server);
+    for nth in 1..=6 {
+        terminal.driver().punch(&nth.to_string(), &second(nth));
+    }
+    let done = |status: &serde_json::Value| {
+        let punches = &status["streams"]["punches"];
+        punches["pending"] == 0 && punches["suspect"] == 0 && punches["quarantined"] == 0
+    };
+    terminal.wait_for("delivered", done);
+    assert!(!terminal.log().contains("passed over"), "{}", terminal.log());
+}
+
+#[test]
 fn only_what_cannot_wait_goes_beside_a_poll_that_is_held() {
     let server = holding(|| RawAnswer::InTwo(Vec::new(), whole("OK"), has_punch));
     let terminal = start(&server);

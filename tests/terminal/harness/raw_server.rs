@@ -68,6 +68,8 @@ pub enum RawAnswer {
     InTwo(Vec<u8>, Vec<u8>, fn(&[RawRequest]) -> bool),
     /// These bytes, head and all; the connection stays open, and further requests are read from it.
     Keeps(Vec<u8>),
+    /// The same, and further bytes 10 ms later.
+    KeepsLate(Vec<u8>, Vec<u8>),
     /// The connection is closed without an answer.
     Closes,
     /// The connection is reset.
@@ -204,6 +206,13 @@ fn serve_one<A: FnMut(&RawRequest) -> RawAnswer>(
         RawAnswer::Keeps(bytes) => {
             let mut out = stream;
             out.write_all(&bytes).ok()?;
+            return Some(true);
+        }
+        RawAnswer::KeepsLate(bytes, late) => {
+            let mut out = stream;
+            out.write_all(&bytes).ok()?;
+            std::thread::sleep(Duration::from_millis(10));
+            out.write_all(&late).ok()?;
             return Some(true);
         }
         RawAnswer::Exactly(bytes) => {
