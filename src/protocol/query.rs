@@ -35,8 +35,8 @@ impl Target {
     }
 }
 
-/// Commas are not encoded: they separate the values of `INFO` in all known servers.
-fn encode_into(out: &mut String, value: &str) {
+/// Adds a text, percent-encoded. Commas are not encoded: they separate the values of `INFO` in all known servers.
+pub fn encode_into(out: &mut String, value: &str) {
     for byte in value.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b',' => {
