@@ -2,7 +2,8 @@
 //!
 //! A connection is kept if the answer allows it (its end is known, and the server does not close). Three
 //! failures of kept connections within a day, or no answer to the first request that was sent on one,
-//! and the place gets one connection a request for a day. Between the terminal and the server, devices
+//! and the place gets one connection a request for a day; so does one that sends bytes behind its answers,
+//! since those could become the answer to the next request. Between the terminal and the server, devices
 //! forget connections that are idle: the longest idle time that a connection survived is learned, and
 //! after a failure none that was idle for longer is used.
 
