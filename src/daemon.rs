@@ -148,7 +148,8 @@ impl<'a> Daemon<'a> {
             if reactor::take_reload() | self.pending.take_reload()
                 && let Some(server) = self.reload()
             {
-                client = self.client(server);
+                let mut earlier = std::mem::replace(&mut client, self.client(server));
+                client.take_over(&mut earlier);
             }
             if self.links.as_ref().is_some_and(|links| links.borrow_mut().take_came()) {
                 client.link_came();

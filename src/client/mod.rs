@@ -155,6 +155,14 @@ impl Client {
         }
     }
 
+    /// Goes on with what the client of the earlier configuration has under way at the same server: the
+    /// server may hand a command to a poll that it holds.
+    pub fn take_over(&mut self, earlier: &mut Self) {
+        if self.context.settings.server == earlier.context.settings.server {
+            self.poller.take_over(&mut earlier.poller);
+        }
+    }
+
     /// Does the one thing that is due.
     pub fn step(&mut self) -> Next {
         let situation = match self.situation() {

@@ -79,6 +79,11 @@ impl Poller {
         self.due_at = Duration::ZERO;
     }
 
+    /// Goes on with the poll that another one holds.
+    pub(super) fn take_over(&mut self, earlier: &mut Self) {
+        self.held = earlier.held.take();
+    }
+
     /// Until when what waited for a held poll goes before the next one.
     pub(super) fn rests_until(&self) -> Duration {
         self.rests_until

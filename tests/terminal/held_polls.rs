@@ -106,6 +106,20 @@ fn a_question_of_a_driver_goes_beside_a_poll_that_is_held() {
 }
 
 #[test]
+fn a_poll_that_is_held_outlives_a_new_configuration() {
+    let command = || RawAnswer::InTwo(Vec::new(), whole("C:7:INFO\n"), has_punch);
+    let server = holding(command);
+    let terminal = start(&server);
+    wait_for_poll(&server);
+    terminal.signal("HUP");
+    let read = || terminal.log().contains("configuration read again");
+    until("read again", read, || terminal.log());
+    terminal.driver().punch("1", &second(1));
+    until("answered", || replies_to(&server).contains_key("7"), || terminal.log());
+    assert_eq!(replies_to(&server)["7"], [0]);
+}
+
+#[test]
 fn a_server_that_does_one_thing_at_a_time_costs_no_row_and_is_remembered() {
     // Nothing is answered while a poll is held; each is held for three seconds.
     let server = RawServer::start(move |request| {
