@@ -8,6 +8,7 @@ use md5::{Digest, Md5};
 use crate::protocol::command::CommandLine;
 use crate::protocol::foreign::is_hidden;
 use crate::protocol::lines::Line;
+use crate::protocol::private::public_part;
 use crate::protocol::text::decode_for_log;
 
 /// How often a command may be begun that never ends.
@@ -72,8 +73,13 @@ pub(super) struct PendingCommand<'l> {
     pub(super) is_new: bool,
 }
 
-/// The beginning of a command, fit for a log.
+/// The beginning of a command, fit for a log: without passwords, templates and pictures.
 pub(super) fn excerpt(text: &[u8]) -> String {
     let shown = decode_for_log(&text[..text.len().min(EXCERPT)]);
+    let fields = shown.split('\t').map(|field| match public_part(field) {
+        Some(public) => format!("{public}…"),
+        None => field.to_owned(),
+    });
+    let shown = fields.collect::<Vec<_>>().join(" ");
     shown.chars().map(|c| if is_hidden(c) { ' ' } else { c }).collect()
 }

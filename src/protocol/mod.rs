@@ -22,6 +22,7 @@ pub(crate) mod handshake;
 pub(crate) mod lines;
 pub(crate) mod option_rule;
 pub(crate) mod options;
+pub(crate) mod private;
 pub(crate) mod query;
 pub mod record;
 pub mod records;

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::exchange::Request;
 use crate::protocol::foreign::without_secrets;
+use crate::protocol::private::public_part;
 use crate::protocol::text::decode_for_log;
 
 /// Most characters of a body that are shown.
@@ -15,24 +16,6 @@ const SHOWN: usize = 200;
 const LOOKED_AT: usize = 8 << 10;
 /// A word of more characters is base64: a template or a picture under a key that is not listed.
 const LONGEST_WORD: usize = 64;
-/// Keys whose values are left out, in lower case.
-const SECRET_KEYS: [&str; 14] = [
-    "passwd",
-    "password",
-    "pwd",
-    "tmp",
-    "template",
-    "fptemplate1",
-    "fptemplate2",
-    "content",
-    "photo",
-    "picture",
-    "image",
-    "commkey",
-    "pushcommkey",
-    "newkey",
-];
-
 /// Whether exchanges are written into the log.
 pub(super) fn is_on() -> bool {
     log::log_enabled!(log::Level::Debug)
@@ -138,13 +121,8 @@ pub(super) fn shown(body: &[u8], secrets: &[String]) -> String {
 
 /// A field with `…` in place of a value that is left out, and of each long word.
 fn without_value(field: &str) -> String {
-    let is_of_key = |c: char| c.is_ascii_alphanumeric();
-    for (at, _) in field.match_indices('=') {
-        let before = field[..at].trim_end();
-        let key = &before[before.trim_end_matches(is_of_key).len()..];
-        if SECRET_KEYS.contains(&&*key.to_ascii_lowercase()) {
-            return format!("{}…", without_long_words(&field[..=at]));
-        }
+    if let Some(public) = public_part(field) {
+        return format!("{}…", without_long_words(public));
     }
     without_long_words(field)
 }
