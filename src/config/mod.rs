@@ -10,6 +10,8 @@ mod dialect;
 mod error;
 mod faults;
 mod masked;
+#[cfg(feature = "tls")]
+mod pins;
 mod rooms;
 mod tables;
 mod values;

@@ -48,11 +48,12 @@ impl Config {
     }
 
     fn tls_settings(&self) -> uplink::TlsSettings {
-        let Tls { ca, pin, cert, key } = self.tls.clone();
+        let Tls { ca, cert, key, .. } = self.tls.clone();
         let client = cert.zip(key);
         uplink::TlsSettings {
             ca,
-            pins: pin,
+            #[cfg(feature = "tls")]
+            pins: self.tls.pin.clone(),
             client: client.map(|(certificate, key)| uplink::ClientCertificate { certificate, key }),
         }
     }

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+#[cfg(feature = "tls")]
+use super::pins;
 use super::values;
 use crate::policy::Family;
+#[cfg(feature = "tls")]
 use crate::uplink::Pin;
 
 /// `[device]`
@@ -213,8 +216,12 @@ pub(super) struct Tls {
     /// A file with the certificates to trust, in PEM. Without one the system's, or only `pin`.
     pub(super) ca: Option<PathBuf>,
     /// Keys of which the server must have one.
-    #[serde(deserialize_with = "values::pins")]
+    #[cfg(feature = "tls")]
+    #[serde(deserialize_with = "pins::pins")]
     pub(super) pin: Vec<Pin>,
+    /// The same: without TLS it means nothing.
+    #[cfg(not(feature = "tls"))]
+    pub(super) pin: serde::de::IgnoredAny,
     /// A file with the terminal's own certificate, in PEM.
     pub(super) cert: Option<PathBuf>,
     /// A file with the private key of `cert`, in PEM.

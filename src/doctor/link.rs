@@ -170,6 +170,7 @@ fn tls(settings: &Settings, certificate: Option<String>) -> Finding {
     }
     let trust = match &settings.tls.ca {
         Some(file) => format!("{} ([tls] ca)", file.display()),
+        #[cfg(feature = "tls")]
         None if !settings.tls.pins.is_empty() => "[tls] pin".into(),
         None => "the system's certificates".into(),
     };

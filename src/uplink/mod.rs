@@ -17,6 +17,7 @@ mod head;
 mod keep_alive;
 mod link_error;
 mod pending;
+#[cfg(feature = "tls")]
 mod pin;
 mod resolver;
 mod server;
@@ -30,6 +31,7 @@ pub use exchange::{
     Body, DateHeader, Exchange, HeldExchange, Part, ReadLimit, Request, Response, Uplink,
 };
 pub use failure::{Cause, Failure};
+#[cfg(feature = "tls")]
 pub use pin::Pin;
 pub use server::Server;
 pub use settings::{ClientCertificate, Proxy, Settings, TlsSettings};

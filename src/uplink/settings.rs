@@ -8,6 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+#[cfg(feature = "tls")]
 use super::pin::Pin;
 use crate::clock::ClockOffset;
 use crate::protocol::query::{encode_into, percent_decoded};
@@ -60,6 +61,7 @@ pub struct TlsSettings {
     /// A file with the certificates to trust, in PEM. Without one the system's, or only `pins`.
     pub ca: Option<PathBuf>,
     /// Keys of which the server must have one. None: any key that a trusted authority vouches for.
+    #[cfg(feature = "tls")]
     pub pins: Vec<Pin>,
     /// The terminal's own certificate, for servers that want one.
     pub client: Option<ClientCertificate>,
