@@ -487,7 +487,7 @@ def mass(bench):
     bench.figure(f"{USERS} users with templates", f"{time.time() - begun:.0f} s")
 
 
-CHECKS = [session, idle, punch_from_a_shell, card, door, enrolment, files_and_shell, upgrade, reboot, network, cable, damage, wear, backlog, https, https_kept, wrong_clocks, mass, fill_ext4, fill_ubifs]
+CHECKS = [session, idle, punch_from_a_shell, card, door, enrolment, files_and_shell, upgrade, reboot, network, damage, wear, backlog, cable, https, https_kept, wrong_clocks, mass, fill_ext4, fill_ubifs]
 LONG = [fill_ext4, fill_ubifs]  # not among the quick ones
 
 
