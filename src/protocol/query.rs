@@ -35,6 +35,11 @@ impl Target {
     }
 }
 
+/// What stands before the query of a target or a URL.
+pub fn path_of(target: &str) -> &str {
+    target.split(['?', '#']).next().unwrap_or(target)
+}
+
 /// Adds a text, percent-encoded. Commas are not encoded: they separate the values of `INFO` in all known servers.
 pub fn encode_into(out: &mut String, value: &str) {
     for byte in value.bytes() {

@@ -2,6 +2,7 @@
 //! was expected: what the server answered, and what to change.
 
 use super::{foreign, text};
+use crate::protocol::query::path_of;
 
 /// Most characters of the server's own text that are shown.
 const SHOWN: usize = 120;
@@ -175,8 +176,7 @@ impl<'a> Answer<'a> {
             );
         };
         // The query of a login page names the page that was asked for.
-        let path = location.split(['?', '#']).next().unwrap_or_default();
-        let is_for_terminals = path.to_ascii_lowercase().contains("/iclock");
+        let is_for_terminals = path_of(location).to_ascii_lowercase().contains("/iclock");
         let location = quote(&self.without_secrets(location));
         if *to == Target::Itself {
             return format!(

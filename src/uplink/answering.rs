@@ -18,6 +18,7 @@ use super::settings::Settings;
 use super::tls::LastVerifiedChain;
 use super::{explain, head, trace};
 use crate::clock::{ClockOffset, TOLERANCE};
+use crate::protocol::query::path_of;
 
 /// What is needed to make a response of the answer to a request.
 #[derive(Clone)]
@@ -90,13 +91,12 @@ impl Answering {
         let limits = BodyLimits { answer, end: body_end, left };
         let body = ReceivedBody::new(connection, call, self.kept, reads.clone(), limits);
         let framed = body.is_framed();
-        let target = self.target.split(['?', '#']).next().unwrap_or_default();
         Response {
             status: head.status().as_u16(),
             date,
             retry_after: head::retry_after(headers),
             took: self.started.elapsed(),
-            redirect: head::redirect(headers, &self.server, target),
+            redirect: head::redirect(headers, &self.server, path_of(&self.target)),
             path: self.path,
             coding: head::coding(headers),
             proxy: self.proxy.filter(|_| !self.server.starts_with("https:")),

@@ -7,6 +7,7 @@ use ureq_proto::http::header::{
 };
 
 use super::exchange::{DateHeader, FileHead};
+use crate::protocol::query::path_of;
 use crate::protocol::refusal::{Redirect, Target};
 
 /// Most characters of a `Date` that are kept.
@@ -51,7 +52,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<u32> {
 pub(super) fn redirect(headers: &HeaderMap, server: &str, path: &str) -> Option<Redirect> {
     let location = String::from_utf8_lossy(headers.get(LOCATION)?.as_bytes()).into_owned();
     let host = |url: &str| url.parse::<Uri>().ok()?.host().map(str::to_ascii_lowercase);
-    let place = location.split(['?', '#']).next().unwrap_or_default();
+    let place = path_of(&location);
     let to = match host(&location) {
         Some(found) if Some(&found) != host(server).as_ref() => Target::OtherHost,
         _ if [path, &format!("{server}{path}")].contains(&place) => Target::Itself,

@@ -20,6 +20,7 @@ use super::settings::Settings;
 #[cfg(feature = "tls")]
 use super::tls::LazyConfig;
 use super::{explain, trace};
+use crate::protocol::query::path_of;
 
 /// The name of field firmware, which servers look for.
 const USER_AGENT: &str = "iClock Proxy/1.09";
@@ -123,7 +124,7 @@ impl Server {
             proxy: self.connector.proxy.as_ref().map(|it| format!("{}:{}", it.host, it.port)),
             target: request.target.to_owned(),
             path: match is_elsewhere {
-                true => request.target.split(['?', '#']).next().unwrap_or_default().to_owned(),
+                true => path_of(request.target).to_owned(),
                 false => outgoing.message.head.uri().path().to_owned(),
             },
             secrets: Rc::clone(&self.secrets),

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::exchange::Request;
 use crate::protocol::foreign::without_secrets;
 use crate::protocol::private::public_part;
+use crate::protocol::query::path_of;
 use crate::protocol::text::decode_for_log;
 
 /// Most characters of a body that are shown.
@@ -27,8 +28,7 @@ pub(super) fn request(request: &Request<'_>, secrets: &[String]) {
     match request.body {
         None => log::debug!("request: GET {target}"),
         Some(body) => {
-            let bytes = body.bytes.len() as u64 + body.file.map_or(0, |(_, size)| size);
-            let shown = shown(body.bytes, secrets);
+            let (bytes, shown) = (body.length(), shown(body.bytes, secrets));
             log::debug!("request: POST {target}, {bytes} bytes: {shown}");
         }
     }
@@ -54,8 +54,7 @@ impl<R: Read> Traced<R> {
         started: Instant,
         secrets: Rc<[String]>,
     ) -> Self {
-        let path = target.split(['?', '#']).next().unwrap_or_default();
-        let head = format!("answer to {path}: status {status}");
+        let head = format!("answer to {}: status {status}", path_of(target));
         Self { inner, head, secrets, started, first: Vec::new(), bytes: 0 }
     }
 }

@@ -6,6 +6,7 @@ use super::line::{LONGEST, plain};
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::data_table::DataTable;
 use crate::protocol::fields::Refusal;
+use crate::protocol::query::path_of;
 use crate::protocol::record::TemplateForm;
 
 /// `PutFile url TAB path TAB Action=…` (§12.8.2).
@@ -150,7 +151,7 @@ impl<'a> PutFile<'a> {
     /// Whether the URL ends like that of a tgz, which is unpacked and not saved.
     pub fn is_archive(&self) -> bool {
         let ends = |name: &str| {
-            let name = name.split(['?', '#']).next().unwrap_or(name).to_ascii_lowercase();
+            let name = path_of(name).to_ascii_lowercase();
             name.ends_with(".tgz") || name.ends_with(".tar.gz")
         };
         ends(&self.url)
