@@ -11,10 +11,10 @@ use crate::clock::ClockOffset;
 use crate::config::Config;
 use crate::protocol::PUSH_VERSION;
 use crate::protocol::ack::{self, Ack};
-use crate::uplink::{Cause, Failure, Request, Response, Server, Settings, Uplink as _};
+use crate::uplink::{
+    Cause, Failure, MOST_ADDRESSES, Request, Response, Server, Settings, Uplink as _,
+};
 
-/// Most addresses of a name that are tried, as punchd does.
-const MOST_ADDRESSES: usize = 8;
 /// Most bytes of the reply to the handshake that are looked at.
 const MOST_BYTES: usize = 256 << 10;
 

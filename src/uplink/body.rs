@@ -11,10 +11,11 @@ use ureq_proto::BodyMode;
 use ureq_proto::client::state::{RecvBody, RecvResponse};
 use ureq_proto::client::{Call, RecvBodyResult, RecvResponseResult};
 
-use super::connection::{Connection, in_time};
+use super::connection::Connection;
 use super::exchange::ReadLimit;
 use super::keep_alive::KeptConnections;
 use super::link_error::{LinkError, Phase};
+use super::waits::in_time;
 
 /// A body that is being received.
 pub(super) struct ReceivedBody {

@@ -14,6 +14,9 @@ use super::exchange::ReadLimit;
 use super::link_error::{LinkError, Phase};
 #[cfg(feature = "tls")]
 use super::tls::TlsSession;
+#[cfg(feature = "tls")]
+use super::waits::in_time;
+use super::waits::wait_for;
 use crate::reactor::{self, Woken};
 
 /// Bytes that are read together, and most bytes in the head of a response.
@@ -22,8 +25,6 @@ pub(super) const BUFFER: usize = 16 << 10;
 /// Most reads of TLS records without data before a connection is given up.
 #[cfg(feature = "tls")]
 const MOST_RECORDS: usize = 16;
-/// Longer than any wait for what should not come.
-const A_MINUTE: Duration = Duration::from_secs(60);
 
 /// What a connection has that was idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +173,7 @@ impl Connection {
             }
             match tls.write_to(socket) {
                 Err(LinkError::Paused) => {
-                    wait_for(socket, PollFlags::OUT, next(), Phase::Send)?;
+                    wait_for(socket.as_fd(), PollFlags::OUT, next(), Phase::Send)?;
                 }
                 done => done?,
             }
@@ -306,18 +307,16 @@ impl Connection {
     /// and that is no harm.
     pub(super) fn has_excess(&mut self, within: Duration) -> bool {
         if self.from == self.to {
-            let reads = ReadLimit::default();
-            reads.set(within);
             let _ = match within.is_zero() {
                 true => self.read_without_wait(),
-                false => self.receive(Instant::now() + A_MINUTE, &reads),
+                false => self.receive(Instant::now() + within, &ReadLimit::default()),
             };
         }
         !self.input().iter().all(is_line_end)
     }
 
     fn wait_to_send(&self, deadline: Instant, phase: Phase) -> Result<(), LinkError> {
-        wait_for(&self.socket, PollFlags::OUT, deadline, phase)
+        wait_for(self.socket.as_fd(), PollFlags::OUT, deadline, phase)
     }
 
     /// Waits until bytes are there, but not beyond the limit of the reads.
@@ -346,10 +345,9 @@ impl Connection {
     /// Waits until bytes are there.
     fn wait_for_answer(&mut self, deadline: Instant, phase: Phase) -> Result<(), LinkError> {
         loop {
-            match reactor::wait_on_link(self.socket.as_fd(), PollFlags::IN, deadline)? {
-                Woken::Ready => return Ok(()),
-                Woken::ByLink => self.check_link()?,
-                Woken::TimedOut | Woken::ByLoop => return Err(LinkError::TimedOut(phase)),
+            match wait_for(self.socket.as_fd(), PollFlags::IN, deadline, phase) {
+                Err(LinkError::LinkCame) => self.check_link()?,
+                done => return done,
             }
         }
     }
@@ -367,25 +365,6 @@ impl Connection {
 
 fn is_line_end(byte: &u8) -> bool {
     matches!(byte, b'\r' | b'\n')
-}
-
-/// Fails when no time is left, also if bytes are there.
-pub(super) fn in_time(deadline: Instant, phase: Phase) -> Result<(), LinkError> {
-    if Instant::now() < deadline { Ok(()) } else { Err(LinkError::TimedOut(phase)) }
-}
-
-/// Waits until the socket is ready.
-fn wait_for(
-    socket: &TcpStream,
-    interest: PollFlags,
-    deadline: Instant,
-    phase: Phase,
-) -> Result<(), LinkError> {
-    match reactor::wait_on_link(socket.as_fd(), interest, deadline)? {
-        Woken::Ready => Ok(()),
-        Woken::ByLink => Err(LinkError::LinkCame),
-        Woken::TimedOut | Woken::ByLoop => Err(LinkError::TimedOut(phase)),
-    }
 }
 
 /// Bytes that were sent and that the other side has not acknowledged (tcp(7), `SIOCOUTQ`); 0 if the kernel

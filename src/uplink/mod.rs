@@ -26,6 +26,7 @@ mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
 mod trace;
+mod waits;
 
 pub use exchange::{
     Body, DateHeader, Exchange, HeldExchange, Part, ReadLimit, Request, Response, Uplink,
@@ -33,5 +34,6 @@ pub use exchange::{
 pub use failure::{Cause, Failure};
 #[cfg(feature = "tls")]
 pub use pin::Pin;
+pub use resolver::MOST_ADDRESSES;
 pub use server::Server;
 pub use settings::{ClientCertificate, Proxy, Settings, TlsSettings};

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 
 use super::link_error::{LinkError, Phase};
-use crate::reactor::{self, Woken};
+use super::waits::wait_for;
 
 /// How long a look-up may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// Most addresses of a name that are tried.
-const MOST_ADDRESSES: usize = 8;
+pub const MOST_ADDRESSES: usize = 8;
 
 /// Looks names up on a helper thread, which is started for the first name that is no address.
 #[derive(Default)]
@@ -103,13 +103,7 @@ impl Helper {
             self.open = Some(question.clone());
         }
         loop {
-            match reactor::wait_on_link(self.wake_up.as_fd(), PollFlags::IN, deadline)? {
-                Woken::Ready => {}
-                Woken::ByLink => return Err(LinkError::LinkCame),
-                Woken::TimedOut | Woken::ByLoop => {
-                    return Err(LinkError::TimedOut(Phase::Resolve));
-                }
-            }
+            wait_for(self.wake_up.as_fd(), PollFlags::IN, deadline, Phase::Resolve)?;
             // The end of the stream: the thread has ended.
             let is_gone = matches!((&self.wake_up).read(&mut [0; 16]), Ok(0));
             while let Ok((answered, found)) = self.answers.try_recv() {

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with, sockopt};
 
 use super::link_error::{LinkError, Phase};
-use crate::reactor::{self, Woken};
+use super::waits::wait_for;
 
 /// Most addresses of which it is known that they did not answer.
 const MOST_SILENT: usize = 16;
@@ -82,13 +82,7 @@ fn open(address: SocketAddr, deadline: Instant) -> Result<TcpStream, LinkError> 
     match connect(&socket, &address) {
         Ok(()) => {}
         Err(Errno::INPROGRESS) => {
-            match reactor::wait_on_link(socket.as_fd(), PollFlags::OUT, deadline)? {
-                Woken::Ready => {}
-                Woken::ByLink => return Err(LinkError::LinkCame),
-                Woken::TimedOut | Woken::ByLoop => {
-                    return Err(LinkError::TimedOut(Phase::Connect));
-                }
-            }
+            wait_for(socket.as_fd(), PollFlags::OUT, deadline, Phase::Connect)?;
             sockopt::socket_error(&socket).and_then(|result| result).map_err(io::Error::from)?;
         }
         Err(error) => return Err(io::Error::from(error).into()),
