@@ -21,7 +21,6 @@ use crate::clock::{ClockOffset, TOLERANCE};
 use crate::protocol::query::path_of;
 
 /// What is needed to make a response of the answer to a request.
-#[derive(Clone)]
 pub(super) struct Answering {
     pub(super) kept: Rc<RefCell<KeptConnections>>,
     pub(super) usual: Rc<Cell<Duration>>,

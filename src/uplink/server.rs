@@ -134,14 +134,14 @@ impl Server {
             times: outgoing.times,
             idle: None,
         };
-        let done = match self.attempt(&outgoing, answering.clone(), true, hold) {
-            Err((_, IsStale(true))) => {
-                let again = Answering { was_repeated: true, ..answering.clone() };
-                self.attempt(&outgoing, again, false, hold)
+        let done = match self.attempt(&outgoing, answering, MayUseKept(true), hold) {
+            Err(failed) if failed.is_stale => {
+                let again = Answering { was_repeated: true, ..failed.answering };
+                self.attempt(&outgoing, again, MayUseKept(false), hold)
             }
             done => done,
         };
-        done.map_err(|(error, _)| answering.failure(&error))
+        done.map_err(|failed| failed.answering.failure(&failed.error))
     }
 
     fn url_of(&self, target: &str) -> String {
@@ -202,20 +202,23 @@ impl Server {
         &mut self,
         outgoing: &Outgoing<'_>,
         mut answering: Answering,
-        may_use_kept: bool,
+        may_use_kept: MayUseKept,
         hold: Option<Duration>,
-    ) -> Result<Exchange, (LinkError, IsStale)> {
+    ) -> Result<Exchange, Box<FailedAttempt>> {
         let (place, message, mut times) = (&outgoing.place, &outgoing.message, outgoing.times);
         let mut kept = None;
-        if may_use_kept {
+        if may_use_kept.0 {
             kept = self.kept.borrow_mut().take(place, Instant::now());
         }
+        answering.idle = kept.as_ref().map(|(_, idle)| *idle);
         let connection = match kept {
-            Some((connection, idle)) => {
-                answering.idle = Some(idle);
-                connection
-            }
-            None => self.connector.connect(place, times.end).map_err(|e| (e, IsStale(false)))?,
+            Some((connection, _)) => connection,
+            None => match self.connector.connect(place, times.end) {
+                Ok(connection) => connection,
+                Err(error) => {
+                    return Err(Box::new(FailedAttempt { error, is_stale: false, answering }));
+                }
+            },
         };
         let address = connection.address;
         let reads = ReadLimit::default();
@@ -248,13 +251,21 @@ impl Server {
             self.connector.got_no_answer(address);
         }
         let is_stale = !is_heard && answering.got_no_answer(place, &error);
-        Err((error, IsStale(is_stale)))
+        Err(Box::new(FailedAttempt { error, is_stale, answering }))
     }
 }
 
-/// Whether a kept connection turned out to be closed before the request was answered: it goes once
-/// more, on a new one.
-struct IsStale(bool);
+/// Whether a connection that was kept may be used.
+struct MayUseKept(bool);
+
+/// A request that was not answered.
+struct FailedAttempt {
+    error: LinkError,
+    /// A kept connection turned out to be closed before the request was answered: it goes once more, on a
+    /// new one.
+    is_stale: bool,
+    answering: Answering,
+}
 
 /// A request, and where it goes.
 struct Outgoing<'a> {
