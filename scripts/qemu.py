@@ -18,6 +18,7 @@ from terminal import Failure, Images, Machine, Server, end_in_order, expect, wai
 FEW_PUNCHES, PUNCHES, USERS = 1_000, 100_000, 20_000
 SINGLE, IN_BURSTS = 1_200, 6_000  # punches whose bytes are counted: more than one checkpoint
 ERROR_DELAY, CABLE_OUT = 60, (5, 8, 40)  # seconds
+START_SPREAD = 3  # seconds over which a fleet spreads its attempts when a link comes ([limits] start_spread, by default)
 POLLS_AN_HOUR = 3600 // 30
 CARD = "4711"
 OPTIONS = ["--option", "Delay=1", "--option", "ErrorDelay=3"]
@@ -270,10 +271,6 @@ def network(bench):
     bench.machine.network(True)
     (row,) = wait("a punch of before the cable was in", lambda: [row for row in bench.server.get("/attlog") if row["pin"] == "210"])
     expect(row["time"] > "2026", f"it came with the time {row['time']}")
-
-
-# Seconds over which a fleet spreads its attempts when a link comes ([limits] start_spread, by default).
-START_SPREAD = 3
 
 
 def cable(bench):

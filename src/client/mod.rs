@@ -270,14 +270,13 @@ impl Client {
         let mut add = |is_due: bool, activity| has_work.extend(is_due.then_some(activity));
         let store = &self.context.store;
         add(self.context.server_queries.next(now).is_some(), Activity::ServerQuery);
-        if self.poller.held_since().is_some() && self.poller.is_alone(now) {
-            return Ok(());
-        }
         if self.poller.held_since().is_some() {
             // Only what cannot wait goes beside a poll that is held.
-            let tables = self.uploads_ready(now, wake_at)?;
-            let punches = tables.contains(&Table::Attlog);
-            has_work.extend(punches.then_some(Activity::Upload(Table::Attlog)));
+            if !self.poller.is_alone(now)
+                && self.uploads_ready(now, wake_at)?.contains(&Table::Attlog)
+            {
+                has_work.push(Activity::Upload(Table::Attlog));
+            }
             return Ok(());
         }
         let has_replies = store.command_log().has_replies()?;
@@ -360,7 +359,7 @@ impl Client {
                 let beside_held = self.poller.held_since().is_some();
                 let tools = &mut Tools { context, session, commands, punches_at, beside_held };
                 let done = self.uploader.upload(tools, table);
-                if beside_held && is_no_answer(&done) {
+                if beside_held && done.as_ref().is_err_and(Trouble::is_no_answer) {
                     self.poller.serves_one_at_a_time(begun);
                 }
                 done
@@ -541,11 +540,6 @@ impl Client {
             self.link_came();
         }
     }
-}
-
-/// Whether a request was sent and got no answer in time.
-fn is_no_answer(done: &Result<(), Trouble>) -> bool {
-    matches!(done, Err(Trouble::Link(Failure::Broken(Cause::Other, _))))
 }
 
 /// Reboots the device, as a command asked. The request is removed before that, so that the

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::protocol::ack::NotKnown;
 use crate::reactor::Stopping;
 use crate::store::StoreError;
-use crate::uplink::Failure;
+use crate::uplink::{Cause, Failure};
 
 /// Why an activity failed, by what follows from it.
 #[derive(Debug)]
@@ -32,6 +32,12 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
+    /// Whether a request was sent and got no whole answer, for another reason than a connection that closed:
+    /// in time, for one.
+    pub(super) fn is_no_answer(&self) -> bool {
+        matches!(self, Self::Link(Failure::Broken(Cause::Other, _)))
+    }
+
     /// What to say of it where a row met it and others are taken.
     pub(super) fn of_row(&self) -> String {
         match self {

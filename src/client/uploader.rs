@@ -124,9 +124,7 @@ impl Uploader {
             }
             Ok(Answer::Trouble(message)) => (Failure::Trouble, Trouble::Refused(message)),
             // It is no fault of the rows that the server does one thing at a time.
-            Err(trouble @ Trouble::Link(uplink::Failure::Broken(uplink::Cause::Other, _)))
-                if tools.beside_held =>
-            {
+            Err(trouble) if tools.beside_held && trouble.is_no_answer() => {
                 progress.may_be_known = true;
                 return Err(trouble);
             }
