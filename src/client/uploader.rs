@@ -70,7 +70,8 @@ impl Uploader {
         let streams = tools.session.allowed(table);
         let (store, now) = (tools.context.store.clone(), tools.context.clock.utc());
         let took_others = std::mem::take(&mut self.progress(table).offers_next);
-        let is_turn = took_others || !store.outbox().has_rows(&streams)?;
+        let is_turn = !store.quarantine().is_empty()?
+            && (took_others || !store.outbox().has_rows(&streams)?);
         if is_turn
             && let Some((refused, row)) = store.quarantine().due(&streams, now, took_others)?
         {

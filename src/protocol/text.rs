@@ -64,6 +64,20 @@ pub fn is_clean(text: &str) -> bool {
     !text.chars().any(char::is_control)
 }
 
+/// Writes a number in decimal digits.
+pub(crate) fn write_number(number: u64, out: &mut Vec<u8>) {
+    let (mut digits, mut at, mut rest) = ([0; 20], 20, number);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +116,14 @@ mod tests {
         assert_eq!(clip("王王王", 8, Language::ENGLISH), "王王");
         assert_eq!(clip("王王王", 5, CHINESE), "王王");
         assert_eq!(clip("short", 24, CHINESE), "short");
+    }
+
+    #[test]
+    fn numbers_are_written_as_they_are() {
+        for number in [0, 9, 10, 255, 1_793_500_000, u64::MAX] {
+            let mut written = Vec::new();
+            write_number(number, &mut written);
+            assert_eq!(written, number.to_string().as_bytes());
+        }
     }
 }

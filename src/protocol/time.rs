@@ -33,6 +33,26 @@ impl LocalTime {
         self.0
     }
 
+    /// Writes the form for the server.
+    pub fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.text());
+    }
+
+    /// The form for the server. Rows come by the ten thousand: formatting it took half of their time.
+    fn text(self) -> [u8; 19] {
+        let mut text = *b"2000-01-01 00:00:00";
+        // A time between the years 2000 and 2099 has a date, and two digits of its year are known.
+        if let Ok(date) = UtcDateTime::from_timespec(self.0, 0) {
+            let year = (date.year() % 100) as u8;
+            let parts = [(2, year), (5, date.month()), (8, date.month_day())];
+            let time = [(11, date.hour()), (14, date.minute()), (17, date.second())];
+            for (at, number) in parts.into_iter().chain(time) {
+                (text[at], text[at + 1]) = (b'0' + number / 10, b'0' + number % 10);
+            }
+        }
+        text
+    }
+
     /// Reads `YYYY-MM-DD hh:mm:ss`. `None` for another form and for an impossible date.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
@@ -76,17 +96,7 @@ impl LocalTime {
 
 impl fmt::Display for LocalTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let date = UtcDateTime::from_timespec(self.0, 0).map_err(|_| fmt::Error)?;
-        write!(
-            f,
-            "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
-            date.year(),
-            date.month(),
-            date.month_day(),
-            date.hour(),
-            date.minute(),
-            date.second()
-        )
+        f.write_str(std::str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -96,8 +106,17 @@ mod tests {
 
     #[test]
     fn a_time_reads_back_as_it_was_written() {
-        for text in ["2015-07-30 15:16:28", "2024-02-29 23:59:59", "2099-12-31 00:00:00"] {
-            assert_eq!(LocalTime::parse(text).unwrap().to_string(), text);
+        for text in [
+            "2000-01-01 00:00:00",
+            "2009-10-20 10:09:08",
+            "2015-07-30 15:16:28",
+            "2024-02-29 23:59:59",
+            "2099-12-31 23:59:59",
+        ] {
+            let time = LocalTime::parse(text).unwrap();
+            let mut written = Vec::new();
+            time.write(&mut written);
+            assert_eq!((time.to_string().as_str(), written.as_slice()), (text, text.as_bytes()));
         }
     }
 

@@ -41,7 +41,7 @@ impl<'a> Biometrics<'a> {
     pub fn put_template(&self, template: &Template, origin: Origin) -> Result<Seq> {
         let bytes = template.data.as_bytes().len();
         Retention::new(self.db).require_room_for_rest(origin, bytes)?;
-        let seq = self.db.next_change();
+        let seq = self.db.next_change("template");
         let (slot, made) = (template.slot, template.algorithm);
         let bio_type = slot.kind().bio_type();
         let new = match slot.kind().form() {
@@ -103,7 +103,7 @@ impl<'a> Biometrics<'a> {
         origin: Origin,
     ) -> Result<Seq> {
         Retention::new(self.db).require_room_for_rest(origin, data.len())?;
-        let seq = self.db.next_change();
+        let seq = self.db.next_change("picture");
         let local = if origin == Origin::Terminal { seq } else { 0 };
         self.db
             .prepare_cached(
@@ -221,7 +221,7 @@ impl<'a> Biometrics<'a> {
                 "UPDATE picture SET changed = ?4, local = {local}
                  WHERE pin = ?1 AND kind = ?2 AND type = ?3"
             );
-            let seq = self.db.next_change();
+            let seq = self.db.next_change("picture");
             self.db.prepare_cached(&sql)?.execute(params![pin, kind, bio_type, seq])?;
         }
         Ok(())

@@ -31,7 +31,7 @@ pub(super) fn take(db: &Db, user: &User) -> Result<Vec<String>> {
                  WHERE pin = ?2",
                 novelty::of_renumbered("user", Stream::Users, "?3")
             ))?
-            .execute(params![card, pin, db.next_change()])?;
+            .execute(params![card, pin, db.next_change("user")])?;
             losses.push(format!("card {card} of user {pin} belongs to user {} now", user.pin));
         }
     }

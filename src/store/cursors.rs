@@ -42,19 +42,33 @@ impl<'a> Cursors<'a> {
         Self { db }
     }
 
+    /// The cursor of a stream. They are all kept in memory: the loop looks at them all the time.
     pub(super) fn get(&self, stream: Stream) -> Result<Cursor> {
-        let found = self
-            .db
-            .prepare_cached("SELECT sent, again, again_end, asked FROM cursor WHERE stream = ?1")?
-            .query_row([stream.code()], |row| {
-                let resend: Option<Seq> = row.get(1)?;
-                let until: Option<Seq> = row.get(2)?;
-                Ok(Cursor { sent: row.get(0)?, resend: resend.zip(until), asked: row.get(3)? })
-            })
-            .optional()?;
-        Ok(found.unwrap_or_default())
+        if let Some(cursors) = &*self.db.cursors.borrow() {
+            return Ok(cursors[stream as usize]);
+        }
+        Ok(self.read()?[stream as usize])
     }
 
+    fn read(&self) -> Result<[Cursor; Stream::ALL.len()]> {
+        let mut cursors = [Cursor::default(); Stream::ALL.len()];
+        let sql = "SELECT stream, sent, again, again_end, asked FROM cursor";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            // A stream of a later version has no cursor here.
+            let code: String = row.get(0)?;
+            let Some(stream) = Stream::from_code(&code) else { continue };
+            let resend: Option<Seq> = row.get(2)?;
+            let until: Option<Seq> = row.get(3)?;
+            let (sent, resend, asked) = (row.get(1)?, resend.zip(until), row.get(4)?);
+            cursors[stream as usize] = Cursor { sent, resend, asked };
+        }
+        self.db.cursors.replace(Some(cursors));
+        Ok(cursors)
+    }
+
+    /// The only place that writes cursors.
     pub(super) fn set(&self, stream: Stream, cursor: Cursor) -> Result<()> {
         let (resend, until) = cursor.resend.unzip();
         self.db
@@ -63,6 +77,9 @@ impl<'a> Cursors<'a> {
                  VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
             .execute(params![stream.code(), cursor.sent, resend, until, cursor.asked])?;
+        if let Some(cursors) = &mut *self.db.cursors.borrow_mut() {
+            cursors[stream as usize] = cursor;
+        }
         Ok(())
     }
 
@@ -96,7 +113,9 @@ impl<'a> Cursors<'a> {
         until: Seq,
     ) -> Result<bool> {
         let source = Source::of(stream);
-        let start = self.start(stream, pass, after);
+        let Some(start) = self.start(stream, &source, pass, (after, until)) else {
+            return Ok(false);
+        };
         let held = if source.can_await_clock { "held IS NULL" } else { "TRUE" };
         let sql = format!(
             "SELECT {held} FROM {} WHERE {} ORDER BY {} LIMIT 1",
@@ -113,13 +132,22 @@ impl<'a> Cursors<'a> {
         Ok(first.unwrap_or(false))
     }
 
-    /// Where to begin to look for rows after `after`. A stream that shares an SQL table with
-    /// another would look through all of the other's rows each time; what was looked through
-    /// once and held nothing is passed over.
-    fn start(&self, stream: Stream, pass: Pass, after: Seq) -> Seq {
+    /// Where to begin to look for rows of a range; `None`: there are none. A stream that shares an
+    /// SQL table with another would look through all of the other's rows each time; what was looked
+    /// through once and held nothing is passed over. Where its table was given no row since, nothing
+    /// is looked at: the loop asks for all streams all the time.
+    fn start(
+        &self,
+        stream: Stream,
+        source: &Source,
+        pass: Pass,
+        (after, until): (Seq, Seq),
+    ) -> Option<Seq> {
         match self.db.looked.borrow().get(&stream) {
-            Some((from, to)) if pass == Pass::New && *from == after => *to,
-            _ => after,
+            Some((from, to)) if pass == Pass::New && *from == after => {
+                (until.min(self.db.last_of_table(source.table)) > *to).then_some(*to)
+            }
+            _ => Some(after),
         }
     }
 
@@ -169,6 +197,9 @@ impl<'a> Cursors<'a> {
         most: usize,
     ) -> Result<Vec<PendingRow>> {
         let source = Source::of(stream);
+        let Some(start) = self.start(stream, &source, pass, (after, until)) else {
+            return Ok(Vec::new());
+        };
         let column = source.column(pass);
         let held = if source.can_await_clock { "held" } else { "NULL" };
         let sql = format!(
@@ -178,7 +209,6 @@ impl<'a> Cursors<'a> {
             source.range(pass)
         );
         let mut statement = self.db.prepare_cached(&sql)?;
-        let start = self.start(stream, pass, after);
         let mut found = statement.query(params![start, until, most as i64])?;
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(row) = found.next()? {

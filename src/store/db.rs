@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use rusqlite::{CachedStatement, Connection};
 
+use super::cursors::Cursor;
 use super::error::{Result, StoreError};
 use super::rows::Seq;
 use super::source::Source;
@@ -39,7 +40,13 @@ pub(super) struct Db {
     pub(super) limits: Limits,
     last_seq: Cell<Seq>,
     last_change: Cell<Seq>,
+    /// The last number that a row of each SQL table was given; of others it is not after `opened_at`.
+    last_of_tables: RefCell<Vec<(&'static str, Seq)>>,
+    /// The last number when the store was opened.
+    opened_at: Seq,
     pub(super) counts: Counts,
+    /// The cursors, as they are in the store; `None` until they are read.
+    pub(super) cursors: RefCell<Option<[Cursor; Stream::ALL.len()]>>,
     /// Streams in which nothing was found between two numbers.
     pub(super) looked: RefCell<BTreeMap<Stream, (Seq, Seq)>>,
     /// What may be written before the room is measured again.
@@ -58,6 +65,9 @@ pub(super) struct Db {
     pub(super) unvoided: RefCell<Vec<i64>>,
     /// Why nothing can be written, while that is so.
     write_failure: RefCell<Option<String>>,
+    /// How often a statement was asked for.
+    #[cfg(test)]
+    pub(super) asked_for: Cell<u64>,
 }
 
 /// Bytes that may be written before the room is measured again.
@@ -110,7 +120,10 @@ impl Db {
             limits,
             last_seq: Cell::new(last),
             last_change: Cell::new(last),
+            last_of_tables: RefCell::default(),
+            opened_at: last,
             counts: Counts::default(),
+            cursors: RefCell::default(),
             looked: RefCell::default(),
             unmeasured: Unmeasured::default(),
             rest_refused: Cell::new(false),
@@ -120,6 +133,8 @@ impl Db {
             full_reported: Cell::new(false),
             unvoided: RefCell::default(),
             write_failure: RefCell::default(),
+            #[cfg(test)]
+            asked_for: Cell::default(),
         })
     }
 
@@ -140,6 +155,7 @@ impl Db {
         });
         if done.is_err() {
             self.counts.forget();
+            self.cursors.take();
             // A full disk rolls back by itself; a second ROLLBACK would be an error.
             if !self.connection.is_autocommit() {
                 self.run("ROLLBACK")?;
@@ -155,6 +171,8 @@ impl Db {
 
     /// A statement, kept for the next time.
     pub(super) fn prepare_cached(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
+        #[cfg(test)]
+        self.asked_for.set(self.asked_for.get() + 1);
         self.connection.prepare_cached(sql)
     }
 
@@ -163,12 +181,24 @@ impl Db {
         &self.connection
     }
 
-    /// The next number of the sequence. Held in memory and found again at start, so that
-    /// counting costs no write; a number given to a row that was never committed may be
-    /// given again.
-    pub(super) fn next_seq(&self) -> Seq {
-        self.last_seq.set(self.last_seq.get() + 1);
-        self.last_seq.get()
+    /// The next number of the sequence, for a row of an SQL table. Held in memory and found again
+    /// at start, so that counting costs no write; a number given to a row that was never committed
+    /// may be given again.
+    pub(super) fn next_seq(&self, table: &'static str) -> Seq {
+        let next = self.last_seq.get() + 1;
+        self.last_seq.set(next);
+        let mut last = self.last_of_tables.borrow_mut();
+        match last.iter_mut().find(|(name, _)| *name == table) {
+            Some((_, seq)) => *seq = next,
+            None => last.push((table, next)),
+        }
+        next
+    }
+
+    /// A number that no row of an SQL table is after.
+    pub(super) fn last_of_table(&self, table: &str) -> Seq {
+        let last = self.last_of_tables.borrow();
+        last.iter().find(|(name, _)| *name == table).map_or(self.opened_at, |(_, seq)| *seq)
     }
 
     /// The last number that was given.
@@ -176,10 +206,11 @@ impl Db {
         self.last_seq.get()
     }
 
-    /// The next number, for something that drivers load.
-    pub(super) fn next_change(&self) -> Seq {
-        self.last_change.set(self.next_seq());
-        self.last_change.get()
+    /// The next number, for a row of an SQL table that drivers load.
+    pub(super) fn next_change(&self, table: &'static str) -> Seq {
+        let next = self.next_seq(table);
+        self.last_change.set(next);
+        next
     }
 
     /// The last number that was given to something that drivers load, or a higher one.

@@ -55,7 +55,7 @@ impl<'a> ErrorRows<'a> {
         }
         let count = self.db.counted(&self.db.counts.errors, "SELECT count(*) FROM error")?;
         self.db.counts.errors.set(Some(count + 1));
-        let seq = self.db.next_seq();
+        let seq = self.db.next_seq("error");
         let additional = error.additional().map(|object| Value::Object(object.clone()).to_string());
         self.db.prepare_cached("INSERT INTO error VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(
             params![seq, error.code().as_str(), error.message(), error.command(), additional],

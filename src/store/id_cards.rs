@@ -35,7 +35,7 @@ impl<'a> IdCards<'a> {
                 retention.forget_card(card.id_num.as_str())?;
             }
         }
-        let seq = self.db.next_change();
+        let seq = self.db.next_change("card");
         let local = if origin == Origin::Terminal { seq } else { 0 };
         self.db
             .prepare_cached(

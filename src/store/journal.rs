@@ -29,7 +29,7 @@ impl<'a> Journal<'a> {
     /// If there is no room, and nothing that may be dropped for it.
     pub fn add_punch(&self, punch: &NewPunch) -> Result<Seq> {
         Retention::new(self.db).require_room_for_punch()?;
-        let seq = self.db.next_seq();
+        let seq = self.db.next_seq("punch");
         let (time, held) = punch.moment.columns();
         self.db
             .prepare_cached(
@@ -58,7 +58,7 @@ impl<'a> Journal<'a> {
         let texts = operation.values.iter().map(Operand::as_str);
         let bytes = texts.map(str::len).sum::<usize>() + operation.who.as_str().len();
         Retention::new(self.db).require_room_for_row(Stream::Operations, bytes)?;
-        let seq = self.db.next_seq();
+        let seq = self.db.next_seq("operation");
         let (time, held) = operation.moment.columns();
         let [v1, v2, v3] = operation.values.each_ref().map(Operand::as_str);
         self.db
@@ -87,7 +87,7 @@ impl<'a> Journal<'a> {
     pub fn add_photo(&self, photo: &NewPhoto) -> Result<Seq> {
         let stream = if photo.card.is_some() { Stream::IdPhotos } else { Stream::Photos };
         Retention::new(self.db).require_room_for_row(stream, photo.photo.as_bytes().len())?;
-        let seq = self.db.next_seq();
+        let seq = self.db.next_seq("photo");
         let (time, held) = photo.moment.columns();
         let (kind, number) =
             photo.card.as_ref().map(|(kind, number)| (kind.code(), number.as_str())).unzip();

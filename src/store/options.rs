@@ -49,7 +49,7 @@ impl<'a> Options<'a> {
         if self.get(key)?.is_some_and(|now| now == value) {
             return Ok(());
         }
-        let changed = (!is_of_punchd(key)).then(|| self.db.next_change());
+        let changed = (!is_of_punchd(key)).then(|| self.db.next_change("option"));
         self.db
             .prepare_cached(
                 "INSERT INTO option (key, value, changed) VALUES (?1, ?2, ?3)
@@ -93,7 +93,7 @@ impl<'a> Options<'a> {
         for key in keys {
             self.db
                 .prepare_cached("UPDATE option SET changed = ?2 WHERE key = ?1")?
-                .execute(params![key, self.db.next_change()])?;
+                .execute(params![key, self.db.next_change("option")])?;
         }
         Ok(())
     }

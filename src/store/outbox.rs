@@ -288,6 +288,41 @@ mod tests {
     }
 
     #[test]
+    fn a_look_for_rows_asks_for_what_was_written_since_and_for_nothing_else() {
+        let store = Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap();
+        for (place, stream) in Stream::ALL.into_iter().enumerate() {
+            assert_eq!(stream as usize, place);
+        }
+        let all = Stream::ALL.map(Outgoing::from);
+        let statements_of_a_look = || {
+            let before = store.db.asked_for.get();
+            let found = store.outbox().has_rows(&all).unwrap();
+            (found, store.db.asked_for.get() - before)
+        };
+        statements_of_a_look();
+        assert_eq!(statements_of_a_look(), (false, 0));
+        let user = User::new(Pin::new("7").unwrap());
+        store.people().put(&user, Origin::Server).unwrap();
+        let streams_of_users = 2;
+        assert_eq!(statements_of_a_look(), (false, streams_of_users));
+        assert_eq!(statements_of_a_look(), (false, 0));
+        store.people().put(&user, Origin::Terminal).unwrap();
+        assert_eq!(statements_of_a_look(), (true, 1));
+        let batch = store.outbox().next_batch(&all, 10).unwrap().unwrap();
+        store.outbox().acknowledge(Table::Operlog, Pass::New, &batch.rows).unwrap();
+        assert!(!statements_of_a_look().0);
+        assert_eq!(statements_of_a_look(), (false, 0));
+        // What failed is forgotten.
+        let failed: Result<()> = store.atomically(|| {
+            store.outbox().resend(Stream::Users, 0)?;
+            assert!(store.outbox().has_rows(&all)?);
+            Err(crate::store::StoreError::TooManyUsers { most: 0 })
+        });
+        failed.unwrap_err();
+        assert!(!statements_of_a_look().0);
+    }
+
+    #[test]
     fn an_upload_from_the_start_comes_to_an_end_in_every_stream() {
         let path = std::env::temp_dir().join(format!("punchd-stamp-{}.db", std::process::id()));
         let store = Store::open(&path, Limits::default()).unwrap();

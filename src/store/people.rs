@@ -106,7 +106,7 @@ impl<'a> People<'a> {
     /// Writes a user. The number of the change, and which cards others lost by it.
     fn write(&self, user: &User, origin: Origin) -> Result<(Seq, Vec<String>)> {
         let losses = card_owner::take(self.db, user)?;
-        let seq = self.db.next_change();
+        let seq = self.db.next_change("user");
         self.forget_guest(user.pin.as_str())?;
         let values = params![
             user.pin.as_str(),
@@ -173,6 +173,8 @@ impl<'a> People<'a> {
         if self.count_guests()? > 0 {
             self.db.prepare_cached("DELETE FROM guest WHERE pin = ?1")?.execute([pin])?;
             self.db.counts.guests.set(None);
+            // What was recorded of the guest may go up now.
+            self.db.looked.borrow_mut().clear();
         }
         Ok(())
     }

@@ -257,7 +257,8 @@ impl<'a> Quarantine<'a> {
         Ok(())
     }
 
-    fn is_empty(&self) -> Result<bool> {
+    /// Whether no row is set aside or passed over. Nearly always none is.
+    pub fn is_empty(&self) -> Result<bool> {
         let sql = "SELECT count(*) FROM quarantine";
         Ok(self.db.counted(&self.db.counts.refused_rows, sql)? == 0)
     }

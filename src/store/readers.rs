@@ -93,30 +93,47 @@ pub(super) fn card(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
 }
 
 /// The columns that [`punch`] reads, after the number and `held`.
-pub(super) const PUNCH: &str =
-    "pin, time, status, verify, workcode, id_num, verification, mask, temperature, plain";
+pub(super) const PUNCH: &str = "pin, time, status, verify, workcode, mask, temperature";
 
-/// A punch from its columns; `None` if it breaks a rule of this version.
+/// A punch without an identity card from its columns; `None` if it breaks a rule of this version.
 pub(super) fn punch(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
-    let (pin, workcode): (String, String) = (row.get(2)?, row.get(6)?);
+    Ok(plain_punch(row)?.map(|punch| Content::Record(Record::Punch(punch))))
+}
+
+/// The same columns as a punch. There are many such rows, so their texts are not copied twice.
+fn plain_punch(row: &Row<'_>) -> rusqlite::Result<Option<Punch>> {
+    let (pin, workcode) = (row.get_ref(2)?.as_str(), row.get_ref(6)?.as_str());
     let time = LocalTime::from_seconds(row.get(3)?);
     let (status, verify) = (row.get(4)?, row.get(5)?);
-    let (number, verification): (Option<String>, Option<bool>) = (row.get(7)?, row.get(8)?);
-    let temperature: Option<u16> = row.get(10)?;
+    let temperature: Option<u16> = row.get(8)?;
     let temperature = temperature.and_then(Temperature::from_tenths);
-    let screening = Screening { mask: row.get(9)?, temperature };
+    let screening = Screening { mask: row.get(7)?, temperature };
+    let read = || {
+        Some(Punch {
+            pin: Pin::new(pin.ok()?).ok()?,
+            time: time?,
+            status,
+            verify,
+            workcode: WorkCode::new(workcode.ok()?).ok()?,
+            screening,
+        })
+    };
+    Ok(read())
+}
+
+/// The columns that [`id_punch`] reads, after the number and `held`.
+pub(super) const ID_PUNCH: &str =
+    "pin, time, status, verify, workcode, mask, temperature, id_num, verification, plain";
+
+/// A punch with an identity card from its columns; `None` if it breaks a rule of this version.
+pub(super) fn id_punch(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
+    let punch = plain_punch(row)?;
+    let (number, verification): (Option<String>, Option<bool>) = (row.get(9)?, row.get(10)?);
     // What went up without its identity card goes like that again.
     let is_plain = row.get::<_, Option<bool>>(11)? == Some(true);
     let number = number.filter(|_| !is_plain);
     let read = || {
-        let punch = Punch {
-            pin: Pin::new(&pin).ok()?,
-            time: time?,
-            status,
-            verify,
-            workcode: WorkCode::new(&workcode).ok()?,
-            screening,
-        };
+        let punch = punch?;
         let Some(number) = number else { return Some(Record::Punch(punch)) };
         let number = IdNumber::new("idnum", &number).ok()?;
         Some(Record::IdPunch(match verification {

@@ -46,13 +46,18 @@ impl Source {
     /// The rows of a stream.
     pub(super) fn of(stream: Stream) -> Self {
         match stream {
-            Stream::Punches => Self { filter: "id_num IS NULL", ..Self::punches() },
+            Stream::Punches => Self {
+                filter: "id_num IS NULL",
+                columns: readers::PUNCH,
+                read: readers::punch,
+                ..Self::journal("punch")
+            },
             Stream::IdPunches => Self {
                 filter: "id_num IS NOT NULL AND coalesce(verification, 0) = 0",
-                ..Self::punches()
+                ..Self::id_punches()
             },
             Stream::IdVerifications => {
-                Self { filter: "id_num IS NOT NULL AND verification = 1", ..Self::punches() }
+                Self { filter: "id_num IS NOT NULL AND verification = 1", ..Self::id_punches() }
             }
             Stream::Operations => Self {
                 columns: readers::OPERATION,
@@ -110,8 +115,8 @@ impl Source {
         Self { new: "local", resend: "changed", can_await_clock: false, ..Self::journal(table) }
     }
 
-    fn punches() -> Self {
-        Self { columns: readers::PUNCH, read: readers::punch, ..Self::journal("punch") }
+    fn id_punches() -> Self {
+        Self { columns: readers::ID_PUNCH, read: readers::id_punch, ..Self::journal("punch") }
     }
 
     fn users(part: &'static str) -> Self {

@@ -52,7 +52,7 @@ impl<'a> Tables<'a> {
 
     /// Writes an entry; what `entry` does not carry stays as it is.
     pub fn put(&self, table: &EntryTable, entry: &Entry) -> Result<Seq> {
-        let seq = self.db.next_change();
+        let seq = self.db.next_change("entry");
         let id = table.id_of(entry);
         let mut whole = self.get(table, &id)?.unwrap_or_default();
         whole.extend(entry.clone());

@@ -34,7 +34,7 @@ impl<'a> Tombstones<'a> {
             // A deletion goes also where nothing can be added.
             return self.forget_all();
         }
-        let changed = self.db.next_change();
+        let changed = self.db.next_change("gone");
         self.db
             .prepare_cached("INSERT OR REPLACE INTO gone VALUES (?1, ?2)")?
             .execute(params![what.to_string(), changed])?;
@@ -56,7 +56,7 @@ impl<'a> Tombstones<'a> {
 
     /// Forgets all deletions: sensors load everything from the start.
     pub(super) fn forget_all(&self) -> Result<()> {
-        let now = self.db.next_change();
+        let now = self.db.next_change("gone");
         self.forget_until(now)
     }
 

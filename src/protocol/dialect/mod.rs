@@ -8,8 +8,6 @@
 
 mod families;
 
-use std::fmt::Write as _;
-
 pub use families::Family;
 
 use super::codes::Language;
@@ -17,7 +15,7 @@ use super::device::DeviceInfo;
 use super::query::Target;
 use super::record::{Punch, User, Validity};
 use super::stream::Table;
-use super::text;
+use super::text::{self, write_number};
 use super::version::Version;
 
 /// The fields of an attendance row in the document.
@@ -164,33 +162,27 @@ impl Dialect {
     /// `index` is the running index of the firmware. It must belong to the row, not to its place
     /// in a request: a row that is sent again has the same bytes.
     pub fn write_punch(&self, punch: &Punch, index: i64, out: &mut Vec<u8>) {
-        if self.empty_workcode && punch.workcode.as_str() == "0" {
-            let Punch { pin, time, status, verify, .. } = punch;
-            out.extend_from_slice(format!("{pin}\t{time}\t{status}\t{verify}\t\t0\t0").as_bytes());
-        } else {
-            punch.write(out);
+        match punch.workcode.as_str() {
+            "0" if self.empty_workcode => punch.write_with("", out),
+            workcode => punch.write_with(workcode, out),
         }
-        let mut rest = String::new();
         for field in DOCUMENT_FIELDS + 1..=self.attlog_fields {
-            rest.push('\t');
-            // Writing to a String cannot fail.
-            let _ = match field {
-                MASK if self.mask_temperature => write!(rest, "{}", punch.screening.mask_code()),
-                CELSIUS if self.mask_temperature => write!(rest, "{}", punch.screening.celsius()),
-                FAHRENHEIT if self.mask_temperature => {
-                    write!(rest, "{}", punch.screening.fahrenheit())
-                }
+            out.push(b'\t');
+            let screening = &punch.screening;
+            match field {
+                MASK if self.mask_temperature => write_number(screening.mask_code().into(), out),
+                CELSIUS if self.mask_temperature => out.extend(screening.celsius().bytes()),
+                FAHRENHEIT if self.mask_temperature => out.extend(screening.fahrenheit().bytes()),
                 last if self.running_index && last == self.attlog_fields => {
-                    write!(rest, "{index}")
+                    write_number(index.unsigned_abs(), out);
                 }
-                _ if self.empty_extra => Ok(()),
-                _ => write!(rest, "0"),
-            };
+                _ if self.empty_extra => {}
+                _ => out.push(b'0'),
+            }
         }
         if self.tab_at_end {
-            rest.push('\t');
+            out.push(b'\t');
         }
-        out.extend_from_slice(rest.as_bytes());
     }
 
     /// Writes the row of a user (§11.5) without its line end.

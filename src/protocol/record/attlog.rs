@@ -1,6 +1,7 @@
 //! Attendance records (§11.2).
 
 use super::{Invalid, Pin, Screening};
+use crate::protocol::text::write_number;
 use crate::protocol::time::LocalTime;
 
 /// A number of a small table: the attendance status, or the way of verification (App. 7).
@@ -11,7 +12,10 @@ pub const HIGHEST_VERIFY: Status = 28;
 
 /// A work code: up to 24 letters and digits, `0` for none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WorkCode(String);
+pub struct WorkCode(
+    // Empty for none: most rows have none, and need no memory for it.
+    String,
+);
 
 impl WorkCode {
     /// Checks a work code; an empty one is `0`.
@@ -19,12 +23,12 @@ impl WorkCode {
         if text.len() > 24 || !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(Invalid::new("workcode", "is not 0 to 24 letters and digits"));
         }
-        Ok(Self(if text.is_empty() { "0" } else { text }.to_owned()))
+        Ok(Self(if text == "0" { "" } else { text }.to_owned()))
     }
 
     /// The code as it is sent; `0` for none.
     pub fn as_str(&self) -> &str {
-        &self.0
+        if self.0.is_empty() { "0" } else { &self.0 }
     }
 }
 
@@ -48,9 +52,21 @@ pub struct Punch {
 impl Punch {
     /// Writes the document's seven fields, without the line end.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let Self { pin, time, status, verify, workcode, .. } = self;
-        let row = format!("{pin}\t{time}\t{status}\t{verify}\t{}\t0\t0", workcode.as_str());
-        out.extend_from_slice(row.as_bytes());
+        self.write_with(self.workcode.as_str(), out);
+    }
+
+    /// The same with another text for the work code.
+    pub(crate) fn write_with(&self, workcode: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.pin.as_str().as_bytes());
+        out.push(b'\t');
+        self.time.write(out);
+        for number in [self.status, self.verify] {
+            out.push(b'\t');
+            write_number(number.into(), out);
+        }
+        out.push(b'\t');
+        out.extend_from_slice(workcode.as_bytes());
+        out.extend_from_slice(b"\t0\t0");
     }
 }
 
@@ -71,6 +87,8 @@ mod tests {
         let mut row = Vec::new();
         punch.write(&mut row);
         assert_eq!(row, b"1452\t2015-07-30 15:16:28\t0\t1\t0\t0\t0");
+        assert_eq!(WorkCode::new("0"), WorkCode::new(""));
+        assert_eq!(WorkCode::new("00").unwrap().as_str(), "00");
     }
 
     #[test]
