@@ -66,6 +66,9 @@ pub fn is_clean(text: &str) -> bool {
 
 /// Writes a number in decimal digits.
 pub(crate) fn write_number(number: u64, out: &mut Vec<u8>) {
+    if number < 10 {
+        return out.push(b'0' + number as u8);
+    }
     let (mut digits, mut at, mut rest) = ([0; 20], 20, number);
     loop {
         at -= 1;

@@ -43,12 +43,15 @@ impl LocalTime {
         let mut text = *b"2000-01-01 00:00:00";
         // A time between the years 2000 and 2099 has a date, and two digits of its year are known.
         if let Ok(date) = UtcDateTime::from_timespec(self.0, 0) {
-            let year = (date.year() % 100) as u8;
-            let parts = [(2, year), (5, date.month()), (8, date.month_day())];
-            let time = [(11, date.hour()), (14, date.minute()), (17, date.second())];
-            for (at, number) in parts.into_iter().chain(time) {
+            let mut write = |at: usize, number: u8| {
                 (text[at], text[at + 1]) = (b'0' + number / 10, b'0' + number % 10);
-            }
+            };
+            write(2, (date.year() % 100) as u8);
+            write(5, date.month());
+            write(8, date.month_day());
+            write(11, date.hour());
+            write(14, date.minute());
+            write(17, date.second());
         }
         text
     }

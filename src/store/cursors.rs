@@ -1,6 +1,7 @@
 //! The cursors: up to which row of each stream the server has everything, and what it wants
 //! resent; and the rows that stand behind them.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension, params};
 
 use super::db::Db;
@@ -212,8 +213,8 @@ impl<'a> Cursors<'a> {
         let mut found = statement.query(params![start, until, most as i64])?;
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(row) = found.next()? {
-            let held: Option<String> = row.get(1)?;
-            if held.is_some() {
+            let is_held = row.get_ref(1)? != ValueRef::Null;
+            if is_held {
                 break;
             }
             let content = (source.read)(row)?;
