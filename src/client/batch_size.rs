@@ -2,10 +2,10 @@
 //! rows, little again after a failure.
 
 /// What field firmware sends at once, and what servers that read their socket once can read.
-const FIRST_ROWS: usize = 62;
+pub(crate) const FIRST_ROWS: usize = 62;
 const FIRST_BYTES: usize = 8 << 10;
 /// Most rows in one request, whatever their size.
-const MOST_ROWS: usize = 4096;
+pub(crate) const MOST_ROWS: usize = 4096;
 /// Smallest limit in bytes that a server may force on us.
 const LEAST_BYTES: usize = 1024;
 
@@ -14,12 +14,17 @@ const LEAST_BYTES: usize = 1024;
 pub(super) struct BatchSize {
     rows: usize,
     bytes: usize,
+    first_rows: usize,
     most_bytes: usize,
 }
 
 impl BatchSize {
-    pub(super) fn new(most_bytes: usize) -> Self {
-        Self { rows: FIRST_ROWS, bytes: FIRST_BYTES.min(most_bytes), most_bytes }
+    /// `first_rows`: rows in a request until their count is confirmed. `most_bytes`: the owner's limit
+    /// for a body.
+    pub(super) fn new(first_rows: usize, most_bytes: usize) -> Self {
+        let mut size = Self { rows: 0, bytes: 0, first_rows, most_bytes };
+        size.failed();
+        size
     }
 
     /// Most rows in the next request.
@@ -40,8 +45,10 @@ impl BatchSize {
 
     /// A request failed: small ones for a while.
     pub(super) fn failed(&mut self) {
-        self.rows = FIRST_ROWS;
-        self.bytes = FIRST_BYTES.min(self.most_bytes);
+        self.rows = self.first_rows;
+        // As many bytes for a row, whatever the owner wants.
+        let bytes = FIRST_BYTES * self.first_rows.max(FIRST_ROWS) / FIRST_ROWS;
+        self.bytes = bytes.min(self.most_bytes);
     }
 
     /// The server found a request of so many bytes too large: none is as large from now on.
@@ -57,7 +64,7 @@ mod tests {
 
     #[test]
     fn it_grows_only_while_the_count_is_confirmed() {
-        let mut batch_size = BatchSize::new(64 << 10);
+        let mut batch_size = BatchSize::new(FIRST_ROWS, 64 << 10);
         assert_eq!((batch_size.rows(), batch_size.bytes(usize::MAX)), (62, 8192));
         for _ in 0..20 {
             batch_size.confirmed();
@@ -69,8 +76,19 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_may_know_that_more_go_at_once() {
+        for (rows, bytes) in [(1, 8192), (62, 8192), (124, 16_384), (1000, 64 << 10)] {
+            let mut batch_size = BatchSize::new(rows, 64 << 10);
+            assert_eq!((batch_size.rows(), batch_size.bytes(usize::MAX)), (rows, bytes));
+            batch_size.confirmed();
+            batch_size.failed();
+            assert_eq!((batch_size.rows(), batch_size.bytes(usize::MAX)), (rows, bytes));
+        }
+    }
+
+    #[test]
     fn a_server_that_finds_requests_too_large_gets_smaller_ones_for_good() {
-        let mut batch_size = BatchSize::new(64 << 10);
+        let mut batch_size = BatchSize::new(FIRST_ROWS, 64 << 10);
         (0..10).for_each(|_| batch_size.confirmed());
         batch_size.too_large(40_000);
         (0..10).for_each(|_| batch_size.confirmed());

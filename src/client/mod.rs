@@ -61,6 +61,8 @@ use std::time::Duration;
 
 use activity::Activity;
 use backoff::Backoffs;
+use batch_size::BatchSize;
+pub(crate) use batch_size::{FIRST_ROWS, MOST_ROWS};
 use command_list::CommandReader;
 use context::Context;
 use handshake::shake_hands;
@@ -141,7 +143,7 @@ impl Client {
             link_tries: LinkTries::default(),
             commands: CommandReader::default(),
             poller: Poller::default(),
-            uploader: Uploader::new(settings.post_bytes),
+            uploader: Uploader::new(BatchSize::new(settings.first_rows, settings.post_bytes)),
             replies: Replies::new(),
             options_push: OptionsPush::default(),
             jobs: Jobs::default(),

@@ -39,10 +39,10 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Nothing was sent yet. `most_bytes`: the owner's limit for a body.
-    pub(super) fn new(most_bytes: usize) -> Self {
+    /// Nothing was sent yet. `size`: how much goes in the first request.
+    pub(super) fn new(size: BatchSize) -> Self {
         Self {
-            size: BatchSize::new(most_bytes),
+            size,
             search: RowSearch::default(),
             by_count: false,
             last_counted: false,

@@ -31,6 +31,8 @@ pub struct Settings {
     pub server: String,
     /// Punches go up whatever the server's `TransFlag` says.
     pub punches_always: bool,
+    /// Rows in an upload until the server has confirmed their count.
+    pub first_rows: usize,
     /// Most bytes in the body of an upload.
     pub post_bytes: usize,
     /// Longest command in bytes.

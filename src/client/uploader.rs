@@ -21,7 +21,7 @@ use crate::uplink;
 
 /// Uploads batches, each table's of a size of its own.
 pub(super) struct Uploader {
-    most_bytes: usize,
+    first_size: BatchSize,
     tables: BTreeMap<Table, Progress>,
     /// The server's counts mean nothing: it says 0 of every row.
     ignores_counts: bool,
@@ -30,9 +30,9 @@ pub(super) struct Uploader {
 }
 
 impl Uploader {
-    /// `most_bytes`: the owner's limit for the body of an upload.
-    pub(super) fn new(most_bytes: usize) -> Self {
-        Self { most_bytes, tables: BTreeMap::new(), ignores_counts: false, limit: None }
+    /// `first_size`: how much goes in the first request of a table.
+    pub(super) fn new(first_size: BatchSize) -> Self {
+        Self { first_size, tables: BTreeMap::new(), ignores_counts: false, limit: None }
     }
 
     /// Whether the table's only row was refused, and another has come since that can show
@@ -214,21 +214,18 @@ impl Uploader {
         let limit = tools.session.largest_post();
         if self.limit.replace(limit) != Some(limit) {
             tools.context.store.quarantine().offer_too_large()?;
-            let most_bytes = self.most_bytes;
-            self.tables
-                .values_mut()
-                .for_each(|progress| progress.size = BatchSize::new(most_bytes));
+            self.tables.values_mut().for_each(|progress| progress.size = self.first_size);
         }
         Ok(())
     }
 
     fn progress(&mut self, table: Table) -> &mut Progress {
-        self.tables.entry(table).or_insert_with(|| Progress::new(self.most_bytes))
+        self.tables.entry(table).or_insert_with(|| Progress::new(self.first_size))
     }
 
     fn offers(&mut self, table: Table) -> Offers<'_> {
-        let most_bytes = self.most_bytes;
-        let progress = self.tables.entry(table).or_insert_with(|| Progress::new(most_bytes));
+        let first_size = self.first_size;
+        let progress = self.tables.entry(table).or_insert_with(|| Progress::new(first_size));
         Offers { table, progress, ignores_counts: &mut self.ignores_counts }
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ureq_proto::http::Uri;
 
 use super::Config;
+use crate::client::MOST_ROWS;
 use crate::protocol::device::is_same_option;
 use crate::protocol::option_rule::{MOST_OPTIONS, check_name, check_value, is_taken};
 
@@ -28,6 +29,7 @@ impl Config {
         const A_DAY: u32 = 86_400;
         const A_YEAR: u32 = 525_600;
         let Self { timeouts, commands, upgrade, device, verification, remote, limits, .. } = self;
+        let upload = &self.upload;
         check("[timeouts] connect", timeouts.connect, 1..=A_DAY, "seconds")?;
         check("[timeouts] answer", timeouts.answer, 1..=A_DAY, "seconds")?;
         check("[timeouts] body", timeouts.body, 1..=A_DAY, "seconds")?;
@@ -40,6 +42,7 @@ impl Config {
         check("[verification] seconds", verification.seconds, 1..=60, "seconds")?;
         check("[remote] seconds", remote.seconds, 1..=60, "seconds")?;
         check("[remote] keep_minutes", remote.keep_minutes, 1..=A_YEAR, "minutes")?;
+        check("[upload] rows", upload.rows, 1..=MOST_ROWS, "rows")?;
         check("[limits] command_bytes", limits.command_bytes, 1 << 10..=64 << 20, "bytes")?;
         if limits.post_bytes < 1 << 10 {
             return Err("[limits] post_bytes is less than 1024, too small for a row".into());
@@ -181,6 +184,8 @@ mod tests {
             ("[device.options]\nUserCount = \"1\"", "[device] options: \"UserCount\" is counted"),
             ("[device.options]\nMAC = \"1\"\n\"~mac\" = \"2\"", "is there twice"),
             ("[commands]\nshell_bytes = 1048577", "shell_bytes = 1048577"),
+            ("[upload]\nrows = 0", "rows = 0"),
+            ("[upload]\nrows = 4097", "rows = 4097"),
             ("[limits]\npost_bytes = 1023", "post_bytes is less"),
             ("[limits]\ncommand_bytes = 1023", "command_bytes = 1023"),
             ("[limits]\npunches = 0", "no room"),

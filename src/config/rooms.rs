@@ -69,6 +69,7 @@ impl Config {
             server: self.server.url.clone(),
             attlog_key: self.encryption.attlog_key.clone(),
             punches_always: self.upload.punches == Punches::Always,
+            first_rows: self.upload.rows,
             post_bytes: self.limits.post_bytes,
             command_bytes: self.limits.command_bytes,
             error_delay: self.timeouts.retry,

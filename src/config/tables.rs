@@ -8,6 +8,7 @@ use serde::Deserialize;
 #[cfg(feature = "tls")]
 use super::pins;
 use super::values;
+use crate::client::FIRST_ROWS;
 use crate::policy::Family;
 #[cfg(feature = "tls")]
 use crate::uplink::Pin;
@@ -41,11 +42,19 @@ pub(super) struct Device {
 }
 
 /// `[upload]`: what goes up.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Upload {
     /// When punches go up.
     pub(super) punches: Punches,
+    /// Rows in an upload until the server has confirmed their count.
+    pub(super) rows: usize,
+}
+
+impl Default for Upload {
+    fn default() -> Self {
+        Self { punches: Punches::default(), rows: FIRST_ROWS }
+    }
 }
 
 /// When punches go up.

@@ -4,33 +4,15 @@
 use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension, params};
 
+use super::cursor::Cursor;
 use super::db::Db;
 use super::error::Result;
-use super::rows::{NewRows, Pass, PendingRow, Seq};
+use super::rows::{Pass, PendingRow, Seq};
 use super::source::Source;
 use crate::protocol::stream::Stream;
 
 /// Most bytes of one stream that are looked at together; one row may be more.
 pub(super) const MOST_BYTES: usize = 64 << 10;
-
-/// How far a stream is.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Cursor {
-    pub(super) sent: Seq,
-    pub(super) resend: Option<(Seq, Seq)>,
-    /// New rows up to this number go up, although `TransFlag` does not name them.
-    pub(super) asked: Seq,
-}
-
-impl Cursor {
-    /// After which number, and up to which, new rows are to go up; `None` if none are.
-    pub(super) fn range_of_new(&self, new_rows: NewRows) -> Option<(Seq, Seq)> {
-        match new_rows {
-            NewRows::All => Some((self.sent, Seq::MAX)),
-            NewRows::Asked => (self.asked > self.sent).then_some((self.sent, self.asked)),
-        }
-    }
-}
 
 /// The cursors of all streams.
 #[derive(Clone, Copy)]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use rusqlite::{CachedStatement, Connection};
 
-use super::cursors::Cursor;
+use super::cursor::Cursor;
 use super::error::{Result, StoreError};
 use super::rows::Seq;
 use super::source::Source;

@@ -16,6 +16,7 @@ mod card_owner;
 mod changes;
 mod clear;
 mod command_log;
+mod cursor;
 mod cursors;
 mod db;
 mod error;

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::backlog;
-use super::cursors::{Cursor, Cursors, MOST_BYTES};
+use super::cursor::Cursor;
+use super::cursors::{Cursors, MOST_BYTES};
 use super::db::Db;
 use super::error::Result;
 use super::quarantine::Quarantine;

@@ -1,6 +1,9 @@
 //! When data goes up (U1) and which (U2): real time, intervals, times of the day.
 
-use crate::harness::{TIMEOUT, Terminal, polls, second, server};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::harness::{RawServer, TIMEOUT, Terminal, options, polls, says, second, server};
 
 #[test]
 fn interval_and_timed_modes_hold_back_and_log_and_check_override() {
@@ -77,4 +80,36 @@ fn what_check_asks_for_again_goes_whatever_the_mode() {
     server.queue("CHECK");
     let again = |received: &iclock_emulator::Received| received.attlog()[0].times == 2;
     assert!(server.wait_until(TIMEOUT, again), "{}", terminal.log());
+}
+
+/// How many rows each upload has at a server that says bare `OK`, which confirms no count. The server
+/// begins to answer when all punches are recorded.
+fn uploads_at_a_server_without_counts(configuration: &str, punches: u32) -> Vec<usize> {
+    let recorded = Arc::new(AtomicBool::new(false));
+    let may_connect = Arc::clone(&recorded);
+    let server = RawServer::start(move |request| match request {
+        _ if !may_connect.load(Ordering::SeqCst) => says(503, ""),
+        request if request.is_handshake() => options(""),
+        _ => says(200, "OK"),
+    });
+    let mut terminal = Terminal::prepare(&server.url(), configuration);
+    terminal.run();
+    let mut driver = terminal.driver();
+    for nth in 0..punches {
+        driver.punch("1001", &second(nth));
+    }
+    recorded.store(true, Ordering::SeqCst);
+    terminal.wait_for("all sent", |status| status["streams"]["punches"]["pending"] == 0);
+    let uploads = server.requests().into_iter().filter(|request| request.is_upload("ATTLOG"));
+    uploads.map(|request| request.lines().len()).filter(|rows| *rows > 0).collect()
+}
+
+#[test]
+fn a_server_that_confirms_no_count_gets_as_many_rows_at_once_as_its_owner_says() {
+    assert_eq!(uploads_at_a_server_without_counts("", 130), [62, 62, 6]);
+    assert_eq!(uploads_at_a_server_without_counts("[upload]\nrows = 300", 700), [300, 300, 100]);
+    // No more than fit into a body.
+    let few_bytes = "[upload]\nrows = 300\n[limits]\npost_bytes = 3500";
+    let uploads = uploads_at_a_server_without_counts(few_bytes, 130);
+    assert_eq!((uploads.len(), uploads.iter().sum::<usize>()), (2, 130), "{uploads:?}");
 }
