@@ -10,7 +10,7 @@ use crate::protocol::stream::{Stream, Table};
 use crate::store::{Pass, Seq};
 
 /// Fewer bytes than the shortest row of any table has: no limit that a server can mean.
-const SHORTEST_ROW: usize = 32;
+pub(super) const SHORTEST_ROW: usize = 32;
 /// Pauses after the third time without an answer, and after each further one.
 const LONG_PAUSES: [u32; 2] = [300, 600];
 

@@ -8,7 +8,7 @@ use super::batch_size::BatchSize;
 use super::context::Context;
 use super::delivery::{Answer, Delivery, deliver};
 use super::offers::{Offers, Refused, is_stall};
-use super::progress::Progress;
+use super::progress::{Progress, SHORTEST_ROW};
 use super::row_search::{Failure, Next};
 use super::session::Session;
 use super::suspects;
@@ -78,11 +78,12 @@ impl Uploader {
             return self.offers(table).offer_suspect(tools, &refused, row, took_others);
         }
         let progress = self.progress(table);
-        let most =
-            if table.is_single() { 1 } else { progress.search.most_rows(progress.size.rows()) };
         let is_repeated = progress.search.is_repeating();
         let limit = Progress::limit(tools.session.largest_post());
         let bytes = if is_repeated { limit } else { progress.size.bytes(limit) };
+        // No more rows are read than may fit.
+        let rows = progress.size.rows().min(bytes / SHORTEST_ROW + 1);
+        let most = if table.is_single() { 1 } else { progress.search.most_rows(rows) };
         let Some(batch) = store.outbox().next_batch(&streams, most)? else { return Ok(()) };
         let body = upload_body::write(tools.context, tools.session, &batch.rows, bytes)?;
         let sent = &batch.rows[..body.used];
