@@ -100,7 +100,7 @@ impl WaitingLog {
             return Ok(());
         }
         // Drivers do not wait until a large backlog is counted: it is looked at again.
-        if !context.store.outbox().count_backlog(COUNTED_AT_ONCE)? {
+        if !context.store.outbox().count_backlog(COUNTED_AT_ONCE) {
             self.looked_at = None;
             return Ok(());
         }

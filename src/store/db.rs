@@ -13,6 +13,9 @@ use super::source::Source;
 use super::touched::Touched;
 use crate::protocol::stream::Stream;
 
+/// Numbers of the sequence that are counted together (`tally`).
+pub(super) const CHUNK: Seq = 256;
+
 /// What the store may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -58,6 +61,8 @@ pub(super) struct Db {
     pub(super) unvoided: RefCell<Vec<i64>>,
     /// Why nothing can be written, while that is so.
     write_failure: RefCell<Option<String>>,
+    /// Whether the journals were all tallied once since the start (`tally`).
+    pub(super) is_tallied: Cell<bool>,
 }
 
 /// Bytes that may be written before the room is measured again.
@@ -88,14 +93,23 @@ pub(super) struct Counts {
     pub(super) guests: Cell<Option<u64>>,
     pub(super) tombstones: Cell<Option<u64>>,
     pub(super) refused_rows: Cell<Option<u64>>,
+    /// Punches of all streams.
+    pub(super) punches: Cell<Option<u64>>,
+    /// The number up to which the journals are tallied.
+    pub(super) tallied_to: Cell<Option<Seq>>,
+    /// The chunk of the sequence in which that was last looked at.
+    pub(super) settled_at: Cell<Option<Seq>>,
 }
 
 impl Counts {
     pub(super) fn forget(&self) {
-        let Self { users, touched, errors, guests, tombstones, refused_rows } = self;
+        let Self { users, touched, errors, guests, tombstones, refused_rows, punches, .. } = self;
         touched.replace(None);
-        for count in [users, errors, guests, tombstones, refused_rows] {
+        for count in [users, errors, guests, tombstones, refused_rows, punches] {
             count.set(None);
+        }
+        for number in [&self.tallied_to, &self.settled_at] {
+            number.set(None);
         }
     }
 }
@@ -120,6 +134,7 @@ impl Db {
             full_reported: Cell::new(false),
             unvoided: RefCell::default(),
             write_failure: RefCell::default(),
+            is_tallied: Cell::new(false),
         })
     }
 
@@ -146,6 +161,14 @@ impl Db {
             }
         }
         done
+    }
+
+    /// Runs `work` in the transaction that is open, or in one of its own.
+    pub(super) fn within_transaction<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        match self.connection.is_autocommit() {
+            true => self.atomically(work),
+            false => work(),
+        }
     }
 
     /// Why nothing can be written, as long as nothing was since that failed.
@@ -204,7 +227,8 @@ impl Db {
         })
     }
 
-    fn run(&self, sql: &str) -> Result<()> {
+    /// Runs a statement that begins, marks or ends a transaction.
+    pub(super) fn run(&self, sql: &str) -> Result<()> {
         Ok(self.prepare_cached(sql)?.execute([]).map(drop)?)
     }
 }
@@ -218,7 +242,9 @@ pub(super) fn highest_seq(connection: &Connection) -> rusqlite::Result<Seq> {
     let highest = |(table, column)| format!("(SELECT coalesce(max({column}), 0) FROM {table})");
     let highest: Vec<String> = columns.into_iter().map(highest).collect();
     let sql = format!(
-        "SELECT max({}, (SELECT coalesce(max(max(sent, coalesce(again_end, 0))), 0) FROM cursor))",
+        "SELECT max({}, (SELECT coalesce(max(max(sent, coalesce(again_end, 0))), 0) FROM cursor),
+            -- A chunk that is tallied gets no more rows.
+            (SELECT coalesce(max(chunk) + 1, 0) * {CHUNK} - 1 FROM tally WHERE level = 0))",
         highest.join(", ")
     );
     connection.query_row(&sql, [], |row| row.get(0))
