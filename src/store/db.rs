@@ -2,7 +2,7 @@
 //! kept in memory. Every subject of the store works over one [`Db`].
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rusqlite::{CachedStatement, Connection};
@@ -235,12 +235,27 @@ impl Db {
 
 /// The highest number that any row has, or had when it was acknowledged.
 pub(super) fn highest_seq(connection: &Connection) -> rusqlite::Result<Seq> {
-    let streams = Stream::ALL.map(Source::of).map(|source| (source.table, source.resend));
-    let others =
-        [("entry", "changed"), ("gone", "changed"), ("option", "changed"), ("job", "mark")];
-    let columns: BTreeSet<(&str, &str)> = streams.into_iter().chain(others).collect();
-    let highest = |(table, column)| format!("(SELECT coalesce(max({column}), 0) FROM {table})");
-    let highest: Vec<String> = columns.into_iter().map(highest).collect();
+    let journals = Source::tables_of_journals().into_iter().map(|table| (table, "seq", "TRUE"));
+    // By an index each.
+    let others = [
+        ("user", "changed", "TRUE"),
+        ("template", "changed", "kind = 0"),
+        ("template", "changed", "kind = 1"),
+        ("template", "changed", "kind = 2"),
+        ("template", "changed", "kind = 3"),
+        ("picture", "changed", "kind = 0"),
+        ("picture", "changed", "kind = 1"),
+        ("card", "changed", "TRUE"),
+        ("entry", "changed", "TRUE"),
+        ("gone", "changed", "TRUE"),
+        ("option", "changed", "TRUE"),
+        ("job", "mark", "TRUE"),
+    ];
+    let highest = |(table, column, rows)| {
+        format!("(SELECT coalesce(max({column}), 0) FROM {table} WHERE {rows})")
+    };
+    let columns = journals.chain(others);
+    let highest: Vec<String> = columns.map(highest).collect();
     let sql = format!(
         "SELECT max({}, (SELECT coalesce(max(max(sent, coalesce(again_end, 0))), 0) FROM cursor),
             -- A chunk that is tallied gets no more rows.

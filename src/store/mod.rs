@@ -18,6 +18,8 @@ mod db;
 mod error;
 mod error_log;
 mod files;
+#[cfg(test)]
+mod flat_costs;
 mod guests;
 mod id_cards;
 mod inspect;
