@@ -20,7 +20,9 @@ impl PollInfo {
         let last = store.changes().last();
         let (fingerprints, faces) = match self.templates {
             Some((counted, fingerprints, faces)) if counted == last => (fingerprints, faces),
-            _ => (store.biometrics().count(BioType::FINGERPRINT)?, store.biometrics().count_faces()?),
+            _ => {
+                (store.biometrics().count(BioType::FINGERPRINT)?, store.biometrics().count_faces()?)
+            }
         };
         self.templates = Some((last, fingerprints, faces));
         let info = DeviceInfo {

@@ -98,7 +98,7 @@ pub(super) struct Counts {
     /// The number up to which the journals are tallied.
     pub(super) tallied_to: Cell<Option<Seq>>,
     /// The chunk of the sequence in which that was last looked at.
-    pub(super) settled_at: Cell<Option<Seq>>,
+    pub(super) caught_up_in: Cell<Option<Seq>>,
 }
 
 impl Counts {
@@ -108,7 +108,7 @@ impl Counts {
         for count in [users, errors, guests, tombstones, refused_rows, punches] {
             count.set(None);
         }
-        for number in [&self.tallied_to, &self.settled_at] {
+        for number in [&self.tallied_to, &self.caught_up_in] {
             number.set(None);
         }
     }

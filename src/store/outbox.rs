@@ -227,7 +227,7 @@ impl<'a> Outbox<'a> {
     /// Tallies rows of an earlier version, for about so long. Whether all are: until then
     /// [`Outbox::backlog`] counts them one by one.
     pub fn count_backlog(&self, time: Duration) -> bool {
-        Tally::new(self.db).settle_for(time)
+        Tally::new(self.db).catch_up_for(time)
     }
 
     /// How far the rows of a table are that are resent; it grows while they go.

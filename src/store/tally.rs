@@ -26,6 +26,9 @@ pub(super) const FAN: Seq = 16;
 /// Levels of the table; the first is that of the chunks.
 pub(super) const LEVELS: usize = 3;
 
+/// Rows that have an index of their own in the journals of punches and photos.
+const WITH_CARD: &str = "id_num IS NOT NULL";
+
 /// The counts.
 #[derive(Clone, Copy)]
 pub(super) struct Tally<'a> {
@@ -41,9 +44,7 @@ impl<'a> Tally<'a> {
     pub(super) fn count(&self, stream: Stream, after: Seq, until: Seq) -> Result<u64> {
         let (from, to) = (after.saturating_add(1), until.saturating_add(1));
         let Source { table, filter, .. } = Source::of(stream);
-        // Nearly always most journals have no row there. By the index of rows with an identity card,
-        // if the stream has only such.
-        const WITH_CARD: &str = "id_num IS NOT NULL";
+        // Nearly always most journals have no row there.
         let rows = if filter.starts_with(WITH_CARD) { WITH_CARD } else { "TRUE" };
         let newest = format!("SELECT max(seq) FROM {table} WHERE {rows}");
         let newest: Option<Seq> =
@@ -55,7 +56,8 @@ impl<'a> Tally<'a> {
         let first = from.saturating_add(CHUNK - 1) / CHUNK;
         let end = (to.min(self.tallied_to()?) / CHUNK).max(first);
         let mut ranges = vec![from, to.min(first * CHUNK), from.max(end * CHUNK), to];
-        let rows = format!("(SELECT count(*) FROM {table} WHERE {filter} AND seq >= ? AND seq < ?)");
+        let rows =
+            format!("(SELECT count(*) FROM {table} WHERE {filter} AND seq >= ? AND seq < ?)");
         let mut sum = format!("{rows} + {rows}");
         for (level, (from, to)) in parts(first, end).into_iter().enumerate() {
             sum += &format!(
@@ -96,28 +98,28 @@ impl<'a> Tally<'a> {
     /// Writes down the chunks that were left, one at least, and more for about so long. Whether all
     /// are. What fails here is tried again in the next chunk, and must not fail what else is in the
     /// transaction.
-    pub(super) fn settle_for(&self, time: Duration) -> bool {
-        self.is_settled() || self.db.within_transaction(|| self.settle(time)).unwrap_or(true)
+    pub(super) fn catch_up_for(&self, time: Duration) -> bool {
+        self.is_caught_up() || self.db.within_transaction(|| self.catch_up(time)).unwrap_or(true)
     }
 
-    fn settle(&self, time: Duration) -> Result<bool> {
+    fn catch_up(&self, time: Duration) -> Result<bool> {
         let begun = Instant::now();
         self.db.run("SAVEPOINT tally")?;
-        let settled = loop {
-            match self.settle_next() {
+        let is_done = loop {
+            match self.tally_next() {
                 Ok(true) if begun.elapsed() < time => {}
                 Ok(has_more) => break !has_more,
                 Err(error) => {
                     log::debug!("rows were not tallied: {error}");
                     self.db.run("ROLLBACK TO tally")?;
                     self.db.counts.tallied_to.set(None);
-                    self.db.counts.settled_at.set(Some(self.current()));
+                    self.db.counts.caught_up_in.set(Some(self.current()));
                     break true;
                 }
             }
         };
         self.db.run("RELEASE tally")?;
-        Ok(settled)
+        Ok(is_done)
     }
 
     /// Rows of a stream were deleted whose numbers are from one up to another.
@@ -165,8 +167,8 @@ impl<'a> Tally<'a> {
     }
 
     /// Whether nothing was left since the last look.
-    fn is_settled(&self) -> bool {
-        self.db.counts.settled_at.get() == Some(self.current())
+    fn is_caught_up(&self) -> bool {
+        self.db.counts.caught_up_in.get() == Some(self.current())
     }
 
     /// The chunk that the sequence is in.
@@ -175,7 +177,7 @@ impl<'a> Tally<'a> {
     }
 
     /// Writes down the next chunk that was left and has rows. Whether there was one.
-    fn settle_next(&self) -> Result<bool> {
+    fn tally_next(&self) -> Result<bool> {
         let tallied = self.tallied_to()?;
         let first = |table| format!("(SELECT coalesce(min(seq), ?2) FROM {table} WHERE seq >= ?1)");
         let tables = Source::tables_of_journals().into_iter();
@@ -185,7 +187,7 @@ impl<'a> Tally<'a> {
             self.db.prepare_cached(&sql)?.query_row([tallied, Seq::MAX], |row| row.get(0))?;
         let chunk = first / CHUNK;
         if chunk >= self.current() {
-            self.db.counts.settled_at.set(Some(self.current()));
+            self.db.counts.caught_up_in.set(Some(self.current()));
             self.db.is_tallied.set(true);
             return Ok(false);
         }

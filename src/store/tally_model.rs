@@ -35,7 +35,7 @@ enum Step {
     /// Numbers that no journal has: of people, say.
     Skip(Seq),
     RolledBack(Box<Step>),
-    Settle,
+    CatchUp,
     /// A new start. Numbers may be given again.
     Reopen,
 }
@@ -53,7 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::ClearUploaded),
         1 => Just(Step::ClearData),
         4 => prop_oneof![1..CHUNK, 1..3 * CHUNK * FAN, 1..2 * CHUNK * FAN * FAN].prop_map(Step::Skip),
-        1 => Just(Step::Settle),
+        1 => Just(Step::CatchUp),
         1 => Just(Step::Reopen),
     ];
     leaf.clone().boxed().prop_union(leaf.prop_map(|step| Step::RolledBack(Box::new(step))).boxed())
@@ -124,7 +124,7 @@ fn take(store: &Store, step: &Step) {
         }
         Step::Skip(numbers) => (0..*numbers).for_each(|_| _ = store.db.next_seq()),
         Step::Reopen => {}
-        Step::Settle => drop(store.outbox().count_backlog(Duration::MAX)),
+        Step::CatchUp => drop(store.outbox().count_backlog(Duration::MAX)),
     }
 }
 
@@ -146,9 +146,8 @@ fn check(store: &Store) {
         let kept = store.outbox().backlog(stream).unwrap();
         assert_eq!((kept.new, kept.resend), counted(store, stream), "{}", stream.name());
     }
-    let count = |sql: &str| -> u64 {
-        store.db.connection().query_row(sql, [], |row| row.get(0)).unwrap()
-    };
+    let count =
+        |sql: &str| -> u64 { store.db.connection().query_row(sql, [], |row| row.get(0)).unwrap() };
     assert_eq!(store.journal().count_punches().unwrap(), count("SELECT count(*) FROM punch"));
     // No row of the table is wrong, also those that were not used just now.
     for stream in Stream::ALL.into_iter().filter(|stream| tally::is_tallied(*stream)) {
@@ -174,7 +173,8 @@ struct TestFile(PathBuf);
 
 impl TestFile {
     fn new(name: &str) -> Self {
-        let file = Self(std::env::temp_dir().join(format!("punchd-{name}-{}.db", std::process::id())));
+        let file =
+            Self(std::env::temp_dir().join(format!("punchd-{name}-{}.db", std::process::id())));
         file.remove();
         file
     }
@@ -197,7 +197,7 @@ impl Drop for TestFile {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(80))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
     fn the_counts_are_right_after_every_kind_of_change(
         steps in proptest::collection::vec((step(), any::<bool>(), any::<bool>()), 1..60),
