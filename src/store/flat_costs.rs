@@ -92,9 +92,18 @@ impl Filled {
 
     /// Pages that `work` looks at.
     fn pages(&self, work: impl Fn(&Store)) -> i32 {
+        let kinds = [ffi::SQLITE_DBSTATUS_CACHE_HIT, ffi::SQLITE_DBSTATUS_CACHE_MISS];
+        self.count_pages(&kinds, work)
+    }
+
+    /// Pages that `work` writes into the log.
+    fn written(&self, work: impl Fn(&Store)) -> i32 {
+        self.count_pages(&[ffi::SQLITE_DBSTATUS_CACHE_WRITE], work)
+    }
+
+    fn count_pages(&self, kinds: &[i32], work: impl Fn(&Store)) -> i32 {
         let take = || {
-            let kinds = [ffi::SQLITE_DBSTATUS_CACHE_HIT, ffi::SQLITE_DBSTATUS_CACHE_MISS];
-            let pages = kinds.map(|kind| {
+            let pages = kinds.iter().map(|&kind| {
                 let (mut now, mut most) = (0, 0);
                 // SAFETY: the connection lives as long as the store; both numbers outlive the call.
                 unsafe {
@@ -103,7 +112,7 @@ impl Filled {
                 }
                 now
             });
-            pages.iter().sum()
+            pages.sum()
         };
         let _: i32 = take();
         work(&self.1);
@@ -187,4 +196,22 @@ fn a_start_looks_at_as_many_pages_of_a_large_store() {
     let [few, many] = [&small, &large].map(|filled| filled.pages(start));
     println!("{few} pages of the small store, {many} of the large one");
     assert!(many <= 2 * few, "{few} pages, {many} of the large store");
+}
+
+#[test]
+fn counts_are_kept_while_punches_come_and_cost_two_pages_in_256() {
+    let filled = Filled::new("coming", ROWS, 1);
+    let many = 4 * CHUNK as i32;
+    // Outside of a transaction of the store nothing is tallied.
+    let time = LocalTime::parse("2026-11-02 08:00:00").unwrap();
+    let alone = |store: &Store| {
+        store.journal().add_punch(&NewPunch::of("1", Moment::At(time))).unwrap();
+    };
+    let least = filled.written(|store| (0..many).for_each(|_| alone(store)));
+    filled.1.outbox().count_backlog(Duration::MAX);
+    let written = filled.written(|store| (0..many).for_each(|_| punch(store)));
+    println!("{many} punches write {written} pages, {least} of them without the counts");
+    assert!(written > least && written - least <= 2 * 4, "{written} pages, {least} without");
+    let steps = filled.steps(counts);
+    assert!(steps <= 2500 + 5 * CHUNK, "{steps} steps after many punches");
 }
