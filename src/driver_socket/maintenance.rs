@@ -20,7 +20,7 @@ const ROWS_A_PAGE: usize = 500;
 /// The state of the terminal, the drivers that registered, and which of them provides what.
 pub(super) fn status(context: &MethodContext) -> Result<Reply, MethodError> {
     // After a start there may be a million rows: others are served between the steps.
-    if !context.store.outbox().count_backlog(COUNTED_AT_ONCE)? {
+    if !context.store.outbox().count_backlog(COUNTED_AT_ONCE) {
         return Ok(Reply::NotYet);
     }
     let mut report = context.status.report(&context.store)?;

@@ -12,9 +12,9 @@ use std::path::Path;
 
 use rustix::fs::statvfs;
 
-use super::backlog::Backlog;
 use super::db::Db;
 use super::error::Result;
+use super::tally::Tally;
 
 /// Bytes that a punch takes, its part of the pages included.
 pub(super) const PUNCH_BYTES: u64 = 64;
@@ -94,7 +94,7 @@ pub(super) fn measure(db: &Db) -> Result<Capacity> {
     let page = pragma("page_size")?;
     let (used, free) = (pages.saturating_sub(free) * page, free * page);
     let limits = db.limits;
-    let punches = Backlog::new(db).kept_punches_at_least()?.saturating_mul(PUNCH_BYTES);
+    let punches = Tally::new(db).kept_punches_at_least()?.saturating_mul(PUNCH_BYTES);
     let reserve = (limits.bytes / 4).min(limits.punches.saturating_mul(PUNCH_BYTES));
     // What punches took of their reserve is not taken from the rest, and the rest cannot take it
     // from them: punches have their reserve even in a store that is larger than it may be.

@@ -2,7 +2,7 @@
 //! kept in memory. Every subject of the store works over one [`Db`].
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rusqlite::{CachedStatement, Connection};
@@ -13,6 +13,9 @@ use super::rows::Seq;
 use super::source::Source;
 use super::touched::Touched;
 use crate::protocol::stream::Stream;
+
+/// Numbers of the sequence that are counted together (`tally`).
+pub(super) const CHUNK: Seq = 256;
 
 /// What the store may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,8 @@ pub(super) struct Db {
     /// How often a statement was asked for.
     #[cfg(test)]
     pub(super) asked_for: Cell<u64>,
+    /// Whether the journals were all tallied once since the start (`tally`).
+    pub(super) is_tallied: Cell<bool>,
 }
 
 /// Bytes that may be written before the room is measured again.
@@ -98,14 +103,23 @@ pub(super) struct Counts {
     pub(super) guests: Cell<Option<u64>>,
     pub(super) tombstones: Cell<Option<u64>>,
     pub(super) refused_rows: Cell<Option<u64>>,
+    /// Punches of all streams.
+    pub(super) punches: Cell<Option<u64>>,
+    /// The number up to which the journals are tallied.
+    pub(super) tallied_to: Cell<Option<Seq>>,
+    /// The chunk of the sequence in which that was last looked at.
+    pub(super) caught_up_in: Cell<Option<Seq>>,
 }
 
 impl Counts {
     pub(super) fn forget(&self) {
-        let Self { users, touched, errors, guests, tombstones, refused_rows } = self;
+        let Self { users, touched, errors, guests, tombstones, refused_rows, punches, .. } = self;
         touched.replace(None);
-        for count in [users, errors, guests, tombstones, refused_rows] {
+        for count in [users, errors, guests, tombstones, refused_rows, punches] {
             count.set(None);
+        }
+        for number in [&self.tallied_to, &self.caught_up_in] {
+            number.set(None);
         }
     }
 }
@@ -135,6 +149,7 @@ impl Db {
             write_failure: RefCell::default(),
             #[cfg(test)]
             asked_for: Cell::default(),
+            is_tallied: Cell::new(false),
         })
     }
 
@@ -162,6 +177,14 @@ impl Db {
             }
         }
         done
+    }
+
+    /// Runs `work` in the transaction that is open, or in one of its own.
+    pub(super) fn within_transaction<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        match self.connection.is_autocommit() {
+            true => self.atomically(work),
+            false => work(),
+        }
     }
 
     /// Why nothing can be written, as long as nothing was since that failed.
@@ -235,21 +258,39 @@ impl Db {
         })
     }
 
-    fn run(&self, sql: &str) -> Result<()> {
+    /// Runs a statement that begins, marks or ends a transaction.
+    pub(super) fn run(&self, sql: &str) -> Result<()> {
         Ok(self.prepare_cached(sql)?.execute([]).map(drop)?)
     }
 }
 
 /// The highest number that any row has, or had when it was acknowledged.
 pub(super) fn highest_seq(connection: &Connection) -> rusqlite::Result<Seq> {
-    let streams = Stream::ALL.map(Source::of).map(|source| (source.table, source.resend));
-    let others =
-        [("entry", "changed"), ("gone", "changed"), ("option", "changed"), ("job", "mark")];
-    let columns: BTreeSet<(&str, &str)> = streams.into_iter().chain(others).collect();
-    let highest = |(table, column)| format!("(SELECT coalesce(max({column}), 0) FROM {table})");
-    let highest: Vec<String> = columns.into_iter().map(highest).collect();
+    let journals = Source::tables_of_journals().into_iter().map(|table| (table, "seq", "TRUE"));
+    // By an index each.
+    let others = [
+        ("user", "changed", "TRUE"),
+        ("template", "changed", "kind = 0"),
+        ("template", "changed", "kind = 1"),
+        ("template", "changed", "kind = 2"),
+        ("template", "changed", "kind = 3"),
+        ("picture", "changed", "kind = 0"),
+        ("picture", "changed", "kind = 1"),
+        ("card", "changed", "TRUE"),
+        ("entry", "changed", "TRUE"),
+        ("gone", "changed", "TRUE"),
+        ("option", "changed", "TRUE"),
+        ("job", "mark", "TRUE"),
+    ];
+    let highest = |(table, column, rows)| {
+        format!("(SELECT coalesce(max({column}), 0) FROM {table} WHERE {rows})")
+    };
+    let columns = journals.chain(others);
+    let highest: Vec<String> = columns.map(highest).collect();
     let sql = format!(
-        "SELECT max({}, (SELECT coalesce(max(max(sent, coalesce(again_end, 0))), 0) FROM cursor))",
+        "SELECT max({}, (SELECT coalesce(max(max(sent, coalesce(again_end, 0))), 0) FROM cursor),
+            -- A chunk that is tallied gets no more rows.
+            (SELECT coalesce(max(chunk) + 1, 0) * {CHUNK} - 1 FROM tally WHERE level = 0))",
         highest.join(", ")
     );
     connection.query_row(&sql, [], |row| row.get(0))

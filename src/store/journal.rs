@@ -3,12 +3,12 @@
 
 use rusqlite::params;
 
-use super::backlog::Backlog;
 use super::db::Db;
 use super::error::Result;
 use super::readers::{PUNCH, punch};
 use super::retention::Retention;
 use super::rows::{Content, NewOperation, NewPhoto, NewPunch, Seq};
+use super::tally::Tally;
 use crate::protocol::record::{Operand, Punch, Record, Temperature};
 use crate::protocol::stream::Stream;
 
@@ -50,6 +50,8 @@ impl<'a> Journal<'a> {
                 punch.screening.mask,
                 punch.screening.temperature.map(Temperature::tenths)
             ])?;
+        let kept = &self.db.counts.punches;
+        kept.set(kept.get().map(|kept| kept + 1));
         Ok(seq)
     }
 
@@ -109,10 +111,8 @@ impl<'a> Journal<'a> {
         let (mut found, mut last) = (Vec::new(), None);
         while let Some(row) = rows.next()? {
             last = Some(row.get(0)?);
-            match punch(row)? {
-                Some(Content::Record(Record::Punch(read))) => found.push(read),
-                Some(Content::Record(Record::IdPunch(read))) => found.push(read.punch().clone()),
-                _ => {}
+            if let Some(Content::Record(Record::Punch(read))) = punch(row)? {
+                found.push(read);
             }
         }
         Ok((found, last))
@@ -120,6 +120,6 @@ impl<'a> Journal<'a> {
 
     /// How many punches are kept.
     pub fn count_punches(&self) -> Result<u64> {
-        Backlog::new(self.db).kept_punches()
+        Tally::new(self.db).kept_punches()
     }
 }

@@ -7,9 +7,6 @@
 
 mod askings;
 mod audit_log;
-mod backlog;
-#[cfg(test)]
-mod backlog_model;
 mod biometrics;
 mod capacity;
 mod card_owner;
@@ -22,6 +19,8 @@ mod db;
 mod error;
 mod error_log;
 mod files;
+#[cfg(test)]
+mod flat_costs;
 mod guests;
 mod id_cards;
 mod inspect;
@@ -46,6 +45,9 @@ mod schema;
 mod source;
 mod stamps;
 mod tables;
+mod tally;
+#[cfg(test)]
+mod tally_model;
 mod tombstones;
 mod touched;
 mod undated;
@@ -83,9 +85,14 @@ pub use tables::Tables;
 pub use undated::{Known, Undated};
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use db::Db;
 use marker::{End, Marker};
+use tally::Tally;
+
+/// How long rows of an earlier version are tallied when the store is opened: nearly always that is all.
+const TALLIED_AT_START: Duration = Duration::from_millis(10);
 
 /// The store. Used by one thread; every method takes `&self`.
 pub struct Store {
@@ -144,7 +151,7 @@ impl Store {
             StoreError::Sql(error) => open::classify(error, path),
             other => other,
         })?;
-        backlog::Backlog::new(&db).begin()?;
+        Tally::new(&db).catch_up_for(TALLIED_AT_START);
         let store = Self { db, is_marked: false };
         if let Err(error) = store.atomically(|| store.options().number_all()) {
             // Drivers do not load them by `changes` then; the next start tries it again.
@@ -199,7 +206,14 @@ impl Store {
         &self,
         work: impl FnOnce() -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
-        self.db.atomically(work)
+        self.db.atomically(|| {
+            let before = self.db.connection().total_changes();
+            let value = work()?;
+            if self.db.connection().total_changes() > before {
+                Tally::new(&self.db).catch_up_for(Duration::ZERO);
+            }
+            Ok(value)
+        })
     }
 
     /// Why nothing can be written, as long as nothing was since that failed.

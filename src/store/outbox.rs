@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::backlog;
 use super::cursor::Cursor;
 use super::cursors::{Cursors, MOST_BYTES};
 use super::db::Db;
@@ -16,11 +15,11 @@ use super::quarantine::Quarantine;
 use super::rows::{Backlog, Batch, NewRows, Outgoing, Pass, PendingRow, Seq};
 use super::source::Source;
 use super::stamps::{Stamp, Stamps};
+use super::tally::{self, Tally};
 use crate::protocol::stream::{Stream, Table};
 
-/// Most rows that are counted of those that the server asked for; from then on all new rows count as
-/// asked for.
-const MOST_ASKED: u64 = 1000;
+/// Most rows that are counted of a stream whose rows change in place.
+const MOST_COUNTED: u64 = 100;
 
 /// The rows that go up.
 #[derive(Clone, Copy)]
@@ -201,27 +200,35 @@ impl<'a> Outbox<'a> {
         Ok(false)
     }
 
-    /// How much of a stream waits. Costs the same for one row and for a million.
+    /// How much of a stream waits, for the same cost whether that is one row or a million: of rows that
+    /// change in place no more than `MOST_COUNTED` are counted.
     pub fn backlog(&self, stream: Stream) -> Result<Backlog> {
-        let counts = backlog::Backlog::new(self.db);
-        let (cursor, new) = (self.cursors().get(stream)?, counts.waiting(stream, Pass::New)?);
+        let cursor = self.cursors().get(stream)?;
+        let new = self.count(stream, Pass::New, (cursor.sent, Seq::MAX))?;
         let asked = match cursor.range_of_new(NewRows::Asked) {
-            Some(range) => {
-                match self.cursors().count(stream, Pass::New, range, Some(MOST_ASKED))? {
-                    MOST_ASKED => new,
-                    asked => asked,
-                }
-            }
+            Some(range) => self.count(stream, Pass::New, range)?,
             None => 0,
         };
-        let resend = counts.waiting(stream, Pass::Resend)?;
-        Ok(Backlog { new, asked, resend, sent: cursor.sent })
+        // Rows of some streams are resent by another.
+        let resend = match cursor.resend.filter(|_| stream.resent_as() == stream) {
+            Some(range) => self.count(stream, Pass::Resend, range)?,
+            None => 0,
+        };
+        let is_at_least = !tally::is_tallied(stream) && new.max(resend) >= MOST_COUNTED;
+        Ok(Backlog { new, asked, resend, is_at_least, sent: cursor.sent })
     }
 
-    /// Counts what waits, for about so long. Whether everything is counted: [`Outbox::backlog`]
-    /// counts on until it is.
-    pub fn count_backlog(&self, time: Duration) -> Result<bool> {
-        backlog::Backlog::new(self.db).count_for(time)
+    fn count(&self, stream: Stream, pass: Pass, (after, until): (Seq, Seq)) -> Result<u64> {
+        match tally::is_tallied(stream) {
+            true => Tally::new(self.db).count(stream, after, until),
+            false => self.cursors().count(stream, pass, (after, until), MOST_COUNTED),
+        }
+    }
+
+    /// Tallies rows of an earlier version, for about so long. Whether all are: until then
+    /// [`Outbox::backlog`] counts them one by one.
+    pub fn count_backlog(&self, time: Duration) -> bool {
+        Tally::new(self.db).catch_up_for(time)
     }
 
     /// How far the rows of a table are that are resent; it grows while they go.

@@ -6,13 +6,13 @@
 
 use rusqlite::params;
 
-use super::backlog::Backlog;
 use super::capacity::{Capacity, PUNCH_BYTES, measure};
 use super::cursors::Cursors;
 use super::db::Db;
 use super::error::Result;
 use super::rows::Seq;
 use super::source::Source;
+use super::tally::Tally;
 use crate::protocol::stream::Stream;
 
 /// Rows that are dropped in one batch.
@@ -43,7 +43,7 @@ impl<'a> Retention<'a> {
 
     /// How many punches are kept. After a start, while they are not all counted, some fewer.
     pub(super) fn kept_punches(&self) -> Result<u64> {
-        Backlog::new(self.db).kept_punches_at_least()
+        Tally::new(self.db).kept_punches_at_least()
     }
 
     /// Deletes a batch of what makes room for everything but punches. How many rows.
@@ -166,10 +166,19 @@ impl<'a> Retention<'a> {
     /// server refused. How many.
     pub(super) fn drop_rows(&self, stream: Stream, after: Seq, until: Seq) -> Result<usize> {
         let source = Source::of(stream);
-        let sql = format!("DELETE FROM {} WHERE {}", source.table, deletable(&source));
-        let dropped =
-            self.db.prepare_cached(&sql)?.execute(params![after, until, stream.code()])?;
-        if source.table == "error" {
+        let Source { table, new, .. } = source;
+        let range = deletable(&source);
+        let values = params![after, until, stream.code()];
+        let first = format!("SELECT min({new}) FROM {table} WHERE {range}");
+        let delete = format!("DELETE FROM {table} WHERE {range}");
+        let dropped = self.db.within_transaction(|| {
+            let first = self.db.prepare_cached(&first)?.query_row(values, |row| row.get(0))?;
+            let Some(first) = first else { return Ok(0) };
+            let dropped = self.db.prepare_cached(&delete)?.execute(values)?;
+            Tally::new(self.db).rows_dropped(stream, first, until)?;
+            Ok(dropped)
+        })?;
+        if table == "error" {
             self.db.counts.errors.set(None);
         }
         Ok(dropped)

@@ -12,7 +12,7 @@ pub const APPLICATION_ID: i64 = 0x706e_6368;
 
 /// The steps from one schema version to the next. A step that has been released is never
 /// changed again.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     "
     CREATE TABLE punch (
         seq      INTEGER PRIMARY KEY,
@@ -361,6 +361,22 @@ const STEPS: [&str; 6] = [
     ALTER TABLE user ADD COLUMN written INTEGER; -- number of the last writing; NULL: that is `changed`
     -- 1: it came with a guest, and goes when they are fetched again; others live as long as the guest.
     ALTER TABLE template ADD COLUMN fetched INTEGER NOT NULL DEFAULT 0;
+",
+    "
+    -- How many rows each chunk of 256 numbers has, once the sequence has left it (src/store/tally.rs).
+    CREATE TABLE tally (
+        level INTEGER NOT NULL, -- 0: a chunk; 1: the sum of 16 chunks; 2: of 256
+        chunk INTEGER NOT NULL, -- which of its level; those without rows have no row
+        -- Rows of the streams, by their codes:
+        punch             INTEGER NOT NULL,
+        \"id-punch\"        INTEGER NOT NULL,
+        \"id-verification\" INTEGER NOT NULL,
+        operation         INTEGER NOT NULL,
+        error             INTEGER NOT NULL,
+        photo             INTEGER NOT NULL,
+        \"id-photo\"        INTEGER NOT NULL,
+        PRIMARY KEY (level, chunk)
+    ) STRICT, WITHOUT ROWID;
 ",
 ];
 
