@@ -105,11 +105,12 @@ impl WaitingLog {
             return Ok(());
         }
         for (stream, waiting) in context.status.waiting(&context.store, &streams)? {
-            for Waiting { reason, rows, message, .. } in waiting {
+            for Waiting { reason, rows, is_at_least, message, .. } in waiting {
                 let is_said_here =
                     matches!(reason, Reason::TransFlag | Reason::Version | Reason::Schedule);
                 if is_said_here && self.logged.insert((stream, reason)) {
-                    log::info!("{rows} {} wait: {message}", stream.name());
+                    let least = if is_at_least { "at least " } else { "" };
+                    log::info!("{least}{rows} {} wait: {message}", stream.name());
                 }
             }
         }

@@ -165,6 +165,7 @@ fn stream_report(rows: &Rows, waiting: &[Waiting]) -> (Stream, Value) {
         "pending": rows.backlog.new + rows.suspects,
         "suspect": rows.suspects,
         "again": rows.backlog.resend,
+        "at_least": rows.backlog.is_at_least,
         "quarantined": rows.set_aside,
         "sent_up_to": rows.backlog.sent,
         "waits": waiting.iter().map(Waiting::to_json).collect::<Vec<_>>(),
@@ -180,6 +181,9 @@ fn add_up(sum: &mut Value, report: Value) {
         return;
     };
     for (key, value) in report {
+        if value == true {
+            sum[key] = true.into();
+        }
         let (before, more) = (sum[key].as_i64(), value.as_i64());
         match (before.zip(more), sum[key].as_array_mut(), value.as_array()) {
             (Some((before, more)), ..) if key == "sent_up_to" => sum[key] = before.max(more).into(),

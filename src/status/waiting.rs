@@ -20,6 +20,8 @@ pub struct Waiting {
     pub reason: Reason,
     /// How many rows.
     pub rows: u64,
+    /// There may be more.
+    pub is_at_least: bool,
     /// For a person: why, until when, and what to change.
     pub message: String,
     /// Since when, if that is known, in seconds since 1970.
@@ -28,8 +30,8 @@ pub struct Waiting {
 
 impl Waiting {
     pub(super) fn to_json(&self) -> Value {
-        let Self { reason, rows, message, .. } = self;
-        json!({ "reason": reason.code(), "rows": rows, "message": message })
+        let Self { reason, rows, is_at_least, message, .. } = self;
+        json!({ "reason": reason.code(), "rows": rows, "at_least": is_at_least, "message": message })
     }
 }
 
@@ -81,7 +83,10 @@ pub(super) fn reasons(rows: &Rows, connection: &Connection, clock: &dyn Clock) -
                 Reason::PassedOver => rows.suspect.as_ref().map(|suspect| suspect.first),
                 _ => None,
             };
-            found.push(Waiting { reason, rows: count, message, since });
+            // Refused rows are all counted.
+            let is_refused = matches!(reason, Reason::PassedOver | Reason::SetAside);
+            let is_at_least = rows.backlog.is_at_least && !is_refused;
+            found.push(Waiting { reason, rows: count, is_at_least, message, since });
         }
     };
     let Rows { stream, backlog, .. } = *rows;

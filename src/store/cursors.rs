@@ -137,14 +137,20 @@ impl<'a> Cursors<'a> {
         stream: Stream,
         pass: Pass,
         (after, until): (Seq, Seq),
-        most: Option<u64>,
+        most: u64,
     ) -> Result<u64> {
         let source = Source::of(stream);
+        // Nearly always nobody changed people on the terminal.
+        if pass == Pass::New && source.changes_in_place() {
+            let sql = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE local > 0)", source.table);
+            if !self.db.prepare_cached(&sql)?.query_row([], |row| row.get::<_, bool>(0))? {
+                return Ok(0);
+            }
+        }
         let range = source.range(pass);
         let sql =
             format!("SELECT count(*) FROM (SELECT 1 FROM {} WHERE {range} LIMIT ?3)", source.table);
-        // A limit below 0 is none.
-        let values = params![after, until, most.map_or(-1, |most| most as i64)];
+        let values = params![after, until, most as i64];
         Ok(self.db.prepare_cached(&sql)?.query_row(values, |row| row.get(0))?)
     }
 

@@ -2,14 +2,13 @@
 //! kept in memory. Every subject of the store works over one [`Db`].
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rusqlite::{CachedStatement, Connection};
 
 use super::error::{Result, StoreError};
 use super::rows::Seq;
-use super::source::Source;
 use super::touched::Touched;
 use crate::protocol::stream::Stream;
 
@@ -98,7 +97,7 @@ pub(super) struct Counts {
     /// The number up to which the journals are tallied.
     pub(super) tallied_to: Cell<Option<Seq>>,
     /// The chunk of the sequence in which that was last looked at.
-    pub(super) settled_at: Cell<Option<Seq>>,
+    pub(super) caught_up_in: Cell<Option<Seq>>,
 }
 
 impl Counts {
@@ -108,7 +107,7 @@ impl Counts {
         for count in [users, errors, guests, tombstones, refused_rows, punches] {
             count.set(None);
         }
-        for number in [&self.tallied_to, &self.settled_at] {
+        for number in [&self.tallied_to, &self.caught_up_in] {
             number.set(None);
         }
     }
@@ -235,17 +234,27 @@ impl Db {
 
 /// The highest number that any row has, or had when it was acknowledged.
 pub(super) fn highest_seq(connection: &Connection) -> rusqlite::Result<Seq> {
-    let streams = Stream::ALL.map(Source::of).map(|source| (source.table, source.resend));
-    let others =
-        [("entry", "changed"), ("gone", "changed"), ("option", "changed"), ("job", "mark")];
-    let columns: BTreeSet<(&str, &str)> = streams.into_iter().chain(others).collect();
-    let highest = |(table, column)| format!("(SELECT coalesce(max({column}), 0) FROM {table})");
-    let highest: Vec<String> = columns.into_iter().map(highest).collect();
+    // By an index each. A chunk that is tallied gets no more rows.
     let sql = format!(
-        "SELECT max({}, (SELECT coalesce(max(max(sent, coalesce(again_end, 0))), 0) FROM cursor),
-            -- A chunk that is tallied gets no more rows.
-            (SELECT coalesce(max(chunk) + 1, 0) * {CHUNK} - 1 FROM tally WHERE level = 0))",
-        highest.join(", ")
+        "SELECT coalesce(max(highest), 0) FROM (
+             SELECT max(seq) AS highest FROM punch
+             UNION ALL SELECT max(seq) FROM operation
+             UNION ALL SELECT max(seq) FROM error
+             UNION ALL SELECT max(seq) FROM photo
+             UNION ALL SELECT max(changed) FROM user
+             UNION ALL SELECT max(changed) FROM template WHERE kind = 0
+             UNION ALL SELECT max(changed) FROM template WHERE kind = 1
+             UNION ALL SELECT max(changed) FROM template WHERE kind = 2
+             UNION ALL SELECT max(changed) FROM template WHERE kind = 3
+             UNION ALL SELECT max(changed) FROM picture WHERE kind = 0
+             UNION ALL SELECT max(changed) FROM picture WHERE kind = 1
+             UNION ALL SELECT max(changed) FROM card
+             UNION ALL SELECT max(changed) FROM entry
+             UNION ALL SELECT max(changed) FROM gone
+             UNION ALL SELECT max(changed) FROM option
+             UNION ALL SELECT max(mark) FROM job
+             UNION ALL SELECT max(max(sent, coalesce(again_end, 0))) FROM cursor
+             UNION ALL SELECT (max(chunk) + 1) * {CHUNK} - 1 FROM tally WHERE level = 0)"
     );
     connection.query_row(&sql, [], |row| row.get(0))
 }

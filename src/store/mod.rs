@@ -18,6 +18,8 @@ mod db;
 mod error;
 mod error_log;
 mod files;
+#[cfg(test)]
+mod flat_costs;
 mod guests;
 mod id_cards;
 mod inspect;
@@ -148,7 +150,7 @@ impl Store {
             StoreError::Sql(error) => open::classify(error, path),
             other => other,
         })?;
-        Tally::new(&db).settle_for(TALLIED_AT_START);
+        Tally::new(&db).catch_up_for(TALLIED_AT_START);
         let store = Self { db, is_marked: false };
         if let Err(error) = store.atomically(|| store.options().number_all()) {
             // Drivers do not load them by `changes` then; the next start tries it again.
@@ -207,7 +209,7 @@ impl Store {
             let before = self.db.connection().total_changes();
             let value = work()?;
             if self.db.connection().total_changes() > before {
-                Tally::new(&self.db).settle_for(Duration::ZERO);
+                Tally::new(&self.db).catch_up_for(Duration::ZERO);
             }
             Ok(value)
         })

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -119,9 +120,11 @@ pub(super) fn examine(db: &Connection, path: &Path, check_all: bool) -> Result<i
         return Err(StoreError::Newer { path: path.into(), found: version });
     }
     if check_all || std::fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_AT_START) {
+        let begun = Instant::now();
         let found: String = db
             .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
             .map_err(|error| classify(error, path))?;
+        log::info!("the store was checked in {} ms", begun.elapsed().as_millis());
         if found != "ok" {
             return Err(match disk_error(&found, path) {
                 Some(why) => StoreError::Disk { path: path.into(), why },

@@ -17,9 +17,8 @@ use super::stamps::{Stamp, Stamps};
 use super::tally::{self, Tally};
 use crate::protocol::stream::{Stream, Table};
 
-/// Most rows that are counted of those that the server asked for; from then on all new rows count as
-/// asked for.
-const MOST_ASKED: u64 = 1000;
+/// Most rows that are counted of a stream whose rows change in place.
+const MOST_COUNTED: u64 = 100;
 
 /// The rows that go up.
 #[derive(Clone, Copy)]
@@ -200,17 +199,13 @@ impl<'a> Outbox<'a> {
         Ok(false)
     }
 
-    /// How much of a stream waits. Costs the same for one row and for a million.
+    /// How much of a stream waits, for the same cost whether that is one row or a million: of rows that
+    /// change in place no more than `MOST_COUNTED` are counted.
     pub fn backlog(&self, stream: Stream) -> Result<Backlog> {
         let cursor = self.cursors().get(stream)?;
         let new = self.count(stream, Pass::New, (cursor.sent, Seq::MAX))?;
         let asked = match cursor.range_of_new(NewRows::Asked) {
-            Some(range) => {
-                match self.cursors().count(stream, Pass::New, range, Some(MOST_ASKED))? {
-                    MOST_ASKED => new,
-                    asked => asked,
-                }
-            }
+            Some(range) => self.count(stream, Pass::New, range)?,
             None => 0,
         };
         // Rows of some streams are resent by another.
@@ -218,20 +213,21 @@ impl<'a> Outbox<'a> {
             Some(range) => self.count(stream, Pass::Resend, range)?,
             None => 0,
         };
-        Ok(Backlog { new, asked, resend, sent: cursor.sent })
+        let is_at_least = !tally::is_tallied(stream) && new.max(resend) >= MOST_COUNTED;
+        Ok(Backlog { new, asked, resend, is_at_least, sent: cursor.sent })
     }
 
     fn count(&self, stream: Stream, pass: Pass, (after, until): (Seq, Seq)) -> Result<u64> {
         match tally::is_tallied(stream) {
             true => Tally::new(self.db).count(stream, after, until),
-            false => self.cursors().count(stream, pass, (after, until), None),
+            false => self.cursors().count(stream, pass, (after, until), MOST_COUNTED),
         }
     }
 
     /// Tallies rows of an earlier version, for about so long. Whether all are: until then
     /// [`Outbox::backlog`] counts them one by one.
     pub fn count_backlog(&self, time: Duration) -> bool {
-        Tally::new(self.db).settle_for(time)
+        Tally::new(self.db).catch_up_for(time)
     }
 
     /// How far the rows of a table are that are resent; it grows while they go.

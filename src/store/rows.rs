@@ -241,6 +241,8 @@ pub struct Backlog {
     pub asked: u64,
     /// Rows that are resent.
     pub resend: u64,
+    /// There may be more new rows, or more that are resent: no more of them were counted.
+    pub is_at_least: bool,
     /// The number up to which everything was acknowledged.
     pub sent: Seq,
 }

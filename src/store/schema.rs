@@ -365,9 +365,9 @@ const STEPS: [&str; 7] = [
     "
     -- How many rows each chunk of 256 numbers has, once the sequence has left it (src/store/tally.rs).
     CREATE TABLE tally (
-        level INTEGER NOT NULL, -- 0: a chunk; 1: a block of 64 chunks, the sum of them
-        chunk INTEGER NOT NULL, -- which chunk, or which block; those without rows have no row
-        -- Rows of the streams, by their codes:
+        level INTEGER NOT NULL, -- 0: a chunk; 1: the sum of 16 chunks; 2: of 256
+        chunk INTEGER NOT NULL, -- which of its level; those without rows have no row
+        -- Rows of the streams, by their codes and in the order of Stream::ALL:
         punch             INTEGER NOT NULL,
         \"id-punch\"        INTEGER NOT NULL,
         \"id-verification\" INTEGER NOT NULL,

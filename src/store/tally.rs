@@ -2,9 +2,9 @@
 //!
 //! The sequence is divided into chunks of [`CHUNK`] numbers. When it has left a chunk, the number of
 //! rows of each stream in it is written into the table `tally`, within a transaction that writes
-//! anyway: no punch costs a commit more. [`BLOCK`] chunks are a block, which has a row as well. So
-//! the rows between two numbers are the sum of a few rows of `tally`, and of the rows at both ends,
-//! which are counted.
+//! anyway: no punch costs a commit more. Each [`FAN`] chunks have a row of the next level once all of
+//! them were left, and each `FAN` of those one of the last level. So the rows between two numbers are
+//! the sum of a few rows of `tally`, and of the rows at both ends, which are counted.
 //!
 //! Journals grow only at the end, so a chunk that was left changes only when rows are deleted:
 //! [`Tally::rows_dropped`] keeps it, in the same transaction. Chunks without rows have no row. What
@@ -13,14 +13,21 @@
 
 use std::time::{Duration, Instant};
 
+use rusqlite::{params, params_from_iter};
+
 use super::db::{CHUNK, Db};
 use super::error::Result;
 use super::rows::Seq;
 use super::source::Source;
 use crate::protocol::stream::{Stream, Table};
 
-/// Chunks in a block.
-pub(super) const BLOCK: Seq = 64;
+/// How many rows of a level have one row of the next.
+pub(super) const FAN: Seq = 16;
+/// Levels of the table; the first is that of the chunks.
+pub(super) const LEVELS: usize = 3;
+
+/// Rows that have an index of their own in the journals of punches and photos.
+const WITH_CARD: &str = "id_num IS NOT NULL";
 
 /// The counts.
 #[derive(Clone, Copy)]
@@ -36,30 +43,33 @@ impl<'a> Tally<'a> {
     /// How many rows of a journal have a number above `after` and up to `until`.
     pub(super) fn count(&self, stream: Stream, after: Seq, until: Seq) -> Result<u64> {
         let (from, to) = (after.saturating_add(1), until.saturating_add(1));
-        // Whole chunks, and among them whole blocks.
+        let Source { table, filter, .. } = Source::of(stream);
+        // Nearly always most journals have no row there.
+        let rows = if filter.starts_with(WITH_CARD) { WITH_CARD } else { "TRUE" };
+        let newest = format!("SELECT max(seq) FROM {table} WHERE {rows}");
+        let newest: Option<Seq> =
+            self.db.prepare_cached(&newest)?.query_row([], |row| row.get(0))?;
+        if newest < Some(from) {
+            return Ok(0);
+        }
+        // Whole chunks lie from `first` to before `end`; the rows at both ends are counted.
         let first = from.saturating_add(CHUNK - 1) / CHUNK;
         let end = (to.min(self.tallied_to()?) / CHUNK).max(first);
-        let first_block = (first + BLOCK - 1) / BLOCK;
-        let end_block = (end / BLOCK).max(first_block);
-        let Source { table, filter, .. } = Source::of(stream);
-        let rows = format!("(SELECT count(*) FROM {table} WHERE {filter} AND seq");
-        let sum = format!("(SELECT coalesce(sum(\"{}\"), 0) FROM tally WHERE level", stream.code());
-        let sql = format!(
-            "SELECT {rows} >= ?1 AND seq < ?2) + {rows} >= ?3 AND seq < ?4)
-             + {sum} = 0 AND chunk >= ?5 AND chunk < ?6) + {sum} = 0 AND chunk >= ?7 AND chunk < ?8)
-             + {sum} = 1 AND chunk >= ?9 AND chunk < ?10)"
-        );
-        let ranges = [
-            (from, to.min(first * CHUNK)),
-            (from.max(end * CHUNK), to),
-            (first, end.min(first_block * BLOCK)),
-            (first.max(end_block * BLOCK), end),
-            (first_block, end_block),
-        ];
-        let values = ranges.into_iter().flat_map(|(from, to)| [from, to]);
-        let mut statement = self.db.prepare_cached(&sql)?;
-        let values = rusqlite::params_from_iter(values);
-        Ok(statement.query_row(values, |row| row.get(0))?)
+        let mut ranges = vec![from, to.min(first * CHUNK), from.max(end * CHUNK), to];
+        let rows =
+            format!("(SELECT count(*) FROM {table} WHERE {filter} AND seq >= ? AND seq < ?)");
+        let mut sum = format!("{rows} + {rows}");
+        for (level, (from, to)) in parts(first, end).into_iter().enumerate() {
+            sum += &format!(
+                " + (SELECT coalesce(sum(\"{}\"), 0) FROM tally
+                   WHERE level = {} AND chunk >= ? AND chunk < ?)",
+                stream.code(),
+                level / 2
+            );
+            ranges.extend([from, to]);
+        }
+        let mut statement = self.db.prepare_cached(&format!("SELECT {sum}"))?;
+        Ok(statement.query_row(params_from_iter(ranges), |row| row.get(0))?)
     }
 
     /// How many punches are kept, of all streams.
@@ -88,28 +98,28 @@ impl<'a> Tally<'a> {
     /// Writes down the chunks that were left, one at least, and more for about so long. Whether all
     /// are. What fails here is tried again in the next chunk, and must not fail what else is in the
     /// transaction.
-    pub(super) fn settle_for(&self, time: Duration) -> bool {
-        self.is_settled() || self.db.within_transaction(|| self.settle(time)).unwrap_or(true)
+    pub(super) fn catch_up_for(&self, time: Duration) -> bool {
+        self.is_caught_up() || self.db.within_transaction(|| self.catch_up(time)).unwrap_or(true)
     }
 
-    fn settle(&self, time: Duration) -> Result<bool> {
+    fn catch_up(&self, time: Duration) -> Result<bool> {
         let begun = Instant::now();
         self.db.run("SAVEPOINT tally")?;
-        let settled = loop {
-            match self.settle_next() {
+        let is_done = loop {
+            match self.tally_next() {
                 Ok(true) if begun.elapsed() < time => {}
                 Ok(has_more) => break !has_more,
                 Err(error) => {
                     log::debug!("rows were not tallied: {error}");
                     self.db.run("ROLLBACK TO tally")?;
                     self.db.counts.tallied_to.set(None);
-                    self.db.counts.settled_at.set(Some(self.current()));
+                    self.db.counts.caught_up_in.set(Some(self.current()));
                     break true;
                 }
             }
         };
         self.db.run("RELEASE tally")?;
-        Ok(settled)
+        Ok(is_done)
     }
 
     /// Rows of a stream were deleted whose numbers are from one up to another.
@@ -119,39 +129,27 @@ impl<'a> Tally<'a> {
         }
         let Source { table, filter, .. } = Source::of(stream);
         let column = format!("\"{}\"", stream.code());
-        let chunks = [from / CHUNK, to.min(self.tallied_to()?) / CHUNK];
-        let blocks = chunks.map(|chunk| chunk / BLOCK);
-        let is_concerned = "chunk BETWEEN ?1 AND ?2";
-        let update = |level, rows: String| {
-            format!(
-                "UPDATE tally SET {column} = ({rows})
-                 WHERE level = {level} AND {is_concerned} AND {column} > 0"
-            )
-        };
-        let in_chunk = update(
-            0,
-            format!(
-                "SELECT count(*) FROM {table} WHERE {filter}
-                 AND seq >= chunk * {CHUNK} AND seq < (chunk + 1) * {CHUNK}"
-            ),
+        let (mut first, mut last) = (from / CHUNK, to.min(self.tallied_to()?) / CHUNK);
+        let count = format!(
+            "SELECT count(*) FROM {table} WHERE {filter}
+             AND seq >= chunk * {CHUNK} AND seq < (chunk + 1) * {CHUNK}"
         );
-        let in_block = update(
-            1,
-            format!(
-                "SELECT coalesce(sum({column}), 0) FROM tally AS part WHERE level = 0
-                 AND chunk >= tally.chunk * {BLOCK} AND chunk < (tally.chunk + 1) * {BLOCK}"
-            ),
+        let sum = format!(
+            "SELECT coalesce(sum({column}), 0) FROM tally AS part WHERE level = ?3 - 1
+             AND chunk >= tally.chunk * {FAN} AND chunk < (tally.chunk + 1) * {FAN}"
         );
-        let empty = format!(
-            "DELETE FROM tally WHERE level = ?3 AND {is_concerned} AND {} = 0",
-            columns().join(" + ")
-        );
-        let [first, last] = chunks;
-        self.db.prepare_cached(&in_chunk)?.execute([first, last])?;
-        self.db.prepare_cached(&in_block)?.execute(blocks)?;
-        let mut empty = self.db.prepare_cached(&empty)?;
-        empty.execute([first, last, 0])?;
-        empty.execute([blocks[0], blocks[1], 1])?;
+        let empty = "DELETE FROM tally WHERE level = ?3 AND chunk BETWEEN ?1 AND ?2
+            AND punch + \"id-punch\" + \"id-verification\" + operation + error + photo + \"id-photo\" = 0";
+        for level in 0..LEVELS {
+            let rows = if level == 0 { &count } else { &sum };
+            let update = format!(
+                "UPDATE tally SET {column} = ({rows}) WHERE level = ?3 AND chunk BETWEEN ?1 AND ?2 AND {column} > 0"
+            );
+            let values = params![first, last, level as i64];
+            self.db.prepare_cached(&update)?.execute(values)?;
+            self.db.prepare_cached(empty)?.execute(values)?;
+            (first, last) = (first / FAN, last / FAN);
+        }
         self.db.counts.punches.set(None);
         Ok(())
     }
@@ -169,8 +167,8 @@ impl<'a> Tally<'a> {
     }
 
     /// Whether nothing was left since the last look.
-    fn is_settled(&self) -> bool {
-        self.db.counts.settled_at.get() == Some(self.current())
+    fn is_caught_up(&self) -> bool {
+        self.db.counts.caught_up_in.get() == Some(self.current())
     }
 
     /// The chunk that the sequence is in.
@@ -179,66 +177,71 @@ impl<'a> Tally<'a> {
     }
 
     /// Writes down the next chunk that was left and has rows. Whether there was one.
-    fn settle_next(&self) -> Result<bool> {
+    fn tally_next(&self) -> Result<bool> {
         let tallied = self.tallied_to()?;
-        let first = |stream| {
-            format!("(SELECT coalesce(min(seq), ?2) FROM {} WHERE seq >= ?1)", Source::of(stream).table)
-        };
-        let first = tallied_streams().map(first).collect::<Vec<_>>().join(", ");
-        let sql = format!("SELECT min({first})");
+        let sql = "SELECT min((SELECT coalesce(min(seq), ?2) FROM punch WHERE seq >= ?1),
+                (SELECT coalesce(min(seq), ?2) FROM operation WHERE seq >= ?1),
+                (SELECT coalesce(min(seq), ?2) FROM error WHERE seq >= ?1),
+                (SELECT coalesce(min(seq), ?2) FROM photo WHERE seq >= ?1))";
         let first: Seq =
-            self.db.prepare_cached(&sql)?.query_row([tallied, Seq::MAX], |row| row.get(0))?;
+            self.db.prepare_cached(sql)?.query_row([tallied, Seq::MAX], |row| row.get(0))?;
         let chunk = first / CHUNK;
         if chunk >= self.current() {
-            self.db.counts.settled_at.set(Some(self.current()));
+            self.db.counts.caught_up_in.set(Some(self.current()));
             self.db.is_tallied.set(true);
             return Ok(false);
         }
-        let count = |stream| {
+        let mut insert = "INSERT OR REPLACE INTO tally SELECT 0, ?1".to_owned();
+        for stream in Stream::ALL.into_iter().filter(|stream| is_tallied(*stream)) {
             let Source { table, filter, .. } = Source::of(stream);
-            format!("(SELECT count(*) FROM {table} WHERE {filter} AND seq >= ?2 AND seq < ?3)")
-        };
-        let counts = tallied_streams().map(count).collect::<Vec<_>>().join(", ");
-        let insert = format!(
-            "INSERT OR REPLACE INTO tally (level, chunk, {}) SELECT 0, ?1, {counts}",
-            columns().join(", ")
-        );
+            let range = "seq >= ?2 AND seq < ?3";
+            insert += &format!(", (SELECT count(*) FROM {table} WHERE {filter} AND {range})");
+        }
         self.db.prepare_cached(&insert)?.execute([chunk, chunk * CHUNK, (chunk + 1) * CHUNK])?;
-        // The block that was left before, and that which ends here.
-        let (left, now) = (tallied / CHUNK / BLOCK, (chunk + 1) / BLOCK);
-        if left < now {
-            self.settle_block(left)?;
-            self.settle_block(now - 1)?;
+        // Of what is complete now, only the first and the last can have rows.
+        let (mut first, mut end) = (tallied / CHUNK, chunk + 1);
+        for level in 1..LEVELS {
+            (first, end) = (first / FAN, end / FAN);
+            if first < end {
+                self.add_up(level, first)?;
+                self.add_up(level, end - 1)?;
+            }
         }
         self.db.counts.tallied_to.set(Some((chunk + 1) * CHUNK));
         Ok(true)
     }
 
-    fn settle_block(&self, block: Seq) -> Result<()> {
-        let columns = columns();
-        let sums: Vec<String> = columns.iter().map(|column| format!("sum({column})")).collect();
-        let sql = format!(
-            "INSERT OR REPLACE INTO tally (level, chunk, {}) SELECT 1, ?1, {} FROM tally
-             WHERE level = 0 AND chunk >= ?2 AND chunk < ?3 HAVING count(*) > 0",
-            columns.join(", "),
-            sums.join(", ")
-        );
-        let values = [block, block * BLOCK, (block + 1) * BLOCK];
-        self.db.prepare_cached(&sql)?.execute(values).map(drop)?;
+    /// Writes a row of a level, the sum of its rows of the level below.
+    fn add_up(&self, level: usize, chunk: Seq) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO tally
+            SELECT ?1, ?2, sum(punch), sum(\"id-punch\"), sum(\"id-verification\"), sum(operation),
+                sum(error), sum(photo), sum(\"id-photo\")
+            FROM tally WHERE level = ?1 - 1 AND chunk >= ?3 AND chunk < ?4 HAVING count(*) > 0";
+        let values = [level as Seq, chunk, chunk * FAN, (chunk + 1) * FAN];
+        self.db.prepare_cached(sql)?.execute(values)?;
         Ok(())
     }
+}
+
+/// The rows of the table that make up the chunks from one to before another: two ranges a level, at
+/// the start and at the end of what the next level has.
+fn parts(first: Seq, end: Seq) -> [(Seq, Seq); 2 * LEVELS] {
+    let (mut first, mut end) = (first, end);
+    let mut parts = [(0, 0); 2 * LEVELS];
+    for level in 0..LEVELS {
+        let (above, above_end) = ((first + FAN - 1) / FAN, end / FAN);
+        if level + 1 == LEVELS || above >= above_end {
+            parts[2 * level] = (first, end);
+            break;
+        }
+        parts[2 * level] = (first, above * FAN);
+        parts[2 * level + 1] = (above_end * FAN, end);
+        (first, end) = (above, above_end);
+    }
+    parts
 }
 
 /// Whether the rows of a stream are in the table: those of the journals.
 pub(super) fn is_tallied(stream: Stream) -> bool {
     !Source::of(stream).changes_in_place()
-}
-
-fn tallied_streams() -> impl Iterator<Item = Stream> {
-    Stream::ALL.into_iter().filter(|stream| is_tallied(*stream))
-}
-
-/// The columns are named by the codes of the streams.
-fn columns() -> Vec<String> {
-    tallied_streams().map(|stream| format!("\"{}\"", stream.code())).collect()
 }

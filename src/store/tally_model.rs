@@ -1,7 +1,7 @@
 //! A model of the counts of what is pending (`tally`): after any changes they are what counting
 //! would give, and the table is what counting each chunk would give.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -10,14 +10,14 @@ use super::db::CHUNK;
 use super::error::Result;
 use super::rows::{Pass, Seq};
 use super::source::Source;
-use super::tally::{self, BLOCK};
+use super::tally::{self, FAN, LEVELS};
 use crate::protocol::record::{
     Algorithm, ErrorCode, ErrorLog, IdNumber, Pin, Template, TemplateData, TemplateKind,
     TemplateSlot, User,
 };
 use crate::protocol::stream::{Stream, Table};
 use crate::protocol::time::LocalTime;
-use crate::store::{Limits, Moment, NewPunch, Origin, Store, StoreError, WithCard};
+use crate::store::{Limits, Moment, NewPunch, Origin, Stamp, Store, StoreError, WithCard};
 
 /// What can change a count.
 #[derive(Clone, Debug)]
@@ -35,7 +35,9 @@ enum Step {
     /// Numbers that no journal has: of people, say.
     Skip(Seq),
     RolledBack(Box<Step>),
-    Settle,
+    CatchUp,
+    /// A new start. Numbers may be given again.
+    Reopen,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -47,11 +49,12 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..5u8).prop_map(Step::Guest),
         1 => (0..5u8).prop_map(Step::Delete),
         4 => (0..3usize, 1..4usize).prop_map(|(table, most)| Step::Acknowledge(table, most)),
-        2 => (0..Stream::ALL.len(), prop_oneof![0..30i64, 0..5 * CHUNK * BLOCK]).prop_map(|(stream, from)| Step::Resend(stream, from)),
+        2 => (0..Stream::ALL.len(), prop_oneof![0..30i64, 0..5 * CHUNK * FAN]).prop_map(|(stream, from)| Step::Resend(stream, from)),
         1 => Just(Step::ClearUploaded),
         1 => Just(Step::ClearData),
-        4 => prop_oneof![1..CHUNK, 1..3 * CHUNK * BLOCK].prop_map(Step::Skip),
-        1 => Just(Step::Settle),
+        4 => prop_oneof![1..CHUNK, 1..3 * CHUNK * FAN, 1..2 * CHUNK * FAN * FAN].prop_map(Step::Skip),
+        1 => Just(Step::CatchUp),
+        1 => Just(Step::Reopen),
     ];
     leaf.clone().boxed().prop_union(leaf.prop_map(|step| Step::RolledBack(Box::new(step))).boxed())
 }
@@ -119,8 +122,9 @@ fn take(store: &Store, step: &Step) {
             });
             assert!(failed.is_err());
         }
-        Step::Skip(numbers) => (0..*numbers).for_each(|_| drop(store.db.next_seq())),
-        Step::Settle => drop(store.outbox().count_backlog(Duration::MAX)),
+        Step::Skip(numbers) => (0..*numbers).for_each(|_| _ = store.db.next_seq()),
+        Step::Reopen => {}
+        Step::CatchUp => drop(store.outbox().count_backlog(Duration::MAX)),
     }
 }
 
@@ -142,18 +146,21 @@ fn check(store: &Store) {
         let kept = store.outbox().backlog(stream).unwrap();
         assert_eq!((kept.new, kept.resend), counted(store, stream), "{}", stream.name());
     }
-    let count = |sql: &str| -> u64 {
-        store.db.connection().query_row(sql, [], |row| row.get(0)).unwrap()
-    };
+    let count =
+        |sql: &str| -> u64 { store.db.connection().query_row(sql, [], |row| row.get(0)).unwrap() };
     assert_eq!(store.journal().count_punches().unwrap(), count("SELECT count(*) FROM punch"));
     // No row of the table is wrong, also those that were not used just now.
     for stream in Stream::ALL.into_iter().filter(|stream| tally::is_tallied(*stream)) {
         let Source { table, filter, .. } = Source::of(stream);
-        for (level, numbers) in [(0, CHUNK), (1, CHUNK * BLOCK)] {
+        for level in 0..LEVELS {
+            let numbers = CHUNK * FAN.pow(level as u32);
+            // A row of a higher level is used once the chunks in it were all left.
             let wrong = format!(
                 "SELECT count(*) FROM tally WHERE level = {level} AND \"{}\" <> (
                      SELECT count(*) FROM {table} WHERE {filter}
-                     AND seq >= chunk * {numbers} AND seq < (chunk + 1) * {numbers})",
+                     AND seq >= chunk * {numbers} AND seq < (chunk + 1) * {numbers})
+                 AND (chunk + 1) * {numbers} <=
+                     (SELECT (max(chunk) + 1) * {CHUNK} FROM tally WHERE level = 0)",
                 stream.code()
             );
             assert_eq!(count(&wrong), 0, "{} at level {level}", stream.name());
@@ -161,15 +168,48 @@ fn check(store: &Store) {
     }
 }
 
+/// The file of a store, which goes away with the test.
+struct TestFile(PathBuf);
+
+impl TestFile {
+    fn new(name: &str) -> Self {
+        let file =
+            Self(std::env::temp_dir().join(format!("punchd-{name}-{}.db", std::process::id())));
+        file.remove();
+        file
+    }
+
+    fn open(&self) -> Store {
+        Store::open(&self.0, Limits::default()).unwrap()
+    }
+
+    fn remove(&self) {
+        for suffix in ["", "-wal"] {
+            let _ = std::fs::remove_file(format!("{}{suffix}", self.0.display()));
+        }
+    }
+}
+
+impl Drop for TestFile {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(80))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
     fn the_counts_are_right_after_every_kind_of_change(
         steps in proptest::collection::vec((step(), any::<bool>(), any::<bool>()), 1..60),
     ) {
-        let store = Store::open(Path::new(":memory:"), Limits::default()).unwrap();
+        let file = TestFile::new("model");
+        let mut store = file.open();
         for (step, looks, is_together) in &steps {
             match step {
+                Step::Reopen => {
+                    drop(store);
+                    store = file.open();
+                }
                 // As the calls of drivers in a round, or what a command does.
                 step if *is_together && !matches!(step, Step::RolledBack(_)) => store
                     .atomically(|| {
@@ -185,4 +225,57 @@ proptest! {
         }
         check(&store);
     }
+}
+
+#[test]
+fn a_store_of_an_earlier_version_is_tallied_in_steps_and_counted_rightly_meanwhile() {
+    let file = TestFile::new("tallied");
+    let store = file.open();
+    let rows = 8 * CHUNK as usize + 17;
+    let punch = |nth: usize| take(&store, &Step::Punch(nth.is_multiple_of(7)));
+    let all = || {
+        (0..rows).for_each(punch);
+        Ok::<_, StoreError>(())
+    };
+    store.atomically(all).unwrap();
+    store.db.connection().execute_batch("DELETE FROM tally").unwrap();
+    store.db.counts.forget();
+    store.db.is_tallied.set(false);
+    let mut steps = 0;
+    while !store.outbox().count_backlog(Duration::ZERO) {
+        steps += 1;
+        assert!(store.retention().capacity().is_ok());
+        take(&store, &Step::Punch(steps % 2 == 1));
+        take(&store, &Step::Acknowledge(0, 100));
+        take(&store, &Step::ClearUploaded);
+        check(&store);
+    }
+    assert!(steps >= 6, "{steps}");
+    check(&store);
+}
+
+#[test]
+fn a_number_of_a_chunk_that_is_tallied_is_not_given_again() {
+    let file = TestFile::new("numbers");
+    let store = file.open();
+    let punch = || {
+        take(&store, &Step::Punch(false));
+        Ok::<_, StoreError>(())
+    };
+    store.atomically(punch).unwrap();
+    (0..CHUNK).for_each(|_| _ = store.db.next_seq());
+    // The number is in the next chunk, and the row is not kept.
+    let failed: Result<()> = store.atomically(|| {
+        take(&store, &Step::Punch(false));
+        Err(StoreError::Full)
+    });
+    assert!(failed.is_err());
+    // Something without a number is written.
+    let stamp = Stamp { proof: 1, ..Stamp::default() };
+    store.atomically(|| store.stamps().set(Table::Attlog, stamp)).unwrap();
+    drop(store);
+    let store = file.open();
+    take(&store, &Step::Punch(false));
+    check(&store);
+    assert_eq!(store.outbox().backlog(Stream::Punches).unwrap().new, 2);
 }

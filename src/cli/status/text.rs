@@ -148,9 +148,10 @@ fn streams<'a>(report: &'a Value, lines: &mut Lines<'a>) {
             nothing.push(name);
             continue;
         }
-        let mut text = format!("{pending} pending");
+        let least = at_least(stream);
+        let mut text = format!("{least}{pending} pending");
         if again > 0 {
-            text += &format!(", {again} to be sent again");
+            text += &format!(", {least}{again} to be sent again");
         }
         if suspects > 0 {
             text += &format!(", {suspects} of them passed over");
@@ -165,7 +166,8 @@ fn streams<'a>(report: &'a Value, lines: &mut Lines<'a>) {
         for waits in elements(&stream["waits"])
             .filter(|waits| !LISTED.contains(&self::text(waits, "reason")))
         {
-            lines.add("", format!("{} wait: {}", waits["rows"], self::text(waits, "message")));
+            let (least, message) = (at_least(waits), self::text(waits, "message"));
+            lines.add("", format!("{least}{} wait: {message}", waits["rows"]));
         }
     }
     if !nothing.is_empty() {
@@ -190,6 +192,11 @@ fn streams<'a>(report: &'a Value, lines: &mut Lines<'a>) {
         let (stream, message) = (text(row, "stream"), text(row, "words"));
         lines.add("refused", format!("row {} of the {stream}: {message}", row["seq"]));
     }
+}
+
+/// What stands before a number of rows that were not all counted.
+fn at_least(counted: &Value) -> &'static str {
+    if counted["at_least"] == true { "at least " } else { "" }
 }
 
 /// Why rows of a stream are deleted that the server does not have.
