@@ -10,7 +10,6 @@ use rusqlite::{CachedStatement, Connection};
 use super::cursor::Cursor;
 use super::error::{Result, StoreError};
 use super::rows::Seq;
-use super::source::Source;
 use super::touched::Touched;
 use crate::protocol::stream::Stream;
 
@@ -266,32 +265,27 @@ impl Db {
 
 /// The highest number that any row has, or had when it was acknowledged.
 pub(super) fn highest_seq(connection: &Connection) -> rusqlite::Result<Seq> {
-    let journals = Source::tables_of_journals().into_iter().map(|table| (table, "seq", "TRUE"));
-    // By an index each.
-    let others = [
-        ("user", "changed", "TRUE"),
-        ("template", "changed", "kind = 0"),
-        ("template", "changed", "kind = 1"),
-        ("template", "changed", "kind = 2"),
-        ("template", "changed", "kind = 3"),
-        ("picture", "changed", "kind = 0"),
-        ("picture", "changed", "kind = 1"),
-        ("card", "changed", "TRUE"),
-        ("entry", "changed", "TRUE"),
-        ("gone", "changed", "TRUE"),
-        ("option", "changed", "TRUE"),
-        ("job", "mark", "TRUE"),
-    ];
-    let highest = |(table, column, rows)| {
-        format!("(SELECT coalesce(max({column}), 0) FROM {table} WHERE {rows})")
-    };
-    let columns = journals.chain(others);
-    let highest: Vec<String> = columns.map(highest).collect();
+    // By an index each. A chunk that is tallied gets no more rows.
     let sql = format!(
-        "SELECT max({}, (SELECT coalesce(max(max(sent, coalesce(again_end, 0))), 0) FROM cursor),
-            -- A chunk that is tallied gets no more rows.
-            (SELECT coalesce(max(chunk) + 1, 0) * {CHUNK} - 1 FROM tally WHERE level = 0))",
-        highest.join(", ")
+        "SELECT coalesce(max(highest), 0) FROM (
+             SELECT max(seq) AS highest FROM punch
+             UNION ALL SELECT max(seq) FROM operation
+             UNION ALL SELECT max(seq) FROM error
+             UNION ALL SELECT max(seq) FROM photo
+             UNION ALL SELECT max(changed) FROM user
+             UNION ALL SELECT max(changed) FROM template WHERE kind = 0
+             UNION ALL SELECT max(changed) FROM template WHERE kind = 1
+             UNION ALL SELECT max(changed) FROM template WHERE kind = 2
+             UNION ALL SELECT max(changed) FROM template WHERE kind = 3
+             UNION ALL SELECT max(changed) FROM picture WHERE kind = 0
+             UNION ALL SELECT max(changed) FROM picture WHERE kind = 1
+             UNION ALL SELECT max(changed) FROM card
+             UNION ALL SELECT max(changed) FROM entry
+             UNION ALL SELECT max(changed) FROM gone
+             UNION ALL SELECT max(changed) FROM option
+             UNION ALL SELECT max(mark) FROM job
+             UNION ALL SELECT max(max(sent, coalesce(again_end, 0))) FROM cursor
+             UNION ALL SELECT (max(chunk) + 1) * {CHUNK} - 1 FROM tally WHERE level = 0)"
     );
     connection.query_row(&sql, [], |row| row.get(0))
 }

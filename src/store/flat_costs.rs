@@ -19,7 +19,7 @@ const ROWS: i64 = 1000;
 const PEOPLE: i64 = 200;
 const TIMES: i64 = 100;
 /// The same place in a chunk, so that as many rows are at the end of the last one.
-const MORE_ROWS: i64 = ROWS + CHUNK * FAN * FAN + CHUNK * FAN * 9 + CHUNK * 9;
+const MORE_ROWS: i64 = ROWS + CHUNK * (FAN * FAN * FAN + 4 * FAN * FAN + 5 * FAN + 6);
 
 struct Filled(PathBuf, Store);
 

@@ -365,9 +365,9 @@ const STEPS: [&str; 7] = [
     "
     -- How many rows each chunk of 256 numbers has, once the sequence has left it (src/store/tally.rs).
     CREATE TABLE tally (
-        level INTEGER NOT NULL, -- 0: a chunk; 1: the sum of 16 chunks; 2: of 256
+        level INTEGER NOT NULL, -- 0: a chunk; 1: the sum of 8 chunks; 2: of 64; 3: of 512
         chunk INTEGER NOT NULL, -- which of its level; those without rows have no row
-        -- Rows of the streams, by their codes:
+        -- Rows of the streams, by their codes and in the order of Stream::ALL:
         punch             INTEGER NOT NULL,
         \"id-punch\"        INTEGER NOT NULL,
         \"id-verification\" INTEGER NOT NULL,

@@ -3,7 +3,7 @@
 //! The sequence is divided into chunks of [`CHUNK`] numbers. When it has left a chunk, the number of
 //! rows of each stream in it is written into the table `tally`, within a transaction that writes
 //! anyway: no punch costs a commit more. Each [`FAN`] chunks have a row of the next level once all of
-//! them were left, and each `FAN` of those one of the last level. So the rows between two numbers are
+//! them were left, and so on. So the rows between two numbers are
 //! the sum of a few rows of `tally`, and of the rows at both ends, which are counted.
 //!
 //! Journals grow only at the end, so a chunk that was left changes only when rows are deleted:
@@ -22,9 +22,9 @@ use super::source::Source;
 use crate::protocol::stream::{Stream, Table};
 
 /// How many rows of a level have one row of the next.
-pub(super) const FAN: Seq = 16;
+pub(super) const FAN: Seq = 8;
 /// Levels of the table; the first is that of the chunks.
-pub(super) const LEVELS: usize = 3;
+pub(super) const LEVELS: usize = 4;
 
 /// Rows that have an index of their own in the journals of punches and photos.
 const WITH_CARD: &str = "id_num IS NOT NULL";
@@ -138,16 +138,16 @@ impl<'a> Tally<'a> {
             "SELECT coalesce(sum({column}), 0) FROM tally AS part WHERE level = ?3 - 1
              AND chunk >= tally.chunk * {FAN} AND chunk < (tally.chunk + 1) * {FAN}"
         );
-        let concerned = "level = ?3 AND chunk BETWEEN ?1 AND ?2";
-        let all = columns().join(" + ");
-        let empty = format!("DELETE FROM tally WHERE {concerned} AND {all} = 0");
+        let empty = "DELETE FROM tally WHERE level = ?3 AND chunk BETWEEN ?1 AND ?2
+            AND punch + \"id-punch\" + \"id-verification\" + operation + error + photo + \"id-photo\" = 0";
         for level in 0..LEVELS {
             let rows = if level == 0 { &count } else { &sum };
-            let update =
-                format!("UPDATE tally SET {column} = ({rows}) WHERE {concerned} AND {column} > 0");
+            let update = format!(
+                "UPDATE tally SET {column} = ({rows}) WHERE level = ?3 AND chunk BETWEEN ?1 AND ?2 AND {column} > 0"
+            );
             let values = params![first, last, level as i64];
             self.db.prepare_cached(&update)?.execute(values)?;
-            self.db.prepare_cached(&empty)?.execute(values)?;
+            self.db.prepare_cached(empty)?.execute(values)?;
             (first, last) = (first / FAN, last / FAN);
         }
         self.db.counts.punches.set(None);
@@ -179,27 +179,24 @@ impl<'a> Tally<'a> {
     /// Writes down the next chunk that was left and has rows. Whether there was one.
     fn tally_next(&self) -> Result<bool> {
         let tallied = self.tallied_to()?;
-        let first = |table| format!("(SELECT coalesce(min(seq), ?2) FROM {table} WHERE seq >= ?1)");
-        let tables = Source::tables_of_journals().into_iter();
-        let first = tables.map(first).collect::<Vec<_>>().join(", ");
-        let sql = format!("SELECT min({first})");
+        let sql = "SELECT min((SELECT coalesce(min(seq), ?2) FROM punch WHERE seq >= ?1),
+                (SELECT coalesce(min(seq), ?2) FROM operation WHERE seq >= ?1),
+                (SELECT coalesce(min(seq), ?2) FROM error WHERE seq >= ?1),
+                (SELECT coalesce(min(seq), ?2) FROM photo WHERE seq >= ?1))";
         let first: Seq =
-            self.db.prepare_cached(&sql)?.query_row([tallied, Seq::MAX], |row| row.get(0))?;
+            self.db.prepare_cached(sql)?.query_row([tallied, Seq::MAX], |row| row.get(0))?;
         let chunk = first / CHUNK;
         if chunk >= self.current() {
             self.db.counts.caught_up_in.set(Some(self.current()));
             self.db.is_tallied.set(true);
             return Ok(false);
         }
-        let count = |stream| {
+        let mut insert = "INSERT OR REPLACE INTO tally SELECT 0, ?1".to_owned();
+        for stream in Stream::ALL.into_iter().filter(|stream| is_tallied(*stream)) {
             let Source { table, filter, .. } = Source::of(stream);
-            format!("(SELECT count(*) FROM {table} WHERE {filter} AND seq >= ?2 AND seq < ?3)")
-        };
-        let counts = tallied_streams().map(count).collect::<Vec<_>>().join(", ");
-        let insert = format!(
-            "INSERT OR REPLACE INTO tally (level, chunk, {}) SELECT 0, ?1, {counts}",
-            columns().join(", ")
-        );
+            let range = "seq >= ?2 AND seq < ?3";
+            insert += &format!(", (SELECT count(*) FROM {table} WHERE {filter} AND {range})");
+        }
         self.db.prepare_cached(&insert)?.execute([chunk, chunk * CHUNK, (chunk + 1) * CHUNK])?;
         // Of what is complete now, only the first and the last can have rows.
         let (mut first, mut end) = (tallied / CHUNK, chunk + 1);
@@ -216,16 +213,12 @@ impl<'a> Tally<'a> {
 
     /// Writes a row of a level, the sum of its rows of the level below.
     fn add_up(&self, level: usize, chunk: Seq) -> Result<()> {
-        let columns = columns();
-        let sums: Vec<String> = columns.iter().map(|column| format!("sum({column})")).collect();
-        let sql = format!(
-            "INSERT OR REPLACE INTO tally (level, chunk, {}) SELECT ?1, ?2, {} FROM tally
-             WHERE level = ?1 - 1 AND chunk >= ?3 AND chunk < ?4 HAVING count(*) > 0",
-            columns.join(", "),
-            sums.join(", ")
-        );
+        let sql = "INSERT OR REPLACE INTO tally
+            SELECT ?1, ?2, sum(punch), sum(\"id-punch\"), sum(\"id-verification\"), sum(operation),
+                sum(error), sum(photo), sum(\"id-photo\")
+            FROM tally WHERE level = ?1 - 1 AND chunk >= ?3 AND chunk < ?4 HAVING count(*) > 0";
         let values = [level as Seq, chunk, chunk * FAN, (chunk + 1) * FAN];
-        self.db.prepare_cached(&sql)?.execute(values)?;
+        self.db.prepare_cached(sql)?.execute(values)?;
         Ok(())
     }
 }
@@ -251,13 +244,4 @@ fn parts(first: Seq, end: Seq) -> [(Seq, Seq); 2 * LEVELS] {
 /// Whether the rows of a stream are in the table: those of the journals.
 pub(super) fn is_tallied(stream: Stream) -> bool {
     !Source::of(stream).changes_in_place()
-}
-
-fn tallied_streams() -> impl Iterator<Item = Stream> {
-    Stream::ALL.into_iter().filter(|stream| is_tallied(*stream))
-}
-
-/// The columns are named by the codes of the streams.
-fn columns() -> Vec<String> {
-    tallied_streams().map(|stream| format!("\"{}\"", stream.code())).collect()
 }

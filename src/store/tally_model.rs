@@ -17,7 +17,7 @@ use crate::protocol::record::{
 };
 use crate::protocol::stream::{Stream, Table};
 use crate::protocol::time::LocalTime;
-use crate::store::{Limits, Moment, NewPunch, Origin, Store, StoreError, WithCard};
+use crate::store::{Limits, Moment, NewPunch, Origin, Stamp, Store, StoreError, WithCard};
 
 /// What can change a count.
 #[derive(Clone, Debug)]
@@ -270,7 +270,9 @@ fn a_number_of_a_chunk_that_is_tallied_is_not_given_again() {
         Err(StoreError::Full)
     });
     assert!(failed.is_err());
-    store.atomically(|| store.options().set("x", "1")).unwrap();
+    // Something without a number is written.
+    let stamp = Stamp { proof: 1, ..Stamp::default() };
+    store.atomically(|| store.stamps().set(Table::Attlog, stamp)).unwrap();
     drop(store);
     let store = file.open();
     take(&store, &Step::Punch(false));
