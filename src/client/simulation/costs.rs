@@ -28,3 +28,18 @@ fn a_command_of_a_long_list_costs_one_row_beside_its_effect() {
     let written = rows_written(4_000_001, |_| "DATA UPDATE USERINFO PIN=".into());
     assert!(written < COMMANDS * 13 / 2, "{written} rows for {COMMANDS} refusals");
 }
+
+#[test]
+fn a_download_is_written_down_a_few_times() {
+    const MIB: usize = 1 << 20;
+    let mut terminal = Terminal::new(4_000_002);
+    terminal.run_until("idle", |terminal| terminal.now().as_secs() > 5);
+    let before = terminal.store().rows_written();
+    terminal.server.borrow_mut().files.insert("large.bin".into(), vec![7; 32 * MIB]);
+    terminal.give("C:1:PutFile large.bin\tlarge.bin\n".into());
+    terminal.run_until("answered", |terminal| terminal.code("1").is_some());
+    assert_eq!(terminal.code("1"), Some((32 * MIB).to_string()));
+    // Each time costs two writes to the disk that drivers wait for: after 256 KiB, 512 KiB … 4 MiB.
+    let written = terminal.store().rows_written() - before;
+    assert!(written < 40, "{written} rows for 32 MiB");
+}
