@@ -15,7 +15,7 @@ pub(super) struct Backoffs {
 }
 
 impl Backoffs {
-    /// No failures yet; jitter seeded by the serial.
+    /// No failures yet; jitter by the serial.
     pub(super) fn new(serial: &str) -> Self {
         Self { none: Backoff::new(serial), by_activity: BTreeMap::new() }
     }
@@ -26,6 +26,11 @@ impl Backoffs {
         let mut backoff = self.none.clone();
         backoff.until = now + backoff.place_in(seconds);
         self.by_activity.insert(activity, backoff);
+    }
+
+    /// This terminal's place in a spread of so many seconds.
+    pub(super) fn place_in(&self, seconds: u32) -> Duration {
+        self.none.place_in(seconds)
     }
 
     /// When an activity may run again, on the monotonic clock; zero if it is not held back.
@@ -107,7 +112,7 @@ impl Backoffs {
         seconds: u32,
         from_start: bool,
     ) -> Option<Duration> {
-        let until = at + self.none.place_in(seconds);
+        let until = at + self.place_in(seconds);
         let held = self.by_activity.values_mut();
         let held = held.filter(|backoff| backoff.is_of_link && backoff.until > until);
         let mut next = None;

@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use super::context::Context;
-use super::receive::{Fetched, Reception, SMALLEST_CHUNK, START_OVER, Source, refuse_if_no_room};
+use super::receive::{
+    Fetched, Reception, SMALLEST_CHUNK, START_OVER, SaveAfter, Source, refuse_if_no_room,
+};
 use super::trouble::Trouble;
 use crate::protocol::ack;
 use crate::protocol::codes::ReturnCode;
@@ -17,11 +19,9 @@ use crate::uplink::{Part, Request, Response};
 const CHUNK_TIME: Duration = Duration::from_secs(3);
 /// Bytes of the first chunk.
 const FIRST_CHUNK: u64 = 256 << 10;
-/// Bytes of the largest chunk on a line without delay. What is on its way is lost if a chunk breaks off.
-const LARGE_CHUNK: u64 = 512 << 10;
-/// On a line with a delay each chunk waits for a round trip: chunks grow to so many bytes, as long as that
-/// wait is more than one part in [`WAIT_SHARE`] of their time.
-const LARGEST_CHUNK: u64 = 16 << 20;
+/// Bytes of the largest chunk: each waits for a round trip. Where that wait is more than one part in
+/// [`WAIT_SHARE`] of its time, chunks grow faster, and to more time.
+const LARGEST_CHUNK: u64 = 32 << 20;
 const WAIT_SHARE: u32 = 20;
 /// A shorter wait is no delay of the line worth a larger loss.
 const SHORT_WAIT: Duration = Duration::from_millis(50);
@@ -39,11 +39,17 @@ pub(super) struct Downloads {
     last_wait: Duration,
     /// The responses that are not over.
     open: Vec<Reception>,
+    save_after: SaveAfter,
 }
 
 impl Default for Downloads {
     fn default() -> Self {
-        Self { chunk: FIRST_CHUNK, last_wait: Duration::MAX, open: Vec::new() }
+        Self {
+            chunk: FIRST_CHUNK,
+            last_wait: Duration::MAX,
+            open: Vec::new(),
+            save_after: SaveAfter::default(),
+        }
     }
 }
 
@@ -74,7 +80,7 @@ impl Downloads {
                 Err(refusal) => return Ok(Fetched::Refused(refusal)),
             },
         };
-        let fetched = reception.receive(context, source)?;
+        let fetched = reception.receive(context, source, &mut self.save_after)?;
         if matches!(fetched, Fetched::Paused) {
             self.open.push(reception);
         } else {
@@ -124,9 +130,9 @@ fn next_chunk(chunk: u64, delay: Duration, took: Duration) -> u64 {
     if took > CHUNK_TIME {
         (chunk / 2).max(SMALLEST_CHUNK)
     } else if delay >= SHORT_WAIT && delay * WAIT_SHARE > took && took < CHUNK_TIME / 2 {
-        (chunk * 4).min(LARGEST_CHUNK)
+        (chunk * 8).min(LARGEST_CHUNK)
     } else if took < CHUNK_TIME / 4 {
-        (chunk * 2).min(LARGE_CHUNK).max(chunk)
+        (chunk * 2).min(LARGEST_CHUNK)
     } else {
         chunk
     }
@@ -221,10 +227,11 @@ mod tests {
         let millis = Duration::from_millis;
         for (what, chunk, delay, took, next) in [
             ("no delay, fast", 256 * KIB, 0, 10, 512 * KIB),
-            ("no delay, fast, large enough", 512 * KIB, 0, 20, 512 * KIB),
-            ("a round trip of 100 ms, fast", 256 * KIB, 100, 200, 1024 * KIB),
-            ("the same, as large as it gets", 8192 * KIB, 100, 900, 16_384 * KIB),
-            ("a busy machine, no delay", 512 * KIB, 20, 60, 512 * KIB),
+            ("no delay, as large as it gets", 32_768 * KIB, 0, 90, 32_768 * KIB),
+            ("no delay, large enough", 2048 * KIB, 0, 800, 2048 * KIB),
+            ("a round trip of 100 ms, fast", 256 * KIB, 100, 200, 2048 * KIB),
+            ("the same, as large as it gets", 8192 * KIB, 100, 900, 32_768 * KIB),
+            ("a busy machine, no delay", 512 * KIB, 20, 60, 1024 * KIB),
             ("the wait is small beside the rest", 2048 * KIB, 50, 1100, 2048 * KIB),
             ("a slow line", 512 * KIB, 600, 4000, 256 * KIB),
             ("the slowest", 16 * KIB, 600, 60_000, 16 * KIB),

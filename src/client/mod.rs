@@ -432,10 +432,20 @@ impl Client {
         self.options_push.begin_session();
         publish_withheld(&self.context, &self.session);
         if !was_online {
-            self.poller.hurry();
+            let offset = self.first_poll_after();
+            self.poller.begin_session(self.context.clock.monotonic(), offset);
             self.waiting_log.begin_session();
         }
         Ok(date.apply(&self.context, &self.session.options)?)
+    }
+
+    /// How long after the first handshake the first poll comes. A fleet that starts together shook hands
+    /// at a place for each in `start_spread`; what is left of `Delay` spreads its polls evenly.
+    fn first_poll_after(&self) -> Duration {
+        match self.context.settings.start_spread {
+            0 => Duration::ZERO,
+            spread => self.backoffs.place_in(self.session.options.delay.saturating_sub(spread)),
+        }
     }
 
     /// Does what commands asked for beyond their session.

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use md5::{Digest, Md5};
-
 use crate::backoff::doubled;
 use crate::uplink::Cause;
 
@@ -52,11 +50,8 @@ pub(super) struct Backoff {
 
 impl Backoff {
     pub(super) fn new(serial: &str) -> Self {
-        let digest: [u8; 16] = Md5::digest(serial.as_bytes()).into();
-        let number =
-            digest.iter().fold(0u32, |number, &byte| number.rotate_left(8) ^ u32::from(byte));
         Self {
-            place: f64::from(number >> 8) / f64::from(1u32 << 24),
+            place: place_of(serial),
             failures: 0,
             unconnected: 0,
             is_of_link: false,
@@ -120,6 +115,18 @@ impl Backoff {
     pub(super) fn place_in(&self, seconds: u32) -> Duration {
         Duration::from_secs(seconds.into()).mul_f64(self.place)
     }
+}
+
+/// A terminal's place from 0 to 1: the fraction of its serial's number times the golden ratio. Serials
+/// that follow each other have places that are as even as can be, however many they are; a digest would
+/// spread them as by chance.
+fn place_of(serial: &str) -> f64 {
+    const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15; // its fraction, in parts of 2^64
+    let number = serial
+        .bytes()
+        .fold(0u64, |number, digit| number.wrapping_mul(10).wrapping_add(digit.into()));
+    let fraction = number.wrapping_mul(GOLDEN_RATIO) >> 40;
+    fraction as f64 / (1u64 << 24) as f64
 }
 
 /// What is left of a time after whole pauses.
@@ -207,9 +214,23 @@ mod tests {
 
     #[test]
     fn terminals_of_a_fleet_come_apart() {
-        let places: std::collections::BTreeSet<u128> = (0..100)
-            .map(|nth| Backoff::new(&format!("MADE{nth:03}")).place_in(60).as_millis() / 1000)
-            .collect();
-        assert!(places.len() > 40, "only {} different seconds", places.len());
+        // With a check digit, in steps of ten, with letters, from before a carry to after it.
+        let serials: [fn(u32) -> String; 5] = [
+            |nth| format!("MADE{nth:04}"),
+            |nth| format!("MADE{nth:04}{}", nth * 7 % 10),
+            |nth| format!("{nth}0"),
+            |nth| format!("CKX{nth:X}"),
+            |nth| format!("{}", 99_950 + nth),
+        ];
+        for serial in serials {
+            let mut seconds = [0; 60];
+            (0..600).for_each(|nth| {
+                let place = Backoff::new(&serial(nth)).place_in(60);
+                seconds[place.as_secs() as usize] += 1;
+            });
+            // Ten in each, if it were even.
+            let most = seconds.into_iter().max();
+            assert!(most <= Some(18), "{}: {seconds:?}", serial(0));
+        }
     }
 }

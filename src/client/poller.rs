@@ -25,6 +25,8 @@ const A_DAY: Duration = Duration::from_secs(86_400);
 pub(super) struct Poller {
     /// When the next poll is due, on the monotonic clock.
     due_at: Duration,
+    /// There was a session before.
+    had_session: bool,
     info: PollInfo,
     held: Option<HeldPoll>,
     /// Before that what waited for a held poll goes first.
@@ -74,14 +76,17 @@ impl Poller {
         self.due_at
     }
 
-    /// The next poll is due now.
-    pub(super) fn hurry(&mut self) {
-        self.due_at = Duration::ZERO;
+    /// A session has begun. Its first poll is due at once; that of the first session after `offset`, so
+    /// that a fleet that starts together does not poll in step from then on.
+    pub(super) fn begin_session(&mut self, now: Duration, offset: Duration) {
+        self.due_at = if self.had_session { now } else { now + offset };
+        self.had_session = true;
     }
 
-    /// Goes on with the poll that another one holds.
+    /// Goes on for another one with the same server, and with the poll that it holds.
     pub(super) fn take_over(&mut self, earlier: &mut Self) {
         self.held = earlier.held.take();
+        self.had_session = earlier.had_session;
     }
 
     /// Until when what waited for a held poll goes before the next one.

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::base64_stream::Base64Stream;
@@ -19,8 +20,31 @@ use crate::uplink::{Failure, ReadLimit, Response};
 pub(super) const SMALLEST_CHUNK: u64 = 16 << 10;
 /// How long a time slice is: so long a punch may have to wait for it.
 const TIME_SLICE: Duration = Duration::from_secs(1);
-/// Bytes after which it is written down how far a download is.
-const SAVED_AFTER: u64 = 256 << 10;
+/// Drivers wait while what came is made safe. It is done after so many bytes: more where the disk is
+/// quick, fewer where it is slow.
+const SAVED_AFTER: RangeInclusive<u64> = 64 << 10..=4 << 20;
+/// How long that is to take.
+const SAVE_TIME: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(80);
+/// Bytes after which what came is made safe, by how long that took before.
+pub(super) struct SaveAfter(u64);
+
+impl Default for SaveAfter {
+    fn default() -> Self {
+        Self(256 << 10)
+    }
+}
+
+impl SaveAfter {
+    /// Making `bytes` safe took so long. Of fewer than are made safe together that says nothing.
+    fn took(&mut self, bytes: u64, took: Duration) {
+        if took > *SAVE_TIME.end() {
+            self.0 = (self.0 / 2).max(*SAVED_AFTER.start());
+        } else if took < *SAVE_TIME.start() && bytes >= self.0 {
+            self.0 = (self.0 * 2).min(*SAVED_AFTER.end());
+        }
+    }
+}
+
 /// Failures for which it counts that a download has to start again.
 pub(super) const START_OVER: u32 = 6;
 
@@ -118,11 +142,12 @@ impl Reception {
         &mut self,
         context: &Context,
         source: &Source,
+        save_after: &mut SaveAfter,
     ) -> Result<Fetched, Trouble> {
         let began = context.clock.monotonic();
         self.response.reads.set(TIME_SLICE);
         let fetched = loop {
-            if let Some(fetched) = self.receive_some(context, source)? {
+            if let Some(fetched) = self.receive_some(context, source, save_after)? {
                 break fetched;
             }
             if context.clock.monotonic().saturating_sub(began) >= TIME_SLICE {
@@ -139,6 +164,7 @@ impl Reception {
         &mut self,
         context: &Context,
         source: &Source,
+        save_after: &mut SaveAfter,
     ) -> Result<Option<Fetched>, Trouble> {
         let Self { response, receiver, .. } = self;
         let mut bytes = [0; 16 << 10];
@@ -157,8 +183,8 @@ impl Reception {
         if is_end && read.is_ok() && receiver.until.is_none() {
             receiver.download.total = Some(receiver.came);
         }
-        if receiver.is_to_be_saved(is_end)
-            && let Some(refusal) = receiver.save(context, is_end)?
+        if receiver.is_to_be_saved(is_end, save_after)
+            && let Some(refusal) = receiver.save(context, is_end, save_after)?
         {
             return Ok(Some(Fetched::Refused(refusal)));
         }
@@ -244,21 +270,31 @@ impl Receiver {
         }
     }
 
-    fn is_to_be_saved(&self, is_end: bool) -> bool {
-        self.unsaved >= SAVED_AFTER || (is_end && (self.unsaved > 0 || self.download.is_whole()))
+    fn is_to_be_saved(&self, is_end: bool, save_after: &SaveAfter) -> bool {
+        self.unsaved >= save_after.0 || (is_end && (self.unsaved > 0 || self.download.is_whole()))
     }
 
     /// Makes safe what came, and writes down how far it is. A refusal if there is no room for
     /// more.
-    fn save(&mut self, context: &Context, is_end: bool) -> Result<Option<Refusal>, Trouble> {
+    fn save(
+        &mut self,
+        context: &Context,
+        is_end: bool,
+        save_after: &mut SaveAfter,
+    ) -> Result<Option<Refusal>, Trouble> {
+        let began = context.clock.monotonic();
         self.file.sync_data().map_err(disk_trouble)?;
         // A chunk that came makes up for one failure.
         let is_chunk = is_end && self.more() >= SMALLEST_CHUNK;
         let attempts = self.attempts.saturating_sub(u32::from(is_chunk));
         context.store.jobs().set_download(self.row, &self.download, attempts)?;
+        save_after.took(self.unsaved, context.clock.monotonic().saturating_sub(began));
         self.unsaved = 0;
-        let unknown = if self.download.total.is_none() { self.download.kept } else { 0 };
-        refuse_if_no_room(context, unknown / 2)
+        // Of a file whose length is known that was asked before.
+        match self.download.total {
+            Some(_) => Ok(None),
+            None => refuse_if_no_room(context, self.download.kept / 2),
+        }
     }
 
     /// Bytes that this response brought.
@@ -291,4 +327,26 @@ fn no_base64(why: &str) -> Refusal {
 
 fn disk_trouble(error: io::Error) -> Trouble {
     Trouble::Refused(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_is_made_safe_together_on_a_quick_disk_and_less_on_a_slow_one() {
+        const KIB: u64 = 1 << 10;
+        for (what, before, bytes, took, after) in [
+            ("quick", 256 * KIB, 256 * KIB, 5, 512 * KIB),
+            ("quick, as much as there may be", 4096 * KIB, 4096 * KIB, 5, 4096 * KIB),
+            ("quick, but only the end of a part", 256 * KIB, 100 * KIB, 5, 256 * KIB),
+            ("neither", 256 * KIB, 256 * KIB, 50, 256 * KIB),
+            ("slow", 256 * KIB, 100 * KIB, 100, 128 * KIB),
+            ("the slowest", 64 * KIB, 64 * KIB, 5000, 64 * KIB),
+        ] {
+            let mut save_after = SaveAfter(before);
+            save_after.took(bytes, Duration::from_millis(took));
+            assert_eq!(save_after.0, after, "{what}");
+        }
+    }
 }

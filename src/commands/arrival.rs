@@ -6,6 +6,7 @@ use std::cell::Cell;
 use super::context::Context;
 use super::pending::{ListedCommand, PendingCommand};
 use super::repeats::{Asked, asked};
+use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::reply_name;
 use crate::store::{AnswerKind, Askings, CommandState, Store, StoreError};
 
@@ -43,12 +44,15 @@ pub(super) struct Arrival<'a> {
     askings: Askings,
     list: i64,
     now: i64,
+    /// With which result new commands are begun: `None` if they are carried out in another transaction.
+    result: Option<ReturnCode>,
 }
 
 impl<'a> Arrival<'a> {
     pub(super) fn begin(
         context: &'a Context<'a>,
         origin: &'a ListOrigin,
+        result: Option<ReturnCode>,
     ) -> Result<Self, StoreError> {
         let mut askings = context.store.command_log().askings()?;
         let list = match origin.number.get() {
@@ -56,7 +60,7 @@ impl<'a> Arrival<'a> {
             None => askings.begin_list(),
         };
         let now = askings.time.now(context.clock);
-        Ok(Self { context, origin, askings, list, now })
+        Ok(Self { context, origin, askings, list, now, result })
     }
 
     /// Records that a command is about to run; `None` if it is a repeat.
@@ -67,11 +71,14 @@ impl<'a> Arrival<'a> {
         let log = self.context.store.command_log();
         let (at, name) = ((self.list, self.now), reply_name(command.text));
         let known = log.find(&command.digest, command.id)?;
-        let (row, attempts) = match known {
+        let begin = |result| -> Result<_, StoreError> {
+            Ok((log.begin(&command.digest, command.id, &name, at, result)?, 1, result))
+        };
+        let (row, attempts, result) = match known {
             None => {
-                let has_other_text = log.has_other_text(&command.digest, command.id)?;
-                self.askings.saw_id(command.id, has_other_text, self.list);
-                (log.begin(&command.digest, command.id, &name, at)?, 1)
+                let has_other_text = || log.has_other_text(&command.digest, command.id);
+                self.askings.saw_id(command.id, has_other_text, self.list)?;
+                begin(self.result)?
             }
             Some(known) => {
                 let kind = self.origin.kind;
@@ -80,7 +87,7 @@ impl<'a> Arrival<'a> {
                     Asked::CutOff { .. } if known.list == self.list => return Ok(None),
                     Asked::CutOff { attempts } => {
                         log.begin_again(known.row, at)?;
-                        (known.row, attempts + 1)
+                        (known.row, attempts + 1, None)
                     }
                     Asked::Repeat => {
                         if matches!(known.state, CommandState::Taken { .. }) {
@@ -95,7 +102,7 @@ impl<'a> Arrival<'a> {
                     }
                     Asked::Anew => {
                         log::info!("command {} came before and is asked anew", command.id);
-                        (log.begin(&command.digest, command.id, &name, at)?, 1)
+                        begin(self.result)?
                     }
                 }
             }
@@ -108,6 +115,7 @@ impl<'a> Arrival<'a> {
             text: command.text,
             is_overlong: command.is_overlong,
             is_resumed: false,
+            result,
             is_new: known.is_none(),
         }))
     }

@@ -85,7 +85,7 @@ impl<'a> CommandList<'a> {
         let (store, begun) = (self.context.store, Instant::now());
         let (mut effects, mut rows) = (Effects::default(), Vec::new());
         let done = store.atomically(|| {
-            let mut arrival = Arrival::begin(self.context, origin)?;
+            let mut arrival = Arrival::begin(self.context, origin, Some(ReturnCode::DONE))?;
             let mut done = 0;
             for command in commands {
                 if let Some(pending) = arrival.take(command)? {
@@ -200,7 +200,7 @@ impl<'a> CommandList<'a> {
         commands: &[ListedCommand<'l>],
         origin: &ListOrigin,
     ) -> Result<Vec<PendingCommand<'l>>, StoreError> {
-        let mut arrival = Arrival::begin(self.context, origin)?;
+        let mut arrival = Arrival::begin(self.context, origin, None)?;
         let mut all = Vec::new();
         for command in commands {
             all.extend(arrival.take(command)?);
@@ -217,6 +217,14 @@ impl<'a> CommandList<'a> {
     ) -> Result<(), StoreError> {
         let store = self.context.store;
         let (end, touches) = self.carry_out(command, effects)?;
+        if command.result.is_some() {
+            match &end {
+                End::Now(code, rest) if command.result == Some(*code) && rest.is_empty() => {
+                    return Ok(());
+                }
+                _ => store.command_log().has_no_result(command.row)?,
+            }
+        }
         let (lane, after) = match end {
             End::Now(code, rest) => return store.command_log().finish(command.row, code, &rest),
             End::File(code, file) => {

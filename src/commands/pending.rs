@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use md5::{Digest, Md5};
 
+use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::CommandLine;
 use crate::protocol::foreign::is_hidden;
 use crate::protocol::lines::Line;
@@ -69,6 +70,9 @@ pub(super) struct PendingCommand<'l> {
     pub(super) is_overlong: bool,
     /// It waited for commands before it; they have ended.
     pub(super) is_resumed: bool,
+    /// The log has its result already: it is the one that the command most likely gets in this
+    /// transaction.
+    pub(super) result: Option<ReturnCode>,
     /// It never came before.
     pub(super) is_new: bool,
 }

@@ -123,6 +123,7 @@ impl CommandList<'_> {
             text: &job.text,
             is_overlong: false,
             is_resumed: true,
+            result: None,
             is_new: false,
         };
         let (end, touches) = self.carry_out(&command, effects)?;

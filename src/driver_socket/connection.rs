@@ -182,7 +182,8 @@ impl Connection {
     /// Reads up to `most` bytes. Whether any came.
     fn read(&mut self, most: usize) -> bool {
         let mut chunk = [0; CHUNK];
-        let amount = match self.stream.read(&mut chunk[..most.min(CHUNK)]) {
+        let most = most.min(CHUNK);
+        let amount = match self.stream.read(&mut chunk[..most]) {
             Ok(0) => {
                 self.has_ended = true;
                 return false;
@@ -196,6 +197,8 @@ impl Connection {
                 return false;
             }
         };
+        // What comes from now on is for the next round: a second look would find nothing nearly always.
+        self.is_ready = amount == most;
         self.input.push(&chunk[..amount]);
         self.may_have_line = true;
         true

@@ -54,12 +54,9 @@ impl Fields {
         language: Language,
     ) -> Result<Self, Refusal> {
         let fields = Self::split_spelled(record, known, spellings, language)?;
-        let names: Vec<&str> =
-            known.iter().copied().chain(spellings.iter().map(|(name, _)| *name)).collect();
+        let names = known.iter().chain(spellings.iter().map(|(name, _)| name));
         for (key, value) in &fields.pairs {
-            // Most values have no blank, above all the longest ones.
-            let inner = names.iter().find(|name| value.contains(' ') && holds_key(value, name));
-            if let Some(inner) = inner {
+            if let Some(inner) = key_within(value, names.clone()) {
                 return Err(Refusal::parameter(format!(
                     "the value of {key} contains {inner}=: fields must be separated by TAB, not by blanks"
                 )));
@@ -79,7 +76,7 @@ impl Fields {
         spellings: &[(&str, &str)],
         language: Language,
     ) -> Result<Self, Refusal> {
-        let mut fields = Self::default();
+        let mut fields = Self { pairs: Vec::with_capacity(known.len()) };
         for (nth, part) in record.split(|&byte| byte == b'\t').enumerate() {
             if nth == MOST_FIELDS {
                 return Err(Refusal::parameter(format!(
@@ -88,30 +85,31 @@ impl Fields {
             }
             let part = text::decode(part, language)
                 .ok_or_else(|| Refusal::parameter("the record is neither UTF-8 nor GBK text"))?;
-            if part.trim().is_empty() {
-                continue;
-            }
-            let Some((key, value)) = part.split_once('=') else {
+            let Some(equals) = part.bytes().position(|byte| byte == b'=') else {
+                if part.trim().is_empty() {
+                    continue;
+                }
                 let part = quoted(&part);
                 return Err(Refusal::parameter(format!("{part} is not of the form key=value")));
             };
-            let mut key = key.trim().to_ascii_lowercase();
-            let meant = spellings.iter().find(|(name, _)| name.eq_ignore_ascii_case(&key));
-            if let Some((_, meant)) = meant {
-                key = meant.to_ascii_lowercase();
+            let (key, value) = (part[..equals].trim(), &part[equals + 1..]);
+            let (key, is_spelled) = match known.iter().any(|name| name.eq_ignore_ascii_case(key)) {
+                true => (key, false),
+                false => match spellings.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)) {
+                    Some((_, meant)) => (*meant, true),
+                    None => continue,
+                },
+            };
+            let key = key.to_ascii_lowercase();
+            match fields.get(&key) {
+                None => fields.pairs.push((key, value.to_owned())),
+                Some(before) if is_spelled && before == value => {}
+                Some(_) => {
+                    return Err(Refusal::parameter(format!(
+                        "{key} is there twice; it is allowed once"
+                    )));
+                }
             }
-            if !known.iter().any(|name| name.eq_ignore_ascii_case(&key)) {
-                continue;
-            }
-            if meant.is_some() && fields.get(&key) == Some(value) {
-                continue;
-            }
-            if fields.get(&key).is_some() {
-                return Err(Refusal::parameter(format!(
-                    "{key} is there twice; it is allowed once"
-                )));
-            }
-            fields.pairs.push((key, value.to_owned()));
         }
         Ok(fields)
     }
@@ -152,12 +150,15 @@ impl Fields {
 /// Most fields of a record; the longest in the document has 17.
 const MOST_FIELDS: usize = 64;
 
-/// Whether a value contains ` key=`.
-fn holds_key(value: &str, key: &str) -> bool {
-    value.match_indices(' ').any(|(at, _)| {
+/// The first of these keys that a value contains as ` key=`.
+fn key_within<'k>(value: &str, keys: impl Iterator<Item = &'k &'k str> + Clone) -> Option<&'k str> {
+    value.match_indices(' ').find_map(|(at, _)| {
         let rest = &value.as_bytes()[at + 1..];
-        let (name, after) = rest.split_at(key.len().min(rest.len()));
-        name.eq_ignore_ascii_case(key.as_bytes()) && after.first() == Some(&b'=')
+        let is_next = |key: &&&str| {
+            rest.get(key.len()) == Some(&b'=')
+                && rest[..key.len()].eq_ignore_ascii_case(key.as_bytes())
+        };
+        keys.clone().find(is_next).copied()
     })
 }
 

@@ -85,13 +85,22 @@ impl Askings {
         before != (*it, *any)
     }
 
-    /// The server sent an id with a text that it did not have before. `has_other_text`: the id came
-    /// before, with another.
-    pub fn saw_id(&mut self, id: &str, has_other_text: bool, list: i64) {
-        if self.ids.saw(id) && has_other_text {
+    /// The server sent an id with a text that it did not have before. `has_other_text`: whether the id
+    /// came before, with another; asked only where it matters.
+    ///
+    /// # Errors
+    /// Those of `has_other_text`.
+    pub fn saw_id(
+        &mut self,
+        id: &str,
+        has_other_text: impl FnOnce() -> Result<bool>,
+        list: i64,
+    ) -> Result<()> {
+        if self.ids.saw(id) && has_other_text()? {
             log::info!("the server began its command ids anew with {id}");
             self.forgotten = list - 1;
         }
+        Ok(())
     }
 }
 

@@ -21,7 +21,8 @@ pub(super) fn take(db: &Db, user: &User) -> Result<Vec<String>> {
     for card in [&user.card, &user.vice_card].into_iter().filter(|card| !card.is_empty()) {
         // `<> ''` lets SQLite see that the partial indexes hold all there is to find.
         let sql = "SELECT pin FROM user WHERE card = ?1 AND card <> '' AND pin <> ?2
-                   UNION SELECT pin FROM user WHERE vice_card = ?1 AND vice_card <> '' AND pin <> ?2";
+                   UNION ALL SELECT pin FROM user
+                   WHERE vice_card = ?1 AND vice_card <> '' AND card <> ?1 AND pin <> ?2";
         let mut statement = db.prepare_cached(sql)?;
         let pins = statement.query_map([card.as_str(), user.pin.as_str()], |row| row.get(0))?;
         for pin in pins.collect::<rusqlite::Result<Vec<String>>>()? {

@@ -18,6 +18,11 @@ const BYTES_AT_ONCE: usize = 64 << 10;
 /// Longest content that is kept once the server has it.
 const LONGEST_KEPT: usize = 1024;
 
+/// Whether replies wait that were never refused alone, and whether others do. What the partial index asks
+/// for stands last: SQLite begins at the first bound, and would read all that wait.
+const HAS_REPLIES: &str = "SELECT EXISTS (SELECT 1 FROM command WHERE due = 1 AND due > 0)";
+const HAS_REFUSED: &str = "SELECT EXISTS (SELECT 1 FROM command WHERE due > 1 AND due > 0)";
+
 /// What the log knows of a command that came before, by its id and text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownCommand {
@@ -116,21 +121,29 @@ impl<'a> CommandLog<'a> {
         Ok(self.db.prepare_cached(sql)?.query_row(params![id, &digest[..]], |row| row.get(0))?)
     }
 
-    /// Records that a command of this list is about to be executed. Returns its row.
+    /// Records that a command of this list is about to be executed. Returns its row. `result`: the one
+    /// that it most likely gets in this very transaction, so that a command costs one write; it is
+    /// taken back by [`CommandLog::has_no_result`].
     pub fn begin(
         &self,
         digest: &[u8; 16],
         id: &str,
         name: &str,
         (list, now): (i64, i64),
+        result: Option<ReturnCode>,
     ) -> Result<i64> {
         self.db
             .prepare_cached(
-                "INSERT INTO command (digest, id, name, attempts, due, list, begun_at, seen_at)
-                 VALUES (?1, ?2, ?3, 1, 0, ?4, ?5, ?5)",
+                "INSERT INTO command (digest, id, name, attempts, due, list, begun_at, seen_at, code)
+                 VALUES (?1, ?2, ?3, 1, ?6 IS NOT NULL, ?4, ?5, ?5, ?6)",
             )?
-            .execute(params![&digest[..], id, name, list, now])?;
+            .execute(params![&digest[..], id, name, list, now, result.map(|code| code.0)])?;
         Ok(self.db.connection().last_insert_rowid())
+    }
+
+    /// A command has not the result with which it was begun.
+    pub fn has_no_result(&self, row: i64) -> Result<()> {
+        self.change("UPDATE command SET code = NULL, due = 0 WHERE row = ?1", row)
     }
 
     /// Records that one that was cut off is about to be executed again.
@@ -239,18 +252,19 @@ impl<'a> CommandLog<'a> {
 
     /// The replies that wait and were never refused alone, the oldest first.
     pub fn replies_due(&self, most: usize) -> Result<Vec<Due>> {
-        self.replies("due = 1 ORDER BY row", most)
+        self.replies("due = 1", "row", most)
     }
 
     /// The reply that was refused, the one least often.
     pub fn refused_reply(&self) -> Result<Option<Due>> {
-        Ok(self.replies("due > 1 ORDER BY due, row", 1)?.pop())
+        Ok(self.replies("due > 1", "due, row", 1)?.pop())
     }
 
     /// Replies in an order, as many as `most` and as [`BYTES_AT_ONCE`] allow.
-    fn replies(&self, which: &str, most: usize) -> Result<Vec<Due>> {
+    fn replies(&self, which: &str, order: &str, most: usize) -> Result<Vec<Due>> {
         let sql = format!(
-            "SELECT row, id, name, code, rest, file, due FROM command WHERE due > 0 AND {which} LIMIT ?1"
+            "SELECT row, id, name, code, rest, file, due FROM command WHERE {which} AND due > 0
+             ORDER BY {order} LIMIT ?1"
         );
         let mut statement = self.db.prepare_cached(&sql)?;
         let mut rows = statement.query([most as i64])?;
@@ -307,12 +321,12 @@ impl<'a> CommandLog<'a> {
 
     /// Whether replies wait that were never refused alone.
     pub fn has_replies(&self) -> Result<bool> {
-        self.exists("SELECT EXISTS (SELECT 1 FROM command WHERE due > 0 AND due = 1)")
+        self.exists(HAS_REPLIES)
     }
 
     /// Whether replies wait that were refused.
     pub fn has_refused_replies(&self) -> Result<bool> {
-        self.exists("SELECT EXISTS (SELECT 1 FROM command WHERE due > 0 AND due > 1)")
+        self.exists(HAS_REFUSED)
     }
 
     /// Whether a reply with the content of a file waits.
@@ -322,7 +336,7 @@ impl<'a> CommandLog<'a> {
 
     /// How many replies the server refused more than once.
     pub fn count_refused_replies(&self) -> Result<u64> {
-        let sql = "SELECT count(*) FROM command WHERE due > 0 AND due > 2";
+        let sql = "SELECT count(*) FROM command WHERE due > 2 AND due > 0";
         Ok(self.db.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
@@ -340,5 +354,36 @@ impl<'a> CommandLog<'a> {
 
     fn change(&self, sql: &str, value: i64) -> Result<()> {
         Ok(self.db.prepare_cached(sql)?.execute([value]).map(drop)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+    use crate::store::{Limits, Store};
+
+    /// Steps of SQLite's machine in the last run of a statement.
+    fn steps(db: &Db, sql: &str) -> i32 {
+        db.prepare_cached(sql).unwrap().reset_status(StatementStatus::VmStep)
+    }
+
+    #[test]
+    fn a_look_for_replies_costs_the_same_however_many_wait() {
+        let store = Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap();
+        let log = store.command_log();
+        for nth in 0..10_000u32 {
+            let mut digest = [0; 16];
+            digest[..4].copy_from_slice(&nth.to_be_bytes());
+            let id = nth.to_string();
+            log.begin(&digest, &id, "DATA", (1, 0), Some(ReturnCode::DONE)).unwrap();
+            assert!(log.has_replies().unwrap() && !log.has_refused_replies().unwrap());
+            let steps = (steps(&store.db, HAS_REPLIES), steps(&store.db, HAS_REFUSED));
+            assert!(steps.0 <= 25 && steps.1 <= 25, "{nth} wait: {steps:?} steps");
+        }
+        log.reply_refused(7).unwrap();
+        assert!(log.has_refused_replies().unwrap());
+        assert_eq!(log.refused_reply().unwrap().unwrap().row, 7);
     }
 }

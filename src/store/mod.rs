@@ -291,6 +291,12 @@ impl Store {
         Queries::new(&self.db)
     }
 
+    /// How many rows were written since the store was opened, those of triggers included.
+    #[cfg(test)]
+    pub(crate) fn rows_written(&self) -> u64 {
+        self.db.connection().total_changes()
+    }
+
     /// What was asked, and what the server still has to be told.
     pub fn command_log(&self) -> CommandLog<'_> {
         CommandLog::new(&self.db)

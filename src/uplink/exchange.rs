@@ -50,7 +50,7 @@ pub struct Request<'a> {
 }
 
 /// The body of a POST.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Body<'a> {
     /// Its first bytes.
     pub bytes: &'a [u8],

@@ -63,7 +63,7 @@ impl Pending {
     ) -> Result<Self, LinkError> {
         let call = Call::new(message.head.clone())?.proceed();
         let (bytes, call) = write_head(call, message)?;
-        let sent = transmit(&mut connection, &bytes, message.body, times);
+        let sent = transmit(&mut connection, bytes, message.body, times);
         let (sent_at, deadline) = (Instant::now(), times.within(times.head));
         let mut pending = Self { connection, call, sent_at, is_heard: false, deadline };
         match sent {
@@ -167,18 +167,22 @@ fn write_head(
 
 fn transmit(
     connection: &mut Connection,
-    head: &[u8],
+    mut head: Vec<u8>,
     body: Option<Body<'_>>,
     times: &Times,
 ) -> Result<(), LinkError> {
     // All of it, and each part of it.
     let end = times.within(times.answer.max(times.body));
     let next = || times.within(times.answer).min(end);
-    let Some(body) = body else { return connection.send(head, &next) };
+    let Body { bytes, file } = body.unwrap_or_default();
+    if file.is_none() && bytes.len() <= BUFFER {
+        head.extend_from_slice(bytes);
+        return connection.send(&head, &next);
+    }
     connection.cork(true)?;
-    connection.send(head, &next)?;
-    connection.send(body.bytes, &next)?;
-    if let Some((file, size)) = body.file {
+    connection.send(&head, &next)?;
+    connection.send(bytes, &next)?;
+    if let Some((file, size)) = file {
         send_file(connection, file, size, &next)?;
     }
     connection.cork(false)

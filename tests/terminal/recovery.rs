@@ -130,3 +130,29 @@ fn a_link_that_comes_ends_an_attempt_that_waits_in_vain() {
     let is_anew = || attempts().iter().any(|port| !before.contains(port));
     until("it is made anew", is_anew, || terminal.log());
 }
+
+#[test]
+fn the_first_poll_comes_at_a_place_of_its_own_and_nothing_else_waits_for_it() {
+    // Given a terminal whose polls have a place in `Delay` that is some minutes from its start,
+    let server = RawServer::start(|request| match request {
+        request if request.is_handshake() => options("Delay=3600\n"),
+        request if request.is_poll() => says(200, "OK"),
+        request => says(200, format!("OK:{}", request.lines().len())),
+    });
+    let mut terminal = Terminal::prepare(&server.url(), "[limits]\nstart_spread = 1\n");
+    terminal.run();
+    // when there are punches,
+    let mut driver = terminal.driver();
+    for nth in 0..10 {
+        driver.punch("1001", &second(nth));
+        terminal.wait_for("gone", |status| status["streams"]["punches"]["pending"] == 0);
+    }
+    // then they went, before the first poll, and `status` says when that comes;
+    assert_eq!(server.requests().iter().filter(|request| request.is_poll()).count(), 0);
+    let status = terminal.wait_for("online", |status| status["online"] == true);
+    let poll_in = status["next_poll_in"].as_u64().unwrap();
+    assert!((300..3600).contains(&poll_in), "{status:#}");
+    // and a new configuration has it come at once.
+    terminal.signal("HUP");
+    polls_of(&server, 1);
+}

@@ -1,8 +1,10 @@
-//! Five thousand terminals that lost their server: how many come back in the busiest second.
+//! Terminals that start together, or lost their server together: how many requests come in the busiest
+//! second.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::Terminal;
 use crate::client::activity::Activity;
 use crate::client::backoff::Backoffs;
 use crate::client::pauses::Pause;
@@ -92,4 +94,39 @@ fn a_fleet_that_starts_or_gets_its_link_together_is_spread() {
     });
     let most = f64::from(busiest(links)) / even;
     assert!(most <= 2.0, "link: {most}");
+}
+
+/// The polls of a terminal in the first `rounds` times `DELAY` after its start.
+fn polls(nth: u32, start_spread: u32, rounds: u32) -> Vec<Duration> {
+    let mut terminal = Terminal::of_fleet(3_000_000 + u64::from(nth), &serial(nth), start_spread);
+    terminal.server.borrow_mut().options = "Delay=30\n";
+    let until = SECOND * DELAY * rounds;
+    terminal.run_until("over", |terminal| terminal.now() >= until);
+    let polls = std::mem::take(&mut terminal.server.borrow_mut().polls);
+    polls.into_iter().filter(|at| *at < until).collect()
+}
+
+#[test]
+fn a_fleet_that_starts_together_polls_evenly() {
+    const ROUNDS: u32 = 4;
+    const FLEET: u32 = 300;
+    let even = f64::from(FLEET) / f64::from(DELAY);
+    let of_each: Vec<_> = (0..FLEET).map(|nth| polls(nth, 3, ROUNDS)).collect();
+    for polls in &of_each {
+        assert!(polls[0] <= SECOND * DELAY, "{polls:?}");
+        assert!((ROUNDS as usize - 1..=ROUNDS as usize).contains(&polls.len()), "{polls:?}");
+    }
+    for round in 0..ROUNDS {
+        let round = SECOND * DELAY * round..SECOND * DELAY * (round + 1);
+        let polls = of_each.iter().flatten().copied().filter(|at| round.contains(at));
+        let most = f64::from(busiest(polls)) / even;
+        println!("{round:?}: {most:.2} × even");
+        assert!(most <= 2.0, "{round:?}: {most} × even");
+    }
+}
+
+#[test]
+fn a_terminal_that_need_not_wait_for_its_place_polls_at_once() {
+    let polls = polls(7, 0, 3);
+    assert!(polls[0] < SECOND && polls[1] - polls[0] >= SECOND * DELAY, "{polls:?}");
 }

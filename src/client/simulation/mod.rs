@@ -1,6 +1,7 @@
 //! The loop in virtual time, against a server, a device and a clock that a test moves: lists of
 //! commands have the effect of their commands one by one, whatever is slow, fails or is killed.
 
+mod costs;
 mod fleet;
 mod limits;
 mod lists;

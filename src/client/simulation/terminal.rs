@@ -36,6 +36,11 @@ pub(super) struct Terminal {
 
 impl Terminal {
     pub(super) fn new(seed: u64) -> Self {
+        Self::of_fleet(seed, "MADE0001", 0)
+    }
+
+    /// A terminal with this serial and `start_spread`.
+    pub(super) fn of_fleet(seed: u64, serial: &str, start_spread: u32) -> Self {
         let memory = PathBuf::from("/dev/shm");
         let base = if memory.is_dir() { memory } else { std::env::temp_dir() };
         let directory = base.join(format!("punchd-simulation-{}-{seed}", std::process::id()));
@@ -43,7 +48,7 @@ impl Terminal {
         fs::create_dir_all(directory.join("files")).unwrap();
         let files = directory.join("files");
         let text = format!(
-            "server = \"http://server\"\nserial = \"MADE0001\"\n[limits]\nstart_spread = 0\n\
+            "server = \"http://server\"\nserial = \"{serial}\"\n[limits]\nstart_spread = {start_spread}\n\
              [commands]\nput_dirs = [{files:?}]\nget_dirs = [{files:?}]\nshell = \"allow\"\n\
              get_file = \"allow\"\nclear_data = \"allow\"\nreboot = \"allow\"\n[device]\nreboot = [\"true\"]\n"
         );

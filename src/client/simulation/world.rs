@@ -66,6 +66,8 @@ pub(super) struct Server {
     pub(super) closes_every_second: bool,
     /// When each request came or failed, and whether it was answered.
     pub(super) exchanges: Vec<(Duration, bool)>,
+    /// When each poll came.
+    pub(super) polls: Vec<Duration>,
     /// A file of which each part takes five seconds.
     pub(super) trickles: Option<&'static str>,
     /// Further options of the handshake.
@@ -98,6 +100,9 @@ impl Uplink for VirtualUplink {
         let nth = server.exchanges.len();
         let closes = server.closes_every_second && nth % 2 == 1;
         server.exchanges.push((now, outage.is_none() && !closes));
+        if request.target.contains("/getrequest") {
+            server.polls.push(now);
+        }
         match outage.map(|(.., outage)| outage) {
             Some(Outage::Refused) => {
                 return Err(Failure::Unsent(Cause::NoConnection, "refused".into()));

@@ -115,7 +115,7 @@ pub struct UserChange {
 impl UserChange {
     /// The keys of a record, in each spelling.
     pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
-        KEYS.into_iter().chain(SPELLINGS.into_iter().map(|(spelling, _)| spelling))
+        KEYS.iter().chain(SPELLINGS.iter().map(|(spelling, _)| spelling)).copied()
     }
 
     /// Reads and checks the record of a `DATA UPDATE USERINFO`.
