@@ -1,0 +1,114 @@
+"""Instructions of the exchanges that a terminal makes most: a poll, a request with rows, a row."""
+
+import re
+import shutil
+
+from bench import waited
+from callgrind_run import CountedTerminal, instructions_of
+from figures import Figure, once
+
+WARM_UP_POLLS, POLLS = 30, 40  # before instructions are counted, and of which they are
+ROWS = 6_000
+SMALL_BODY, LARGE_BODY = 2_048, 65_536  # bytes that the server allows in a request
+BY_CURL = 40  # exchanges
+
+
+@once
+def exchanges(bench):
+    """An idle poll beside curl, which makes the same exchange on a connection that it keeps."""
+    polls, request = idle_polls(bench, None)
+    figure = Figure("instructions of an idle poll, HTTP", values=[polls], floor_name="curl, the same exchange", goal="≤ 450 k", key="poll")
+    figure.floors.append(exchange_by_curl(bench, [request]))
+    return [figure]
+
+
+def idle_polls(bench, tls):
+    """(instructions of an idle poll, one of the requests). What a start leaves to do is over by then."""
+    server = bench.server(tls=tls, Delay=1)
+    counted = CountedTerminal(bench, server.url())
+    answered = lambda: sum(bool(request.answered) for request in server.of("poll"))
+    waited(server.wait(lambda: answered() >= WARM_UP_POLLS, 300), "polls", counted.terminal)
+    counted.count()
+    before = answered()
+    waited(server.wait(lambda: answered() >= before + POLLS, 300), "polls", counted.terminal)
+    instructions = counted.count()
+    polls = answered() - before
+    counted.terminal.stop()
+    return instructions / polls, server.of("poll")[-1]
+
+
+@once
+def rows_up(bench):
+    """Rows that waited go up to a server that allows small or large requests; two batch sizes make two equations."""
+    store = bench.store_with_punches(ROWS)
+    small, large = (upload(bench, store, size) for size in (SMALL_BODY, LARGE_BODY))
+    row = (large[0] / large[1] - small[0] / small[1]) / (large[2] / large[1] - small[2] / small[1])
+    request = small[0] / small[1] - row * small[2] / small[1]
+    by_curl = exchange_by_curl(bench, small[3])
+    remark = f"from {small[1]} requests with {small[2]} rows and {large[1]} with {large[2]}"
+    return [
+        Figure("instructions of an upload request", values=[request], floors=[by_curl], floor_name="curl, the same exchange", goal="≤ 270 k", key="upload", remark=remark),
+        Figure("instructions of a row that goes up", values=[row], floors=[row_by_sqlite(bench, store)], floor_name="the sqlite3 program prints it", goal="≤ 3 000", key="row", remark=remark),
+    ]
+
+
+def upload(bench, store, most_bytes):
+    """(instructions, requests, rows, the requests), from the first answer to an upload until the last rows are acknowledged and the cursor stands."""
+    server = bench.server(light=True, Delay=3600, MaxPostSize=most_bytes)
+    counted = CountedTerminal(bench, server.url(), store=store)
+    first = []
+
+    def at_first(request):
+        if request.kind == "punches" and not first:
+            counted.count()
+            first.append(request)
+
+    server.before_answer = at_first
+    waited(server.wait(lambda: server.row_count >= ROWS and server.of("punches")[-1].answered, 300), "the rows", counted.terminal)
+    counted.terminal.call("user.get", [{"pin": "1"}])  # is answered when the acknowledgement was stored
+    instructions = counted.count()
+    counted.terminal.stop()
+    requests = server.of("punches")
+    # The first answer is in the count, and the first request is not.
+    return instructions, len(requests) - 1, ROWS - requests[0].body.count(b"\n"), requests[1:]
+
+
+def exchange_by_curl(bench, requests):
+    """Instructions of one exchange of curl on a kept connection, with a request as these are."""
+    if not shutil.which("curl"):
+        return 0
+    server = bench.server(light=True)
+    counts = []
+    for times in BY_CURL, 2 * BY_CURL:
+        config = bench.place / "curl.conf"
+        config.write_text(curl_config(bench, server.url(), [requests[nth % len(requests)] for nth in range(times)]))
+        counts.append(instructions_of(bench, "curl", "--config", config))
+    return (counts[1] - counts[0]) / BY_CURL
+
+
+def curl_config(bench, url, requests):
+    """A configuration of curl by which it makes these requests one after the other on one connection."""
+    parts = []
+    for nth, request in enumerate(requests):
+        head = request.raw[: len(request.raw) - len(request.body)].decode()
+        target, *fields = head.strip().split("\r\n")
+        lines = [f'url = "{url}{target.split(" ")[1]}"', 'noproxy = "*"', "silent", "http1.1", 'output = "/dev/null"']
+        lines += [f'header = "{field}"' for field in fields if not re.match(r"(?i)(host|content-length|connection):", field)]
+        lines.append('header = "Expect:"')
+        if request.body:
+            body = bench.place / f"body{nth}"
+            body.write_bytes(request.body)
+            lines.append(f'data-binary = "@{body}"')
+        parts.append("\n".join(lines))
+    return "\nnext\n".join(parts) + "\n"
+
+
+def row_by_sqlite(bench, store):
+    """Instructions of the sqlite3 program for one row more of the same punches, printed with tabs."""
+    if not shutil.which("sqlite3"):
+        return 0
+    counts = []
+    for rows in ROWS // 2, ROWS:
+        query = f"SELECT pin, datetime(time, 'unixepoch'), status, verify, workcode FROM punch ORDER BY seq LIMIT {rows}"
+        counts.append(instructions_of(bench, "sqlite3", "-tabs", store, query))
+    return (counts[1] - counts[0]) / (ROWS // 2)
