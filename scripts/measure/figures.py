@@ -64,7 +64,7 @@ def merge(figures, one_round):
         figure.remark = more.remark
 
 
-def number(value, unit):
+def number(value, unit=""):
     """With three digits or more."""
     if unit == "B":
         value, unit = (value / 1000, "kB") if value >= 10_000 else (value, "B")

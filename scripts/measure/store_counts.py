@@ -3,7 +3,7 @@
 import stores
 from bench import waited
 from callgrind_run import CountedTerminal
-from figures import Figure, once
+from figures import Figure, number, once
 
 SMALL, LARGE = 1_000, 1_000_000  # punches
 CALLS = 20
@@ -15,8 +15,8 @@ def status(bench):
     """`status` while few or many rows wait."""
     small, large = (counted_calls(bench, stores.with_punches(bench, rows), "status", CALLS) for rows in (SMALL, LARGE))
     return [
-        Figure(f"instructions of status, {SMALL:,} rows pending".replace(",", " "), values=[small], goal="≤ 2 M", key="status"),
-        Figure(f"instructions of status, {LARGE:,} rows pending".replace(",", " "), values=[large], floors=[small], floor_name="1 000 pending", goal="≤ 1.1 ×", key="status-large"),
+        Figure(f"instructions of status, {number(SMALL)} rows pending", values=[small], goal="≤ 2 M", key="status"),
+        Figure(f"instructions of status, {number(LARGE)} rows pending", values=[large], floors=[small], floor_name="1 000 pending", goal="≤ 1.1 ×", key="status-large"),
     ]
 
 

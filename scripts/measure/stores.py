@@ -4,8 +4,10 @@ A row that punchd wrote is copied with other numbers, so that the rows look as t
 schema in it: another schema gets stores of its own.
 """
 
+import contextlib
 import hashlib
 import sqlite3
+import sys
 
 from bench import punch
 
@@ -30,15 +32,17 @@ def kept(bench, name, fill):
     terminal.call("punch", [punch(0)])
     terminal.stop()
     (terminal.place / "punchd.db").rename(base)
-    with sqlite3.connect(base) as db:
+    with contextlib.closing(sqlite3.connect(base)) as db:
         schema = "\n".join(sql for sql, in db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"))
     path = bench.kept / f"{name}-{hashlib.sha256(schema.encode()).hexdigest()[:8]}.db"
     if not path.exists():
-        print(f"   making {path.name}", flush=True)
+        print(f"   making {path.name}", file=sys.stderr, flush=True)
         db = sqlite3.connect(base, isolation_level=None)
-        db.executescript("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; BEGIN;")
+        for statement in "PRAGMA journal_mode = MEMORY", "PRAGMA synchronous = OFF", "BEGIN":
+            db.execute(statement)
         fill(db)
-        db.executescript("COMMIT; PRAGMA journal_mode = WAL;")
+        db.execute("COMMIT")
+        db.execute("PRAGMA journal_mode = WAL")
         db.close()
         base.rename(path)
     return path
