@@ -22,13 +22,13 @@ from figures import Figure, merge, number, table, write
 from link_cost import idle_day, instructions, punches, put_file
 from link_recovery import cable, fleet, held_poll, outage
 from local_terminal import Failure
-from store_counts import status
+from store_counts import acknowledgement, start, status, with_people, with_punches
 from upload import drain
 
 GROUPS = {
     "link": [punches, idle_day, instructions, put_file, outage, cable, held_poll, fleet],
     "instructions": [exchanges, rows_up],
-    "store": [status],
+    "store": [status, with_punches, with_people, acknowledgement, start],
     "upload": [drain],
 }
 

@@ -6,6 +6,7 @@ schema in it: another schema gets stores of its own.
 
 import contextlib
 import hashlib
+import shutil
 import sqlite3
 import sys
 
@@ -22,6 +23,16 @@ def with_punches(bench, count):
 def with_people(bench, people):
     """A store with so many people with ten fingerprints each, which the server knows, and one punch."""
     return kept(bench, f"people-{people}", lambda db: add_people(db, people))
+
+
+def acknowledged(bench, store):
+    """A copy for this round, all of whose punches the server has."""
+    path = bench.place / "acknowledged.db"
+    shutil.copy(store, path)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("INSERT OR REPLACE INTO cursor (stream, sent) SELECT 'punch', max(seq) FROM punch")
+        db.commit()
+    return path
 
 
 def kept(bench, name, fill):
