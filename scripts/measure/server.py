@@ -30,11 +30,11 @@ class Server:
     """Listens on `port` until it is closed; may be opened again on the same port.
 
     `keep`: whether it keeps connections. `counts`: whether it answers `OK:n` to punches, or bare `OK`. `hold`: seconds for which it keeps a poll
-    without an answer as long as there is no command. `files`: path below /iclock/ to content. `tls`: (certificate, key), files in PEM. `refuses`: a
-    kind of request that is answered with 503. `light`: rows are only counted, and not looked at, where the server's own time would hide what is measured.
+    without an answer as long as there is no command. `files`: path below /iclock/ to content. `tls`: (certificate, key), files in PEM. `refuses`:
+    kinds of requests that are answered with 503. `light`: rows are only counted, and not looked at, where the server's own time would hide what is measured.
     """
 
-    def __init__(self, keep=True, counts=True, hold=0, files=None, tls=None, address="127.0.0.1", refuses=None, light=False, **options):
+    def __init__(self, keep=True, counts=True, hold=0, files=None, tls=None, address="127.0.0.1", refuses=(), light=False, **options):
         self.keep, self.counts, self.hold, self.files, self.address = keep, counts, hold, files or {}, address
         self.refuses, self.light = refuses, light
         self.options = {"ErrorDelay": 60, "Delay": 30, "Realtime": 1, "TimeZone": 0, "PushProtVer": "2.4.1", **options}
@@ -148,7 +148,7 @@ class Server:
 
     def answer(self, request):
         """Status, fields and body."""
-        if request.kind == self.refuses:
+        if request.kind in self.refuses:
             return "503 Service Unavailable", "", b""
         if request.kind == "file":
             return self.part_of_file(request)

@@ -10,7 +10,7 @@ from local_terminal import Failure
 
 PUNCHES = [1_000, 100_000, 1_000_000]
 FEW_PEOPLE, MANY_PEOPLE = 1_000, 50_000  # with ten templates each
-CALLS = 20
+CALLS, WINDOWS = 20, 3  # are counted together; the least of so many counts: the others may have work of the terminal's own in them
 LIMITS = {"punches": 2_000_000, "store_mib": 4096}  # so that no retention goes on
 
 
@@ -33,7 +33,7 @@ class Call:
 
 
 PUNCH = Call("punch", lambda nth, size: punch(nth))
-EXPORT = Call("export", lambda nth, size: {"after": size // 2 - CALLS - 1 + nth}, 500)  # a page
+EXPORT = Call("export", lambda nth, size: {"after": size // 2 - WINDOWS * CALLS - 2 + nth}, 500)  # a page
 USER_GET = Call("user.get", lambda nth, size: {"pin": str(size // 2 + nth)})
 USER_BY_CARD = Call("user.get", lambda nth, size: {"card": str(1_000_000 + size // 2 + nth)})
 CHANGES = Call("changes", lambda nth, size: {"after": 6 * size + nth, "most": 30}, 30)  # in the middle of the templates
@@ -118,7 +118,7 @@ def start(bench):
 
 
 def start_of(bench, store):
-    server = bench.server(refuses="handshake")
+    server = bench.server(refuses=["handshake"])
     counted = CountedTerminal(bench, server.url(), store=store, limits=LIMITS)
     counted.terminal.wait_until_ready()
     instructions = counted.count()
@@ -132,17 +132,20 @@ def check_by_sqlite(bench, store):
 
 def calls(bench, store, size, call):
     """Instructions of a call for each row of its answer. The calls are made one after the other; the server takes no rows, and no poll comes meanwhile."""
-    server = bench.server(refuses="punches", Delay=3600, ErrorDelay=3600)
+    server = bench.server(refuses=["punches", "upload"], Delay=3600, ErrorDelay=3600)
     counted = CountedTerminal(bench, server.url(), store=store, limits=LIMITS)
     waited(server.wait(lambda: server.of("punches") and server.of("poll"), 600), "an upload and a poll", counted.terminal)
     first = counted.terminal.call(call.method, [call.params(0, size)], together=1)[0]["result"]  # and what only a first call does
     if call.method == "status" and first["streams"]["punches"]["pending"] != size:
         raise Failure(f"{first['streams']['punches']['pending']} rows are pending")
     counted.count()
-    answers = counted.terminal.call(call.method, [call.params(1 + nth, size) for nth in range(CALLS)], together=1)
-    instructions = counted.count()
+    windows = []
+    for window in range(WINDOWS):
+        numbers = range(1 + window * CALLS, 1 + (window + 1) * CALLS)
+        answers = counted.terminal.call(call.method, [call.params(nth, size) for nth in numbers], together=1)
+        windows.append(counted.count())
     counted.terminal.stop()
     rows = [len(answer["result"].get("rows", [])) + len(answer["result"].get("templates", [])) for answer in answers if call.rows > 1]
     if any(count != call.rows for count in rows):
         raise Failure(f"pages of {call.method} have {rows} rows")
-    return instructions / CALLS / call.rows
+    return min(windows) / CALLS / call.rows
