@@ -17,8 +17,12 @@ from pathlib import Path
 
 import budgets
 from bench import Bench, enter_namespace, ip
+from calls import flash, idle_flash, system_calls
 from counts import exchanges, rows_up
 from figures import Figure, merge, number, table, write
+from fleet import start_together
+from large import large_file, list_of_commands
+from latency import answer, to_server
 from link_cost import idle_day, instructions, punches, put_file
 from link_recovery import cable, fleet, held_poll, outage
 from local_terminal import Failure
@@ -29,7 +33,9 @@ GROUPS = {
     "link": [punches, idle_day, instructions, put_file, outage, cable, held_poll, fleet],
     "instructions": [exchanges, rows_up],
     "store": [status, with_punches, with_people, acknowledgement, start],
-    "upload": [drain],
+    "calls": [system_calls, flash, idle_flash],
+    "time": [drain, large_file, list_of_commands, answer, to_server],
+    "fleet": [start_together],
 }
 
 

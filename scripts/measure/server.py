@@ -44,7 +44,7 @@ class Server:
             self.context.load_cert_chain(*tls)
         self.requests, self.commands, self.accepted = [], collections.defaultdict(list), 0
         self.rows, self.rows_again = set(), 0  # punches; how many came more than once
-        self.row_count = 0
+        self.row_count, self.given = 0, {}  # when commands were given, by the serial
         self.before_answer = lambda request: None  # called while the client waits
         self.changed, self.open_connections = threading.Condition(), set()
         self.port = 0
@@ -174,6 +174,8 @@ class Server:
             if self.hold:
                 self.changed.wait_for(lambda: commands, self.hold)
             text = "".join(command + "\n" for command in commands) or "OK"
+            if commands:
+                self.given[request.serial] = time.monotonic()
             commands.clear()
         return text
 
