@@ -14,7 +14,7 @@ MEMORY_EACH = 12_000  # kB that a terminal may take of this machine
 @once
 def start_together(bench):
     """Real processes with the default configuration; the second poll of each is looked at, and the busiest second."""
-    available = int(re.search(r"MemAvailable: *(\d+)", open("/proc/meminfo", encoding="ascii").read())[1])
+    available = int(re.search(r"MemAvailable:\s*(\d+)", open("/proc/meminfo", encoding="ascii").read())[1])
     count = min(TERMINALS, available // MEMORY_EACH)
     server = bench.server(Delay=DELAY)
     terminals = [bench.terminal(server.url(), start_spread=None) for _ in range(count)]

@@ -12,7 +12,7 @@ import sys
 
 from bench import punch
 
-PEOPLE, TEMPLATES_EACH, TEMPLATE = 50_000, 10, 512  # how many; bytes
+TEMPLATE = 512  # bytes
 
 
 def with_punches(bench, count):
@@ -20,9 +20,9 @@ def with_punches(bench, count):
     return kept(bench, f"punches-{count}", lambda db: add_punches(db, count))
 
 
-def with_people(bench, people):
-    """A store with so many people with ten fingerprints each, which the server knows, and one punch."""
-    return kept(bench, f"people-{people}", lambda db: add_people(db, people))
+def with_people(bench, people, templates=10):
+    """A store with so many people with so many fingerprints each, which the server knows, and one punch."""
+    return kept(bench, f"people-{people}-{templates}", lambda db: add_people(db, people, templates))
 
 
 def acknowledged(bench, store):
@@ -63,7 +63,7 @@ def add_punches(db, count):
     copy(db, "punch", count - 1, {"seq": "(SELECT max(seq) FROM punch) + n", "pin": "1 + n % 500", "time": "time + 7 * n"})
 
 
-def add_people(db, people):
+def add_people(db, people, templates):
     """The numbers of changes go on behind those that are there."""
     first = db.execute("SELECT max(changed) FROM user").fetchone()[0]
     copy(db, "user", people - 1, {"pin": "1 + n", "card": "1000001 + n", "changed": f"{first} + n", "local": "0"})
@@ -72,8 +72,8 @@ def add_people(db, people):
     db.execute(
         f"WITH RECURSIVE counting(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM counting WHERE n + 1 < ?)"
         f" INSERT INTO template (pin, number, changed, data, {', '.join(fields)})"
-        f" SELECT 1 + n / {TEMPLATES_EACH}, n % {TEMPLATES_EACH}, {first} + n, randomblob({TEMPLATE}), {', '.join(map(str, fields.values()))} FROM counting",
-        [people * TEMPLATES_EACH],
+        f" SELECT 1 + n / {templates}, n % {templates}, {first} + n, randomblob({TEMPLATE}), {', '.join(map(str, fields.values()))} FROM counting",
+        [people * templates],
     )
 
 
