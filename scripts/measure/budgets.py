@@ -1,26 +1,41 @@
 """Most that may be counted: `scripts/bench budgets` ends with 1 if a count exceeds its budget. Times have none."""
 
+from calls import flash, system_calls
 from counts import exchanges, rows_up
+from figures import number
 from store_counts import status
 
-MEASURES = [exchanges, rows_up, status]
+MEASURES = [exchanges, rows_up, status, system_calls, flash]
 
-# By the key of a figure: the most, in the figure's unit. A ratio is that of the figure to its floor.
+# By the key of a figure: the most, in the figure's unit. Instructions are those of x86-64.
 MOST = {
     "poll": 450_000,  # instructions
-    "upload": 270_000,
-    "row": 3_000,
+    "poll-bytes": 400,  # of its request
+    "poll-calls": 14,  # system calls
+    "poll-commits": 0,
+    "upload": 270_000,  # instructions
+    "upload-requests": 12,
+    "upload-calls": 35,
+    "upload-commits": 2,
+    "row": 3_000,  # instructions
     "status": 2_000_000,
+    "flash-1": 5_600,  # bytes
+    "flash-10": 760,
 }
+# The same for a figure divided by its floor, which is a count, too.
 MOST_RATIO = {
     "status-large": 1.1,
+    "upload-limited": 1.1,
 }
 
 
 def exceeded(figures):
-    """Each figure that exceeds a budget, with its most."""
-    over = [(figure, MOST[figure.key]) for figure in figures if figure.key in MOST and figure.values and figure.median() > MOST[figure.key]]
-    for figure in figures:
-        if figure.key in MOST_RATIO and figure.values and figure.ratio() > MOST_RATIO[figure.key]:
-            over.append((figure, MOST_RATIO[figure.key] * figure.floors[0]))
-    return over
+    """A line for each figure that exceeds a budget, or that has one and was not counted."""
+    lines, counted = [], {figure.key: figure for figure in figures if figure.values}
+    for budgets, value, unit in (MOST, lambda figure: figure.median(), ""), (MOST_RATIO, lambda figure: figure.ratio(), " ×"):
+        for key, most in budgets.items():
+            if key not in counted:
+                lines.append(f"{key} was not counted")
+            elif value(counted[key]) > most:
+                lines.append(f"{counted[key].name}: {number(value(counted[key]))}{unit}, the budget is {number(most)}{unit}")
+    return lines

@@ -25,7 +25,7 @@ def system_calls(bench):
     polls = len(server.of("poll"))
     waited(server.wait(lambda: len(server.of("poll")) >= polls + POLLS + 1, 60), "polls", traced.terminal)
     parts = between(traced.lines(), "GET /iclock/getrequest")
-    a_poll = statistics.median(map(len, parts))
+    a_poll, poll_commits = statistics.median(map(len, parts)), sum(Writes(part).commits for part in parts)
     traced.terminal.stop()
 
     server = bench.server(light=True, Delay=3600)
@@ -40,6 +40,7 @@ def system_calls(bench):
     writes = [Writes(part).commits for part in up]
     return [
         Figure("system calls of an idle poll", values=[a_poll], floors=[EXCHANGE], floor_name="send, wait, receive", key="poll-calls", remark=told(parts)),
+        Figure(f"commits of {len(parts)} idle polls", values=[poll_commits], key="poll-commits"),
         Figure("system calls of a punch that goes up at once", values=[statistics.median(map(len, up))], key="upload-calls", floors=[2 * EXCHANGE + 4], floor_name="two exchanges, two commits", remark=told(up)),
         Figure("commits of a punch that goes up at once", values=[statistics.median(writes)], floors=[2], floor_name="the punch, and the cursor after its acknowledgement", key="upload-commits"),
     ]

@@ -5,11 +5,12 @@ import shutil
 
 from bench import waited
 from callgrind_run import CountedTerminal, instructions_of
-from figures import Figure, once
+from figures import Figure, number, once
 
 WARM_UP_POLLS, POLLS = 30, 20  # before instructions are counted, and of which they are
 ROWS = 6_000
 SMALL_BODY = 2_048  # bytes: about as many rows as a server gets that says bare OK
+LARGEST_BODY = 65_536  # bytes: `post_bytes` of [limits]
 BY_CURL = 40  # exchanges
 
 
@@ -19,7 +20,8 @@ def exchanges(bench):
     polls, request = idle_polls(bench, None)
     figure = Figure("instructions of an idle poll, HTTP", values=[polls], floor_name="curl, the same exchange", goal="≤ 450 k", key="poll")
     figure.floors.append(exchange_by_curl(bench, [request]))
-    return [figure]
+    shortest = f"GET /iclock/getrequest?SN={request.serial} HTTP/1.1\r\nHost: 127.0.0.1:65535\r\n\r\n"
+    return [figure, Figure("bytes of a poll's request", "B", [len(request.raw)], [len(shortest)], "no field but Host", key="poll-bytes")]
 
 
 def idle_polls(bench, tls):
@@ -49,6 +51,7 @@ def rows_up(bench):
     return [
         Figure("instructions of an upload request", values=[request], floors=[by_curl], floor_name="curl, the same exchange", goal="≤ 270 k", key="upload", remark=remark),
         Figure("instructions of a row that goes up", values=[row], floors=[by_sqlite], floor_name="the sqlite3 program prints it", goal="≤ 3 000", key="row", remark=remark),
+        Figure(f"requests for {number(large.rows)} rows, server counts", values=[large.requests], floors=[sum(map(len, (it.body for it in large.sent))) / LARGEST_BODY], floor_name="all bodies of 64 KiB", key="upload-requests"),
         Figure(
             f"instructions of a request with rows, MaxPostSize={SMALL_BODY}", values=[limited.instructions / limited.requests], floors=[small.instructions / small.requests],
             floor_name=f"bare OK, {small.rows / small.requests:.0f} rows each", goal="≤ 1.1 ×", key="upload-limited", remark=f"{limited.rows / limited.requests:.0f} rows each",

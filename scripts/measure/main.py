@@ -19,7 +19,7 @@ import budgets
 from bench import Bench, enter_namespace, ip
 from calls import flash, idle_flash, system_calls
 from counts import exchanges, rows_up
-from figures import Figure, merge, number, table, write
+from figures import Figure, merge, table, write
 from fleet import start_together
 from large import large_file, list_of_commands
 from latency import answer, to_server
@@ -51,16 +51,25 @@ def main():
     for signal_number in signal.SIGTERM, signal.SIGHUP:  # whoever ends this program ends with it what it started
         signal.signal(signal_number, lambda signal_number, _: sys.exit(128 + signal_number))
     begun = time.monotonic()
-    figures, failures = measure_all(arguments)
-    version = subprocess.run([arguments.punchd, "--version"], capture_output=True, text=True).stdout.strip()
-    about = {"punchd": version, "machine": f"{platform.machine()}, Linux {platform.release()}, {os.cpu_count()} cores", "rounds": arguments.rounds, "seconds": round(time.monotonic() - begun)}
+    figures, failures, about = [], 0, {}
+    for measure in arguments.measures:
+        failures += not measure_one(measure, arguments, figures)
+        about = about_this(arguments, time.monotonic() - begun)
+        if arguments.json not in (None, "-"):
+            write(arguments.json, about, figures)  # after each, so that nothing is lost if this is ended
     print(f"\n{table(figures)}\n\n" + "; ".join(f"{name} {value}" for name, value in about.items()), file=sys.stderr if arguments.json == "-" else sys.stdout)
-    if arguments.json:
-        write(arguments.json, about, figures)
+    if arguments.json == "-":
+        write("-", about, figures)
     exceeded = budgets.exceeded(figures) if arguments.group == "budgets" else []
-    for figure, most in exceeded:
-        print(f"bench: {figure.name}: {number(figure.median(), figure.unit)}, the budget is {number(most, figure.unit)}", file=sys.stderr)
+    for line in exceeded:
+        print(f"bench: {line}", file=sys.stderr)
     return 1 if failures or exceeded else 0
+
+
+def about_this(arguments, seconds):
+    version = subprocess.run([arguments.punchd, "--version"], capture_output=True, text=True).stdout.strip()
+    machine = f"{platform.machine()}, Linux {platform.release()}, {os.cpu_count()} cores, load {os.getloadavg()[1]:.1f}"
+    return {"program": version, "machine": machine, "rounds": arguments.rounds, "seconds": round(seconds)}
 
 
 def parse():
@@ -73,7 +82,7 @@ def parse():
         + "\n  budgets       the counts that have a budget; ends with 1 if one exceeds it",
     )
     parser.add_argument("group", nargs="?", choices=[*GROUPS, "budgets"], metavar="GROUP", help="without one, all but budgets")
-    parser.add_argument("--punchd", type=Path, required=True, metavar="FILE", help="the program to measure; by default it is built")
+    parser.add_argument("--punchd", type=Path, metavar="FILE", help="the program to measure; by default it is built")
     parser.add_argument("--against", type=Path, metavar="FILE", help="a second program, measured in the same rounds")
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="rounds of which the median is taken (7)")
     parser.add_argument("--only", default="", metavar="NAME", help="one figure, by the beginning of its name")
@@ -84,24 +93,24 @@ def parse():
     groups = [arguments.group] if arguments.group in GROUPS else GROUPS
     measures = budgets.MEASURES if arguments.group == "budgets" else [measure for group in groups for measure in GROUPS[group]]
     arguments.measures = [measure for measure in measures if measure.__name__.startswith(arguments.only)]
+    if not arguments.punchd:
+        parser.error("--punchd is missing: scripts/bench builds it")
     if not arguments.measures or arguments.rounds < 1:
         parser.error("there is no such figure" if not arguments.measures else "--rounds is 1 or more")
     arguments.place = arguments.place or Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "bench"
     return arguments
 
 
-def measure_all(arguments):
-    """(the figures, how many measures failed)."""
-    figures, failures = [], 0
-    for measure in arguments.measures:
-        print(f"── {measure.__name__}", file=sys.stderr, flush=True)
-        try:
-            figures += rounds_of(measure, arguments)
-        except Failure as failure:
-            failures += 1
-            figures.append(Figure(measure.__name__, remark=f"failed: {failure}".replace("\n", " ")))
-            print(f"   failed: {failure}", file=sys.stderr, flush=True)
-    return figures, failures
+def measure_one(measure, arguments, figures):
+    """Adds the figures of a measure. Whether it could be measured."""
+    print(f"── {measure.__name__}", file=sys.stderr, flush=True)
+    try:
+        figures += rounds_of(measure, arguments)
+        return True
+    except (Failure, OSError, subprocess.SubprocessError) as failure:
+        figures.append(Figure(measure.__name__, remark=f"failed: {failure}".replace("\n", " ")))
+        print(f"   failed: {failure}", file=sys.stderr, flush=True)
+        return False
 
 
 def rounds_of(measure, arguments):
