@@ -26,7 +26,7 @@ from latency import answer, to_server
 from link_cost import idle_day, instructions, punches, put_file
 from link_recovery import cable, fleet, held_poll, outage
 from local_terminal import Failure
-from scenarios import deaf
+from scenarios import DEAF
 from store_counts import acknowledgement, start, status, with_people, with_punches
 from upload import drain
 
@@ -36,7 +36,7 @@ GROUPS = {
     "store": [status, with_punches, with_people, acknowledgement, start],
     "calls": [system_calls, flash, idle_flash],
     "time": [drain, large_file, list_of_commands, answer, to_server],
-    "deaf": [deaf],
+    "deaf": DEAF,
     "fleet": [start_together],
 }
 

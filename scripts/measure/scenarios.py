@@ -17,7 +17,8 @@ from bench import waited
 from figures import Figure
 from local_terminal import Failure
 
-PEOPLE, PUNCHES, MEMBERS = 50_000, 500_000, 10_000
+PEOPLE, PUNCHES = 50_000, 500_000
+MEMBERS, DIRECTORIES = 9_900, 10  # 10 000 names at most
 IDLE = 3  # seconds of a driver that punches while nothing else goes on
 LONGEST = 120  # seconds for a piece of work; then it is given up, and the figures are what they are until then
 ALL_TIMES = "StartTime=2000-01-01 00:00:00\tEndTime=2099-12-31 23:59:59"
@@ -27,8 +28,8 @@ PUNCHING = Path(__file__).with_name("punching.py")
 class Scenario:
     """What a terminal does: its store, the server's files and command, or what else `starts` it; until `done`, by default the command's answer."""
 
-    def __init__(self, name, store=None, command=None, files=lambda: {}, starts=None, done=None, limits=None, goal="≤ 20 ms"):
-        self.name, self.store, self.command, self.files, self.starts, self.done = name, store, command, files, starts, done
+    def __init__(self, key, name, store=None, command=None, files=lambda: {}, starts=None, done=None, limits=None, goal="≤ 20 ms"):
+        self.key, self.name, self.store, self.command, self.files, self.starts, self.done = key, name, store, command, files, starts, done
         self.limits, self.goal = {"punches": 2_000_000, "store_mib": 4096} | (limits or {}), goal
 
 
@@ -45,7 +46,7 @@ def archive():
     with io.BytesIO() as file:
         with tarfile.open(fileobj=file, mode="w:gz", compresslevel=1) as tar:
             for nth in range(MEMBERS):
-                member = tarfile.TarInfo(f"d{nth % 100}/f{nth}")
+                member = tarfile.TarInfo(f"d{nth % DIRECTORIES}/f{nth}")
                 member.size = 300
                 tar.addfile(member, io.BytesIO(os.urandom(300)))
         return file.getvalue()
@@ -57,33 +58,37 @@ def export(terminal):
 
 
 SCENARIOS = [
-    Scenario("drain of 20 000 punches", lambda bench: bench.store_with_punches(20_000), done=lambda server: server.row_count >= 20_000),
-    Scenario("100 000 commands", command="\n".join(f"C:{nth}:DATA UPDATE USERINFO PIN={nth}\tName=Person {nth}" for nth in range(1, 100_001))),
-    Scenario("PutFile of 100 MB", command="C:1:PutFile file/x.bin\tx.bin", files=lambda: {"file/x.bin": bytes(range(256)) * 390_625}),
-    Scenario("an archive of 10 000 members", command="C:1:PutFile file/x.tgz", files=lambda: {"file/x.tgz": archive()}),
+    Scenario("while_drain", "drain of 20 000 punches", lambda bench: bench.store_with_punches(20_000), done=lambda server: server.row_count >= 20_000),
+    Scenario("while_list", "100 000 commands", command="\n".join(f"C:{nth}:DATA UPDATE USERINFO PIN={nth}\tName=Person {nth}" for nth in range(1, 100_001))),
+    Scenario("while_file", "PutFile of 100 MB", command="C:1:PutFile file/x.bin\tx.bin", files=lambda: {"file/x.bin": bytes(range(256)) * 390_625}),
+    Scenario("while_archive", "an archive of 9 900 members", command="C:1:PutFile file/x.tgz", files=lambda: {"file/x.tgz": archive()}),
     Scenario(
-        "SyncData of 50 000 fingerprints", lambda bench: stores.with_people(bench, PEOPLE, 1), goal="≤ 50 ms",
+        "while_sync_data", "SyncData of 50 000 fingerprints", lambda bench: stores.with_people(bench, PEOPLE, 1), goal="≤ 50 ms",
         command=f"C:1:PutFile file/x.txt\t\tAction=SyncData\tTableName=FINGERTMP\tRecordCount={PEOPLE}", files=lambda: {"file/x.txt": fingerprints()},
     ),
-    Scenario("CLEAR LOG of 500 000 punches", acknowledged_punches, "C:1:CLEAR LOG"),
-    Scenario("DATA QUERY ATTLOG of 500 000 punches", acknowledged_punches, f"C:1:DATA QUERY ATTLOG {ALL_TIMES}"),
-    Scenario("VERIFY SUM of 500 000 punches", acknowledged_punches, f"C:1:VERIFY SUM ATTLOG {ALL_TIMES}"),
-    Scenario("DATA QUERY USERINFO of 50 000 people", lambda bench: stores.with_people(bench, PEOPLE, 1), "C:1:DATA QUERY USERINFO"),
-    Scenario("retention of 100 000 punches", acknowledged_punches, limits={"punches": PUNCHES - 100_000}),
-    Scenario("export of 500 000 punches", acknowledged_punches, starts=export),
+    Scenario("while_clear_log", "CLEAR LOG of 500 000 punches", acknowledged_punches, "C:1:CLEAR LOG"),
+    Scenario("while_query_attlog", "DATA QUERY ATTLOG of 500 000 punches", acknowledged_punches, f"C:1:DATA QUERY ATTLOG {ALL_TIMES}"),
+    Scenario("while_verify_sum", "VERIFY SUM of 500 000 punches", acknowledged_punches, f"C:1:VERIFY SUM ATTLOG {ALL_TIMES}"),
+    Scenario("while_query_users", "DATA QUERY USERINFO of 50 000 people", lambda bench: stores.with_people(bench, PEOPLE, 1), "C:1:DATA QUERY USERINFO"),
+    Scenario("while_retention", "retention of 100 000 punches", acknowledged_punches, limits={"punches": PUNCHES - 100_000}),
+    Scenario("while_export", "export of 500 000 punches", acknowledged_punches, starts=export),
 ]
 
 
-def deaf(bench):
-    """The longest wait of a driver while each piece of work goes on, and the memory that it takes above an idle terminal with such a driver."""
+def measure_of(scenario):
+    """The longest wait of a driver while the work goes on, and the memory that it takes above an idle terminal with such a driver."""
+
+    def measure(bench):
+        return run(bench, scenario)
+
+    measure.__name__ = scenario.key
+    return measure
+
+
+def run(bench, scenario):
     idle_wait, idle_memory = idle(bench)
-    return [figure for scenario in SCENARIOS for figure in run(bench, scenario, idle_wait, idle_memory)]
-
-
-def run(bench, scenario, idle_wait, idle_memory):
     wait = Figure(f"longest wait of a driver, {scenario.name}", "ms", floor_name=f"idle for {IDLE} s", goal=scenario.goal)
     memory = Figure(f"memory, {scenario.name}", "kB", floor_name="idle", goal="≤ + 512 kB")
-    print(f"   {scenario.name}", file=sys.stderr, flush=True)
     # Not in real time: the punches of the driver would have all the turns.
     server = bench.server(files=scenario.files(), light=True, Delay=1, Realtime=0)
     terminal = bench.terminal(server.url(), store=scenario.store and scenario.store(bench), limits=scenario.limits)
@@ -147,3 +152,6 @@ def peak_memory(terminal):
     with contextlib.suppress(OSError, TypeError):  # it has ended
         return int(re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{terminal.process.pid}/status").read_text())[1])
     raise Failure(f"punchd ended:\n{terminal.last_lines()}")
+
+
+DEAF = [measure_of(scenario) for scenario in SCENARIOS]
