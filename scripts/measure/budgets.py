@@ -15,7 +15,7 @@ MOST = {
     "poll-commits": 0,
     "upload": 270_000,  # instructions
     "upload-requests": 12,
-    "upload-calls": 35,
+    "upload-calls": 19,
     "upload-commits": 2,
     "row": 3_000,  # instructions
     "status": 2_000_000,

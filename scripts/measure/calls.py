@@ -5,6 +5,7 @@ import time
 
 from bench import BLOCK, punch, waited
 from figures import Figure, once
+from local_terminal import Driver
 from system_calls import WRITING, TracedTerminal, Writes, between, names
 
 POLLS, WARM_UP = 15, 10
@@ -12,7 +13,7 @@ IDLE_POLLS = 120  # whose writes are counted
 POLLS_A_DAY = 24 * 3600 // 30  # Delay=30
 UPLOADS = 20
 BURST = 10  # punches that come together
-EXCHANGE = 3  # system calls of a client that only sends, waits and receives
+EXCHANGE, COMMIT = 3, 2  # system calls: send, wait, receive; write, sync
 
 
 @once
@@ -41,7 +42,7 @@ def system_calls(bench):
     return [
         Figure("system calls of an idle poll", values=[a_poll], floors=[EXCHANGE], floor_name="send, wait, receive", key="poll-calls", remark=told(parts)),
         Figure(f"commits of {len(parts)} idle polls", values=[poll_commits], key="poll-commits"),
-        Figure("system calls of a punch that goes up at once", values=[statistics.median(map(len, up))], key="upload-calls", floors=[2 * EXCHANGE + 4], floor_name="two exchanges, two commits", remark=told(up)),
+        Figure("system calls of a punch that goes up at once", values=[statistics.median(map(len, up))], key="upload-calls", floors=[2 * EXCHANGE + 2 * COMMIT], floor_name="two exchanges, two commits", remark=told(up)),
         Figure("commits of a punch that goes up at once", values=[statistics.median(writes)], floors=[2], floor_name="the punch, and the cursor after its acknowledgement", key="upload-commits"),
     ]
 
@@ -52,11 +53,11 @@ def told(parts):
 
 
 def send_one_by_one(server, terminal, count):
-    for nth in range(count):
-        terminal.call("punch", [punch(nth)])
-        waited(server.wait(lambda: server.row_count > nth and server.of("punches")[-1].answered, 60), "the punch", terminal)
-        terminal.call("user.get", [{"pin": "1"}])  # is answered when the acknowledgement was stored
-        time.sleep(0.05)
+    with Driver(terminal) as driver:
+        for nth in range(count):
+            driver.call("punch", punch(nth))
+            waited(server.wait(lambda: server.row_count > nth and server.of("punches")[-1].answered, 60), "the punch", terminal)
+            time.sleep(0.1)  # the acknowledgement is stored
 
 
 @once

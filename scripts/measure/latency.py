@@ -1,12 +1,12 @@
 """How long a punch takes: to its driver's answer, and to the server. Each punch beside its floor, one after the other."""
 
-import json
 import os
 import socket
 import time
 
 from bench import BLOCK, p50, punch, waited
 from figures import Figure
+from local_terminal import Driver
 
 PUNCHES = 200
 
@@ -19,7 +19,7 @@ def answer(bench):
     values, floors = [], []
     with Driver(terminal) as driver, FloorFile(bench) as floor:
         for nth in range(PUNCHES):
-            values.append(driver.punch(nth))
+            values.append(driver.call("punch", punch(nth)))
             floors.append(floor.write())
     terminal.stop()
     return [Figure("a driver's answer, p50", "ms", [1000 * p50(values)], [1000 * p50(floors)], "one block and fdatasync", "≤ 1.2 ×", f"p99 {1000 * sorted(values)[PUNCHES * 99 // 100]:.2f} ms")]
@@ -35,7 +35,7 @@ def to_server(bench):
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for nth in range(PUNCHES):
             sent = time.monotonic()
-            driver.punch(nth)
+            driver.call("punch", punch(nth))
             waited(server.wait(lambda: server.row_count > 2 * nth and server.of("punches")[-1].answered, 60), "the punch", terminal)
             request = server.of("punches")[-1]
             values.append(request.arrived - sent)
@@ -47,30 +47,6 @@ def to_server(bench):
             floors.append(server.of("punches")[-1].arrived - sent)
     terminal.stop()
     return [Figure("from the sensor to the server, p50", "ms", [1000 * p50(values)], [1000 * p50(floors)], "one block and fdatasync, then the same request", "≤ 1.2 ×", "until it has arrived")]
-
-
-class Driver:
-    """A driver that waits for each answer."""
-
-    def __init__(self, terminal):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(str(terminal.socket_path))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *how):
-        self.socket.close()
-
-    def punch(self, nth):
-        """Seconds until the answer."""
-        line = json.dumps({"jsonrpc": "2.0", "id": nth, "method": "punch", "params": punch(nth)}).encode() + b"\n"
-        begun = time.perf_counter()
-        self.socket.sendall(line)
-        answer = self.socket.recv(65536)
-        taken = time.perf_counter() - begun
-        assert b'"result"' in answer, answer
-        return taken
 
 
 class FloorFile:

@@ -79,3 +79,28 @@ class LocalTerminal:
 def lines(settings):
     """As TOML; what is given are texts, numbers and lists of texts."""
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+
+
+class Driver:
+    """A driver that stays connected, and waits for each answer."""
+
+    def __init__(self, terminal):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(terminal.socket_path))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *how):
+        self.socket.close()
+
+    def call(self, method, params):
+        """Seconds until the answer."""
+        line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n"
+        begun = time.perf_counter()
+        self.socket.sendall(line)
+        answer = self.socket.recv(65536)
+        taken = time.perf_counter() - begun
+        if b'"result"' not in answer:
+            raise Failure(f"{method} was refused: {answer!r}")
+        return taken
