@@ -20,7 +20,7 @@ class LocalTerminal:
     """`punchd run` in the directory `place`, with an empty store or a copy of `store`. `before` stands before its command line (valgrind, say).
     `start_spread`: None for the default."""
 
-    def __init__(self, punchd, place, server, serial, ca=None, store=None, start_spread=0, before=(), limits=None):
+    def __init__(self, punchd, place, server, serial, ca=None, store=None, start_spread=0, before=(), limits=None, commands=None):
         self.place, self.serial = place, serial
         self.socket_path, self.files = place / "driver.sock", place / "files"
         self.files.mkdir(parents=True)
@@ -28,7 +28,7 @@ class LocalTerminal:
             shutil.copy(store, place / "punchd.db")
         # The machine's clock stays as it is: this program may run as root.
         settings = {"server": server, "serial": serial, "store": f"{place}/punchd.db", "run_dir": str(place), "clock": "own", "timezone": "+00:00"}
-        tables = {"limits": ({} if start_spread is None else {"start_spread": start_spread}) | (limits or {}), "commands": {"put_dirs": [str(self.files)]}, "tls": {"ca": str(ca)} if ca else {}}
+        tables = {"limits": ({} if start_spread is None else {"start_spread": start_spread}) | (limits or {}), "commands": {"put_dirs": [str(self.files)]} | (commands or {}), "tls": {"ca": str(ca)} if ca else {}}
         config = place / "punchd.toml"
         config.write_text(lines(settings) + "".join(f"[{name}]\n{lines(table)}" for name, table in tables.items() if table))
         self.log = place / "log"

@@ -67,6 +67,7 @@ SCENARIOS = [
         command=f"C:1:PutFile file/x.txt\t\tAction=SyncData\tTableName=FINGERTMP\tRecordCount={PEOPLE}", files=lambda: {"file/x.txt": fingerprints()},
     ),
     Scenario("while_clear_log", "CLEAR LOG of 500 000 punches", acknowledged_punches, "C:1:CLEAR LOG"),
+    Scenario("while_clear_data", "CLEAR DATA of 50 000 people", lambda bench: stores.with_people(bench, PEOPLE, 1), "C:1:CLEAR DATA"),
     Scenario("while_query_attlog", "DATA QUERY ATTLOG of 500 000 punches", acknowledged_punches, f"C:1:DATA QUERY ATTLOG {ALL_TIMES}"),
     Scenario("while_verify_sum", "VERIFY SUM of 500 000 punches", acknowledged_punches, f"C:1:VERIFY SUM ATTLOG {ALL_TIMES}"),
     Scenario("while_query_users", "DATA QUERY USERINFO of 50 000 people", lambda bench: stores.with_people(bench, PEOPLE, 1), "C:1:DATA QUERY USERINFO"),
@@ -91,7 +92,7 @@ def run(bench, scenario):
     memory = Figure(f"memory, {scenario.name}", "kB", floor_name="idle", goal="≤ + 512 kB")
     # Not in real time: the punches of the driver would have all the turns.
     server = bench.server(files=scenario.files(), light=True, Delay=1, Realtime=0)
-    terminal = bench.terminal(server.url(), store=scenario.store and scenario.store(bench), limits=scenario.limits)
+    terminal = bench.terminal(server.url(), store=scenario.store and scenario.store(bench), limits=scenario.limits, commands={"clear_data": "allow"})
     terminal.wait_until_ready()
     driver = start_driver(terminal)
     if scenario.command:
