@@ -29,13 +29,13 @@ MOST_RATIO = {
 }
 
 
-def exceeded(figures):
-    """A line for each figure that exceeds a budget, or that has one and was not counted."""
+def exceeded(figures, whole):
+    """A line for each figure that exceeds a budget; if the `whole` was to be counted, also for each that was not."""
     lines, counted = [], {figure.key: figure for figure in figures if figure.values}
     for budgets, value, unit in (MOST, lambda figure: figure.median(), ""), (MOST_RATIO, lambda figure: figure.ratio(), " ×"):
         for key, most in budgets.items():
             if key not in counted:
-                lines.append(f"{key} was not counted")
+                lines += [f"{key} was not counted"] if whole else []
             elif value(counted[key]) > most:
                 lines.append(f"{counted[key].name}: {number(value(counted[key]))}{unit}, the budget is {number(most)}{unit}")
     return lines

@@ -60,7 +60,7 @@ def main():
     print(f"\n{table(figures)}\n\n" + "; ".join(f"{name} {value}" for name, value in about.items()), file=sys.stderr if arguments.json == "-" else sys.stdout)
     if arguments.json == "-":
         write("-", about, figures)
-    exceeded = budgets.exceeded(figures) if arguments.group == "budgets" else []
+    exceeded = budgets.exceeded(figures, not arguments.only) if arguments.group == "budgets" else []
     for line in exceeded:
         print(f"bench: {line}", file=sys.stderr)
     return 1 if failures or exceeded else 0
