@@ -7,25 +7,24 @@ import socket
 import ssl
 import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+from bench import NOT_IN_A_NAMESPACE, waited
+from counts import idle_polls
 from delayed_line import ONE_WAY, ROUND_TRIP, DelayedLine
-from figures import Figure
-from link_bench import NOT_IN_A_NAMESPACE, progress, waited
+from figures import Figure, once
 from local_terminal import Failure
 
 PUNCHES = 20_000
 POLLS_A_DAY = 24 * 3600 // 30  # Delay=30
-POLLS = 40  # whose bytes, and whose instructions, are counted
-WARM_UP_POLLS = 30  # before instructions are counted
+POLLS = 40  # whose bytes are counted
 FILE = bytes(range(256)) * (20 * 4096)  # 20 MB
-CALLGRIND = Path(__file__).with_name("callgrind.py")
 
 
 def punches(bench):
     """Punches that waited go up over a long line: counted from the first connection until the terminal has the last acknowledgement."""
+    bench.as_on_ethernet()
     store = bench.store_with_punches(PUNCHES)
     kinds = [(counts, scheme, tls) for counts in (True, False) for scheme, tls in bench.schemes()]
     figures = {
@@ -35,22 +34,20 @@ def punches(bench):
         )
         for counts, scheme, _ in kinds
     }
-    for nth in range(bench.rounds):
-        runs = [(figures[counts, scheme], delivery(bench, store, counts, tls)) for counts, scheme, tls in kinds]
-        round_trip = measured_round_trip(bench)
-        for figure, (server, line, terminal) in runs:
-            waited(server.wait(lambda server=server: len(server.rows) == PUNCHES and server.of("punches")[-1].answered, 600), "the punches", terminal)
-            end = server.of("punches")[-1].answered + ONE_WAY
-            requests = sum(request.arrived <= end for request in list(server.requests))
-            figure.values.append(end - line.first)
-            figure.floors.append(requests * round_trip)
-            figure.remark = f"{requests} requests, {line.connections} connections, {line.round_trips} round trips, {line.bytes_up + line.bytes_down} bytes"
-            if server.rows_again:
-                figure.remark += f", {server.rows_again} ROWS TWICE"
-            terminal.stop()
-            server.close()
-            line.close()
-        progress(f"round {nth + 1} of {bench.rounds}", figures.values())
+    runs = [(figures[counts, scheme], delivery(bench, store, counts, tls)) for counts, scheme, tls in kinds]
+    round_trip = measured_round_trip(bench)
+    for figure, (server, line, terminal) in runs:
+        waited(server.wait(lambda server=server: len(server.rows) == PUNCHES and server.of("punches")[-1].answered, 600), "the punches", terminal)
+        end = server.of("punches")[-1].answered + ONE_WAY
+        requests = sum(request.arrived <= end for request in list(server.requests))
+        figure.values.append(end - line.first)
+        figure.floors.append(requests * round_trip)
+        figure.remark = f"{requests} requests, {line.connections} connections, {line.round_trips} round trips, {line.bytes_up + line.bytes_down} bytes"
+        if server.rows_again:
+            figure.remark += f", {server.rows_again} ROWS TWICE"
+        terminal.stop()
+        server.close()
+        line.close()
     return list(figures.values())
 
 
@@ -76,8 +73,10 @@ def measured_round_trip(bench, count=20):
     return statistics.median(times[2:])  # the first waited for the connection's set-up
 
 
+@once
 def idle_day(bench):
     """Bytes of a day's polls, by the counters of a loopback that carries nothing else; some polls are counted, the rest reckoned from them."""
+    bench.as_on_ethernet()
     figures = []
     for scheme, tls in bench.schemes():
         figure = Figure(f"bytes on the wire of an idle day, Delay=30, {scheme}", "B", floor_name="one kept connection, the same requests", goal="≤ 1.1 ×")
@@ -98,7 +97,6 @@ def idle_day(bench):
         figure.values.append(start + (POLLS_A_DAY - 1) * poll)
         figure.floors.append(floor_start + (POLLS_A_DAY - 1) * floor_poll)
         figure.remark = f"{poll:.0f} bytes a poll (floor {floor_poll:.0f}), {start} for the start (floor {floor_start}), {connections} connections for {polls} polls; TCP and IP headers included"
-        progress("counted", [figure])
     return figures
 
 
@@ -142,67 +140,39 @@ def wire_bytes():
     return int(re.search(r"(?m)^ *lo: *(\d+)", Path("/proc/net/dev").read_text())[1])
 
 
+@once
 def instructions(bench):
-    """Instructions of an idle poll: callgrind's count of some polls, divided by their number. What a start leaves to do is over by then."""
-    figures = [Figure(f"instructions of an idle poll, {scheme}", goal="≤ 1.5 ×" if tls else "", floor_name="HTTP" if tls else "–") for scheme, tls in bench.schemes()]
-    if not shutil.which("valgrind"):
-        return [Figure(figure.name, goal=figure.goal, remark="not measured: there is no valgrind") for figure in figures]
-    runs = []
-    for figure, (_, tls) in zip(figures, bench.schemes()):
-        server = bench.server(tls=tls, Delay=1)
-        out = bench.place / f"callgrind{len(runs)}"
-        runs.append((figure, server, out, bench.terminal(server.url(), before=[sys.executable, CALLGRIND, out])))
-    begun = []
-    for _, server, _, terminal in runs:
-        waited(server.wait(lambda server=server: answered_polls(server) >= WARM_UP_POLLS, 300), "polls", terminal)
-        dump(terminal)
-        begun.append(answered_polls(server))
-    for (figure, server, out, terminal), before in zip(runs, begun):
-        waited(server.wait(lambda server=server, before=before: answered_polls(server) >= before + POLLS, 300), "polls", terminal)
-        dump(terminal)
-        polls = answered_polls(server) - before
-        terminal.stop()
-        counted = re.search(r"(?m)^(?:summary|totals): (\d+)", out.with_suffix(".2").read_text())
-        figure.values.append(int(counted[1]) / polls)
-        figure.remark = f"{server.accepted} connections for {len(server.of('poll'))} polls"
-    for figure in figures[1:]:
-        figure.floors.append(figures[0].values[0])
-    progress("counted", figures)
-    return figures
-
-
-def answered_polls(server):
-    return sum(bool(request.answered) for request in server.of("poll"))
-
-
-def dump(terminal):
-    """Callgrind writes what it has counted into the next file, and counts from 0 again."""
-    subprocess.run(["vgdb", f"--pid={terminal.process.pid}", "dump"], check=True, capture_output=True)
+    """Instructions of an idle poll by HTTPS beside one by HTTP."""
+    figure = Figure("instructions of an idle poll, HTTPS", floor_name="HTTP", goal="≤ 1.5 ×", key="poll-https")
+    if not bench.tls:
+        figure.remark = "not measured: there is no openssl"
+        return [figure]
+    figure.floors, figure.values = ([idle_polls(bench, tls)[0]] for tls in (None, bench.tls))
+    return [figure]
 
 
 def put_file(bench):
     """A large file over a long line, beside curl over the same line. From the command's arrival at the terminal until its answer leaves it."""
+    bench.as_on_ethernet()
     figure = Figure(f"20 MB PutFile, {1000 * ONE_WAY:.0f} ms each way", "s", floor_name="curl", goal="≤ 1.3 ×")
     if not shutil.which("curl"):
         figure.remark = "not measured: there is no curl"
         return [figure]
-    for nth in range(bench.rounds):
-        server = bench.server(files={"file/bench.bin": FILE}, Delay=2)
-        line = DelayedLine(server.port)
-        command = ["curl", "-sS", "--noproxy", "*", "-o", bench.place / "curl.bin", "-w", "%{time_total}", f"{server.url(line.port)}/iclock/file/bench.bin"]
-        figure.floors.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-        fetched, connections = len(server.of("file")), line.connections
-        terminal = bench.terminal(server.url(line.port))
-        server.queue(terminal.serial, f"C:1:PutFile file/bench.bin\t{terminal.files}/bench.bin")
-        reply = waited(server.wait(lambda: server.of("reply"), 600), "the answer to PutFile", terminal)[0]
-        if f"Return={len(FILE)}".encode() not in reply.body or (terminal.files / "bench.bin").read_bytes() != FILE:
-            raise Failure(f"PutFile did not bring the file: {reply.body!r}")
-        given = server.of("poll")[0].answered
-        # The command was on its way for ONE_WAY after it had left the server, and its answer before it came there.
-        figure.values.append(reply.arrived - given - ROUND_TRIP)
-        figure.remark = f"{len(server.of('file')) - fetched} requests for the file, {line.connections - connections} connections"
-        terminal.stop()
-        server.close()
-        line.close()
-        progress(f"round {nth + 1} of {bench.rounds}", [figure])
+    server = bench.server(files={"file/bench.bin": FILE}, Delay=2)
+    line = DelayedLine(server.port)
+    command = ["curl", "-sS", "--noproxy", "*", "-o", bench.place / "curl.bin", "-w", "%{time_total}", f"{server.url(line.port)}/iclock/file/bench.bin"]
+    figure.floors.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    fetched, connections = len(server.of("file")), line.connections
+    terminal = bench.terminal(server.url(line.port))
+    server.queue(terminal.serial, f"C:1:PutFile file/bench.bin\t{terminal.files}/bench.bin")
+    reply = waited(server.wait(lambda: server.of("reply"), 600), "the answer to PutFile", terminal)[0]
+    if f"Return={len(FILE)}".encode() not in reply.body or (terminal.files / "bench.bin").read_bytes() != FILE:
+        raise Failure(f"PutFile did not bring the file: {reply.body!r}")
+    given = server.of("poll")[0].answered
+    # The command was on its way for ONE_WAY after it had left the server, and its answer before it came there.
+    figure.values.append(reply.arrived - given - ROUND_TRIP)
+    figure.remark = f"{len(server.of('file')) - fetched} requests for the file, {line.connections - connections} connections"
+    terminal.stop()
+    server.close()
+    line.close()
     return [figure]

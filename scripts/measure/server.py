@@ -1,4 +1,4 @@
-"""A small server for `scripts/bench link`: what the figures need of the PUSH protocol, and no more. `iclock-emulator` is the strict one.
+"""A small server for `scripts/bench`: what the figures need of the PUSH protocol, and no more. `iclock-emulator` is the strict one.
 
 A thread per connection. It notes when each request had arrived and when its answer had been sent, both on the monotonic clock.
 """
@@ -26,15 +26,17 @@ class Request:
     answered: float = 0.0
 
 
-class LinkServer:
+class Server:
     """Listens on `port` until it is closed; may be opened again on the same port.
 
     `keep`: whether it keeps connections. `counts`: whether it answers `OK:n` to punches, or bare `OK`. `hold`: seconds for which it keeps a poll
-    without an answer as long as there is no command. `files`: path below /iclock/ to content. `tls`: (certificate, key), files in PEM.
+    without an answer as long as there is no command. `files`: path below /iclock/ to content. `tls`: (certificate, key), files in PEM. `refuses`:
+    kinds of requests that are answered with 503. `light`: rows are only counted, and not looked at, where the server's own time would hide what is measured.
     """
 
-    def __init__(self, keep=True, counts=True, hold=0, files=None, tls=None, address="127.0.0.1", **options):
+    def __init__(self, keep=True, counts=True, hold=0, files=None, tls=None, address="127.0.0.1", refuses=(), light=False, **options):
         self.keep, self.counts, self.hold, self.files, self.address = keep, counts, hold, files or {}, address
+        self.refuses, self.light = refuses, light
         self.options = {"ErrorDelay": 60, "Delay": 30, "Realtime": 1, "TimeZone": 0, "PushProtVer": "2.4.1", **options}
         self.context = None
         if tls:
@@ -42,6 +44,8 @@ class LinkServer:
             self.context.load_cert_chain(*tls)
         self.requests, self.commands, self.accepted = [], collections.defaultdict(list), 0
         self.rows, self.rows_again = set(), 0  # punches; how many came more than once
+        self.row_count, self.given = 0, {}  # when commands were given, by the serial
+        self.before_answer = lambda request: None  # called while the client waits
         self.changed, self.open_connections = threading.Condition(), set()
         self.port = 0
         self.open()
@@ -121,6 +125,7 @@ class LinkServer:
         with self.changed:
             self.requests.append(request)
             self.changed.notify_all()
+        self.before_answer(request)
         status, fields, body = self.answer(request)
         keep = self.keep and b"connection: close" not in head.lower()
         fields += f"Content-Type: text/plain\r\nContent-Length: {len(body)}\r\nDate: {formatdate(usegmt=True)}\r\n"
@@ -143,6 +148,8 @@ class LinkServer:
 
     def answer(self, request):
         """Status, fields and body."""
+        if request.kind in self.refuses:
+            return "503 Service Unavailable", "", b""
         if request.kind == "file":
             return self.part_of_file(request)
         return "200 OK", "", getattr(self, f"to_{request.kind}", lambda _: "OK")(request).encode()
@@ -152,11 +159,14 @@ class LinkServer:
         return f"GET OPTION FROM: {request.serial}\n" + "".join(f"{key}={value}\n" for key, value in options.items())
 
     def to_punches(self, request):
-        rows = request.body.splitlines()
+        count = request.body.count(b"\n")
         with self.changed:
-            self.rows_again += sum(row in self.rows for row in rows)
-            self.rows.update(rows)
-        return f"OK:{len(rows)}" if self.counts else "OK"
+            self.row_count += count
+            if not self.light:
+                rows = request.body.splitlines()
+                self.rows_again += sum(row in self.rows for row in rows)
+                self.rows.update(rows)
+        return f"OK:{count}" if self.counts else "OK"
 
     def to_poll(self, request):
         with self.changed:
@@ -164,6 +174,8 @@ class LinkServer:
             if self.hold:
                 self.changed.wait_for(lambda: commands, self.hold)
             text = "".join(command + "\n" for command in commands) or "OK"
+            if commands:
+                self.given[request.serial] = time.monotonic()
             commands.clear()
         return text
 

@@ -1,33 +1,51 @@
-"""What the figures of `scripts/bench link` are measured with: servers, terminals, certificates, a network namespace of their own."""
+"""What the figures of `scripts/bench` are measured with: servers, terminals, certificates, a network namespace of their own."""
 
 import contextlib
 import os
 import shutil
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
-from link_server import LinkServer
 from local_terminal import Failure, LocalTerminal
+from server import Server
 
 ERROR_DELAY = 60  # seconds
 NOT_IN_A_NAMESPACE = "not measured: the kernel gives no network namespace (unshare -n)"
+BLOCK = 4096  # bytes, of the file system
 
 
 class Bench:
-    """What all figures are measured with."""
+    """What one round of a measure is measured with. At its end everything is stopped and deleted that the round made."""
 
-    def __init__(self, arguments, place, at_the_end):
-        self.punchd, self.rounds, self.namespace = arguments.punchd, arguments.rounds, arguments.namespace
-        self.place, self.at_the_end, self.terminals = place, at_the_end, 0
-        self.ca, self.tls = certificates(place) if shutil.which("openssl") else (None, None)
+    def __init__(self, arguments, punchd):
+        self.punchd, self.rounds, self.namespace = punchd, arguments.rounds, arguments.namespace
+        self.kept, self.terminals, self.at_the_end = arguments.place.resolve(), 0, contextlib.ExitStack()
+
+    def __enter__(self):
+        self.kept.mkdir(parents=True, exist_ok=True)
+        self.place = Path(self.at_the_end.enter_context(tempfile.TemporaryDirectory(prefix="run-", dir=self.kept)))
+        self.ca, self.tls = certificates(self.place) if shutil.which("openssl") else (None, None)
+        return self
+
+    def __exit__(self, *how):
+        self.at_the_end.close()
+
+    def as_on_ethernet(self):
+        """For this round, packets are as they are on Ethernet, each with its headers."""
+        if self.namespace:
+            ip("link", "set", "lo", "mtu", "1500", "gso_max_segs", "1")
+            self.at_the_end.callback(ip, "link", "set", "lo", "mtu", "65536", "gso_max_segs", "65535")
 
     def schemes(self):
-        """(name, what a LinkServer takes as `tls`)."""
+        """(name, what a Server takes as `tls`)."""
         return [("HTTP", None)] + ([("HTTPS", self.tls)] if self.tls else [])
 
     def server(self, **how):
-        server = LinkServer(**how)
+        server = Server(**how)
         self.at_the_end.callback(server.close)
         return server
 
@@ -43,10 +61,27 @@ class Bench:
     def store_with_punches(self, count):
         """A store with punches that no server has."""
         terminal = self.terminal("http://127.0.0.1:9")
-        at = (time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(1_790_000_000 + 7 * nth)) for nth in range(count))
-        terminal.call("punch", [{"pin": str(1 + nth % 500), "time": time_of_it, "verify": 1} for nth, time_of_it in enumerate(at)])
+        terminal.call("punch", [punch(nth) for nth in range(count)])
         terminal.stop()
         return terminal.place / "punchd.db"
+
+    def fdatasync(self, count):
+        """Seconds of so many writes of one block to a file that is large enough already, each made durable."""
+        path = self.place / "floor"
+        with open(path, "wb") as file:
+            file.write(bytes(BLOCK * 64))
+            file.flush()
+            os.fsync(file.fileno())
+            block, begun = bytes(range(256)) * (BLOCK // 256), time.perf_counter()
+            for nth in range(count):
+                os.pwrite(file.fileno(), block, BLOCK * (nth % 64))
+                os.fdatasync(file.fileno())
+            return time.perf_counter() - begun
+
+
+def punch(nth):
+    """What a driver tells of the `nth` of many punches."""
+    return {"pin": str(1 + nth % 500), "time": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(1_790_000_000 + 7 * nth)), "verify": 1}
 
 
 def certificates(place):
@@ -71,10 +106,8 @@ def waited(found, what, terminal=None):
     return found
 
 
-def progress(what, figures):
-    """Tells the newest value of each figure, with its floor."""
-    shown = ", ".join("/".join(f"{value:.3g}" for value in [figure.values[-1], *figure.floors[-1:]]) for figure in figures if figure.values)
-    print(f"   {what}: {shown}", file=sys.stderr, flush=True)
+def p50(values):
+    return statistics.median(values)
 
 
 def ip(*words, where=()):

@@ -1,4 +1,4 @@
-"""A line to a server that is far away, for `scripts/bench link`: a TCP proxy that delays what it passes on. It needs no privilege.
+"""A line to a server that is far away, for `scripts/bench`: a TCP proxy that delays what it passes on. It needs no privilege.
 
 What it emulates:
 - Each byte arrives `ONE_WAY` seconds after it was sent, in order, in both directions. The bandwidth has no limit.

@@ -19,17 +19,22 @@ class Figure:
     floor_name: str = ""
     goal: str = ""
     remark: str = ""
+    key: str = ""  # by which `budgets.py` names it
+    against: "Figure" = None  # the same of a second program
 
     def row(self):
         ratio = self.ratio()
         return [
             self.name,
-            f"{number(statistics.median(self.floors), self.unit)}: {self.floor_name}" if self.floors else self.floor_name,
-            number(statistics.median(self.values), self.unit) if self.values else "–",
+            f"{number(statistics.median(self.floors), self.unit)}: {self.floor_name}" if self.floors else self.floor_name or "–",
+            number(self.median(), self.unit) if self.values else "–",
             f"{ratio:.2f}" if ratio else "–",
             self.goal,
             self.remark,
         ]
+
+    def median(self):
+        return statistics.median(self.values) if self.values else None
 
     def ratio(self):
         """The median of the rounds' ratios."""
@@ -37,11 +42,29 @@ class Figure:
         return statistics.median(pairs) if pairs else None
 
     def record(self):
-        medians = {name: statistics.median(values) if values else None for name, values in [("median", self.values), ("floor_median", self.floors)]}
-        return dataclasses.asdict(self) | medians | {"ratio": self.ratio()}
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "against"}
+        medians = {"median": self.median(), "floor_median": statistics.median(self.floors) if self.floors else None, "ratio": self.ratio()}
+        return fields | medians | ({"against": self.against.record()} if self.against else {})
 
 
-def number(value, unit):
+def once(measure):
+    """Marks a measure whose figures are counted: one round is enough."""
+    measure.once = True
+    return measure
+
+
+def merge(figures, one_round):
+    """Adds the values of one more round to the figures so far."""
+    if not figures:
+        figures += one_round
+        return
+    for figure, more in zip(figures, one_round):
+        figure.values += more.values
+        figure.floors += more.floors
+        figure.remark = more.remark
+
+
+def number(value, unit=""):
     """With three digits or more."""
     if unit == "B":
         value, unit = (value / 1000, "kB") if value >= 10_000 else (value, "B")
@@ -51,9 +74,13 @@ def number(value, unit):
 
 
 def table(figures):
-    """The figures as a table in Markdown."""
-    rows = [COLUMNS] + [figure.row() for figure in figures]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    """The figures as a table in Markdown. What a second program gave has two columns of its own."""
+    compared = any(figure.against for figure in figures)
+    rows = [COLUMNS + (["against", "its ratio"] if compared else [])]
+    for figure in figures:
+        other = figure.against.row()[2:4] if figure.against else ["–", "–"]
+        rows.append(figure.row() + (other if compared else []))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)

@@ -1,11 +1,11 @@
-"""How soon the terminal is back, and how soon a punch goes that cannot wait."""
+"""How soon the terminal is back, and how soon a punch goes that cannot wait. What only waits runs in as many terminals at once as there are rounds."""
 
 import statistics
 import subprocess
 import time
 
-from figures import Figure
-from link_bench import ERROR_DELAY, NOT_IN_A_NAMESPACE, ip, progress, waited
+from bench import ERROR_DELAY, NOT_IN_A_NAMESPACE, ip, waited
+from figures import Figure, once
 
 OUTAGE, CABLE_OUT, START_SPREAD = 10, 40, 3  # seconds
 HOLD = 25  # seconds for which a poll is held
@@ -14,6 +14,7 @@ LONGER = "see the test a_terminal_is_back_within_error_delay_and_a_quarter_whate
 MORE = "see the test a_fleet_comes_back_evenly_after_an_outage"
 
 
+@once
 def outage(bench):
     """The server refuses connections for a time; terminals, each with a jitter of its own, come back."""
     figure = Figure(f"back after an outage of {OUTAGE} s, ErrorDelay={ERROR_DELAY}", "s", floor_name="ErrorDelay", goal="≤ 1.25 ×")
@@ -26,7 +27,6 @@ def outage(bench):
     server.open()
     measure_return(figure, server, terminals, time.monotonic(), ERROR_DELAY)
     figure.remark = f"slowest of {len(terminals)} terminals {max(figure.values):.1f} s"
-    progress("back", [figure])
     longer = [Figure(f"back after an outage of {it}, ErrorDelay={ERROR_DELAY}", floor_name="ErrorDelay", goal=figure.goal, remark=LONGER) for it in ("10 min", "10 h")]
     return [figure, *longer]
 
@@ -41,6 +41,7 @@ def measure_return(figure, server, terminals, since, floor):
         terminal.stop()
 
 
+@once
 def held_poll(bench):
     """A punch as soon as the server has a poll that it holds; afterwards the held poll brings a command."""
     figure = Figure(f"a punch while a poll is held for {HOLD} s, loopback", "s", floor_name="–", goal="≤ 2.5 s, no command lost")
@@ -61,10 +62,10 @@ def held_poll(bench):
     figure.remark = f"slowest {max(figure.values):.1f} s; {len(terminals) - done} of {len(terminals)} commands lost"
     for terminal in terminals:
         terminal.stop()
-    progress("arrived", [figure])
     return [figure]
 
 
+@once
 def cable(bench):
     """Terminals in a network namespace of their own, behind a virtual cable whose other end goes down and comes up again."""
     figure = Figure(f"back after the cable was out for {CABLE_OUT} s, ErrorDelay={ERROR_DELAY}", "s", floor_name="start_spread", goal="≤ + 3 s")
@@ -90,10 +91,10 @@ def cable(bench):
     ip("link", "set", "cable", "up")
     measure_return(figure, server, terminals, since, START_SPREAD)
     figure.remark = f"{statistics.median(figure.values) - START_SPREAD:+.1f} s; slowest of {len(terminals)} terminals {max(figure.values):.1f} s"
-    progress("back", [figure])
     return [figure]
 
 
+@once
 def fleet(bench):
     """Simulated, since nobody has so many terminals."""
     return [Figure("5 000 terminals after an outage, requests in the busiest second", floor_name="even over ErrorDelay", goal="≤ 2 ×", remark=MORE)]

@@ -17,9 +17,10 @@ class Failure(Exception):
 
 
 class LocalTerminal:
-    """`punchd run` in the directory `place`, with an empty store or a copy of `store`. `before` stands before its command line (valgrind, say)."""
+    """`punchd run` in the directory `place`, with an empty store or a copy of `store`. `before` stands before its command line (valgrind, say).
+    `start_spread`: None for the default."""
 
-    def __init__(self, punchd, place, server, serial, ca=None, store=None, start_spread=0, before=()):
+    def __init__(self, punchd, place, server, serial, ca=None, store=None, start_spread=0, before=(), limits=None, commands=None):
         self.place, self.serial = place, serial
         self.socket_path, self.files = place / "driver.sock", place / "files"
         self.files.mkdir(parents=True)
@@ -27,7 +28,7 @@ class LocalTerminal:
             shutil.copy(store, place / "punchd.db")
         # The machine's clock stays as it is: this program may run as root.
         settings = {"server": server, "serial": serial, "store": f"{place}/punchd.db", "run_dir": str(place), "clock": "own", "timezone": "+00:00"}
-        tables = {"limits": {"start_spread": start_spread}, "commands": {"put_dirs": [str(self.files)]}, "tls": {"ca": str(ca)} if ca else {}}
+        tables = {"limits": ({} if start_spread is None else {"start_spread": start_spread}) | (limits or {}), "commands": {"put_dirs": [str(self.files)]} | (commands or {}), "tls": {"ca": str(ca)} if ca else {}}
         config = place / "punchd.toml"
         config.write_text(lines(settings) + "".join(f"[{name}]\n{lines(table)}" for name, table in tables.items() if table))
         self.log = place / "log"
@@ -47,15 +48,15 @@ class LocalTerminal:
     def last_lines(self):
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
 
-    def call(self, method, calls):
-        """What the driver socket answers to many calls of one method, each given by its parameters."""
+    def call(self, method, calls, together=500):
+        """What the driver socket answers to many calls of one method, each given by its parameters; so many are sent together."""
         self.wait_until_ready()
         with contextlib.closing(socket.socket(socket.AF_UNIX)) as driver:
             driver.connect(str(self.socket_path))
             answers = driver.makefile("rb")
             results = []
-            for begin in range(0, len(calls), 500):
-                some = calls[begin : begin + 500]
+            for begin in range(0, len(calls), together):
+                some = calls[begin : begin + together]
                 requests = ({"jsonrpc": "2.0", "id": nth, "method": method, "params": params} for nth, params in enumerate(some))
                 driver.sendall("".join(json.dumps(request) + "\n" for request in requests).encode())
                 results += [json.loads(answers.readline()) for _ in some]
@@ -78,3 +79,28 @@ class LocalTerminal:
 def lines(settings):
     """As TOML; what is given are texts, numbers and lists of texts."""
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+
+
+class Driver:
+    """A driver that stays connected, and waits for each answer."""
+
+    def __init__(self, terminal):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(terminal.socket_path))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *how):
+        self.socket.close()
+
+    def call(self, method, params):
+        """Seconds until the answer."""
+        line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n"
+        begun = time.perf_counter()
+        self.socket.sendall(line)
+        answer = self.socket.recv(65536)
+        taken = time.perf_counter() - begun
+        if b'"result"' not in answer:
+            raise Failure(f"{method} was refused: {answer!r}")
+        return taken
