@@ -149,12 +149,6 @@ impl Source {
         Self { columns: readers::PHOTO, read: readers::photo, ..Self::journal("photo") }
     }
 
-    /// The SQL tables of the journals.
-    pub(super) fn tables_of_journals() -> BTreeSet<&'static str> {
-        let sources = Stream::ALL.into_iter().map(Self::of);
-        sources.filter(|source| !source.changes_in_place()).map(|source| source.table).collect()
-    }
-
     /// The SQL tables whose rows may wait for the clock to be set.
     pub(super) fn tables_that_await_the_clock() -> BTreeSet<&'static str> {
         let sources = Stream::ALL.into_iter().map(Self::of);
