@@ -5,13 +5,19 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::Connection;
 
 use super::error::{Result, StoreError};
 use super::rows::Seq;
 use super::source::Source;
 use super::touched::Touched;
+#[cfg(debug_assertions)]
+use super::work::{Counted, Work};
 use crate::protocol::stream::Stream;
+
+/// A statement that is kept for the next time.
+#[cfg(not(debug_assertions))]
+type Counted<'a> = rusqlite::CachedStatement<'a>;
 
 /// What the store may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +64,9 @@ pub(super) struct Db {
     pub(super) unvoided: RefCell<Vec<i64>>,
     /// Why nothing can be written, while that is so.
     write_failure: RefCell<Option<String>>,
+    /// What was done since drivers were looked at.
+    #[cfg(debug_assertions)]
+    work: Work,
 }
 
 /// Bytes that may be written before the room is measured again.
@@ -120,6 +129,8 @@ impl Db {
             full_reported: Cell::new(false),
             unvoided: RefCell::default(),
             write_failure: RefCell::default(),
+            #[cfg(debug_assertions)]
+            work: Work::default(),
         })
     }
 
@@ -154,8 +165,17 @@ impl Db {
     }
 
     /// A statement, kept for the next time.
-    pub(super) fn prepare_cached(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
-        self.connection.prepare_cached(sql)
+    pub(super) fn prepare_cached(&self, sql: &str) -> rusqlite::Result<Counted<'_>> {
+        let statement = self.connection.prepare_cached(sql)?;
+        #[cfg(debug_assertions)]
+        let statement = Counted::new(statement, &self.work);
+        Ok(statement)
+    }
+
+    /// Drivers are looked at now.
+    #[cfg(debug_assertions)]
+    pub(super) fn end_work(&self) {
+        self.work.end(&self.connection);
     }
 
     /// The connection itself, for what is asked once.

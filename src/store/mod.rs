@@ -50,6 +50,8 @@ mod touched;
 mod undated;
 mod wal;
 mod withheld;
+#[cfg(debug_assertions)]
+mod work;
 
 pub use askings::{AnswerKind, Askings, ClockReading};
 pub use audit_log::{Audit, AuditLog};
@@ -199,6 +201,13 @@ impl Store {
         work: impl FnOnce() -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
         self.db.atomically(work)
+    }
+
+    /// Drivers are looked at now: a piece of work that took longer than the budget is an error in the
+    /// log.
+    #[cfg(debug_assertions)]
+    pub fn end_work(&self) {
+        self.db.end_work();
     }
 
     /// Why nothing can be written, as long as nothing was since that failed.
