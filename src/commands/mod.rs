@@ -4,6 +4,7 @@
 mod arrival;
 mod context;
 mod data;
+mod data_lines;
 mod door;
 mod enroll;
 mod error;

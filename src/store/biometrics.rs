@@ -1,11 +1,12 @@
 //! Templates and pictures of people.
 
-use rusqlite::{OptionalExtension, ToSql, params};
+use rusqlite::{OptionalExtension, Row, ToSql, params};
 use serde_json::json;
 
 use super::db::Db;
 use super::error::Result;
 use super::novelty;
+use super::replacement::LastChange;
 use super::retention::Retention;
 use super::rows::{Origin, Seq};
 use super::tombstones::Tombstones;
@@ -41,6 +42,11 @@ impl<'a> Biometrics<'a> {
     pub fn put_template(&self, template: &Template, origin: Origin) -> Result<Seq> {
         let bytes = template.data.as_bytes().len();
         Retention::new(self.db).require_room_for_rest(origin, bytes)?;
+        self.put_template_unlimited(template, origin)
+    }
+
+    /// The same while a table is replaced: there is room for it.
+    pub fn put_template_unlimited(&self, template: &Template, origin: Origin) -> Result<Seq> {
         let seq = self.db.next_change();
         let (slot, made) = (template.slot, template.algorithm);
         let bio_type = slot.kind().bio_type();
@@ -137,6 +143,24 @@ impl<'a> Biometrics<'a> {
                    WHERE pin = ?1 AND type = ?2 AND (?3 IS NULL OR number = ?3))";
         let mut statement = self.db.prepare_cached(sql)?;
         Ok(statement.query_row(params![pin.as_str(), of.code(), number], |row| row.get(0))?)
+    }
+
+    /// The last change of what stands in the place of a template.
+    pub fn last_change(&self, template: &Template) -> Result<Option<LastChange>> {
+        let slot = template.slot;
+        let sql = "SELECT changed, local, length(data) FROM template
+                   WHERE pin = ?1 AND kind = ?2 AND type = ?3 AND number = ?4 AND idx = ?5";
+        let values = params![
+            template.pin.as_str(),
+            slot.kind().form().code(),
+            slot.kind().bio_type().code(),
+            slot.number(),
+            slot.index()
+        ];
+        let read = |row: &Row<'_>| {
+            Ok(LastChange { at: row.get(0)?, local: row.get(1)?, bytes: row.get(2)? })
+        };
+        Ok(self.db.prepare_cached(sql)?.query_row(values, read).optional()?)
     }
 
     /// Deletes what a person has of one finger, eye or hand, in any form.

@@ -8,7 +8,6 @@ use super::db::Db;
 use super::error::Result;
 use super::error_log::ErrorRows;
 use super::novelty;
-use super::rows::Seq;
 use crate::protocol::record::{ErrorCode, ErrorLog, User};
 use crate::protocol::stream::Stream;
 
@@ -50,25 +49,14 @@ pub(super) fn report(db: &Db, loss: &str) -> Result<()> {
     Ok(())
 }
 
-/// Tells of the users who lost a card after a number, and are still there.
-pub(super) fn report_losses_after(db: &Db, after: Seq) -> Result<()> {
-    let sql = "SELECT pin FROM user WHERE written IS NOT NULL AND changed > ?1 ORDER BY pin";
-    let mut statement = db.prepare_cached(sql)?;
-    let mut rows = statement.query([after])?;
-    while let Some(row) = rows.next()? {
-        let pin: String = row.get(0)?;
-        report(db, &format!("user {pin} lost a card: the new table gives it to another user"))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::protocol::file::SyncTable;
     use crate::protocol::record::Pin;
     use crate::protocol::stream::Table;
-    use crate::store::{Limits, Origin, Store};
+    use crate::protocol::touches::Touches;
+    use crate::store::{Lane, Limits, Origin, Replacement, Store};
 
     fn user(pin: &str, card: &str) -> User {
         User { card: card.into(), ..User::new(Pin::new(pin).unwrap()) }
@@ -111,11 +99,13 @@ mod tests {
     fn who_lost_a_card_is_as_old_as_before() {
         let store = Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap();
         store.people().put(&user("1", "5"), Origin::Server).unwrap();
-        let high_water_mark = store.high_water_mark();
+        store.jobs().begin(1, b"", Lane::Work, &Touches::default(), None).unwrap();
         store.people().put(&user("2", "5"), Origin::Server).unwrap();
         assert_eq!(store.people().by_card("5").unwrap().unwrap().pin.as_str(), "2");
         // A table that was ordered before, without either: user 1 goes, user 2 is newer.
-        store.people().delete_unchanged(SyncTable::Users, high_water_mark).unwrap();
+        let job = store.jobs().get(1).unwrap().unwrap();
+        let mut replacement = Replacement::begin(&store, &job);
+        while !replacement.delete_old(&store, SyncTable::Users).unwrap() {}
         assert_eq!(store.people().get(&Pin::new("1").unwrap()).unwrap(), None);
         assert_eq!(store.people().count().unwrap(), 1);
     }

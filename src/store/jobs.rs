@@ -300,6 +300,13 @@ impl<'a> Jobs<'a> {
         Ok(())
     }
 
+    /// A job gets on: failures at this stage do not count any longer.
+    pub(super) fn forget_failures(&self, row: i64) -> Result<()> {
+        let sql = "UPDATE job SET attempts = 0 WHERE command = ?1 AND attempts > 0";
+        self.db.prepare_cached(sql)?.execute([row])?;
+        Ok(())
+    }
+
     /// These attempts do not count: the store failed, or the time was over before.
     pub fn void_failures(&self, rows: &[i64]) -> Result<()> {
         self.db.atomically(|| {

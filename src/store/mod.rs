@@ -38,6 +38,7 @@ mod people;
 mod quarantine;
 mod queries;
 mod readers;
+mod replacement;
 mod retention;
 mod room;
 mod rows;
@@ -73,6 +74,7 @@ pub use outbox::Outbox;
 pub use people::People;
 pub use quarantine::{Cause, Quarantine, RefusedRow};
 pub use queries::{Asked, Queries, Query};
+pub use replacement::{LastChange, Replacement};
 pub use retention::Retention;
 pub use room::Room;
 pub use rows::{

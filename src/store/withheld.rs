@@ -118,13 +118,6 @@ impl Retention<'_> {
         }
     }
 
-    /// Cards were deleted together: those that do not go up are counted anew.
-    pub(super) fn count_cards_again(&self) {
-        if let Some(counted) = self.db.withheld.borrow_mut().get_mut(&Stream::IdCards) {
-            *counted = Default::default();
-        }
-    }
-
     /// A card that does not go up is about to be replaced: it is counted no longer.
     pub(super) fn forget_card(&self, number: &str) -> Result<()> {
         if let Some(counted) = self.db.withheld.borrow_mut().get_mut(&Stream::IdCards) {

@@ -20,8 +20,6 @@ const MOST_PAGES: u64 = 40_000;
 #[derive(Default)]
 pub(super) struct Work {
     steps: Cell<u64>,
-    /// The most of both that were told for developers.
-    most: Cell<(u64, u64)>,
 }
 
 impl Work {
@@ -34,9 +32,7 @@ impl Work {
                  {MOST_STEPS} and {MOST_PAGES}"
             );
         }
-        let (most_steps, most_pages) = self.most.get();
-        if steps > most_steps + most_steps / 8 || pages > most_pages + most_pages / 8 {
-            self.most.set((steps.max(most_steps), pages.max(most_pages)));
+        if steps > MOST_STEPS / 50 || pages > MOST_PAGES / 50 {
             log::debug!("drivers waited for {steps} steps of SQLite and {pages} pages");
         }
     }
@@ -49,7 +45,13 @@ fn take_pages(connection: &Connection) -> u64 {
         // SAFETY: the handle is of a connection that lives until the end of this function, on its own
         // thread, and SQLite writes into the two numbers during the call only.
         unsafe {
-            ffi::sqlite3_db_status(connection.handle(), what, &raw mut current, &raw mut highest, 1);
+            ffi::sqlite3_db_status(
+                connection.handle(),
+                what,
+                &raw mut current,
+                &raw mut highest,
+                1,
+            );
         }
         u64::from(current.unsigned_abs())
     };
