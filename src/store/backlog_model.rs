@@ -105,9 +105,9 @@ fn take(store: &Store, step: &Step) {
             store.outbox().resend(Stream::ALL[*stream], *from).unwrap();
         }
         Step::ClearUploaded => {
-            store.retention().clear_uploaded(&[Stream::Punches, Stream::Errors]).unwrap();
+            Clearing::new(Cleared::Log, Seq::MAX).run(store).unwrap();
         }
-        Step::ClearData => store.retention().clear_data().unwrap(),
+        Step::ClearData => Clearing::new(Cleared::Data, Seq::MAX).run(store).unwrap(),
         Step::RolledBack(step) => {
             let failed: Result<()> = store.atomically(|| {
                 take(store, step);

@@ -59,6 +59,7 @@ pub use audit_log::{Audit, AuditLog};
 pub use biometrics::{Biometrics, TemplateKey};
 pub use capacity::Capacity;
 pub use changes::{Change, Changes};
+pub use clear::{Cleared, Clearing};
 pub use command_log::{CommandLog, CommandState, Due, KnownCommand};
 pub use db::Limits;
 pub use error::{Result, StoreError};
