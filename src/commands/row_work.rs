@@ -15,6 +15,8 @@ use crate::store::{Cleared, Clearing, Job, Seq, StoreError};
 
 /// What of it may be done together with other commands.
 pub(super) const AT_ONCE: Duration = Duration::from_millis(10);
+/// Most batches of rows in a time slice, on a fast machine.
+const MOST_BATCHES: usize = 15;
 
 /// A command over many rows, and how far it is.
 #[derive(Debug)]
@@ -50,7 +52,7 @@ impl RowWork {
         time: Duration,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let begun = Instant::now();
-        loop {
+        for _ in 0..MOST_BATCHES {
             let answer = match self {
                 Self::Clear(clearing) => clearing.step(context.store)?.then(Vec::new),
                 Self::Sum(sum) => sum.step(context)?,
@@ -59,6 +61,7 @@ impl RowWork {
                 return Ok(answer);
             }
         }
+        Ok(None)
     }
 
     /// Takes a job one step on. `under_way`: the job that took the last step, and how far it is.

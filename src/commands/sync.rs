@@ -77,7 +77,7 @@ impl<'a> DataFiles<'a> {
             Some(replacement) => replacement,
             None => {
                 self.check_file(job, table, records, part, yield_now)?;
-                Replacement::begin(store, job)
+                Replacement::begin(store, job.row, job.high_water_mark)
             }
         };
         self.put_records(&mut replacement, table, part, yield_now)?;

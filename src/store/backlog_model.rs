@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::backlog::STEP;
+use super::clear::{Cleared, Clearing};
 use super::error::Result;
 use super::rows::{Pass, Seq};
 use super::source::Source;

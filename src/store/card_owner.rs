@@ -55,8 +55,7 @@ mod tests {
     use crate::protocol::file::SyncTable;
     use crate::protocol::record::Pin;
     use crate::protocol::stream::Table;
-    use crate::protocol::touches::Touches;
-    use crate::store::{Lane, Limits, Origin, Replacement, Store};
+    use crate::store::{Limits, Origin, Replacement, Store};
 
     fn user(pin: &str, card: &str) -> User {
         User { card: card.into(), ..User::new(Pin::new(pin).unwrap()) }
@@ -99,12 +98,11 @@ mod tests {
     fn who_lost_a_card_is_as_old_as_before() {
         let store = Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap();
         store.people().put(&user("1", "5"), Origin::Server).unwrap();
-        store.jobs().begin(1, b"", Lane::Work, &Touches::default(), None).unwrap();
+        let high_water_mark = store.high_water_mark();
         store.people().put(&user("2", "5"), Origin::Server).unwrap();
         assert_eq!(store.people().by_card("5").unwrap().unwrap().pin.as_str(), "2");
         // A table that was ordered before, without either: user 1 goes, user 2 is newer.
-        let job = store.jobs().get(1).unwrap().unwrap();
-        let mut replacement = Replacement::begin(&store, &job);
+        let mut replacement = Replacement::begin(&store, 1, high_water_mark);
         while !replacement.delete_old(&store, SyncTable::Users).unwrap() {}
         assert_eq!(store.people().get(&Pin::new("1").unwrap()).unwrap(), None);
         assert_eq!(store.people().count().unwrap(), 1);

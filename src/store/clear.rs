@@ -4,6 +4,7 @@
 
 use rusqlite::params;
 
+use super::Store;
 use super::changes::PEOPLE;
 use super::cursors::Cursors;
 use super::db::Db;
@@ -12,7 +13,6 @@ use super::retention::{PUNCHES, RECORDS, Retention};
 use super::rows::Seq;
 use super::source::Source;
 use super::tombstones::Tombstones;
-use super::Store;
 use crate::protocol::stream::Stream;
 
 /// Numbers of rows that are deleted together.
@@ -71,13 +71,11 @@ impl Clearing {
         Ok(false)
     }
 
-    /// Deletes all that is to be deleted, in one transaction.
+    /// Deletes all that is to be deleted.
     #[cfg(test)]
     pub(super) fn run(mut self, store: &Store) -> Result<()> {
-        store.atomically(|| {
-            while !self.step(store)? {}
-            Ok::<_, super::StoreError>(())
-        })
+        while !self.step(store)? {}
+        Ok(())
     }
 
     fn streams(&self) -> Vec<Stream> {

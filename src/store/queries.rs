@@ -118,7 +118,7 @@ impl Asked {
 }
 
 /// Numbers that are looked through together.
-const WINDOW: Seq = 10_000;
+const WINDOW: Seq = 5_000;
 
 /// The columns `packs` and `pack` of a query whose rows are counted, or still being counted.
 fn state(is_over: bool, counted: Counted) -> (i64, Seq) {

@@ -44,11 +44,11 @@ pub struct Replacement {
 }
 
 impl Replacement {
-    /// Begins a replacement. Nothing is written yet.
-    pub fn begin(store: &Store, job: &Job) -> Self {
+    /// Begins a replacement for the job in a row, whose command came at this number. Nothing is written
+    /// yet.
+    pub fn begin(store: &Store, job: i64, high_water_mark: Seq) -> Self {
         let before = store.high_water_mark();
-        let high_water_mark = job.high_water_mark;
-        Self { job: job.row, high_water_mark, before, records: 0, deleted: 0 }
+        Self { job, high_water_mark, before, records: 0, deleted: 0 }
     }
 
     /// The replacement that was cut off, if one was.
@@ -58,7 +58,8 @@ impl Replacement {
         Ok(match numbers[..] {
             [row, before, records] if row == job.row => {
                 let records = records.unsigned_abs();
-                Some(Self { before, records, ..Self::begin(store, job) })
+                let begun = Self::begin(store, row, job.high_water_mark);
+                Some(Self { before, records, ..begun })
             }
             _ => None,
         })

@@ -14,7 +14,7 @@ use rusqlite::{CachedStatement, Connection, StatementStatus, ffi};
 /// Most steps of the virtual machine: 20 ms or less, where a step takes 20 ns.
 const MOST_STEPS: u64 = 1_000_000;
 /// Most pages that are looked up.
-const MOST_PAGES: u64 = 40_000;
+const MOST_PAGES: u64 = 60_000;
 
 /// The work since drivers were looked at.
 #[derive(Default)]
