@@ -37,8 +37,8 @@ const WRONG_FILE: u32 = 7;
 pub(super) struct Jobs {
     downloads: Downloads,
     records: RecordProgress,
-    /// The `CLEAR` or `VERIFY SUM` that took the last step of its kind.
-    row_work: Option<(i64, RowWork)>,
+    /// The `CLEAR` and `VERIFY SUM` under way, by their rows.
+    row_work: Vec<(i64, RowWork)>,
     /// The place in the order of commands of the job that took the last step.
     turn: i64,
 }

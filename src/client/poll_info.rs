@@ -2,7 +2,6 @@
 
 use super::context::Context;
 use crate::protocol::device::DeviceInfo;
-use crate::protocol::tables::BioType;
 use crate::store::StoreError;
 
 /// `INFO`, as the server knows it.
@@ -18,7 +17,7 @@ impl PollInfo {
         let info = DeviceInfo {
             firmware: device.firmware.clone(),
             users: store.people().count()?,
-            fingerprints: store.biometrics().count(BioType::FINGERPRINT)?,
+            fingerprints: store.biometrics().count_fingerprints()?,
             punches: store.journal().count_punches()?,
             address: context.device.address(),
             fp_version: device.fp_version,

@@ -76,7 +76,7 @@ impl<'a> Commands<'a> {
         &self,
         job: &Job,
         command: &Command<'_>,
-        under_way: &mut Option<(i64, RowWork)>,
+        under_way: &mut Vec<(i64, RowWork)>,
     ) -> Result<Step, CommandError> {
         RowWork::step(&self.context, job, command, under_way)
     }

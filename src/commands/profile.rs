@@ -114,7 +114,7 @@ impl DeviceProfile {
     pub fn counted(&self, store: &Store) -> Result<Vec<(String, String)>> {
         Ok(vec![
             ("UserCount".into(), store.people().count()?.to_string()),
-            ("FPCount".into(), store.biometrics().count(BioType::FINGERPRINT)?.to_string()),
+            ("FPCount".into(), store.biometrics().count_fingerprints()?.to_string()),
             ("FaceCount".into(), store.biometrics().count_faces()?.to_string()),
             ("TransactionCount".into(), store.journal().count_punches()?.to_string()),
         ])

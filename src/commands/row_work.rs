@@ -64,40 +64,47 @@ impl RowWork {
         Ok(None)
     }
 
-    /// Takes a job one step on. `under_way`: the job that took the last step, and how far it is.
+    /// Takes a job one step on. `under_way`: how far such jobs are, by their rows; they take turns.
     pub(crate) fn step(
         context: &Context<'_>,
         job: &Job,
         command: &Command<'_>,
-        under_way: &mut Option<(i64, Self)>,
+        under_way: &mut Vec<(i64, Self)>,
     ) -> Result<Step, CommandError> {
         let store = context.store;
-        if under_way.as_ref().is_none_or(|(row, _)| *row != job.row) {
-            if job.attempts >= MOST_ATTEMPTS {
-                let why = format!("it was begun {MOST_ATTEMPTS} times and never ended");
-                return Err(Refusal::new(ReturnCode::TIMED_OUT, why).into());
+        let place = under_way.iter().position(|(row, _)| *row == job.row);
+        let mut work = match place.map(|place| under_way.swap_remove(place).1) {
+            Some(work) => work,
+            None => {
+                if job.attempts >= MOST_ATTEMPTS {
+                    let why = format!("it was begun {MOST_ATTEMPTS} times and never ended");
+                    return Err(Refusal::new(ReturnCode::TIMED_OUT, why).into());
+                }
+                // One that crashes the program does so three times, not for ever.
+                store.jobs().add_failures(job.row, 1)?;
+                Self::begin_job(context, job, command)?
             }
-            // One that crashes the program does so three times, not for ever.
-            store.jobs().add_failures(job.row, 1)?;
-            let work = Self::begin(context, command, job.high_water_mark)?;
-            *under_way = work.map(|work| (job.row, work));
-        }
-        let Some((_, work)) = under_way else { return Ok(Step::Continues) };
+        };
         let answer = store.atomically(|| {
             store.jobs().forget_failures(job.row)?;
             work.go_on(context, TIME_SLICE)
         });
         match answer {
-            Ok(Some(rest)) => {
-                *under_way = None;
-                Ok(Step::Ended(ReturnCode::DONE, rest))
+            Ok(Some(rest)) => Ok(Step::Ended(ReturnCode::DONE, rest)),
+            Ok(None) => {
+                under_way.push((job.row, work));
+                Ok(Step::Continues)
             }
-            Ok(None) => Ok(Step::Continues),
             Err(error) => {
-                // The transaction did not take place: it begins again.
-                *under_way = None;
+                // The transaction did not take place.
+                under_way.push((job.row, Self::begin_job(context, job, command)?));
                 Err(error.into())
             }
         }
+    }
+
+    fn begin_job(context: &Context<'_>, job: &Job, command: &Command<'_>) -> Result<Self, Refusal> {
+        let work = Self::begin(context, command, job.high_water_mark)?;
+        work.ok_or_else(|| Refusal::new(ReturnCode::UNSUPPORTED, "it is no command over many rows"))
     }
 }

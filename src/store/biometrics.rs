@@ -1,5 +1,7 @@
 //! Templates and pictures of people.
 
+use std::cell::Cell;
+
 use rusqlite::{OptionalExtension, Row, ToSql, params};
 use serde_json::json;
 
@@ -253,19 +255,34 @@ impl<'a> Biometrics<'a> {
 
     /// How many people have a face, in near infrared or visible light. Guests are not counted.
     pub fn count_faces(&self) -> Result<u64> {
+        let types = [BioType::FACE, BioType::VISIBLE_FACE].map(BioType::code);
         let sql = "SELECT count(DISTINCT pin) FROM template WHERE type IN (?1, ?2)
                    AND pin NOT IN (SELECT pin FROM guest)";
-        let types = params![BioType::FACE.code(), BioType::VISIBLE_FACE.code()];
-        Ok(self.db.prepare_cached(sql)?.query_row(types, |row| row.get(0))?)
+        self.count_templates_of(&self.db.counts.faces, sql, types)
     }
 
-    /// How many templates of a form there are: fingerprints or faces, also unified ones. Those of
-    /// guests are not counted.
-    pub fn count(&self, of: BioType) -> Result<u64> {
-        let sql = "SELECT count(*) FROM template WHERE type = ?1
-                   AND pin NOT IN (SELECT pin FROM guest)";
-        let count =
-            self.db.prepare_cached(sql)?.query_row([of.code()], |row| row.get(0)).optional()?;
-        Ok(count.unwrap_or(0))
+    /// How many fingerprints there are, also unified ones. Those of guests are not counted.
+    pub fn count_fingerprints(&self) -> Result<u64> {
+        let types = [BioType::FINGERPRINT.code(); 2];
+        // Of all only the index is read.
+        let sql = "SELECT (SELECT count(*) FROM template WHERE type = ?1)
+                   - (SELECT count(*) FROM guest JOIN template USING (pin) WHERE +type = ?2)";
+        self.count_templates_of(&self.db.counts.fingerprints, sql, types)
+    }
+
+    /// A count that is known until something changes that drivers load.
+    fn count_templates_of(
+        &self,
+        known: &Cell<Option<(Seq, u64)>>,
+        sql: &str,
+        types: [u8; 2],
+    ) -> Result<u64> {
+        let at = self.db.last_change();
+        if let Some((_, count)) = known.get().filter(|(counted_at, _)| *counted_at == at) {
+            return Ok(count);
+        }
+        let count = self.db.prepare_cached(sql)?.query_row(types, |row| row.get(0))?;
+        known.set(Some((at, count)));
+        Ok(count)
     }
 }

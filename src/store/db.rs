@@ -85,6 +85,8 @@ pub(super) struct Withheld {
     pub(super) until: Seq,
     /// The bytes of the counted rows.
     pub(super) bytes: u64,
+    /// All rows are counted.
+    pub(super) is_whole: bool,
 }
 
 /// Counts that would cost a scan each time; `None` until they are asked for.
@@ -97,11 +99,17 @@ pub(super) struct Counts {
     pub(super) guests: Cell<Option<u64>>,
     pub(super) tombstones: Cell<Option<u64>>,
     pub(super) refused_rows: Cell<Option<u64>>,
+    /// With the number of the last change that drivers load.
+    pub(super) fingerprints: Cell<Option<(Seq, u64)>>,
+    pub(super) faces: Cell<Option<(Seq, u64)>>,
 }
 
 impl Counts {
     pub(super) fn forget(&self) {
-        let Self { users, touched, errors, guests, tombstones, refused_rows } = self;
+        let Self { users, touched, errors, guests, tombstones, refused_rows, fingerprints, faces } =
+            self;
+        fingerprints.set(None);
+        faces.set(None);
         touched.replace(None);
         for count in [users, errors, guests, tombstones, refused_rows] {
             count.set(None);

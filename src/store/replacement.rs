@@ -103,7 +103,10 @@ impl Replacement {
                 store.jobs().forget_failures(self.job)?;
             }
             None => {
-                Tombstones::new(&store.db).forget_all()?;
+                // The tombstones of people were written one by one.
+                if table != SyncTable::Users {
+                    Tombstones::new(&store.db).forget_all()?;
+                }
                 store.options().clear(options::REPLACEMENT)?;
             }
         }

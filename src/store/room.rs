@@ -50,7 +50,7 @@ impl Retention<'_> {
             Ok(_) => {
                 self.db.full.take();
                 self.db.full_reported.set(false);
-                Ok(Room::Enough)
+                Ok(if self.is_counting_withheld() { Room::Making } else { Room::Enough })
             }
             Err(shortage) => {
                 self.db.full.replace(Some(shortage.clone()));

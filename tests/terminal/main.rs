@@ -80,6 +80,7 @@ mod records;
 mod recovery;
 mod refusing_servers;
 mod relay;
+mod replaced_tables;
 mod replies;
 mod retention;
 mod retries;
