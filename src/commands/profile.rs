@@ -5,7 +5,6 @@ use crate::protocol::PUSH_VERSION;
 use crate::protocol::codes::Language;
 use crate::protocol::device::{Functions, VisibleLight, is_same_option};
 use crate::protocol::options::ServerOptions;
-use crate::protocol::tables::BioType;
 use crate::store::{Result, Store};
 
 /// What the owner configured about the device.

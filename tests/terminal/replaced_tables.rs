@@ -4,7 +4,7 @@
 use iclock_emulator::{Kind, Received};
 use serde_json::{Value, json};
 
-use crate::harness::{TIMEOUT, answer, answer_text, returns, server, terminal_with_files, until};
+use crate::harness::{Terminal, answer, answer_text, returns, server, terminal_with_files, until};
 
 const PEOPLE: u32 = 1_500;
 
@@ -12,10 +12,17 @@ fn finger(pin: u32, number: u32) -> String {
     format!("DATA UPDATE FINGERTMP PIN={pin}\tFID={number}\tSize=4\tValid=1\tTMP=QUJD\n")
 }
 
-/// What drivers load that changed after a number.
-fn changed(terminal: &crate::harness::Terminal, after: &Value, what: &str) -> Vec<Value> {
-    let page = terminal.driver().call("changes", json!({"after": after})).unwrap();
-    page[what].as_array().unwrap().clone()
+/// The templates that drivers load that changed after a number, and the number of the last change.
+fn changed(terminal: &Terminal, mut after: i64) -> (Vec<Value>, i64) {
+    let (mut driver, mut found) = (terminal.driver(), Vec::new());
+    loop {
+        let page = driver.call("changes", json!({"after": after})).unwrap();
+        found.extend(page["templates"].as_array().unwrap().iter().cloned());
+        after = page["upto"].as_i64().unwrap();
+        if page["more"] != true {
+            return (found, after);
+        }
+    }
 }
 
 #[test]
@@ -27,8 +34,7 @@ fn a_table_is_replaced_as_a_whole_whatever_power_cuts_come() {
         (1..=PEOPLE).map(|pin| format!("DATA UPDATE USERINFO PIN={pin}\n") + &finger(pin, 1));
     server.serve_file("people", people.collect::<String>());
     returns(&server, "PutFile people\t\tAction=AppendData");
-    let upto = terminal.driver().call("changes", json!({"after": 0})).unwrap()["upto"].clone();
-    let mut upto = upto.as_i64().unwrap().max(i64::from(PEOPLE) * 2);
+    let mut upto = changed(&terminal, 0).1;
 
     // Half of the people get a finger, and lose that which they had.
     server.serve_file("fingers", (1..=PEOPLE / 2).map(|pin| finger(pin, 2)).collect::<String>());
@@ -39,16 +45,13 @@ fn a_table_is_replaced_as_a_whole_whatever_power_cuts_come() {
     let mut cut = 0;
     for _ in 0..3 {
         let is_over = || server.received(|received: &Received| received.reply(&id).is_some());
-        let gets_on = || is_over() || !changed(&terminal, &json!(upto), "templates").is_empty();
+        let gets_on = || is_over() || !changed(&terminal, upto).0.is_empty();
         until("replaced in part", gets_on, || terminal.log());
         if !is_over() {
             // The finger of a driver is newer, whichever way the file is through with that person.
             let enrolled = json!({"pin": "7", "kind": "fingerprint", "number": 2, "data": "bmV3"});
             terminal.driver().call("template.put", enrolled).unwrap();
-            upto = terminal.driver().call("changes", json!({"after": upto})).unwrap()["upto"]
-                .as_i64()
-                .unwrap()
-                .max(upto);
+            upto = changed(&terminal, upto).1;
             cut += 1;
         }
         terminal.kill();
@@ -60,10 +63,10 @@ fn a_table_is_replaced_as_a_whole_whatever_power_cuts_come() {
     let info = server.queue("INFO");
     let (_, info) = answer_text(&server, &info);
     assert!(info.contains(&format!("FPCount={count}\n")), "{info}");
-    let all = terminal.driver().call("changes", json!({"after": 0, "most": 5000})).unwrap();
-    let mut newer = all["templates"].as_array().unwrap().iter().filter(|one| one["data"] == "bmV3");
-    assert_eq!(newer.next().map(|one| one["pin"].clone()), Some(json!("7")));
-    assert!(server.wait_until(TIMEOUT, |received| received.count("poll") > 0));
+    let (all, _) = changed(&terminal, 0);
+    assert_eq!(all.len(), count as usize);
+    let newer: Vec<_> = all.iter().filter(|one| one["data"] == "bmV3").collect();
+    assert_eq!(newer.iter().map(|one| &one["pin"]).collect::<Vec<_>>(), ["7"]);
 }
 
 #[test]
@@ -86,8 +89,7 @@ fn a_table_for_which_there_is_no_room_changes_nothing() {
     server.serve_file("large", (0..1000).map(large).collect::<String>());
     let text = "PutFile large\t\tAction=SyncData\tTableName=FINGERTMP\tRecordCount=1000";
     assert_eq!(returns(&server, text), -1001);
-    let templates = changed(&terminal, &json!(0), "templates");
-    assert_eq!(templates.len(), 1);
+    assert_eq!(changed(&terminal, 0).0.len(), 1);
     // What fits is taken.
     server.serve_file("small", (0..100).map(large).collect::<String>());
     let text = "PutFile small\t\tAction=SyncData\tTableName=FINGERTMP\tRecordCount=100";
