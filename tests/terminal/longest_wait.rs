@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use iclock_emulator::{Act, Emulator, Fault, On};
+use md5::{Digest, Md5};
 use rusqlite::params;
 use serde_json::json;
 
 use crate::harness::{Driver, Terminal, noise, second, server, store, tgz, until_unanswered};
 
 /// Longer than anything takes on a loaded machine.
-const LONG: Duration = Duration::from_secs(1800);
+const LONG: Duration = Duration::from_secs(900);
 
 /// How much is in the store, and how much comes.
 struct Size {
@@ -52,6 +53,7 @@ impl Bench {
         let files = files.display();
         let more = format!(
             "[commands]\nclear_data = \"allow\"\nput_dirs = [\"{files}\"]\n\
+             [upgrade]\ncommand = [\"/bin/false\"]\n\
              [limits]\nstart_spread = 0\nfile_mib = 200\n{limits}"
         );
         terminal.configure(&server.url(), &more);
@@ -59,7 +61,9 @@ impl Bench {
         terminal.stop();
         fill(&terminal, size);
         let log = OpenOptions::new().append(true).open(terminal.path("log")).unwrap();
+        let begun = Instant::now();
         terminal.run_telling_all(log.into());
+        println!("start: the driver socket is there after {:.1?}", begun.elapsed());
         terminal.wait_until_online();
         Self { size, server, terminal }
     }
@@ -239,6 +243,15 @@ fn commands_and_files(bench: &Bench) {
     bench.during("PutFile of a large file", |bench| {
         bench.server.serve_file("large", noise(file_bytes));
         assert_eq!(bench.returns("PutFile large\tlarge"), file_bytes as i64);
+    });
+    bench.during("the check of an upgrade", |bench| {
+        let program = noise(file_bytes / 2);
+        let sum: String = Md5::digest(&program).iter().map(|byte| format!("{byte:02x}")).collect();
+        let size = program.len();
+        bench.server.serve_file("program", program);
+        let text = format!("UPGRADE type=1,checksum={sum},size={size},url=program");
+        // The program of the owner refuses it, after the check.
+        assert!(bench.returns(&text) < 0);
     });
     bench.during("an archive of many members", |bench| {
         let names: Vec<String> = (0..members).map(|nth| format!("{}/{nth}", nth % 50)).collect();
