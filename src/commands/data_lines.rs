@@ -49,7 +49,7 @@ impl DataLines {
     /// Passes on the next lines, as many as take [`TIME_SLICE`]. Whether that was the last of them.
     pub(super) fn slice(
         &mut self,
-        mut each: impl FnMut(Line) -> Result<(), CommandError>,
+        each: &mut dyn FnMut(Line) -> Result<(), CommandError>,
     ) -> Result<bool, CommandError> {
         let begun = Instant::now();
         while let Some(line) = self.next()? {

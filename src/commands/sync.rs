@@ -102,7 +102,7 @@ impl<'a> DataFiles<'a> {
         let mut lines = self.open(part)?;
         loop {
             yield_now().map_err(FileError::from)?;
-            if lines.slice(|line| self.check(job, table, &line, &mut checked))? {
+            if lines.slice(&mut |line| self.check(job, table, &line, &mut checked))? {
                 break;
             }
         }
@@ -167,7 +167,7 @@ impl<'a> DataFiles<'a> {
             yield_now().map_err(FileError::from)?;
             let done = replacement.records();
             is_over = store.atomically(|| {
-                let is_over = lines.slice(|line| {
+                let is_over = lines.slice(&mut |line| {
                     nth += 1;
                     if nth > done { self.put(replacement, table, &line) } else { Ok(()) }
                 })?;
@@ -238,16 +238,16 @@ impl<'a> DataFiles<'a> {
         while !is_over {
             yield_now().map_err(FileError::from)?;
             is_over = self.context.store.atomically(|| {
-                lines.slice(|line| {
-                    match text(&line).map_err(CommandError::from).and_then(|text| data.apply(text))
-                    {
-                        Err(CommandError::Refused(refusal)) => {
-                            refused += 1;
-                            first.get_or_insert(refusal);
-                            Ok(())
-                        }
-                        done => done,
+                lines.slice(&mut |line| match text(&line)
+                    .map_err(CommandError::from)
+                    .and_then(|text| data.apply(text))
+                {
+                    Err(CommandError::Refused(refusal)) => {
+                        refused += 1;
+                        first.get_or_insert(refusal);
+                        Ok(())
                     }
+                    done => done,
                 })
             })?;
         }

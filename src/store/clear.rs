@@ -89,15 +89,12 @@ impl Clearing {
     /// Deletes the next rows of a table of people's. The last number that was looked at; `None` if there
     /// is nothing to delete any more.
     fn delete_people(&self, db: &Db, (table, filter): &(&str, &str)) -> Result<Option<Seq>> {
-        let sql = format!("SELECT min(changed) FROM {table} WHERE {filter} AND changed > ?1");
-        let first = db.prepare_cached(&sql)?.query_row([self.after], |row| row.get(0))?;
-        let numbers = if *table == "picture" { PHOTOS } else { ROWS };
-        let Some(upto) = self.upto(first, numbers, self.until) else { return Ok(None) };
+        let Some(upto) = self.upto(db, table, filter, "changed", self.until)? else {
+            return Ok(None);
+        };
         let sql = format!("DELETE FROM {table} WHERE {filter} AND changed > ?1 AND changed <= ?2");
         db.prepare_cached(&sql)?.execute([self.after, upto])?;
-        if *table == "user" {
-            db.counts.users.set(None);
-        }
+        db.counts.users.set(None);
         Ok(Some(upto))
     }
 
@@ -110,10 +107,7 @@ impl Clearing {
             false => Cursors::new(db).uploaded_up_to(stream)?.min(self.until),
         };
         let Source { table, new, .. } = Source::of(stream);
-        let sql = format!("SELECT min({new}) FROM {table} WHERE {new} > ?1 AND {new} > 0");
-        let first = db.prepare_cached(&sql)?.query_row([self.after], |row| row.get(0))?;
-        let numbers = if table == "photo" { PHOTOS } else { ROWS };
-        let Some(upto) = self.upto(first, numbers, until) else { return Ok(None) };
+        let Some(upto) = self.upto(db, table, "TRUE", new, until)? else { return Ok(None) };
         retention.drop_rows(stream, self.after, upto)?;
         if is_withheld {
             db.withheld.borrow_mut().insert(stream, Default::default());
@@ -121,8 +115,24 @@ impl Clearing {
         Ok(Some(upto))
     }
 
-    fn upto(&self, first: Option<Seq>, numbers: Seq, until: Seq) -> Option<Seq> {
-        first.filter(|first| *first <= until).map(|first| until.min(first + numbers - 1))
+    /// The last of the next numbers of a table that are looked at together, if any is left. `> 0` lets
+    /// SQLite see that the partial indexes hold all there is to find.
+    fn upto(
+        &self,
+        db: &Db,
+        table: &str,
+        filter: &str,
+        column: &str,
+        until: Seq,
+    ) -> Result<Option<Seq>> {
+        let sql = format!(
+            "SELECT min({column}) FROM {table} WHERE {filter} AND {column} > ?1 AND {column} > 0"
+        );
+        let first: Option<Seq> =
+            db.prepare_cached(&sql)?.query_row([self.after], |row| row.get(0))?;
+        let numbers = if matches!(table, "photo" | "picture") { PHOTOS } else { ROWS };
+        let first = first.filter(|first| *first <= until);
+        Ok(first.map(|first| until.min(first + numbers - 1)))
     }
 
     /// What drivers enrolled meanwhile for people who are deleted goes with them.
