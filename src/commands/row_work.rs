@@ -54,7 +54,7 @@ impl RowWork {
         let begun = Instant::now();
         for _ in 0..MOST_BATCHES {
             let answer = match self {
-                Self::Clear(clearing) => clearing.step(context.store)?.then(Vec::new),
+                Self::Clear(clearing) => clearing.step(context.store.retention())?.then(Vec::new),
                 Self::Sum(sum) => sum.step(context)?,
             };
             if answer.is_some() || begun.elapsed() > time {

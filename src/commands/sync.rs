@@ -73,17 +73,17 @@ impl<'a> DataFiles<'a> {
         yield_now: &mut YieldNow<'_>,
     ) -> Result<u64, CommandError> {
         let store = self.context.store;
-        let mut replacement = match Replacement::under_way(store, job)? {
+        let mut replacement = match Replacement::under_way(store.people(), job)? {
             Some(replacement) => replacement,
             None => {
                 self.check_file(job, table, records, part, yield_now)?;
-                Replacement::begin(store, job.row, job.high_water_mark)
+                Replacement::begin(store.people(), job.row, job.high_water_mark)
             }
         };
         self.put_records(&mut replacement, table, part, yield_now)?;
         loop {
             yield_now().map_err(FileError::from)?;
-            if store.atomically(|| replacement.delete_old(store, table))? {
+            if store.atomically(|| replacement.delete_old(store.people(), table))? {
                 return Ok(records);
             }
         }
@@ -171,7 +171,7 @@ impl<'a> DataFiles<'a> {
                     nth += 1;
                     if nth > done { self.put(replacement, table, &line) } else { Ok(()) }
                 })?;
-                replacement.record(store, nth)?;
+                replacement.record(store.people(), nth)?;
                 Ok::<_, CommandError>(is_over)
             })?;
         }

@@ -106,9 +106,9 @@ fn take(store: &Store, step: &Step) {
             store.outbox().resend(Stream::ALL[*stream], *from).unwrap();
         }
         Step::ClearUploaded => {
-            Clearing::new(Cleared::Log, Seq::MAX).run(store).unwrap();
+            Clearing::new(Cleared::Log, Seq::MAX).run(store.retention()).unwrap();
         }
-        Step::ClearData => Clearing::new(Cleared::Data, Seq::MAX).run(store).unwrap(),
+        Step::ClearData => Clearing::new(Cleared::Data, Seq::MAX).run(store.retention()).unwrap(),
         Step::RolledBack(step) => {
             let failed: Result<()> = store.atomically(|| {
                 take(store, step);

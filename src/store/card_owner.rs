@@ -102,8 +102,8 @@ mod tests {
         store.people().put(&user("2", "5"), Origin::Server).unwrap();
         assert_eq!(store.people().by_card("5").unwrap().unwrap().pin.as_str(), "2");
         // A table that was ordered before, without either: user 1 goes, user 2 is newer.
-        let mut replacement = Replacement::begin(&store, 1, high_water_mark);
-        while !replacement.delete_old(&store, SyncTable::Users).unwrap() {}
+        let mut replacement = Replacement::begin(store.people(), 1, high_water_mark);
+        while !replacement.delete_old(store.people(), SyncTable::Users).unwrap() {}
         assert_eq!(store.people().get(&Pin::new("1").unwrap()).unwrap(), None);
         assert_eq!(store.people().count().unwrap(), 1);
     }

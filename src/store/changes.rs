@@ -265,7 +265,7 @@ mod tests {
         );
         let horizon = store.changes().horizon().unwrap();
         assert!(horizon > MOST_TOMBSTONES as i64 && horizon < store.changes().last());
-        Clearing::new(Cleared::Data, store.high_water_mark()).run(&store).unwrap();
+        Clearing::new(Cleared::Data, store.high_water_mark()).run(store.retention()).unwrap();
         assert_eq!(store.changes().horizon().unwrap(), store.changes().last());
         // The next start continues after it.
         assert_eq!(

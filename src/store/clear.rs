@@ -4,7 +4,6 @@
 
 use rusqlite::params;
 
-use super::Store;
 use super::changes::PEOPLE;
 use super::cursors::Cursors;
 use super::db::Db;
@@ -44,14 +43,14 @@ pub struct Clearing {
 }
 
 impl Clearing {
-    /// Begins to delete rows up to a number ([`Store::high_water_mark`]).
+    /// Begins to delete rows up to a number ([`super::Store::high_water_mark`]).
     pub fn new(what: Cleared, until: Seq) -> Self {
         Self { what, until, place: 0, after: 0 }
     }
 
     /// Deletes a batch. Whether that was the end of it. The caller holds the transaction.
-    pub fn step(&mut self, store: &Store) -> Result<bool> {
-        let db = &store.db;
+    pub fn step(&mut self, retention: Retention<'_>) -> Result<bool> {
+        let db = retention.db;
         let tables = if self.what == Cleared::Data { &PEOPLE[..] } else { &[] };
         let streams = self.streams();
         let upto = match tables.get(self.place) {
@@ -73,8 +72,8 @@ impl Clearing {
 
     /// Deletes all that is to be deleted.
     #[cfg(test)]
-    pub(super) fn run(mut self, store: &Store) -> Result<()> {
-        while !self.step(store)? {}
+    pub(super) fn run(mut self, retention: Retention<'_>) -> Result<()> {
+        while !self.step(retention)? {}
         Ok(())
     }
 

@@ -75,12 +75,12 @@ pub use outbox::Outbox;
 pub use people::People;
 pub use quarantine::{Cause, Quarantine, RefusedRow};
 pub use queries::{Asked, Queries, Query};
-pub use replacement::{LastChange, Replacement};
+pub use replacement::Replacement;
 pub use retention::Retention;
 pub use room::Room;
 pub use rows::{
-    Backlog, Batch, Content, Moment, NewOperation, NewPhoto, NewPunch, NewRows, Origin, Outgoing,
-    Pass, PendingRow, Seq, WithCard,
+    Backlog, Batch, Content, LastChange, Moment, NewOperation, NewPhoto, NewPunch, NewRows, Origin,
+    Outgoing, Pass, PendingRow, Seq, WithCard,
 };
 pub use stamps::{Stamp, Stamps};
 pub use tables::Tables;

@@ -10,9 +10,8 @@ use super::error::{Result, StoreError};
 use super::id_cards::IdCards;
 use super::novelty;
 use super::readers::{USER, user};
-use super::replacement::LastChange;
 use super::retention::Retention;
-use super::rows::{Origin, Seq};
+use super::rows::{LastChange, Origin, Seq};
 use super::tables::Tables;
 use super::tombstones::Tombstones;
 use crate::protocol::record::{Pin, User};
@@ -24,7 +23,7 @@ const NEW: Option<Stream> = Some(Stream::NewUsers);
 /// The people.
 #[derive(Clone, Copy)]
 pub struct People<'a> {
-    db: &'a Db,
+    pub(super) db: &'a Db,
 }
 
 impl<'a> People<'a> {

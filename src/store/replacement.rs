@@ -6,10 +6,11 @@ use rusqlite::params;
 use super::card_owner;
 use super::db::Db;
 use super::error::Result;
+use super::jobs::{Job, Jobs};
+use super::options::{Options, REPLACEMENT};
 use super::people::People;
-use super::rows::Seq;
+use super::rows::{LastChange, Seq};
 use super::tombstones::Tombstones;
-use super::{Job, Store, options};
 use crate::protocol::file::SyncTable;
 use crate::protocol::record::Pin;
 
@@ -17,17 +18,6 @@ use crate::protocol::record::Pin;
 const PEOPLE: i64 = 50;
 /// Old templates that are deleted in one step.
 const TEMPLATES: i64 = 250;
-
-/// The last change of a row.
-#[derive(Clone, Copy, Debug)]
-pub struct LastChange {
-    /// Its number.
-    pub at: Seq,
-    /// The number of the last change on the terminal, or 0.
-    pub(super) local: Seq,
-    /// Bytes of its data.
-    pub bytes: u64,
-}
 
 /// A replacement under way.
 #[derive(Debug)]
@@ -46,19 +36,19 @@ pub struct Replacement {
 impl Replacement {
     /// Begins a replacement for the job in a row, whose command came at this number. Nothing is written
     /// yet.
-    pub fn begin(store: &Store, job: i64, high_water_mark: Seq) -> Self {
-        let before = store.high_water_mark();
+    pub fn begin(people: People<'_>, job: i64, high_water_mark: Seq) -> Self {
+        let before = people.db.last_seq();
         Self { job, high_water_mark, before, records: 0, deleted: 0 }
     }
 
     /// The replacement that was cut off, if one was.
-    pub fn under_way(store: &Store, job: &Job) -> Result<Option<Self>> {
-        let Some(state) = store.options().get(options::REPLACEMENT)? else { return Ok(None) };
+    pub fn under_way(people: People<'_>, job: &Job) -> Result<Option<Self>> {
+        let Some(state) = Options::new(people.db).get(REPLACEMENT)? else { return Ok(None) };
         let numbers: Vec<i64> = state.split(' ').filter_map(|number| number.parse().ok()).collect();
         Ok(match numbers[..] {
             [row, before, records] if row == job.row => {
                 let records = records.unsigned_abs();
-                let begun = Self::begin(store, row, job.high_water_mark);
+                let begun = Self::begin(people, row, job.high_water_mark);
                 Some(Self { before, records, ..begun })
             }
             _ => None,
@@ -71,13 +61,13 @@ impl Replacement {
     }
 
     /// So many records are stored: to be called in their transaction.
-    pub fn record(&mut self, store: &Store, records: u64) -> Result<()> {
+    pub fn record(&mut self, people: People<'_>, records: u64) -> Result<()> {
         if records > self.records {
             self.records = records;
             let state = format!("{} {} {records}", self.job, self.before);
-            store.options().set(options::REPLACEMENT, &state)?;
+            Options::new(people.db).set(REPLACEMENT, &state)?;
             // A file that crashes the program does so three times: not one that gets on.
-            store.jobs().forget_failures(self.job)?;
+            Jobs::new(people.db).forget_failures(self.job)?;
         }
         Ok(())
     }
@@ -91,23 +81,23 @@ impl Replacement {
 
     /// Deletes the next rows that the table had when the command came. Whether none are left: then the
     /// replacement is over.
-    pub fn delete_old(&mut self, store: &Store, table: SyncTable) -> Result<bool> {
+    pub fn delete_old(&mut self, people: People<'_>, table: SyncTable) -> Result<bool> {
         let last = match table {
-            SyncTable::Users => self.delete_people(&store.db)?,
-            SyncTable::Fingerprints => self.delete_templates(&store.db, 0)?,
-            SyncTable::Faces => self.delete_templates(&store.db, 1)?,
+            SyncTable::Users => self.delete_people(people.db)?,
+            SyncTable::Fingerprints => self.delete_templates(people.db, 0)?,
+            SyncTable::Faces => self.delete_templates(people.db, 1)?,
         };
         match last {
             Some(last) => {
                 self.deleted = last;
-                store.jobs().forget_failures(self.job)?;
+                Jobs::new(people.db).forget_failures(self.job)?;
             }
             None => {
                 // The tombstones of people were written one by one.
                 if table != SyncTable::Users {
-                    Tombstones::new(&store.db).forget_all()?;
+                    Tombstones::new(people.db).forget_all()?;
                 }
-                store.options().clear(options::REPLACEMENT)?;
+                Options::new(people.db).clear(REPLACEMENT)?;
             }
         }
         Ok(last.is_none())
