@@ -2,6 +2,8 @@
 
 mod stop;
 mod store_start;
+#[cfg(debug_assertions)]
+mod work_budget;
 
 pub use stop::Stop;
 
@@ -99,6 +101,8 @@ impl<'a> Daemon<'a> {
             clock,
             status,
         };
+        #[cfg(debug_assertions)]
+        reactor::serve(Rc::new(RefCell::new(work_budget::WorkBudget(Rc::clone(&daemon.store)))));
         reactor::serve(Rc::clone(&daemon.programs) as Rc<RefCell<dyn Served>>);
         reactor::serve(Rc::new(RefCell::new(daemon.open_driver_socket()?)));
         if let Some(links) = &daemon.links {

@@ -12,7 +12,7 @@ use super::driver_request;
 use super::job_end::{Progress, end, finish, forget, refuse};
 use super::receive::{Fetched, Source};
 use super::trouble::Trouble;
-use crate::commands::{CommandError, RecordProgress, Step, is_joined};
+use crate::commands::{CommandError, RecordProgress, RowWork, Step, is_joined};
 use crate::policy::Family;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::Command;
@@ -37,6 +37,8 @@ const WRONG_FILE: u32 = 7;
 pub(super) struct Jobs {
     downloads: Downloads,
     records: RecordProgress,
+    /// The `CLEAR` and `VERIFY SUM` under way, by their rows.
+    row_work: Vec<(i64, RowWork)>,
     /// The place in the order of commands of the job that took the last step.
     turn: i64,
 }
@@ -133,6 +135,13 @@ impl Jobs {
             Command::Update(..) | Command::Delete(..) => {
                 let step = context.commands().data().step(job, &command, &mut self.records);
                 apply_step(context, job, step.map_err(CommandError::Refused))
+            }
+            Command::ClearLog
+            | Command::ClearPhoto
+            | Command::ClearData
+            | Command::VerifySum(_) => {
+                let step = context.commands().row_work(job, &command, &mut self.row_work);
+                apply_step(context, job, step)
             }
             _ => Ok(end(context, job, ReturnCode::UNSUPPORTED, &[])?),
         }

@@ -8,7 +8,8 @@ use super::waiting_commands::refuse_deletions_after;
 use crate::commands::rows_a_pack;
 use crate::protocol::ack::Ack;
 use crate::protocol::codes::ReturnCode;
-use crate::store::{Query, StoreError};
+use crate::reactor;
+use crate::store::{PendingRow, Query, StoreError};
 use crate::uplink::Failure;
 
 /// How often the server may refuse the rows of a query.
@@ -23,7 +24,10 @@ pub(super) fn answer(
     is_stuck: bool,
 ) -> Result<(), Trouble> {
     let Some(query) = context.store.queries().next()? else { return Ok(()) };
-    let rows = context.store.queries().rows(&query, rows_a_pack(query.asked.stream))?;
+    if !context.store.queries().count_on(&query, rows_a_pack(query.asked.stream))? {
+        return Ok(());
+    }
+    let rows = next_rows(context, &query)?;
     let Some(last) = rows.last().map(|row| row.seq) else {
         return Ok(end(context, &query, ReturnCode::DONE)?);
     };
@@ -71,6 +75,23 @@ pub(super) fn answer(
     log::warn!("query {id} is given up: the server does not take its rows: {trouble}");
     refuse_deletions_after(context, query.command)?;
     Ok(end(context, &query, ReturnCode::TIMED_OUT)?)
+}
+
+/// The next rows of an answer, as many as go together. Drivers are served while they are looked for.
+fn next_rows(context: &Context, query: &Query) -> Result<Vec<PendingRow>, Trouble> {
+    let (queries, most) = (context.store.queries(), rows_a_pack(query.asked.stream));
+    let (mut rows, mut after) = (Vec::new(), query.after);
+    while query.count > 0
+        && let Some(upto) = queries.window(&query.asked, after, query.until)?
+    {
+        rows.extend(queries.rows(query, after, upto, most - rows.len() as u64)?);
+        if rows.len() as u64 >= most || upto >= query.until {
+            break;
+        }
+        after = upto;
+        reactor::yield_now()?;
+    }
+    Ok(rows)
 }
 
 fn end(context: &Context, query: &Query, code: ReturnCode) -> Result<(), StoreError> {

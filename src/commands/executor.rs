@@ -14,6 +14,7 @@ use super::order;
 use super::outcome::{Effects, End};
 use super::pending::{PendingCommand, excerpt};
 use super::query::Queries;
+use super::row_work::{AT_ONCE, RowWork};
 use super::upgrade::{check_upgrade, is_installed};
 use crate::device::Device;
 use crate::driver_requests::DriverRequest;
@@ -90,6 +91,16 @@ impl<'a> Executor<'a> {
         effects: &mut Effects,
     ) -> Result<End, CommandError> {
         let context = self.context;
+        let until = context.store.high_water_mark();
+        if let Some(mut work) = RowWork::begin(context, &command, until)? {
+            if command == Command::ClearData {
+                log::warn!("command {} clears all data; the owner allows it", pending.id);
+            }
+            return Ok(match work.go_on(context, AT_ONCE)? {
+                Some(rest) => End::Now(ReturnCode::DONE, rest),
+                None => End::Job(Lane::Work),
+            });
+        }
         match command {
             Command::Update(table, record) if !joined::is_joined(record) => {
                 return self.update(table, record);
@@ -109,18 +120,6 @@ impl<'a> Executor<'a> {
             }
             Command::Query(table, record) => {
                 return Queries::new(context).begin(pending.row, table, record);
-            }
-            Command::VerifySum(record) => return Queries::new(context).verify_sum(record),
-            Command::ClearLog => {
-                self.clear_uploaded(&[Stream::Punches, Stream::IdPunches, Stream::IdVerifications])?
-            }
-            Command::ClearPhoto => {
-                let photos = [Stream::Photos, Stream::IdPhotos];
-                context.store.retention().clear_uploaded_and_withheld(&photos)?;
-            }
-            Command::ClearData => {
-                context.store.retention().clear_data()?;
-                log::warn!("command {} cleared all data; the owner allows it", pending.id);
             }
             Command::SetOption(option) => {
                 effects.option_set = true;
@@ -160,6 +159,10 @@ impl<'a> Executor<'a> {
             Command::Enroll(_) => return Ok(End::Job(Lane::Enrolment)),
             Command::Unlock => return self.ask_door(pending, DriverRequest::Unlock, effects),
             Command::Unalarm => return self.ask_door(pending, DriverRequest::Unalarm, effects),
+            Command::ClearLog
+            | Command::ClearPhoto
+            | Command::ClearData
+            | Command::VerifySum(_) => {}
             Command::Unknown => {
                 let why = match pending.text.trim_ascii() {
                     [] => "it is empty: nothing stands after its id",
@@ -190,11 +193,6 @@ impl<'a> Executor<'a> {
             }
             Updated::PictureAt(_) => Err(denied_by_owner(Family::PutFile).into()),
         }
-    }
-
-    /// Rows that the server has not acknowledged stay.
-    fn clear_uploaded(&self, streams: &[Stream]) -> Result<(), StoreError> {
-        self.context.store.retention().clear_uploaded(streams).map(drop)
     }
 
     fn get_file(&self, path: &str, pending: &PendingCommand<'_>) -> Result<End, CommandError> {

@@ -22,6 +22,9 @@ use crate::protocol::fields::Refusal;
 use crate::protocol::touches::Touches;
 use crate::store::{CommandState, Lane, StoreError};
 
+/// Commands of a short list that are carried out in one transaction.
+const TOGETHER: usize = 64;
+
 /// Carries out command lists.
 pub(crate) struct CommandList<'a> {
     pub(super) context: &'a Context<'a>,
@@ -42,6 +45,7 @@ impl<'a> CommandList<'a> {
         commands: &[ListedCommand<'_>],
         origin: &ListOrigin,
     ) -> Result<(Effects, usize), StoreError> {
+        let commands = &commands[..commands.len().min(TOGETHER)];
         if commands.len() == 1 || !self.any_was_cut_off(commands)? {
             return Ok((self.run_together(commands, origin)?, commands.len()));
         }

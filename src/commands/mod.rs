@@ -4,6 +4,7 @@
 mod arrival;
 mod context;
 mod data;
+mod data_lines;
 mod door;
 mod enroll;
 mod error;
@@ -21,6 +22,7 @@ mod profile;
 mod query;
 mod repeats;
 mod resume;
+mod row_work;
 mod shell;
 mod sync;
 mod unknown_keys;
@@ -36,6 +38,7 @@ pub(crate) use outcome::{Effects, Step};
 pub(crate) use pending::ListedCommand;
 pub use profile::DeviceProfile;
 pub(crate) use query::rows_a_pack;
+pub(crate) use row_work::RowWork;
 pub(crate) use unknown_keys::UnknownKeys;
 
 use data::Data;
@@ -49,6 +52,8 @@ use upgrade::Upgrades;
 
 use crate::device::Device;
 use crate::files::Spool;
+use crate::protocol::command::Command;
+use crate::store::Job;
 
 /// The families of commands, over one context and the device.
 pub(crate) struct Commands<'a> {
@@ -64,6 +69,16 @@ impl<'a> Commands<'a> {
     /// Command lists, as they come from the server.
     pub(crate) fn list(&mut self) -> CommandList<'_> {
         CommandList::new(&self.context, self.device)
+    }
+
+    /// Takes a `CLEAR` or a `VERIFY SUM` that is a job one step on ([`RowWork::step`]).
+    pub(crate) fn row_work(
+        &self,
+        job: &Job,
+        command: &Command<'_>,
+        under_way: &mut Vec<(i64, RowWork)>,
+    ) -> Result<Step, CommandError> {
+        RowWork::step(&self.context, job, command, under_way)
     }
 
     /// Records of `DATA UPDATE`.

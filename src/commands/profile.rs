@@ -5,7 +5,6 @@ use crate::protocol::PUSH_VERSION;
 use crate::protocol::codes::Language;
 use crate::protocol::device::{Functions, VisibleLight, is_same_option};
 use crate::protocol::options::ServerOptions;
-use crate::protocol::tables::BioType;
 use crate::store::{Result, Store};
 
 /// What the owner configured about the device.
@@ -114,7 +113,7 @@ impl DeviceProfile {
     pub fn counted(&self, store: &Store) -> Result<Vec<(String, String)>> {
         Ok(vec![
             ("UserCount".into(), store.people().count()?.to_string()),
-            ("FPCount".into(), store.biometrics().count(BioType::FINGERPRINT)?.to_string()),
+            ("FPCount".into(), store.biometrics().count_fingerprints()?.to_string()),
             ("FaceCount".into(), store.biometrics().count_faces()?.to_string()),
             ("TransactionCount".into(), store.journal().count_punches()?.to_string()),
         ])

@@ -5,13 +5,12 @@ use super::context::Context;
 use super::error::CommandError;
 use super::outcome::End;
 use super::pin::unknown_user;
-use crate::protocol::codes::ReturnCode;
 use crate::protocol::data_table::{DataTable, Verb};
 use crate::protocol::fields::{Fields, Refusal};
 use crate::protocol::record::{PictureKind, Pin, TemplateForm};
 use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
-use crate::store::{Asked, Seq};
+use crate::store::{Asked, Seq, StoreError};
 
 /// Most rows in one request of an answer; a photo has a request of its own.
 const ROWS: u64 = 60;
@@ -21,7 +20,7 @@ pub(crate) fn rows_a_pack(stream: Stream) -> u64 {
     if stream.table().is_single() { 1 } else { ROWS }
 }
 
-/// Begins queries, and counts.
+/// Begins queries.
 pub(super) struct Queries<'a> {
     context: &'a Context<'a>,
 }
@@ -45,24 +44,9 @@ impl<'a> Queries<'a> {
         {
             return Err(unknown_user(&pin).into());
         }
-        let rows = store.queries().begin(row, &asked, rows_a_pack(asked.stream))?;
+        let has_rows = store.queries().begin(row, &asked, rows_a_pack(asked.stream))?;
         let is_copied = asked.pin.is_some();
-        Ok(if rows > 0 { End::Query { is_copied } } else { End::DONE })
-    }
-
-    /// How many punches there are between two times, as the answer.
-    pub(super) fn verify_sum(&self, record: &[u8]) -> Result<End, CommandError> {
-        let missing = |key| Refusal::field(key, "is missing");
-        let (from, to) = self.times(record)?;
-        let from = from.ok_or_else(|| missing("starttime"))?;
-        let to = to.ok_or_else(|| missing("endtime"))?;
-        let asked = Asked { from: Some(from), to: Some(to), ..Asked::all(Stream::Punches) };
-        let count = self.context.store.queries().count_rows(&asked, 0, Seq::MAX)?;
-        let mut rest = format!("&StartTime={from}&EndTime={to}&AttlogSum={count}");
-        if self.context.attlog_count {
-            rest.push_str(&format!("&AttlogCount={count}"));
-        }
-        Ok(End::Now(ReturnCode::DONE, rest.into_bytes()))
+        Ok(if has_rows { End::Query { is_copied } } else { End::DONE })
     }
 
     /// What a query asks for. What the record does not name narrows nothing: servers in the field
@@ -70,7 +54,7 @@ impl<'a> Queries<'a> {
     fn asked(&self, table: DataTable<'_>, record: &[u8]) -> Result<Asked, Refusal> {
         let stream = match table {
             DataTable::Punches | DataTable::Photos => {
-                let times = self.times(record)?;
+                let times = times(self.context, record)?;
                 self.context.unknown_keys.look_at_query(table, record, &["StartTime", "EndTime"]);
                 let stream = match table {
                     DataTable::Punches => Stream::Punches,
@@ -108,20 +92,60 @@ impl<'a> Queries<'a> {
         };
         Ok(Asked { pin, number, bio_type: fields.number("type")?, ..Asked::all(stream) })
     }
+}
 
-    /// `StartTime` and `EndTime`, as far as they are there.
-    fn times(&self, record: &[u8]) -> Result<(Option<LocalTime>, Option<LocalTime>), Refusal> {
-        let fields = Fields::parse(record, &["StartTime", "EndTime"], self.context.language)?;
-        let time = |key| {
-            let text = fields.get(key).map(str::trim).filter(|text| !text.is_empty());
-            let why = "is not a time of the form YYYY-MM-DD hh:mm:ss";
-            text.map(|text| LocalTime::parse(text).ok_or_else(|| Refusal::field(key, why)))
-                .transpose()
-        };
-        let (from, to) = (time("starttime")?, time("endtime")?);
-        if from.zip(to).is_some_and(|(from, to)| from > to) {
-            return Err(Refusal::field("endtime", "is before starttime"));
-        }
-        Ok((from, to))
+/// How many punches there are between two times: a count under way.
+#[derive(Debug)]
+pub(crate) struct Sum {
+    asked: Asked,
+    times: (LocalTime, LocalTime),
+    /// Punches up to this number are counted; those after the other one came later.
+    after: Seq,
+    until: Seq,
+    count: u64,
+}
+
+impl Sum {
+    pub(super) fn begin(context: &Context<'_>, record: &[u8], until: Seq) -> Result<Self, Refusal> {
+        let missing = |key| Refusal::field(key, "is missing");
+        let (from, to) = times(context, record)?;
+        let from = from.ok_or_else(|| missing("starttime"))?;
+        let to = to.ok_or_else(|| missing("endtime"))?;
+        let asked = Asked { from: Some(from), to: Some(to), ..Asked::all(Stream::Punches) };
+        Ok(Self { asked, times: (from, to), after: 0, until, count: 0 })
     }
+
+    /// Counts some more. The answer, once all are counted.
+    pub(super) fn step(&mut self, context: &Context<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+        let queries = context.store.queries();
+        if let Some(upto) = queries.window(&self.asked, self.after, self.until)? {
+            self.count += queries.count_rows(&self.asked, self.after, upto)?;
+            self.after = upto;
+            return Ok(None);
+        }
+        let ((from, to), count) = (self.times, self.count);
+        let mut rest = format!("&StartTime={from}&EndTime={to}&AttlogSum={count}");
+        if context.attlog_count {
+            rest.push_str(&format!("&AttlogCount={count}"));
+        }
+        Ok(Some(rest.into_bytes()))
+    }
+}
+
+/// `StartTime` and `EndTime`, as far as they are there.
+fn times(
+    context: &Context<'_>,
+    record: &[u8],
+) -> Result<(Option<LocalTime>, Option<LocalTime>), Refusal> {
+    let fields = Fields::parse(record, &["StartTime", "EndTime"], context.language)?;
+    let time = |key| {
+        let text = fields.get(key).map(str::trim).filter(|text| !text.is_empty());
+        let why = "is not a time of the form YYYY-MM-DD hh:mm:ss";
+        text.map(|text| LocalTime::parse(text).ok_or_else(|| Refusal::field(key, why))).transpose()
+    };
+    let (from, to) = (time("starttime")?, time("endtime")?);
+    if from.zip(to).is_some_and(|(from, to)| from > to) {
+        return Err(Refusal::field("endtime", "is before starttime"));
+    }
+    Ok((from, to))
 }

@@ -32,6 +32,10 @@ impl CommandList<'_> {
                         ready.push(job);
                     }
                 }
+                // Each look may go over all that wait. The rest is looked at the next time.
+                if begun.elapsed() > TIME_SLICE {
+                    break;
+                }
             }
             Ok::<_, StoreError>(())
         })?;

@@ -1,27 +1,38 @@
 //! Files of data commands (§12.8.2): `Action=SyncData` replaces a whole table, all or nothing;
 //! `Action=AppendData` carries out each line by itself.
+//!
+//! A table is replaced in steps, between which drivers are served. The whole file is checked first,
+//! and room for it is made: until then nothing has changed, and a refusal changes nothing. From then on
+//! the table is replaced to its end. How far it is, is stored with the rows of each step, so that a
+//! start after a power cut goes on there. Meanwhile a driver finds the new row of one person and the
+//! old row of another.
 
-use std::io::{self, Read};
-use std::ops::Range;
+use std::io;
 use std::path::Path;
 
 use super::context::Context;
 use super::data::Data;
+use super::data_lines::DataLines;
 use super::error::CommandError;
 use super::file::archive_limits;
-use super::pin::pin_of;
-use crate::files::{FileError, open_list};
+use super::pin::unknown_user;
+use crate::files::FileError;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::{Command, CommandLine};
 use crate::protocol::fields::Refusal;
 use crate::protocol::file::SyncTable;
-use crate::protocol::lines::{Line, Lines};
+use crate::protocol::lines::Line;
 use crate::protocol::record::{Template, TemplateForm, User, UserChange};
-use crate::protocol::records::RecordJoiner;
-use crate::store::{Job, Origin, Seq};
+use crate::store::{Job, Origin, Replacement};
 
-/// Bytes that are read together.
-const CHUNK: usize = 16 << 10;
+/// Bytes of a user with its indexes.
+const USER_BYTES: u64 = 256;
+
+/// Bytes of a template beside its data, with its indexes.
+const TEMPLATE_BYTES: u64 = 128;
+
+/// Serves drivers; an error ends the work.
+type YieldNow<'y> = dyn FnMut() -> io::Result<()> + 'y;
 
 /// Carries out files of data commands. Both are long work: they call `yield_now`, which ends them
 /// by an error.
@@ -30,45 +41,184 @@ pub(crate) struct DataFiles<'a> {
     context: &'a Context<'a>,
 }
 
+/// A record of a table.
+enum SyncRecord {
+    User(UserChange),
+    Template(Template),
+}
+
+/// What the check of a file found.
+#[derive(Default)]
+struct Checked {
+    records: u64,
+    /// Bytes that the new rows take beyond those of the rows that they replace.
+    bytes: u64,
+    /// Records of users who changed after the command came, and stay.
+    newer: u64,
+}
+
 impl<'a> DataFiles<'a> {
     pub(super) fn new(context: &'a Context<'a>) -> Self {
         Self { context }
     }
 
     /// Replaces all rows that a table had when the command came by the records of a file. Rows that
-    /// changed since are newer and stay. The whole file is checked first, then stored in one
-    /// transaction. Returns how many records.
+    /// changed since are newer and stay. Returns how many records.
     pub(crate) fn sync(
         self,
         job: &Job,
         table: SyncTable,
         records: u64,
         part: &Path,
-        yield_now: &mut dyn FnMut() -> io::Result<()>,
+        yield_now: &mut YieldNow<'_>,
     ) -> Result<u64, CommandError> {
-        let found = self.read(part, yield_now, |lines| {
-            lines.iter().try_for_each(|line| self.check(table, line)).map_err(CommandError::from)
-        })?;
-        if found != records {
-            let why = format!("is {records}, but the file has {found} records");
+        let store = self.context.store;
+        let mut replacement = match Replacement::under_way(store.people(), job)? {
+            Some(replacement) => replacement,
+            None => {
+                self.check_file(job, table, records, part, yield_now)?;
+                Replacement::begin(store.people(), job.row, job.high_water_mark)
+            }
+        };
+        self.put_records(&mut replacement, table, part, yield_now)?;
+        loop {
+            yield_now().map_err(FileError::from)?;
+            if store.atomically(|| replacement.delete_old(store.people(), table))? {
+                return Ok(records);
+            }
+        }
+    }
+
+    /// Refuses a file that is not what it should be, or for which there is no room.
+    fn check_file(
+        self,
+        job: &Job,
+        table: SyncTable,
+        records: u64,
+        part: &Path,
+        yield_now: &mut YieldNow<'_>,
+    ) -> Result<(), CommandError> {
+        let mut checked = Checked::default();
+        let mut lines = self.open(part)?;
+        loop {
+            yield_now().map_err(FileError::from)?;
+            if lines.slice(&mut |line| self.check(job, table, &line, &mut checked))? {
+                break;
+            }
+        }
+        if checked.records != records {
+            let why = format!("is {records}, but the file has {} records", checked.records);
             return Err(Refusal::field("recordcount", why).into());
         }
         let store = self.context.store;
-        store.atomically(|| {
-            let before = store.high_water_mark();
-            // Drivers are not served meanwhile: no transaction is open across a wait.
-            let stored = self.read(part, &mut || Ok(()), |lines| {
-                lines
-                    .iter()
-                    .try_for_each(|line| self.replace(table, line, job.high_water_mark..before))
-            })?;
-            store.people().delete_unchanged(table, job.high_water_mark)?;
-            if table == SyncTable::Users {
-                store.people().require_within_limit()?;
-                store.people().report_losses_after(before)?;
+        if table == SyncTable::Users {
+            let others = store.people().count_changed_after(job.high_water_mark)?;
+            store.people().require_within_limit(records + others - checked.newer.min(others))?;
+        }
+        while !store.retention().make_room_for_table(checked.bytes)? {
+            yield_now().map_err(FileError::from)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a line that is not a record of the table.
+    fn check(
+        self,
+        job: &Job,
+        table: SyncTable,
+        line: &Line,
+        checked: &mut Checked,
+    ) -> Result<(), CommandError> {
+        let store = self.context.store;
+        checked.records += 1;
+        let bytes = match self.parse(table, line)? {
+            SyncRecord::User(change) => {
+                let last = store.people().last_change(&change.pin)?;
+                let is_newer = last.is_some_and(|last| last.at > job.high_water_mark);
+                checked.newer += u64::from(is_newer);
+                if last.is_some() { 0 } else { USER_BYTES }
             }
-            Ok(stored)
-        })
+            SyncRecord::Template(template) => {
+                if store.people().last_change(&template.pin)?.is_none() {
+                    return Err(unknown_user(&template.pin).into());
+                }
+                let last = store.biometrics().last_change(&template)?;
+                let replaced = last.map_or(0, |last| last.bytes);
+                let row = if last.is_some() { 0 } else { TEMPLATE_BYTES };
+                row + (template.data.as_bytes().len() as u64).saturating_sub(replaced)
+            }
+        };
+        checked.bytes += bytes;
+        Ok(())
+    }
+
+    /// Stores the records, but for those that stand before what is done already.
+    fn put_records(
+        self,
+        replacement: &mut Replacement,
+        table: SyncTable,
+        part: &Path,
+        yield_now: &mut YieldNow<'_>,
+    ) -> Result<(), CommandError> {
+        let store = self.context.store;
+        let mut lines = self.open(part)?;
+        let (mut nth, mut is_over) = (0, false);
+        while !is_over {
+            yield_now().map_err(FileError::from)?;
+            let done = replacement.records();
+            is_over = store.atomically(|| {
+                let is_over = lines.slice(&mut |line| {
+                    nth += 1;
+                    if nth > done { self.put(replacement, table, &line) } else { Ok(()) }
+                })?;
+                replacement.record(store.people(), nth)?;
+                Ok::<_, CommandError>(is_over)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Stores a record, unless what it replaces changed after the command came, and not by this file.
+    /// A user keeps no field that the record does not carry.
+    fn put(
+        self,
+        replacement: &Replacement,
+        table: SyncTable,
+        line: &Line,
+    ) -> Result<(), CommandError> {
+        let store = self.context.store;
+        let (people, biometrics) = (store.people(), store.biometrics());
+        match self.parse(table, line)? {
+            SyncRecord::User(change) => {
+                if !replacement.is_newer(people.last_change(&change.pin)?) {
+                    let mut user = User::new(change.pin.clone());
+                    change.apply(&mut user);
+                    people.put_unlimited(&user, Origin::Server)?;
+                }
+            }
+            SyncRecord::Template(template) => {
+                // Who was deleted since the check stays so.
+                let is_there = people.last_change(&template.pin)?.is_some();
+                if is_there && !replacement.is_newer(biometrics.last_change(&template)?) {
+                    biometrics.put_template_unlimited(&template, Origin::Server)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The record in a line.
+    fn parse(self, table: SyncTable, line: &Line) -> Result<SyncRecord, Refusal> {
+        let (record, language) = (record_of(table, line)?, self.context.language);
+        let form = match table {
+            SyncTable::Users => {
+                return UserChange::parse(record, language).map(SyncRecord::User);
+            }
+            SyncTable::Fingerprints => TemplateForm::Fingerprint,
+            SyncTable::Faces => TemplateForm::Face,
+        };
+        self.context.unknown_keys.look_at(table.data_table(), record);
+        Template::parse(form, record, language).map(SyncRecord::Template)
     }
 
     /// Carries out the data commands of a file, each by itself: one that is refused does not stop
@@ -79,34 +229,28 @@ impl<'a> DataFiles<'a> {
     pub(crate) fn append(
         self,
         part: &Path,
-        yield_now: &mut dyn FnMut() -> io::Result<()>,
+        yield_now: &mut YieldNow<'_>,
     ) -> Result<(), CommandError> {
         let data = Data::new(self.context);
         let (mut first, mut refused) = (None, 0);
-        let mut apply = |lines: &[Line]| {
-            self.context.store.atomically(|| {
-                for line in lines {
-                    match text(line).map_err(CommandError::from).and_then(|text| data.apply(text)) {
-                        Ok(()) => {}
-                        Err(CommandError::Refused(refusal)) => {
-                            refused += 1;
-                            first.get_or_insert(refusal);
-                        }
-                        Err(error) => return Err(error),
+        let mut lines = self.open(part)?.joined(self.context.command_bytes);
+        let mut is_over = false;
+        while !is_over {
+            yield_now().map_err(FileError::from)?;
+            is_over = self.context.store.atomically(|| {
+                lines.slice(&mut |line| match text(&line)
+                    .map_err(CommandError::from)
+                    .and_then(|text| data.apply(text))
+                {
+                    Err(CommandError::Refused(refusal)) => {
+                        refused += 1;
+                        first.get_or_insert(refusal);
+                        Ok(())
                     }
-                }
-                Ok(())
-            })
-        };
-        let mut joiner = RecordJoiner::for_file(self.context.command_bytes);
-        self.read(part, yield_now, |lines| {
-            let mut whole = Vec::new();
-            for line in lines {
-                joiner.push(line, |line| whole.push(line));
-            }
-            apply(&whole)
-        })?;
-        apply(&joiner.take().into_iter().collect::<Vec<_>>())?;
+                    done => done,
+                })
+            })?;
+        }
         match first {
             None => Ok(()),
             Some(refusal) => {
@@ -117,62 +261,8 @@ impl<'a> DataFiles<'a> {
         }
     }
 
-    /// Reads a file and passes on its lines, some at a time. Returns how many lines.
-    fn read(
-        self,
-        part: &Path,
-        yield_now: &mut dyn FnMut() -> io::Result<()>,
-        mut each: impl FnMut(Vec<Line>) -> Result<(), CommandError>,
-    ) -> Result<u64, CommandError> {
-        let mut file = open_list(part, &archive_limits(self.context.policy))?;
-        let (mut lines, mut count) = (Lines::new(self.context.command_bytes), 0);
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            yield_now().map_err(FileError::from)?;
-            let amount = file.read(&mut chunk).map_err(FileError::from)?;
-            let mut whole = Vec::new();
-            if amount > 0 {
-                lines.push(&chunk[..amount], |line| whole.push(line));
-            } else {
-                whole.extend(lines.rest());
-            }
-            count += whole.len() as u64;
-            each(whole)?;
-            if amount == 0 {
-                return Ok(count);
-            }
-        }
-    }
-
-    /// Refuses a line that is not a record of the table.
-    fn check(self, table: SyncTable, line: &Line) -> Result<(), Refusal> {
-        let (record, language) = (record_of(table, line)?, self.context.language);
-        let form = match table {
-            SyncTable::Users => return UserChange::parse(record, language).map(drop),
-            SyncTable::Fingerprints => TemplateForm::Fingerprint,
-            SyncTable::Faces => TemplateForm::Face,
-        };
-        Template::parse(form, record, language).map(drop)
-    }
-
-    /// Stores a record, unless what it replaces changed after the command came and before now. A
-    /// user keeps no field that the record does not carry.
-    fn replace(self, table: SyncTable, line: &Line, newer: Range<Seq>) -> Result<(), CommandError> {
-        let Context { store, language, .. } = *self.context;
-        let record = record_of(table, line)?;
-        let pin = pin_of(record, language)?;
-        let changed = store.people().last_changed(table, &pin)?;
-        if changed.is_some_and(|at| at > newer.start && at <= newer.end) {
-            return Ok(());
-        }
-        if table != SyncTable::Users {
-            return Data::new(self.context).update(table.data_table(), record).map(drop);
-        }
-        let change = UserChange::parse(record, language)?;
-        let mut user = User::new(change.pin.clone());
-        change.apply(&mut user);
-        store.people().put_unlimited(&user, Origin::Server)?;
-        Ok(())
+    fn open(self, part: &Path) -> Result<DataLines, FileError> {
+        DataLines::open(part, &archive_limits(self.context.policy), self.context.command_bytes)
     }
 }
 

@@ -6,6 +6,7 @@
 //! next call removes. A power cut during the moves leaves some files new and some old, each of
 //! them whole.
 
+use std::cell::RefCell;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -46,10 +47,18 @@ fn extract(
     let dir = into.dir()?;
     rustix::fs::mkdirat(dir, tree::STAGING, Mode::from_raw_mode(0o700)).map_err(failed)?;
     let staging = tree::open_dir(dir, tree::STAGING).map_err(failed)?;
-    rules::each_member(archive, limits, yield_now, &mut |member, contents| {
-        write(staging.as_fd(), member, contents, &into.path().join(member.path))
-    })?;
-    tree::move_all(staging.as_fd(), dir, into.path(), yield_now)
+    let yield_now = RefCell::new(yield_now);
+    rules::each_member(
+        archive,
+        limits,
+        &mut || yield_now.borrow_mut()(),
+        &mut |member, contents| {
+            write(staging.as_fd(), member, contents, &into.path().join(member.path))?;
+            // Small files are many, and each is synced.
+            yield_now.borrow_mut()().map_err(|_| FileError::Stopped)
+        },
+    )?;
+    tree::move_all(staging.as_fd(), dir, into.path(), yield_now.into_inner())
 }
 
 /// Checks that a member can be moved into place: its parents are directories or missing, and it

@@ -1,14 +1,15 @@
 //! Templates and pictures of people.
 
-use rusqlite::{ToSql, params};
+use std::cell::Cell;
+
+use rusqlite::{OptionalExtension, Row, ToSql, params};
 use serde_json::json;
 
 use super::db::Db;
 use super::error::Result;
 use super::novelty;
 use super::retention::Retention;
-use super::rows::{Origin, Seq};
-use super::source::RESIDENTS;
+use super::rows::{LastChange, Origin, Seq};
 use super::tombstones::Tombstones;
 use crate::protocol::record::{BioPhoto, PictureKind, Pin, Template, TemplateForm, UserPic};
 use crate::protocol::stream::Stream;
@@ -42,6 +43,11 @@ impl<'a> Biometrics<'a> {
     pub fn put_template(&self, template: &Template, origin: Origin) -> Result<Seq> {
         let bytes = template.data.as_bytes().len();
         Retention::new(self.db).require_room_for_rest(origin, bytes)?;
+        self.put_template_unlimited(template, origin)
+    }
+
+    /// The same while a table is replaced: there is room for it.
+    pub fn put_template_unlimited(&self, template: &Template, origin: Origin) -> Result<Seq> {
         let seq = self.db.next_change("template");
         let (slot, made) = (template.slot, template.algorithm);
         let bio_type = slot.kind().bio_type();
@@ -140,6 +146,24 @@ impl<'a> Biometrics<'a> {
         Ok(statement.query_row(params![pin.as_str(), of.code(), number], |row| row.get(0))?)
     }
 
+    /// The last change of what stands in the place of a template.
+    pub fn last_change(&self, template: &Template) -> Result<Option<LastChange>> {
+        let slot = template.slot;
+        let sql = "SELECT changed, local, length(data) FROM template
+                   WHERE pin = ?1 AND kind = ?2 AND type = ?3 AND number = ?4 AND idx = ?5";
+        let values = params![
+            template.pin.as_str(),
+            slot.kind().form().code(),
+            slot.kind().bio_type().code(),
+            slot.number(),
+            slot.index()
+        ];
+        let read = |row: &Row<'_>| {
+            Ok(LastChange { at: row.get(0)?, local: row.get(1)?, bytes: row.get(2)? })
+        };
+        Ok(self.db.prepare_cached(sql)?.query_row(values, read).optional()?)
+    }
+
     /// Deletes what a person has of one finger, eye or hand, in any form.
     pub fn delete_individual(&self, pin: &Pin, of: BioType, number: u8) -> Result<()> {
         let values = params![pin.as_str(), of.code(), number];
@@ -230,19 +254,34 @@ impl<'a> Biometrics<'a> {
 
     /// How many people have a face, in near infrared or visible light. Guests are not counted.
     pub fn count_faces(&self) -> Result<u64> {
+        let types = [BioType::FACE, BioType::VISIBLE_FACE].map(BioType::code);
         let sql = "SELECT count(DISTINCT pin) FROM template WHERE type IN (?1, ?2)
                    AND pin NOT IN (SELECT pin FROM guest)";
-        let types = params![BioType::FACE.code(), BioType::VISIBLE_FACE.code()];
-        Ok(self.db.prepare_cached(sql)?.query_row(types, |row| row.get(0))?)
+        self.count_templates_of(&self.db.counts.faces, sql, types)
     }
 
-    /// How many templates of a form there are: fingerprints or faces, also unified ones. Those of
-    /// guests are not counted.
-    pub fn count(&self, of: BioType) -> Result<u64> {
-        // Where there is no guest, the index has all that is counted.
-        let guests = self.db.counted(&self.db.counts.guests, "SELECT count(*) FROM guest")?;
-        let residents = if guests == 0 { "" } else { RESIDENTS };
-        let sql = format!("SELECT count(*) FROM template WHERE type = ?1{residents}");
-        Ok(self.db.prepare_cached(&sql)?.query_row([of.code()], |row| row.get(0))?)
+    /// How many fingerprints there are, also unified ones. Those of guests are not counted.
+    pub fn count_fingerprints(&self) -> Result<u64> {
+        let types = [BioType::FINGERPRINT.code(); 2];
+        // Of all only the index is read.
+        let sql = "SELECT (SELECT count(*) FROM template WHERE type = ?1)
+                   - (SELECT count(*) FROM guest JOIN template USING (pin) WHERE +type = ?2)";
+        self.count_templates_of(&self.db.counts.fingerprints, sql, types)
+    }
+
+    /// A count that is known until something changes that drivers load.
+    fn count_templates_of(
+        &self,
+        known: &Cell<Option<(Seq, u64)>>,
+        sql: &str,
+        types: [u8; 2],
+    ) -> Result<u64> {
+        let at = self.db.last_change();
+        if let Some((_, count)) = known.get().filter(|(counted_at, _)| *counted_at == at) {
+            return Ok(count);
+        }
+        let count = self.db.prepare_cached(sql)?.query_row(types, |row| row.get(0))?;
+        known.set(Some((at, count)));
+        Ok(count)
     }
 }

@@ -8,7 +8,6 @@ use super::db::Db;
 use super::error::Result;
 use super::error_log::ErrorRows;
 use super::novelty;
-use super::rows::Seq;
 use crate::protocol::record::{ErrorCode, ErrorLog, User};
 use crate::protocol::stream::Stream;
 
@@ -51,25 +50,13 @@ pub(super) fn report(db: &Db, loss: &str) -> Result<()> {
     Ok(())
 }
 
-/// Tells of the users who lost a card after a number, and are still there.
-pub(super) fn report_losses_after(db: &Db, after: Seq) -> Result<()> {
-    let sql = "SELECT pin FROM user WHERE written IS NOT NULL AND changed > ?1 ORDER BY pin";
-    let mut statement = db.prepare_cached(sql)?;
-    let mut rows = statement.query([after])?;
-    while let Some(row) = rows.next()? {
-        let pin: String = row.get(0)?;
-        report(db, &format!("user {pin} lost a card: the new table gives it to another user"))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::protocol::file::SyncTable;
     use crate::protocol::record::Pin;
     use crate::protocol::stream::Table;
-    use crate::store::{Limits, Origin, Store};
+    use crate::store::{Limits, Origin, Replacement, Store};
 
     fn user(pin: &str, card: &str) -> User {
         User { card: card.into(), ..User::new(Pin::new(pin).unwrap()) }
@@ -116,7 +103,8 @@ mod tests {
         store.people().put(&user("2", "5"), Origin::Server).unwrap();
         assert_eq!(store.people().by_card("5").unwrap().unwrap().pin.as_str(), "2");
         // A table that was ordered before, without either: user 1 goes, user 2 is newer.
-        store.people().delete_unchanged(SyncTable::Users, high_water_mark).unwrap();
+        let mut replacement = Replacement::begin(store.people(), 1, high_water_mark);
+        while !replacement.delete_old(store.people(), SyncTable::Users).unwrap() {}
         assert_eq!(store.people().get(&Pin::new("1").unwrap()).unwrap(), None);
         assert_eq!(store.people().count().unwrap(), 1);
     }

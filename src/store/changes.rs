@@ -26,8 +26,9 @@ pub enum Change {
     Gone(Value),
 }
 
-/// Where changes are: the tables, each with a condition that lets SQLite go by an index.
-const PLACES: [(&str, &str); 11] = [
+/// Where people and small tables are, each with a condition that lets SQLite go by an index. Users come
+/// first: nothing is added to somebody who is deleted.
+pub(super) const PEOPLE: [(&str, &str); 9] = [
     ("user", "TRUE"),
     ("template", "kind = 0"),
     ("template", "kind = 1"),
@@ -37,6 +38,18 @@ const PLACES: [(&str, &str); 11] = [
     ("picture", "kind = 1"),
     ("card", "TRUE"),
     ("entry", "TRUE"),
+];
+/// Where changes are.
+const PLACES: [(&str, &str); 11] = [
+    PEOPLE[0],
+    PEOPLE[1],
+    PEOPLE[2],
+    PEOPLE[3],
+    PEOPLE[4],
+    PEOPLE[5],
+    PEOPLE[6],
+    PEOPLE[7],
+    PEOPLE[8],
     ("option", "changed IS NOT NULL"),
     ("gone", "what <> ''"),
 ];
@@ -160,7 +173,7 @@ mod tests {
     use super::*;
     use crate::protocol::record::{EntryTable, Pin, User};
     use crate::store::tombstones::{self, MOST_TOMBSTONES};
-    use crate::store::{Limits, Origin, Store};
+    use crate::store::{Cleared, Clearing, Limits, Origin, Store};
 
     fn store() -> Store {
         Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap()
@@ -252,7 +265,7 @@ mod tests {
         );
         let horizon = store.changes().horizon().unwrap();
         assert!(horizon > MOST_TOMBSTONES as i64 && horizon < store.changes().last());
-        store.retention().clear_data().unwrap();
+        Clearing::new(Cleared::Data, store.high_water_mark()).run(store.retention()).unwrap();
         assert_eq!(store.changes().horizon().unwrap(), store.changes().last());
         // The next start continues after it.
         assert_eq!(

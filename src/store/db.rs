@@ -5,16 +5,22 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::Connection;
 
 use super::cursor::Cursor;
 use super::error::{Result, StoreError};
 use super::rows::Seq;
 use super::touched::Touched;
+#[cfg(debug_assertions)]
+use super::work::{Counted, Work};
 use crate::protocol::stream::Stream;
 
 /// Numbers of the sequence that are counted together (`tally`).
 pub(super) const CHUNK: Seq = 256;
+
+/// A statement that is kept for the next time.
+#[cfg(not(debug_assertions))]
+type Counted<'a> = rusqlite::CachedStatement<'a>;
 
 /// What the store may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +78,9 @@ pub(super) struct Db {
     pub(super) asked_for: Cell<u64>,
     /// Whether the journals were all tallied once since the start (`tally`).
     pub(super) is_tallied: Cell<bool>,
+    /// What was done since drivers were looked at.
+    #[cfg(debug_assertions)]
+    work: Work,
 }
 
 /// Bytes that may be written before the room is measured again.
@@ -90,6 +99,8 @@ pub(super) struct Withheld {
     pub(super) until: Seq,
     /// The bytes of the counted rows.
     pub(super) bytes: u64,
+    /// All rows are counted.
+    pub(super) is_whole: bool,
 }
 
 /// Counts that would cost a scan each time; `None` until they are asked for.
@@ -108,11 +119,16 @@ pub(super) struct Counts {
     pub(super) tallied_to: Cell<Option<Seq>>,
     /// The chunk of the sequence in which that was last looked at.
     pub(super) caught_up_in: Cell<Option<Seq>>,
+    /// With the number of the last change that drivers load.
+    pub(super) fingerprints: Cell<Option<(Seq, u64)>>,
+    pub(super) faces: Cell<Option<(Seq, u64)>>,
 }
 
 impl Counts {
     pub(super) fn forget(&self) {
         let Self { users, touched, errors, guests, tombstones, refused_rows, punches, .. } = self;
+        self.fingerprints.set(None);
+        self.faces.set(None);
         touched.replace(None);
         for count in [users, errors, guests, tombstones, refused_rows, punches] {
             count.set(None);
@@ -149,6 +165,8 @@ impl Db {
             #[cfg(test)]
             asked_for: Cell::default(),
             is_tallied: Cell::new(false),
+            #[cfg(debug_assertions)]
+            work: Work::default(),
         })
     }
 
@@ -192,10 +210,19 @@ impl Db {
     }
 
     /// A statement, kept for the next time.
-    pub(super) fn prepare_cached(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
+    pub(super) fn prepare_cached(&self, sql: &str) -> rusqlite::Result<Counted<'_>> {
         #[cfg(test)]
         self.asked_for.set(self.asked_for.get() + 1);
-        self.connection.prepare_cached(sql)
+        let statement = self.connection.prepare_cached(sql)?;
+        #[cfg(debug_assertions)]
+        let statement = Counted::new(statement, &self.work);
+        Ok(statement)
+    }
+
+    /// Drivers are looked at now.
+    #[cfg(debug_assertions)]
+    pub(super) fn end_work(&self) {
+        self.work.end(&self.connection);
     }
 
     /// The connection itself, for what is asked once.

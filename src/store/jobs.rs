@@ -12,7 +12,7 @@ use super::lane::{Lane, Stage};
 use super::retention::Retention;
 use super::rows::{Origin, Seq};
 use crate::protocol::codes::ReturnCode;
-use crate::protocol::touches::{Also, Touches};
+use crate::protocol::touches::{Also, Things, Touches};
 
 /// A command that continues in the background.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ const MOST_JOBS: u64 = 100_000;
 const BEGINNING: usize = 256;
 /// Most bytes of their texts.
 const MOST_TEXT: u64 = 64 << 20;
-/// Longest text of a command that may wait where the part of the rest is used up: it takes the room that
+/// Longest text of a command that may wait, or clear the log, where the part of the rest is used up: it takes the room that
 /// is kept for commands ([`super::capacity::Capacity::commands`]). So deletions and `REBOOT` go also
 /// when something is before them.
 const SHORT: usize = 128;
@@ -96,7 +96,8 @@ impl<'a> Jobs<'a> {
     /// waits does so for the command in the row `after`.
     ///
     /// # Errors
-    /// If there is no room for its text; urgent ones and short ones that wait need none.
+    /// If there is no room for its text; urgent ones, and short ones that wait or go over the log, need
+    /// none.
     pub fn begin(
         &self,
         row: i64,
@@ -105,7 +106,8 @@ impl<'a> Jobs<'a> {
         touches: &Touches,
         after: Option<i64>,
     ) -> Result<()> {
-        let is_from_reserve = lane == Lane::Waiting && text.len() <= SHORT;
+        let is_of_log = (touches.reads | touches.writes).meets(Things::LOG | Things::PHOTOS);
+        let is_from_reserve = (lane == Lane::Waiting || is_of_log) && text.len() <= SHORT;
         if !lane.is_urgent(touches) && !is_from_reserve {
             Retention::new(self.db).require_room_for_rest(Origin::Server, text.len())?;
         }
@@ -297,6 +299,13 @@ impl<'a> Jobs<'a> {
     pub fn add_failures(&self, row: i64, troubles: u32) -> Result<()> {
         let sql = "UPDATE job SET attempts = attempts + ?2 WHERE command = ?1";
         self.db.prepare_cached(sql)?.execute(params![row, troubles])?;
+        Ok(())
+    }
+
+    /// A job gets on: failures at this stage do not count any longer.
+    pub fn forget_failures(&self, row: i64) -> Result<()> {
+        let sql = "UPDATE job SET attempts = 0 WHERE command = ?1 AND attempts > 0";
+        self.db.prepare_cached(sql)?.execute([row])?;
         Ok(())
     }
 

@@ -38,6 +38,7 @@ mod people;
 mod quarantine;
 mod queries;
 mod readers;
+mod replacement;
 mod retention;
 mod room;
 mod rows;
@@ -53,12 +54,15 @@ mod touched;
 mod undated;
 mod wal;
 mod withheld;
+#[cfg(debug_assertions)]
+mod work;
 
 pub use askings::{AnswerKind, Askings, ClockReading};
 pub use audit_log::{Audit, AuditLog};
 pub use biometrics::{Biometrics, TemplateKey};
 pub use capacity::Capacity;
 pub use changes::{Change, Changes};
+pub use clear::{Cleared, Clearing};
 pub use command_log::{CommandLog, CommandState, Due, KnownCommand};
 pub use db::Limits;
 pub use error::{Result, StoreError};
@@ -74,11 +78,12 @@ pub use outbox::Outbox;
 pub use people::People;
 pub use quarantine::{Cause, Quarantine, RefusedRow};
 pub use queries::{Asked, Queries, Query};
+pub use replacement::Replacement;
 pub use retention::Retention;
 pub use room::Room;
 pub use rows::{
-    Backlog, Batch, Content, Moment, NewOperation, NewPhoto, NewPunch, NewRows, Origin, Outgoing,
-    Pass, PendingRow, Seq, WithCard,
+    Backlog, Batch, Content, LastChange, Moment, NewOperation, NewPhoto, NewPunch, NewRows, Origin,
+    Outgoing, Pass, PendingRow, Seq, WithCard,
 };
 pub use stamps::{Stamp, Stamps};
 pub use tables::Tables;
@@ -214,6 +219,13 @@ impl Store {
             }
             Ok(value)
         })
+    }
+
+    /// Drivers are looked at now: a piece of work that took longer than the budget is an error in the
+    /// log.
+    #[cfg(debug_assertions)]
+    pub fn end_work(&self) {
+        self.db.end_work();
     }
 
     /// Why nothing can be written, as long as nothing was since that failed.

@@ -21,6 +21,8 @@ pub const LIST: &str = "punchd.list";
 /// Set while the server wants to be asked about everybody who is verified (§12.11.3). Kept,
 /// so that a terminal that starts without its server does not let everybody pass.
 pub const VERIFICATION: &str = "punchd.verification";
+/// Which table is being replaced, and how far that is ([`super::Replacement`]).
+pub(super) const REPLACEMENT: &str = "punchd.replacement";
 /// The server (URL) that the cursors and stamps are of.
 pub const SERVER: &str = "punchd.server";
 

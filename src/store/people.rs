@@ -1,6 +1,6 @@
 //! The users on the terminal.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 use serde_json::{Value, json};
 
 use super::biometrics::Biometrics;
@@ -11,10 +11,9 @@ use super::id_cards::IdCards;
 use super::novelty;
 use super::readers::{USER, user};
 use super::retention::Retention;
-use super::rows::{Origin, Seq};
+use super::rows::{LastChange, Origin, Seq};
 use super::tables::Tables;
 use super::tombstones::Tombstones;
-use crate::protocol::file::SyncTable;
 use crate::protocol::record::{Pin, User};
 use crate::protocol::stream::Stream;
 
@@ -24,7 +23,7 @@ const NEW: Option<Stream> = Some(Stream::NewUsers);
 /// The people.
 #[derive(Clone, Copy)]
 pub struct People<'a> {
-    db: &'a Db,
+    pub(super) db: &'a Db,
 }
 
 impl<'a> People<'a> {
@@ -78,17 +77,9 @@ impl<'a> People<'a> {
         Ok(seq)
     }
 
-    /// The same while a table is replaced, whose old rows go only afterwards:
-    /// [`People::require_within_limit`] and [`People::report_losses_after`] are to follow.
+    /// The same while a table is replaced, whose old rows go only afterwards: there is room for it.
     pub fn put_unlimited(&self, user: &User, origin: Origin) -> Result<Seq> {
-        Retention::new(self.db).require_room_for_rest(origin, user.name.len())?;
         Ok(self.write(user, origin)?.0)
-    }
-
-    /// Tells of the users who lost a card after a number ([`super::Store::high_water_mark`]) and are
-    /// still there.
-    pub fn report_losses_after(&self, after: Seq) -> Result<()> {
-        card_owner::report_losses_after(self.db, after)
     }
 
     /// Takes cards from a user: the main one, the second one, or both. Nothing new is stored, so
@@ -179,51 +170,18 @@ impl<'a> People<'a> {
         Ok(())
     }
 
-    /// The number of the last change of what a table holds of a person.
-    pub fn last_changed(&self, table: SyncTable, pin: &Pin) -> Result<Option<Seq>> {
-        let sql = match table {
-            SyncTable::Users => "SELECT coalesce(written, changed) FROM user WHERE pin = ?1",
-            SyncTable::Fingerprints => {
-                "SELECT max(changed) FROM template WHERE pin = ?1 AND kind = 0"
-            }
-            SyncTable::Faces => "SELECT max(changed) FROM template WHERE pin = ?1 AND kind = 1",
-        };
-        let mut statement = self.db.prepare_cached(sql)?;
-        Ok(statement.query_row([pin.as_str()], |row| row.get(0)).optional()?.flatten())
+    /// The last writing of a user, if there is one with this PIN.
+    pub fn last_change(&self, pin: &Pin) -> Result<Option<LastChange>> {
+        let sql = "SELECT coalesce(written, changed), local FROM user WHERE pin = ?1";
+        let read = |row: &Row<'_>| Ok(LastChange { at: row.get(0)?, local: row.get(1)?, bytes: 0 });
+        Ok(self.db.prepare_cached(sql)?.query_row([pin.as_str()], read).optional()?)
     }
 
-    /// Deletes the rows of a table that were written at `high_water_mark` or before
-    /// ([`super::Store::high_water_mark`](super::Store::high_water_mark)).
-    pub fn delete_unchanged(&self, table: SyncTable, high_water_mark: Seq) -> Result<()> {
-        let kind = match table {
-            SyncTable::Users => {
-                // Guests stay for their time, whatever the table holds.
-                let unchanged =
-                    "coalesce(written, changed) <= ?1 AND pin NOT IN (SELECT pin FROM guest)";
-                // The PIN stands before the TAB in the identity of a message to a person.
-                let addressee = "name = 'USER_SMS' AND substr(id, 1, instr(id, char(9)) - 1)";
-                for rows in [
-                    "template WHERE pin",
-                    "picture WHERE pin",
-                    "card WHERE pin",
-                    &format!("entry WHERE {addressee}"),
-                    "user WHERE pin",
-                ] {
-                    let sql =
-                        format!("DELETE FROM {rows} IN (SELECT pin FROM user WHERE {unchanged})");
-                    self.db.prepare_cached(&sql)?.execute([high_water_mark])?;
-                }
-                Retention::new(self.db).count_cards_again();
-                self.db.counts.users.set(None);
-                return Tombstones::new(self.db).forget_all();
-            }
-            SyncTable::Fingerprints => 0,
-            SyncTable::Faces => 1,
-        };
-        let sql = "DELETE FROM template WHERE kind = ?1 AND changed <= ?2
+    /// How many users were written after a number. Guests are not counted.
+    pub fn count_changed_after(&self, after: Seq) -> Result<u64> {
+        let sql = "SELECT count(*) FROM user WHERE changed > ?1 AND coalesce(written, changed) > ?1
                    AND pin NOT IN (SELECT pin FROM guest)";
-        self.db.prepare_cached(sql)?.execute([kind, high_water_mark])?;
-        Tombstones::new(self.db).forget_all()
+        Ok(self.db.prepare_cached(sql)?.query_row([after], |row| row.get(0))?)
     }
 
     /// # Errors
@@ -233,9 +191,9 @@ impl<'a> People<'a> {
     }
 
     /// # Errors
-    /// [`StoreError::TooManyUsers`] if there are more users than may be.
-    pub fn require_within_limit(&self) -> Result<()> {
-        if self.count()? > self.db.limits.users { Err(self.too_many()) } else { Ok(()) }
+    /// [`StoreError::TooManyUsers`] if these are more users than may be.
+    pub fn require_within_limit(&self, users: u64) -> Result<()> {
+        if users > self.db.limits.users { Err(self.too_many()) } else { Ok(()) }
     }
 
     fn has_most(&self) -> Result<bool> {

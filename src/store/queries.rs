@@ -47,6 +47,29 @@ pub struct Query {
     pub pack: u64,
     /// Its rows were copied when it began.
     is_copied: bool,
+    /// Its rows are still to be counted: how far that is.
+    counted: Option<Counted>,
+}
+
+/// How far the rows of a query are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counted {
+    /// Up to this number.
+    upto: Seq,
+    rows: u64,
+    /// Requests that they take, and the rows of the last one if it has room for more.
+    packs: u64,
+    in_pack: u64,
+}
+
+/// More than the rows of any request.
+const PACK: i64 = 256;
+
+impl Counted {
+    /// As it stands in `query.packs`: no number of requests is below 0.
+    fn to_packs(self) -> i64 {
+        -1 - (self.packs as i64 * PACK + self.in_pack as i64)
+    }
 }
 
 impl Asked {
@@ -57,17 +80,11 @@ impl Asked {
 
     /// Which rows, `?1` and `?2` being the range of numbers.
     fn condition(&self, source: &Source) -> String {
-        let filter = match self.stream {
-            // Rows with and without an identity card are asked for together.
-            Stream::Punches | Stream::Photos => "held IS NULL",
-            // Who asks for a guest by name gets them.
-            _ if self.pin.is_some() => {
-                source.filter.strip_suffix(RESIDENTS).unwrap_or(source.filter)
-            }
-            _ => source.filter,
-        };
+        let filter = self.filter(source);
         let column = source.resend;
-        let mut sql = format!("({filter}) AND {column} > ?1 AND {column} <= ?2");
+        // Of one person the rows are found by the PIN.
+        let by_pin = if self.pin.is_some() { "+" } else { "" };
+        let mut sql = format!("({filter}) AND {by_pin}{column} > ?1 AND {by_pin}{column} <= ?2");
         for (is_asked, part) in [
             (self.pin.is_some(), " AND pin = ?3"),
             (self.number.is_some(), " AND number = ?4"),
@@ -83,9 +100,29 @@ impl Asked {
         sql + " AND coalesce(?3, ?4, ?5, ?6, ?7, 0) IS NOT NULL"
     }
 
+    fn filter(&self, source: &Source) -> &'static str {
+        match self.stream {
+            // Rows with and without an identity card are asked for together.
+            Stream::Punches | Stream::Photos => "held IS NULL",
+            // Who asks for a guest by name gets them.
+            _ if self.pin.is_some() => {
+                source.filter.strip_suffix(RESIDENTS).unwrap_or(source.filter)
+            }
+            _ => source.filter,
+        }
+    }
+
     fn times(&self) -> (Option<i64>, Option<i64>) {
         (self.from.map(LocalTime::seconds), self.to.map(LocalTime::seconds))
     }
+}
+
+/// Numbers that are looked through together.
+const WINDOW: Seq = 5_000;
+
+/// The columns `packs` and `pack` of a query whose rows are counted, or still being counted.
+fn state(is_over: bool, counted: Counted) -> (i64, Seq) {
+    if is_over { (counted.packs as i64, 0) } else { (counted.to_packs(), counted.upto) }
 }
 
 /// Queries under way.
@@ -99,50 +136,91 @@ impl<'a> Queries<'a> {
         Self { db }
     }
 
-    /// Begins a query. How many rows there are to send. Of one person the rows are copied as they
-    /// are now: what changes later is not sent, and nothing waits for the query.
-    pub fn begin(&self, command: i64, asked: &Asked, rows_a_pack: u64) -> Result<u64> {
+    /// Begins a query. Whether there are rows to send; where there are many, there may be. Of one person
+    /// the rows are copied as they are now: what changes later is not sent, and nothing waits for the
+    /// query.
+    pub fn begin(&self, command: i64, asked: &Asked, rows_a_pack: u64) -> Result<bool> {
         let until = self.db.last_seq();
-        let count = self.count_rows(asked, 0, until)?;
-        if count == 0 {
-            return Ok(0);
+        let mut counted = Counted::default();
+        let is_copied = asked.pin.is_some();
+        let is_over = self.count_more(asked, until, &mut counted, rows_a_pack)?;
+        if is_over && counted.rows == 0 {
+            return Ok(false);
         }
         let (from, to) = asked.times();
-        let is_copied = asked.pin.is_some();
+        let (packs, pack) = state(is_over, counted);
         self.db
             .prepare_cached(
                 "INSERT OR REPLACE INTO query (command, pin, after, until, packs, pack, count, stream,
                     number, begins, ends, copied, type)
-                 VALUES (?1, ?2, 0, ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 VALUES (?1, ?2, 0, ?3, ?4, ?12, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
             .execute(params![
                 command,
                 asked.pin,
                 until,
-                self.count_packs(asked, until, count, rows_a_pack)?,
-                count,
+                packs,
+                counted.rows,
                 asked.stream.code(),
                 asked.number,
                 from,
                 to,
                 is_copied,
-                asked.bio_type
+                asked.bio_type,
+                pack
             ])?;
         if is_copied {
             self.copy(command, asked, until)?;
         }
-        Ok(count)
+        Ok(true)
     }
 
-    /// How many requests the rows take. Most have as many rows as may be; a row of the operation
-    /// log with the word `USERPIC` in a value goes alone, where it stands.
-    fn count_packs(&self, asked: &Asked, until: Seq, count: u64, rows_a_pack: u64) -> Result<u64> {
+    /// Whether the rows of a query are counted. If not, counts some more.
+    pub fn count_on(&self, query: &Query, rows_a_pack: u64) -> Result<bool> {
+        let Some(mut counted) = query.counted else { return Ok(true) };
+        let is_over = self.count_more(&query.asked, query.until, &mut counted, rows_a_pack)?;
+        let (packs, pack) = state(is_over, counted);
+        self.db
+            .prepare_cached(
+                "UPDATE query SET packs = ?2, pack = ?3, count = ?4 WHERE command = ?1",
+            )?
+            .execute(params![query.command, packs, pack, counted.rows])?;
+        Ok(false)
+    }
+
+    /// Counts some more rows, and how many requests they take. Whether all are counted.
+    fn count_more(
+        &self,
+        asked: &Asked,
+        until: Seq,
+        counted: &mut Counted,
+        rows_a_pack: u64,
+    ) -> Result<bool> {
+        let Some(upto) = self.window(asked, counted.upto, until)? else { return Ok(true) };
+        // A row of the operation log with the word `USERPIC` in a value goes alone, where it stands.
         let texts = match asked.stream {
-            Stream::UserPics => return Ok(count.div_ceil(rows_a_pack)),
-            Stream::Users => "pin || ' ' || name || ' ' || password",
-            stream if stream.table() == Table::Operlog => "pin",
-            _ => return Ok(count.div_ceil(rows_a_pack)),
+            Stream::UserPics => None,
+            Stream::Users => Some("pin || ' ' || name || ' ' || password"),
+            stream => (stream.table() == Table::Operlog).then_some("pin"),
         };
+        if let Some(texts) = texts {
+            self.count_packs(asked, texts, upto, counted, rows_a_pack)?;
+        } else {
+            counted.rows += self.count_rows(asked, counted.upto, upto)?;
+            counted.packs = counted.rows.div_ceil(rows_a_pack);
+        }
+        counted.upto = upto;
+        Ok(upto >= until)
+    }
+
+    fn count_packs(
+        &self,
+        asked: &Asked,
+        texts: &str,
+        upto: Seq,
+        counted: &mut Counted,
+        rows_a_pack: u64,
+    ) -> Result<()> {
         let source = Source::of(asked.stream);
         let sql = format!(
             "SELECT instr(upper({texts}), 'USERPIC') > 0 FROM {} WHERE {} ORDER BY {}",
@@ -153,21 +231,40 @@ impl<'a> Queries<'a> {
         let (from, to) = asked.times();
         let mut statement = self.db.prepare_cached(&sql)?;
         let mut rows = statement.query(params![
-            0,
-            until,
+            counted.upto,
+            upto,
             asked.pin,
             asked.number,
             from,
             to,
             asked.bio_type
         ])?;
-        let (mut packs, mut in_pack) = (0, 0);
         while let Some(row) = rows.next()? {
             let is_alone: bool = row.get(0)?;
-            packs += u64::from(is_alone || in_pack == 0);
-            in_pack = if is_alone { 0 } else { (in_pack + 1) % rows_a_pack };
+            counted.rows += 1;
+            counted.packs += u64::from(is_alone || counted.in_pack == 0);
+            counted.in_pack = if is_alone { 0 } else { (counted.in_pack + 1) % rows_a_pack };
         }
-        Ok(packs)
+        Ok(())
+    }
+
+    /// The end of the next numbers after one and up to another that are looked through together: drivers
+    /// are served between. `None` if no row comes any more.
+    pub fn window(&self, asked: &Asked, after: Seq, until: Seq) -> Result<Option<Seq>> {
+        if asked.pin.is_some() {
+            return Ok((after < until).then_some(until));
+        }
+        let source = Source::of(asked.stream);
+        let sql = format!(
+            "SELECT min({column}) FROM {} WHERE {} AND {column} > ?1",
+            source.table,
+            asked.filter(&source),
+            column = source.resend
+        );
+        let first: Option<Seq> =
+            self.db.prepare_cached(&sql)?.query_row([after], |row| row.get(0))?;
+        let first = first.filter(|first| *first <= until);
+        Ok(first.map(|first| until.min(first.saturating_add(WINDOW))))
     }
 
     fn copy(&self, command: i64, asked: &Asked, until: Seq) -> Result<()> {
@@ -217,6 +314,9 @@ impl<'a> Queries<'a> {
                 let (from, to): (Option<i64>, Option<i64>) = (row.get(10)?, row.get(11)?);
                 let time = |seconds: Option<i64>| seconds.and_then(LocalTime::from_seconds);
                 let stream: String = row.get(8)?;
+                let (count, packs, pack): (u64, i64, i64) = (row.get(5)?, row.get(6)?, row.get(7)?);
+                let is_counted = packs >= 0;
+                let counting = (-1 - packs).unsigned_abs();
                 Ok(Query {
                     command: row.get(0)?,
                     id: row.get(1)?,
@@ -230,17 +330,23 @@ impl<'a> Queries<'a> {
                     },
                     after: row.get(3)?,
                     until: row.get(4)?,
-                    count: row.get(5)?,
-                    packs: row.get(6)?,
-                    pack: row.get(7)?,
+                    count,
+                    packs: packs.unsigned_abs(),
+                    pack: pack.unsigned_abs(),
                     is_copied: row.get(12)?,
+                    counted: (!is_counted).then_some(Counted {
+                        upto: pack,
+                        rows: count,
+                        packs: counting / PACK as u64,
+                        in_pack: counting % PACK as u64,
+                    }),
                 })
             })
             .optional()?)
     }
 
-    /// The next rows that a query asks for.
-    pub fn rows(&self, query: &Query, most: u64) -> Result<Vec<PendingRow>> {
+    /// The next rows that a query asks for, after one number and up to another.
+    pub fn rows(&self, query: &Query, after: Seq, upto: Seq, most: u64) -> Result<Vec<PendingRow>> {
         if query.is_copied {
             return self.copied_rows(query, most);
         }
@@ -256,8 +362,8 @@ impl<'a> Queries<'a> {
         let mut statement = self.db.prepare_cached(&sql)?;
         let (pin, number) = (&query.asked.pin, query.asked.number);
         let mut found = statement.query(params![
-            query.after,
-            query.until,
+            after,
+            upto,
             pin,
             number,
             from,

@@ -50,7 +50,7 @@ impl Retention<'_> {
             Ok(_) => {
                 self.db.full.take();
                 self.db.full_reported.set(false);
-                Ok(Room::Enough)
+                Ok(if self.is_counting_withheld() { Room::Making } else { Room::Enough })
             }
             Err(shortage) => {
                 self.db.full.replace(Some(shortage.clone()));
@@ -78,10 +78,9 @@ impl Retention<'_> {
     /// Deletes what may be deleted for a punch, until it has room; if it has none, which limit is
     /// reached.
     pub(super) fn make_room_for_punches(&self) -> Result<std::result::Result<Capacity, String>> {
-        while self.kept_punches()? >= self.db.limits.punches {
-            if self.drop_uploaded(&PUNCHES)? == 0 {
-                return Ok(Err(format!("{} punches are kept", self.db.limits.punches)));
-            }
+        // A batch is more than a punch: where the limit was lowered, the rest goes with the next ones.
+        if self.kept_punches()? >= self.db.limits.punches && self.drop_uploaded(&PUNCHES)? == 0 {
+            return Ok(Err(format!("{} punches are kept", self.db.limits.punches)));
         }
         loop {
             let capacity = measure(self.db)?;
@@ -128,6 +127,22 @@ impl Retention<'_> {
     /// decides how much must be left.
     pub fn require_room_for_rest(&self, whose: Origin, bytes: usize) -> Result<()> {
         self.require_room(whose, bytes, || Ok(0))
+    }
+
+    /// Makes room for a table of the server with so many bytes, a batch of what may be deleted at a time.
+    /// Whether there is room now.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn make_room_for_table(&self, bytes: u64) -> Result<bool> {
+        let capacity = measure(self.db)?;
+        if bytes == 0 || capacity.rest >= bytes.saturating_add(capacity.drivers_part()) {
+            return Ok(true);
+        }
+        match self.drop_for_rest(&capacity)? {
+            0 => Err(self.refuse_rest(&capacity)),
+            _ => Ok(false),
+        }
     }
 
     /// The same. Where nothing else can be deleted, `replace` deletes a batch of what the new row

@@ -11,6 +11,17 @@ use crate::protocol::time::LocalTime;
 /// The number of a row in the store's one sequence.
 pub type Seq = i64;
 
+/// The last change of a row.
+#[derive(Clone, Copy, Debug)]
+pub struct LastChange {
+    /// Its number.
+    pub at: Seq,
+    /// The number of the last change on the terminal, or 0.
+    pub(super) local: Seq,
+    /// Bytes of its data.
+    pub bytes: u64,
+}
+
 /// Where a change comes from: only what was changed on the terminal goes up by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {

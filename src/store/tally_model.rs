@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::clear::{Cleared, Clearing};
 use super::db::CHUNK;
 use super::error::Result;
 use super::rows::{Pass, Seq};
@@ -112,9 +113,9 @@ fn take(store: &Store, step: &Step) {
             store.outbox().resend(Stream::ALL[*stream], *from).unwrap();
         }
         Step::ClearUploaded => {
-            store.retention().clear_uploaded(&[Stream::Punches, Stream::Errors]).unwrap();
+            Clearing::new(Cleared::Log, Seq::MAX).run(store.retention()).unwrap();
         }
-        Step::ClearData => store.retention().clear_data().unwrap(),
+        Step::ClearData => Clearing::new(Cleared::Data, Seq::MAX).run(store.retention()).unwrap(),
         Step::RolledBack(step) => {
             let failed: Result<()> = store.atomically(|| {
                 take(store, step);

@@ -15,8 +15,10 @@ use super::rows::{Origin, Pass, Seq};
 use super::source::Source;
 use crate::protocol::stream::Stream;
 
-/// Rows that are counted at once.
+/// Rows that are counted at once: what is added in between is less.
 const ROWS: i64 = 2000;
+/// Batches that are deleted at once.
+const MOST_BATCHES: usize = 4;
 
 impl Retention<'_> {
     /// What does not go up by itself in this session.
@@ -43,17 +45,21 @@ impl Retention<'_> {
         self.require_room(Origin::Terminal, bytes, || self.drop_withheld())
     }
 
-    /// Deletes the oldest of what does not go up, until it and so many bytes are within its part.
+    /// Deletes the oldest of what does not go up, until it and so many bytes are within its part, or a
+    /// few batches of it.
     /// How many rows.
     pub(super) fn bound_withheld(&self, capacity: &Capacity, more: usize) -> Result<usize> {
         let part = capacity.withheld_part().saturating_sub(more as u64);
         let mut dropped = 0;
-        while self.count_withheld()? > part {
-            let batch = self.drop_withheld()?;
-            if batch == 0 {
+        // Where the part is new, housekeeping goes on with the rest.
+        for _ in 0..MOST_BATCHES {
+            if self.count_withheld()? <= part {
                 break;
             }
-            dropped += batch;
+            match self.drop_withheld()? {
+                0 => break,
+                batch => dropped += batch,
+            }
         }
         Ok(dropped)
     }
@@ -77,13 +83,18 @@ impl Retention<'_> {
         Ok(0)
     }
 
-    /// The bytes of what does not go up. Counts what was added since.
+    /// Whether rows that do not go up are still to be counted.
+    pub(super) fn is_counting_withheld(&self) -> bool {
+        self.db.withheld.borrow().values().any(|counted| !counted.is_whole)
+    }
+
+    /// The bytes of what does not go up. Counts what was added since, up to [`ROWS`] of each stream.
     fn count_withheld(&self) -> Result<u64> {
         let mut withheld = self.db.withheld.borrow_mut();
         for (stream, counted) in withheld.iter_mut() {
             let sent = Cursors::new(self.db).get(*stream)?.sent;
             if counted.from != sent {
-                *counted = Withheld { from: sent, until: sent, bytes: 0 };
+                *counted = Withheld { from: sent, until: sent, ..Withheld::default() };
             }
             self.count_more(*stream, counted)?;
         }
@@ -103,26 +114,15 @@ impl Retention<'_> {
             range = source.range(Pass::New),
         );
         let mut statement = self.db.prepare_cached(&sql)?;
-        loop {
-            let (rows, last, bytes): (i64, Seq, u64) = statement
-                .query_row(params![counted.until, Seq::MAX, ROWS], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })?;
-            if rows > 0 {
-                counted.until = last;
-                counted.bytes += bytes;
-            }
-            if rows < ROWS {
-                return Ok(());
-            }
+        let values = params![counted.until, Seq::MAX, ROWS];
+        let (rows, last, bytes): (i64, Seq, u64) =
+            statement.query_row(values, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        if rows > 0 {
+            counted.until = last;
+            counted.bytes += bytes;
         }
-    }
-
-    /// Cards were deleted together: those that do not go up are counted anew.
-    pub(super) fn count_cards_again(&self) {
-        if let Some(counted) = self.db.withheld.borrow_mut().get_mut(&Stream::IdCards) {
-            *counted = Default::default();
-        }
+        counted.is_whole = rows < ROWS;
+        Ok(())
     }
 
     /// A card that does not go up is about to be replaced: it is counted no longer.

@@ -61,6 +61,7 @@ mod killed;
 mod latency;
 #[cfg(feature = "tls")]
 mod link_faults;
+mod longest_wait;
 mod malformed_answers;
 mod narrowing_keys;
 mod never_deaf;
@@ -79,6 +80,7 @@ mod records;
 mod recovery;
 mod refusing_servers;
 mod relay;
+mod replaced_tables;
 mod replies;
 mod retention;
 mod retries;

@@ -12,6 +12,9 @@ use serde_json::Value;
 
 use super::{Driver, SERIAL, TIMEOUT};
 
+/// Begins the line about a piece of work that is more than its budget (`src/store/work.rs`).
+const OVER_BUDGET: &str = "error: drivers waited for";
+
 /// A terminal's directory, and its program while it runs.
 pub struct Terminal {
     directory: PathBuf,
@@ -282,9 +285,12 @@ impl Drop for Terminal {
             let _ = child.kill();
             let _ = child.wait();
         }
-        if std::thread::panicking() {
-            eprintln!("--- log of the terminal ---\n{}", self.log());
-        }
+        let log = self.log();
         let _ = fs::remove_dir_all(&self.directory);
+        if std::thread::panicking() {
+            eprintln!("--- log of the terminal ---\n{log}");
+        } else if let Some(line) = log.lines().find(|line| line.contains(OVER_BUDGET)) {
+            panic!("too much work between two looks at the drivers: {line}");
+        }
     }
 }
