@@ -86,7 +86,7 @@ impl Downloads {
         } else {
             let waited = std::mem::replace(&mut self.last_wait, reception.waited);
             let delay = waited.min(reception.waited);
-            self.chunk = next_chunk(self.chunk, delay, reception.took);
+            self.chunk = next_chunk(self.chunk, delay, reception.took, reception.total());
         }
         Ok(fetched)
     }
@@ -125,14 +125,16 @@ impl Downloads {
     }
 }
 
-/// Bytes of the next chunk after one that took so long, on a line with this delay.
-fn next_chunk(chunk: u64, delay: Duration, took: Duration) -> u64 {
+/// Bytes of the next chunk of a file after one that took so long, on a line with this delay.
+fn next_chunk(chunk: u64, delay: Duration, took: Duration, total: Option<u64>) -> u64 {
     if took > CHUNK_TIME {
         (chunk / 2).max(SMALLEST_CHUNK)
     } else if delay >= SHORT_WAIT && delay * WAIT_SHARE > took && took < CHUNK_TIME / 2 {
         (chunk * 8).min(LARGEST_CHUNK)
     } else if took < CHUNK_TIME / 4 {
-        (chunk * 2).min(LARGEST_CHUNK)
+        // Where no wait is saved, what is lost with a connection is an eighth of the file at most.
+        let part = total.map_or(u64::MAX, |total| total / 8).max(2 * FIRST_CHUNK);
+        (chunk * 2).min(LARGEST_CHUNK.min(part)).max(chunk)
     } else {
         chunk
     }
@@ -236,7 +238,13 @@ mod tests {
             ("a slow line", 512 * KIB, 600, 4000, 256 * KIB),
             ("the slowest", 16 * KIB, 600, 60_000, 16 * KIB),
         ] {
-            assert_eq!(next_chunk(chunk, millis(delay), millis(took)), next, "{what}");
+            let total = Some(512 << 20);
+            assert_eq!(next_chunk(chunk, millis(delay), millis(took), total), next, "{what}");
         }
+        let quick = |chunk, total| next_chunk(chunk, millis(0), millis(10), total);
+        assert_eq!(quick(512 * KIB, Some(8192 * KIB)), 1024 * KIB);
+        assert_eq!(quick(1024 * KIB, Some(8192 * KIB)), 1024 * KIB);
+        assert_eq!(quick(256 * KIB, Some(1)), 512 * KIB);
+        assert_eq!(quick(1024 * KIB, None), 2048 * KIB);
     }
 }

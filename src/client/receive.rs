@@ -132,6 +132,11 @@ impl Reception {
         Ok(Self { job, response, receiver, waited: took, took, paused_at })
     }
 
+    /// Bytes of the whole file, if that is known.
+    pub(super) fn total(&self) -> Option<u64> {
+        self.receiver.download.total
+    }
+
     /// Whether it is this job's.
     pub(super) fn is_of(&self, job: &Job) -> bool {
         self.job == (job.row, job.turn)
@@ -271,7 +276,10 @@ impl Receiver {
     }
 
     fn is_to_be_saved(&self, is_end: bool, save_after: &SaveAfter) -> bool {
-        self.unsaved >= save_after.0 || (is_end && (self.unsaved > 0 || self.download.is_whole()))
+        // A power cut costs a sixteenth of a file.
+        let most = self.download.total.map_or(u64::MAX, |total| total / 16);
+        let after = save_after.0.min(most.max(*SAVED_AFTER.start()));
+        self.unsaved >= after || (is_end && (self.unsaved > 0 || self.download.is_whole()))
     }
 
     /// Makes safe what came, and writes down how far it is. A refusal if there is no room for
