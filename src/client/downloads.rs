@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::receive::{
-    Fetched, Reception, SMALLEST_CHUNK, START_OVER, SaveAfter, Source, refuse_if_no_room,
+    Fetched, Reception, SMALLEST_CHUNK, START_OVER, SaveAfter, Source, hundredth, refuse_if_no_room,
 };
 use super::trouble::Trouble;
 use crate::protocol::ack;
@@ -132,8 +132,8 @@ fn next_chunk(chunk: u64, delay: Duration, took: Duration, total: Option<u64>) -
     } else if delay >= SHORT_WAIT && delay * WAIT_SHARE > took && took < CHUNK_TIME / 2 {
         (chunk * 8).min(LARGEST_CHUNK)
     } else if took < CHUNK_TIME / 4 {
-        // Where no wait is saved, what is lost with a connection is an eighth of the file at most.
-        let part = total.map_or(u64::MAX, |total| total / 8).max(2 * FIRST_CHUNK);
+        // Where no wait is saved, a kill or a power cut costs a hundredth of a large file at most.
+        let part = total.map_or(u64::MAX, hundredth);
         (chunk * 2).min(LARGEST_CHUNK.min(part)).max(chunk)
     } else {
         chunk
@@ -238,12 +238,12 @@ mod tests {
             ("a slow line", 512 * KIB, 600, 4000, 256 * KIB),
             ("the slowest", 16 * KIB, 600, 60_000, 16 * KIB),
         ] {
-            let total = Some(512 << 20);
+            let total = Some(4 << 30);
             assert_eq!(next_chunk(chunk, millis(delay), millis(took), total), next, "{what}");
         }
         let quick = |chunk, total| next_chunk(chunk, millis(0), millis(10), total);
-        assert_eq!(quick(512 * KIB, Some(8192 * KIB)), 1024 * KIB);
-        assert_eq!(quick(1024 * KIB, Some(8192 * KIB)), 1024 * KIB);
+        assert_eq!(quick(512 * KIB, Some(102_400 * KIB)), 1024 * KIB);
+        assert_eq!(quick(1024 * KIB, Some(102_400 * KIB)), 1024 * KIB);
         assert_eq!(quick(256 * KIB, Some(1)), 512 * KIB);
         assert_eq!(quick(1024 * KIB, None), 2048 * KIB);
     }

@@ -117,6 +117,9 @@ pub struct Client {
     poll_goes_first: bool,
 }
 
+/// How long rows of an earlier version are counted before drivers are served.
+const COUNTED_AT_ONCE: Duration = Duration::from_millis(10);
+
 /// What to do after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -167,6 +170,9 @@ impl Client {
 
     /// Does the one thing that is due.
     pub fn step(&mut self) -> Next {
+        if !self.context.store.outbox().count_backlog_at_first(COUNTED_AT_ONCE) {
+            return Next::Immediately;
+        }
         let situation = match self.situation() {
             Ok(situation) => situation,
             Err(error) => {

@@ -45,6 +45,11 @@ impl SaveAfter {
     }
 }
 
+/// A hundredth of a file of so many bytes, 512 KiB at least: what a kill or a power cut may cost.
+pub(super) fn hundredth(total: u64) -> u64 {
+    (total / 100).max(512 << 10)
+}
+
 /// Failures for which it counts that a download has to start again.
 pub(super) const START_OVER: u32 = 6;
 
@@ -276,9 +281,7 @@ impl Receiver {
     }
 
     fn is_to_be_saved(&self, is_end: bool, save_after: &SaveAfter) -> bool {
-        // A power cut costs a sixteenth of a file.
-        let most = self.download.total.map_or(u64::MAX, |total| total / 16);
-        let after = save_after.0.min(most.max(*SAVED_AFTER.start()));
+        let after = save_after.0.min(self.download.total.map_or(u64::MAX, hundredth));
         self.unsaved >= after || (is_end && (self.unsaved > 0 || self.download.is_whole()))
     }
 

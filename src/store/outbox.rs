@@ -231,6 +231,12 @@ impl<'a> Outbox<'a> {
         Tally::new(self.db).catch_up_for(time)
     }
 
+    /// The same once since the start, before anything asks for the counts of a store of an earlier
+    /// version.
+    pub fn count_backlog_at_first(&self, time: Duration) -> bool {
+        self.db.is_tallied.get() || self.count_backlog(time)
+    }
+
     /// How far the rows of a table are that are resent; it grows while they go.
     pub fn resend_position(&self, table: Table) -> Result<Seq> {
         let mut position = 0;

@@ -39,7 +39,8 @@ fn a_download_is_written_down_a_few_times() {
     terminal.give("C:1:PutFile large.bin\tlarge.bin\n".into());
     terminal.run_until("answered", |terminal| terminal.code("1").is_some());
     assert_eq!(terminal.code("1"), Some((32 * MIB).to_string()));
-    // Each time costs two writes to the disk that drivers wait for: after 256 KiB, 512 KiB … 4 MiB.
+    // Each time costs two writes to the disk that drivers wait for: after 512 KiB, or a hundredth of
+    // a larger file.
     let written = terminal.store().rows_written() - before;
-    assert!(written < 40, "{written} rows for 32 MiB");
+    assert!(written < 85, "{written} rows for 32 MiB");
 }
