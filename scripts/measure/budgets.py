@@ -7,18 +7,19 @@ from store_counts import status
 
 MEASURES = [exchanges, rows_up, status, system_calls, flash]
 
-# By the key of a figure: the most, in the figure's unit. Instructions are those of x86-64.
+# By the key of a figure: the most, in the figure's unit. Instructions are those of x86-64. A little above what was reached; where that is not the
+# goal (a row: 3 000), docs/measurements.md says why.
 MOST = {
-    "poll": 450_000,  # instructions
+    "poll": 340_000,  # instructions
     "poll-bytes": 130,  # of its request
     "poll-calls": 14,  # system calls
     "poll-commits": 0,
     "upload": 270_000,  # instructions
     "upload-requests": 12,
-    "upload-calls": 19,
+    "upload-calls": 15,
     "upload-commits": 2,
-    "row": 3_000,  # instructions
-    "status": 2_000_000,
+    "row": 6_600,  # instructions
+    "status": 1_800_000,
     "flash-1": 5_600,  # bytes
     "flash-10": 760,
 }
