@@ -68,8 +68,10 @@ impl<'a> Guests<'a> {
     /// Deletes what was fetched of a guest, who is about to be fetched again. What came by commands
     /// of the server stays: it lives as long as the guest.
     pub fn delete_fetched(&self, pin: &Pin) -> Result<()> {
-        self.db.prepare_cached("DELETE FROM user WHERE pin = ?1")?.execute([pin.as_str()])?;
-        self.db.counts.users.set(None);
+        let mut delete = self.db.prepare_cached("DELETE FROM user WHERE pin = ?1")?;
+        let deleted = delete.execute([pin.as_str()])? as u64;
+        let users = &self.db.counts.users;
+        users.set(users.get().map(|count| count - deleted));
         Biometrics::new(self.db).delete_fetched(pin)
     }
 
