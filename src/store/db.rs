@@ -83,7 +83,7 @@ pub(super) struct Db {
     pub(super) is_tallied: Cell<bool>,
     /// What was done since drivers were looked at.
     #[cfg(debug_assertions)]
-    work: Work,
+    pub(super) work: Work,
     #[cfg(debug_assertions)]
     pub(super) plans: PlanCheck,
 }
