@@ -144,7 +144,8 @@ const ASKED_FOR: [Stream; 10] = [
 
 /// The calls, in the order in which they are made.
 const CALLS: &[Call] = &[
-    ("start", |store| {
+    ("the tally of a store of an earlier version", |store| {
+        store.db.connection().execute("DELETE FROM tally", []).unwrap();
         store.db.counts.forget();
         store.outbox().count_backlog(Duration::MAX);
     }),
