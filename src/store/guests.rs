@@ -170,6 +170,27 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_a_user_does_not_count_all_guests() {
+        let (store, pin) = with_guest(Some(NOW));
+        let guests =
+            "WITH RECURSIVE n (n) AS (SELECT 2001 UNION ALL SELECT n + 1 FROM n WHERE n < 4999)
+                      INSERT INTO guest SELECT n, 1893456000 FROM n";
+        store.db.connection().execute(guests, []).unwrap();
+        store.db.counts.forget();
+        let user = User::new(Pin::new("5000").unwrap());
+        store.people().put(&user, Origin::Server).unwrap();
+        store.db.plans.kept.replace(Some(Vec::new()));
+        store.people().put(&user, Origin::Server).unwrap();
+        let plans = store.db.plans.kept.take().unwrap();
+        assert!(!plans.is_empty() && !plans.contains(&"SCAN guest".to_owned()), "{plans:?}");
+        // One guest less, and one user less: the counts that are kept are right.
+        store.guests().delete_fetched(&pin).unwrap();
+        store.people().delete(&pin).unwrap();
+        let counts = &store.db.counts;
+        assert_eq!((counts.guests.get(), counts.users.get()), (Some(2999), Some(1)));
+    }
+
+    #[test]
     fn guests_never_go_up_and_who_is_written_is_a_guest_no_longer() {
         let (store, pin) = with_guest(Some(NOW));
         let again = || {
