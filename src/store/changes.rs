@@ -150,7 +150,8 @@ impl<'a> Changes<'a> {
     /// The short messages that were written after a number, each with its own, the first
     /// `most`.
     pub fn messages_after(&self, after: Seq, most: usize) -> Result<Vec<(Seq, Entry)>> {
-        let sql = "SELECT changed, record FROM entry WHERE name = 'SMS' AND changed > ?1
+        // `+`: by the index of changes. By the name, each page would read all messages.
+        let sql = "SELECT changed, record FROM entry WHERE +name = 'SMS' AND changed > ?1
                    ORDER BY changed LIMIT ?2";
         let mut statement = self.db.prepare_cached(sql)?;
         let rows = statement.query_map(params![after, most as i64], |row| {

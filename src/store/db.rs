@@ -12,7 +12,10 @@ use super::error::{Result, StoreError};
 use super::rows::Seq;
 use super::touched::Touched;
 #[cfg(debug_assertions)]
-use super::work::{Counted, Work};
+use super::{
+    plan_check::PlanCheck,
+    work::{Counted, Work},
+};
 use crate::protocol::stream::Stream;
 
 /// Numbers of the sequence that are counted together (`tally`).
@@ -80,7 +83,9 @@ pub(super) struct Db {
     pub(super) is_tallied: Cell<bool>,
     /// What was done since drivers were looked at.
     #[cfg(debug_assertions)]
-    work: Work,
+    pub(super) work: Work,
+    #[cfg(debug_assertions)]
+    pub(super) plans: PlanCheck,
 }
 
 /// Bytes that may be written before the room is measured again.
@@ -167,6 +172,8 @@ impl Db {
             is_tallied: Cell::new(false),
             #[cfg(debug_assertions)]
             work: Work::default(),
+            #[cfg(debug_assertions)]
+            plans: PlanCheck::default(),
         })
     }
 
@@ -214,6 +221,8 @@ impl Db {
         #[cfg(test)]
         self.asked_for.set(self.asked_for.get() + 1);
         let statement = self.connection.prepare_cached(sql)?;
+        #[cfg(debug_assertions)]
+        self.plans.look(&self.connection, sql);
         #[cfg(debug_assertions)]
         let statement = Counted::new(statement, &self.work);
         Ok(statement)

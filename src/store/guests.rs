@@ -68,8 +68,10 @@ impl<'a> Guests<'a> {
     /// Deletes what was fetched of a guest, who is about to be fetched again. What came by commands
     /// of the server stays: it lives as long as the guest.
     pub fn delete_fetched(&self, pin: &Pin) -> Result<()> {
-        self.db.prepare_cached("DELETE FROM user WHERE pin = ?1")?.execute([pin.as_str()])?;
-        self.db.counts.users.set(None);
+        let mut delete = self.db.prepare_cached("DELETE FROM user WHERE pin = ?1")?;
+        let deleted = delete.execute([pin.as_str()])? as u64;
+        let users = &self.db.counts.users;
+        users.set(users.get().map(|count| count - deleted));
         Biometrics::new(self.db).delete_fetched(pin)
     }
 
@@ -165,6 +167,27 @@ mod tests {
         let (store, pin) = with_guest(Some(NOW + 1_000_000_000));
         assert_eq!(store.guests().remove_expired(NOW, HOUR).unwrap(), 0);
         assert_eq!(store.guests().get(&pin).unwrap(), Some(Stay { until: Some(NOW + 3600) }));
+    }
+
+    #[test]
+    fn a_change_of_a_user_does_not_count_all_guests() {
+        let (store, pin) = with_guest(Some(NOW));
+        let guests =
+            "WITH RECURSIVE n (n) AS (SELECT 2001 UNION ALL SELECT n + 1 FROM n WHERE n < 4999)
+                      INSERT INTO guest SELECT n, 1893456000 FROM n";
+        store.db.connection().execute(guests, []).unwrap();
+        store.db.counts.forget();
+        let user = User::new(Pin::new("5000").unwrap());
+        store.people().put(&user, Origin::Server).unwrap();
+        store.db.plans.kept.replace(Some(Vec::new()));
+        store.people().put(&user, Origin::Server).unwrap();
+        let plans = store.db.plans.kept.take().unwrap();
+        assert!(!plans.is_empty() && !plans.contains(&"SCAN guest".to_owned()), "{plans:?}");
+        // One guest less, and one user less: the counts that are kept are right.
+        store.guests().delete_fetched(&pin).unwrap();
+        store.people().delete(&pin).unwrap();
+        let counts = &store.db.counts;
+        assert_eq!((counts.guests.get(), counts.users.get()), (Some(2999), Some(1)));
     }
 
     #[test]

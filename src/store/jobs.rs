@@ -77,7 +77,7 @@ fn select(text: &str) -> String {
     format!(
         "SELECT job.command, command.id, {text}, stage, job.attempts, fetched, kept, total, etag,
             mark, turn, reads, writes, pin, also, after, lane
-         FROM job JOIN command ON command.row = job.command"
+         FROM job CROSS JOIN command ON command.row = job.command"
     )
 }
 

@@ -35,8 +35,12 @@ mod open;
 pub mod options;
 mod outbox;
 mod people;
+#[cfg(debug_assertions)]
+mod plan_check;
 mod quarantine;
 mod queries;
+#[cfg(test)]
+mod query_plans;
 mod readers;
 mod replacement;
 mod retention;

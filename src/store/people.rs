@@ -161,9 +161,11 @@ impl<'a> People<'a> {
     /// Deletes the row that makes this person a guest.
     pub(super) fn forget_guest(&self, pin: &str) -> Result<()> {
         // Usually there are none, and users come by the thousand.
-        if self.count_guests()? > 0 {
-            self.db.prepare_cached("DELETE FROM guest WHERE pin = ?1")?.execute([pin])?;
-            self.db.counts.guests.set(None);
+        if self.count_guests()? > 0
+            && self.db.prepare_cached("DELETE FROM guest WHERE pin = ?1")?.execute([pin])? > 0
+        {
+            let guests = &self.db.counts.guests;
+            guests.set(guests.get().map(|count| count - 1));
             // What was recorded of the guest may go up now.
             self.db.looked.borrow_mut().clear();
         }

@@ -82,8 +82,7 @@ impl Asked {
     fn condition(&self, source: &Source) -> String {
         let filter = self.filter(source);
         let column = source.resend;
-        // Of one person the rows are found by the PIN.
-        let by_pin = if self.pin.is_some() { "+" } else { "" };
+        let by_pin = self.by_pin();
         let mut sql = format!("({filter}) AND {by_pin}{column} > ?1 AND {by_pin}{column} <= ?2");
         for (is_asked, part) in [
             (self.pin.is_some(), " AND pin = ?3"),
@@ -98,6 +97,11 @@ impl Asked {
         }
         // Every parameter has to stand somewhere.
         sql + " AND coalesce(?3, ?4, ?5, ?6, ?7, 0) IS NOT NULL"
+    }
+
+    /// Before the column of numbers: of one person the rows are found by the PIN, and not by that column.
+    fn by_pin(&self) -> &'static str {
+        if self.pin.is_some() { "+" } else { "" }
     }
 
     fn filter(&self, source: &Source) -> &'static str {
@@ -223,9 +227,10 @@ impl<'a> Queries<'a> {
     ) -> Result<()> {
         let source = Source::of(asked.stream);
         let sql = format!(
-            "SELECT instr(upper({texts}), 'USERPIC') > 0 FROM {} WHERE {} ORDER BY {}",
+            "SELECT instr(upper({texts}), 'USERPIC') > 0 FROM {} WHERE {} ORDER BY {}{}",
             source.table,
             asked.condition(&source),
+            asked.by_pin(),
             source.resend
         );
         let (from, to) = asked.times();
@@ -270,7 +275,7 @@ impl<'a> Queries<'a> {
     fn copy(&self, command: i64, asked: &Asked, until: Seq) -> Result<()> {
         let source = Source::of(asked.stream);
         let (columns, table, column) = (source.columns, source.table, source.resend);
-        let probe = format!("SELECT {columns} FROM {table}");
+        let probe = format!("SELECT {columns} FROM {table} LIMIT 0");
         let count = self.db.prepare_cached(&probe)?.column_count();
         let sql = format!(
             "INSERT OR REPLACE INTO query_row (command, seq, {}) SELECT ?8, {column}, {columns}
@@ -308,7 +313,7 @@ impl<'a> Queries<'a> {
             .prepare_cached(
                 "SELECT query.command, command.id, query.pin, after, until, count, packs, pack, stream,
                     number, begins, ends, copied, type
-                 FROM query JOIN command ON command.row = query.command ORDER BY query.command LIMIT 1",
+                 FROM query CROSS JOIN command ON command.row = query.command ORDER BY query.command LIMIT 1",
             )?
             .query_row([], |row| {
                 let (from, to): (Option<i64>, Option<i64>) = (row.get(10)?, row.get(11)?);
@@ -381,7 +386,7 @@ impl<'a> Queries<'a> {
 
     fn copied_rows(&self, query: &Query, most: u64) -> Result<Vec<PendingRow>> {
         let source = Source::of(query.asked.stream);
-        let probe = format!("SELECT {} FROM {}", source.columns, source.table);
+        let probe = format!("SELECT {} FROM {} LIMIT 0", source.columns, source.table);
         let count = self.db.prepare_cached(&probe)?.column_count();
         let sql = format!(
             "SELECT seq, NULL, {} FROM query_row WHERE command = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",

@@ -68,8 +68,13 @@ impl Source {
             Stream::NewUsers => Self::users(NEW),
             Stream::Fingerprints => Self { part: CHANGED, ..Self::fingerprints() },
             Stream::NewFingerprints => Self { part: NEW, ..Self::fingerprints() },
-            Stream::Faces => Self { filter: residents!("kind = 1"), ..Self::templates() },
-            Stream::FingerVeins => Self { filter: residents!("kind = 2"), ..Self::templates() },
+            // None of them is told apart as new: so SQLite goes by the index of local changes.
+            Stream::Faces => {
+                Self { filter: residents!("kind = 1"), part: CHANGED, ..Self::templates() }
+            }
+            Stream::FingerVeins => {
+                Self { filter: residents!("kind = 2"), part: CHANGED, ..Self::templates() }
+            }
             Stream::Unified => {
                 Self { part: "is_new = 0 AND type NOT IN (1, 2, 9)", ..Self::unified() }
             }

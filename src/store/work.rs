@@ -23,9 +23,14 @@ pub(super) struct Work {
 }
 
 impl Work {
+    /// Steps of the statements that ended since the last call.
+    pub(super) fn take_steps(&self) -> u64 {
+        self.steps.take()
+    }
+
     /// Drivers are looked at now.
     pub(super) fn end(&self, connection: &Connection) {
-        let (steps, pages) = (self.steps.take(), take_pages(connection));
+        let (steps, pages) = (self.take_steps(), take_pages(connection));
         if steps > MOST_STEPS || pages > MOST_PAGES {
             log::error!(
                 "drivers waited for {steps} steps of SQLite and {pages} pages, more than \

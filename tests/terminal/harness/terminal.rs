@@ -12,8 +12,10 @@ use serde_json::Value;
 
 use super::{Driver, SERIAL, TIMEOUT};
 
-/// Begins the line about a piece of work that is more than its budget (`src/store/work.rs`).
-const OVER_BUDGET: &str = "error: drivers waited for";
+/// Begin the lines about a piece of work that is more than its budget (`src/store/work.rs`), and about a
+/// statement that reads a whole table (`src/store/plan_check.rs`).
+const OVER_BUDGET: [&str; 2] =
+    ["error: drivers waited for", "error: a statement reads a whole table"];
 
 /// A terminal's directory, and its program while it runs.
 pub struct Terminal {
@@ -289,8 +291,12 @@ impl Drop for Terminal {
         let _ = fs::remove_dir_all(&self.directory);
         if std::thread::panicking() {
             eprintln!("--- log of the terminal ---\n{log}");
-        } else if let Some(line) = log.lines().find(|line| line.contains(OVER_BUDGET)) {
+        } else if let Some(line) = log.lines().find(|line| is_over_budget(line)) {
             panic!("too much work between two looks at the drivers: {line}");
         }
     }
+}
+
+fn is_over_budget(line: &str) -> bool {
+    OVER_BUDGET.iter().any(|beginning| line.contains(beginning))
 }
