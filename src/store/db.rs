@@ -11,6 +11,7 @@ use super::cursor::Cursor;
 use super::error::{Result, StoreError};
 use super::rows::Seq;
 use super::touched::Touched;
+use super::wal::Checkpoints;
 #[cfg(debug_assertions)]
 use super::work::{Counted, Work};
 use crate::protocol::stream::Stream;
@@ -76,6 +77,7 @@ pub(super) struct Db {
     /// How often a statement was asked for.
     #[cfg(test)]
     pub(super) asked_for: Cell<u64>,
+    checkpoints: Checkpoints,
     /// Whether the journals were all tallied once since the start (`tally`).
     pub(super) is_tallied: Cell<bool>,
     /// What was done since drivers were looked at.
@@ -164,6 +166,7 @@ impl Db {
             write_failure: RefCell::default(),
             #[cfg(test)]
             asked_for: Cell::default(),
+            checkpoints: Checkpoints::default(),
             is_tallied: Cell::new(false),
             #[cfg(debug_assertions)]
             work: Work::default(),
@@ -182,6 +185,7 @@ impl Db {
             self.begin_or_commit("COMMIT")?;
             if self.connection.total_changes() > before {
                 self.write_failure.take();
+                self.checkpoints.after_commit(&self.connection);
             }
             Ok(value)
         });
