@@ -11,12 +11,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use iclock_emulator::{Emulator, Kind, Received};
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use serde_json::json;
 
 use crate::harness::{Driver, Terminal, answer, answer_text, second, server, store, until};
 
-/// Rows of each kind that are in the store.
+/// Punches that are in the store.
+const PUNCHES: i64 = 60_000;
+/// People, each with a fingerprint.
 const ROWS: i64 = 4_000;
 /// Records of a file.
 const RECORDS: i64 = 3_000;
@@ -167,7 +169,7 @@ fn check(
     let deleted: Vec<_> = punches.range(first..).filter(|nth| kept(**nth) != 1).collect();
     assert!(deleted.is_empty(), "not in the store, or twice: {deleted:?}");
     let old = count("SELECT count(*) FROM punch WHERE pin = '1' AND time < 1700100000");
-    assert_eq!(old, if work.clears_log { 0 } else { ROWS });
+    assert_eq!(old, if work.clears_log { 0 } else { PUNCHES });
     assert_eq!(status["punches"], count("SELECT count(*) FROM punch"));
     assert_eq!(
         (&status["users"], count("SELECT count(*) FROM user")),
@@ -185,21 +187,30 @@ fn check(
 /// Punches that the server has, and people with a fingerprint each that it has, too.
 fn fill(db: &Connection) {
     let counting = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)";
-    for insert in [
-        "INSERT INTO punch (seq, pin, time, status, verify, workcode)
-         SELECT i + 1000, 1, 1700000000 + i, 0, 1, '0' FROM n",
-        "INSERT INTO user (pin, name, privilege, password, card, grp, time_zones, verify, vice_card,
-             changed, local)
-         SELECT i, 'User ' || i, 0, '', '', 1, '', 0, '', 1000 + ?1 + i, 0 FROM n",
-        "INSERT INTO template (pin, kind, type, number, idx, valid, duress, major, minor, format, data,
-             changed, local)
-         SELECT i, 0, 1, 1, 0, 1, 0, 0, 0, 0, randomblob(600), 1000 + 2 * ?1 + i, 0 FROM n",
+    for (rows, insert) in [
+        (
+            PUNCHES,
+            "INSERT INTO punch (seq, pin, time, status, verify, workcode)
+             SELECT i + 1000, 1, 1700000000 + i, 0, 1, '0' FROM n",
+        ),
+        (
+            ROWS,
+            "INSERT INTO user (pin, name, privilege, password, card, grp, time_zones, verify, vice_card,
+                 changed, local)
+             SELECT i, 'User ' || i, 0, '', '', 1, '', 0, '', 100000 + i, 0 FROM n",
+        ),
+        (
+            ROWS,
+            "INSERT INTO template (pin, kind, type, number, idx, valid, duress, major, minor, format,
+                 data, changed, local)
+             SELECT i, 0, 1, 1, 0, 1, 0, 0, 0, 0, randomblob(600), 200000 + i, 0 FROM n",
+        ),
     ] {
-        db.execute(&format!("{counting} {insert}"), [ROWS]).unwrap();
+        db.execute(&format!("{counting} {insert}"), [rows]).unwrap();
     }
     db.execute(
         "INSERT OR REPLACE INTO cursor (stream, sent) VALUES ('punch', ?1), ('operation', ?1)",
-        params![1000 + ROWS],
+        [1000 + PUNCHES],
     )
     .unwrap();
 }
