@@ -64,13 +64,6 @@ impl Replacement {
         }
     }
 
-    /// A job ends: nothing is left of its replacement.
-    pub(super) fn forget(db: &Db, job: i64) -> Result<()> {
-        let sql = "DELETE FROM option WHERE key = ?1 AND value LIKE ?2 || ' %'";
-        db.prepare_cached(sql)?.execute(params![REPLACEMENT, job])?;
-        Ok(())
-    }
-
     /// How many records are stored.
     pub fn records(&self) -> u64 {
         self.records

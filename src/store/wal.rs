@@ -30,9 +30,9 @@ pub(super) fn make_room(path: &Path) -> io::Result<()> {
 }
 
 /// Pages of a transaction from which on it is a step of long work, and not the punches of one round.
-const LARGE: u64 = 16;
+const LARGE: u32 = 16;
 /// Pages that such steps write between two checkpoints.
-const MOST_PAGES: u64 = 150;
+const MOST_PAGES: u32 = 150;
 
 /// When SQLite writes the log into the file, after a thousand pages, a driver waits. Where drivers
 /// punch, these are some pages again and again, and few are written into the file. The steps of long work
@@ -40,13 +40,16 @@ const MOST_PAGES: u64 = 150;
 #[derive(Default)]
 pub(super) struct Checkpoints {
     /// Pages that steps wrote since the last one.
-    pages: Cell<u64>,
+    pages: Cell<u32>,
+    /// Pages that were written at the last commit, since the start.
+    written: Cell<u32>,
 }
 
 impl Checkpoints {
     /// To be called after each commit.
     pub(super) fn after_commit(&self, connection: &Connection) {
-        let written = take_written(connection);
+        let all = written(connection);
+        let written = all.wrapping_sub(self.written.replace(all));
         let pages = self.pages.get() + if written < LARGE { 0 } else { written };
         // One that fails, or while a row is read, is done at the next occasion, at the latest after a
         // thousand pages.
@@ -60,8 +63,8 @@ pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }
 
-/// The pages that were written into the log since the last call.
-fn take_written(connection: &Connection) -> u64 {
+/// The pages that were written into the log since the start; after the highest number comes 0.
+fn written(connection: &Connection) -> u32 {
     let (mut current, mut highest) = (0, 0);
     // SAFETY: the handle is of a connection that lives until the end of this function, on its own
     // thread, and SQLite writes into the two numbers during the call only.
@@ -71,10 +74,10 @@ fn take_written(connection: &Connection) -> u64 {
             ffi::SQLITE_DBSTATUS_CACHE_WRITE,
             &raw mut current,
             &raw mut highest,
-            1,
+            0,
         );
     }
-    u64::from(current.unsigned_abs())
+    current.cast_unsigned()
 }
 
 #[cfg(test)]
@@ -165,7 +168,7 @@ mod tests {
                 .unwrap();
         }
         let pages = fs::metadata(dir.log()).unwrap().len() / PAGE as u64;
-        assert!(pages < 2 * MOST_PAGES, "{pages} pages");
+        assert!(pages < 2 * u64::from(MOST_PAGES), "{pages} pages");
     }
 
     #[test]
