@@ -5,7 +5,8 @@ use iclock_emulator::{Emulator, Kind, Received};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Terminal, answer, answer_text, limit_files, polls, returns, server, terminal_with_files, until,
+    Terminal, answer, answer_text, limit_files, polls, returns, server, store, terminal_with_files,
+    until,
 };
 
 const PEOPLE: u32 = 1_500;
@@ -151,16 +152,43 @@ fn a_table_is_replaced_to_its_end_after_the_disk_failed_in_the_middle() {
     assert_eq!(counts(&server), [PEOPLE, PEOPLE]);
 }
 
+/// The store fails at one record, and at nothing else.
+#[test]
+fn a_replacement_at_which_the_store_fails_is_not_given_up() {
+    let server = server();
+    let mut terminal = with_people(&server);
+    terminal.stop();
+    let fails = "CREATE TRIGGER fails BEFORE INSERT ON template WHEN NEW.pin = '1000'
+                 BEGIN SELECT RAISE(ABORT, 'made to fail'); END";
+    store(&terminal).execute_batch(fails).unwrap();
+    terminal.run();
+    server.serve_file("new", (1..=PEOPLE).map(|pin| finger(pin, 2)).collect::<String>());
+    let text = "PutFile new\t\tAction=SyncData\tTableName=FINGERTMP\tRecordCount=1500";
+    let id = server.queue(text);
+    until("failed", || terminal.log().contains("made to fail"), || terminal.log());
+    // Meanwhile it is tried more often than a file that is wrong.
+    polls(&server, 12);
+    assert!(!server.received(|received| received.reply(&id).is_some()), "{}", terminal.log());
+    terminal.stop();
+    store(&terminal).execute_batch("DROP TRIGGER fails").unwrap();
+    terminal.run();
+    assert_eq!(answer(&server, &id).0, i64::from(PEOPLE));
+    assert_eq!(counts(&server), [PEOPLE, PEOPLE]);
+}
+
 #[test]
 fn what_comes_in_the_middle_of_a_replacement_neither_ends_it_nor_mixes_with_it() {
     let server = server();
     let mut terminal = with_people(&server);
     // Half of the people stay, and as many come.
-    let lines: String = (PEOPLE / 2 + 1..=PEOPLE / 2 * 3).map(|pin| user(pin, "New")).collect();
-    let id = fail_in_the_middle(&server, &terminal, "USERINFO", &lines);
+    let file =
+        |name| -> String { (PEOPLE / 2 + 1..=PEOPLE / 2 * 3).map(|pin| user(pin, name)).collect() };
+    let id = fail_in_the_middle(&server, &terminal, "USERINFO", &file("New"));
     terminal.kill();
-    // Without its server, the replacement rests.
+    // Without its server, the replacement rests. The file that was fetched is lost, and the server has
+    // another one by now.
     server.pause();
+    server.serve_file("new", file("Newer"));
     let denied = "[commands]\nput_file = \"deny\"\nclear_data = \"allow\"";
     terminal.configure(&server.url(), denied);
     let part =
@@ -188,6 +216,8 @@ fn what_comes_in_the_middle_of_a_replacement_neither_ends_it_nor_mixes_with_it()
     assert_eq!(codes[0], 0);
     assert_eq!(codes[2], 0);
     assert!(codes[1] < 0, "the owner denies it: {codes:?}");
+    let stored_again = json!({"pin": (PEOPLE / 2 + 2).to_string()});
+    assert_eq!(driver.call("user.get", stored_again).unwrap()["name"], "Newer");
     // Those of the file but for the two whom the driver deleted, and the person of the keypad.
     assert_eq!(counts(&server)[1], PEOPLE - 2 + 1);
     let clear = server.queue("CLEAR DATA");
