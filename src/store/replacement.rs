@@ -42,6 +42,7 @@ impl Replacement {
     }
 
     /// The replacement that was cut off, if one was.
+    #[inline(never)]
     pub fn under_way(people: People<'_>, job: &Job) -> Result<Option<Self>> {
         let Some(state) = Options::new(people.db).get(REPLACEMENT)? else { return Ok(None) };
         let numbers: Vec<i64> = state.split(' ').filter_map(|number| number.parse().ok()).collect();
