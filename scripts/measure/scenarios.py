@@ -22,7 +22,7 @@ MEMBERS, DIRECTORIES = 9_900, 10  # 10 000 names at most
 IDLE = 3  # seconds of a driver that punches while nothing else goes on
 LONGEST = 120  # seconds for a piece of work; then it is given up, and the figures are what they are until then
 ALL_TIMES = "StartTime=2000-01-01 00:00:00\tEndTime=2099-12-31 23:59:59"
-PUNCHING = Path(__file__).with_name("punching.py")
+PUNCHING, DURABLE = Path(__file__).with_name("punching.py"), Path(__file__).with_name("durable.py")
 
 
 class Scenario:
@@ -94,7 +94,7 @@ def run(bench, scenario):
     server = bench.server(files=scenario.files(), light=True, Delay=1, Realtime=0)
     terminal = bench.terminal(server.url(), store=scenario.store and scenario.store(bench), limits=scenario.limits, commands={"clear_data": "allow"})
     terminal.wait_until_ready()
-    driver = start_driver(terminal)
+    driver, disk = start_driver(terminal), start(DURABLE, terminal.place)
     if scenario.command:
         server.queue(terminal.serial, scenario.command)
     begun = time.monotonic()
@@ -105,10 +105,11 @@ def run(bench, scenario):
     while not done() and time.monotonic() < begun + LONGEST and terminal.process.poll() is None:
         time.sleep(0.05)
     seconds, ended = time.monotonic() - begun, done()
-    waits = end_driver(driver)
+    waits, disk_waits = end_driver(driver), end_driver(disk)
     wait.values, wait.floors = [1000 * max(waits)], [idle_wait]
     memory.values, memory.floors = [peak_memory(terminal)], [idle_memory]
     wait.remark = f"{seconds:.1f} s" if ended else f"GIVEN UP after {seconds:.0f} s"
+    wait.remark += f"; p99 {1000 * p99(waits):.1f} ms; the disk alone: longest {1000 * max(disk_waits):.1f} ms, p99 {1000 * p99(disk_waits):.1f} ms"
     refusals = {reply for request in server.of("reply") for reply in re.findall(rb"Return=(-\d+)", request.body)}
     if refusals:
         wait.remark += f"; ANSWERED {b' '.join(sorted(refusals)).decode()}"
@@ -133,8 +134,16 @@ def idle(bench):
     return 1000 * max(waits), memory
 
 
+def p99(waits):
+    return sorted(waits)[len(waits) * 99 // 100]
+
+
 def start_driver(terminal):
-    return subprocess.Popen([sys.executable, PUNCHING, str(terminal.socket_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return start(PUNCHING, terminal.socket_path)
+
+
+def start(program, argument):
+    return subprocess.Popen([sys.executable, program, str(argument)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def end_driver(driver):

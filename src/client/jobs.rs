@@ -22,7 +22,7 @@ use crate::protocol::record::{BioPhotoUpdate, LONGEST_PHOTO};
 use crate::protocol::touches::Things;
 use crate::reactor;
 use crate::store::options::REBOOT;
-use crate::store::{Download, Job, Lane, Stage, StoreError};
+use crate::store::{Download, Job, Lane, Replacement, Stage, StoreError};
 use crate::uplink::Failure;
 
 /// Jobs that are looked at together: one in trouble does not hold up the others.
@@ -111,7 +111,9 @@ impl Jobs {
         let policy = &context.settings.policy;
         let is_picture = matches!(command, Command::Update(_, record) if !is_joined(record));
         let by_url = is_picture && !policy.allows(Family::PutFile);
-        if by_url || policy.denies(&command).is_some() {
+        let is_denied = by_url || policy.denies(&command).is_some();
+        // A table is replaced to its end: a part of it would be worse than what was allowed when it came.
+        if is_denied && Replacement::under_way(context.store.people(), job)?.is_none() {
             let refusal = Refusal::new(
                 ReturnCode::UNSUPPORTED,
                 "the owner of the terminal does not allow it any more",
@@ -248,9 +250,12 @@ fn put_file(context: &mut Context, job: &Job, put: &PutFile<'_>) -> Result<Progr
         }
         Action::Append => commands.data_files().append(&part, &mut yield_now).map(|()| size),
     };
-    if matches!(done, Err(CommandError::Refused(_))) && reactor::yield_now().is_err() {
-        // The program stops, nothing was wrong: it is done at the next start, from the beginning.
-        store.jobs().set_download(job.row, &job.download, job.attempts)?;
+    let is_stopped = matches!(done, Err(CommandError::Refused(_))) && reactor::yield_now().is_err();
+    if is_stopped || matches!(done, Err(CommandError::Store(_))) {
+        // The program stops, or the store failed. Nothing was wrong with the file: it is done later.
+        let _ = store.jobs().set_download(job.row, &job.download, job.attempts);
+    }
+    if is_stopped {
         return Ok(Progress::GoesOn);
     }
     let answer = done.map(|answer| ReturnCode(i64::try_from(answer).unwrap_or(i64::MAX)));
@@ -278,6 +283,7 @@ fn apply_step(
 /// The file is fetched again from its start.
 fn start_over(context: &Context, job: &Job) -> Result<(), StoreError> {
     let attempts = job.attempts + WRONG_FILE;
+    Replacement::read_again(context.store.people(), job)?;
     context.store.jobs().set_download(job.row, &Download::default(), attempts)
 }
 

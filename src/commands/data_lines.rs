@@ -46,15 +46,18 @@ impl DataLines {
         self
     }
 
-    /// Passes on the next lines, as many as take [`TIME_SLICE`]. Whether that was the last of them.
+    /// Passes on the next lines, up to `most`, as many as take [`TIME_SLICE`]. Whether that was the last of
+    /// them.
     pub(super) fn slice(
         &mut self,
+        most: u32,
         each: &mut dyn FnMut(Line) -> Result<(), CommandError>,
     ) -> Result<bool, CommandError> {
-        let begun = Instant::now();
+        let (begun, mut passed) = (Instant::now(), 0);
         while let Some(line) = self.next()? {
             each(line)?;
-            if begun.elapsed() > TIME_SLICE {
+            passed += 1;
+            if passed == most || begun.elapsed() > TIME_SLICE {
                 return Ok(false);
             }
         }

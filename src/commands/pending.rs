@@ -14,9 +14,9 @@ use crate::protocol::text::decode_for_log;
 
 /// How often a command may be begun that never ends.
 pub(super) const MOST_ATTEMPTS: u32 = 3;
-/// How long a part of a list, or of the records of a command, may take: a punch may have to wait that
-/// long.
-pub(super) const TIME_SLICE: Duration = Duration::from_millis(20);
+/// How long a part of a list, or of the records of a command, may take before its commit: a punch may
+/// have to wait that long, and for the commit.
+pub(super) const TIME_SLICE: Duration = Duration::from_millis(10);
 /// Bytes of a command that a log line shows.
 const EXCERPT: usize = 80;
 

@@ -31,6 +31,9 @@ const USER_BYTES: u64 = 256;
 /// Bytes of a template beside its data, with its indexes.
 const TEMPLATE_BYTES: u64 = 128;
 
+/// Most lines that are carried out in one transaction: each changes some pages, which a commit writes.
+const MOST_LINES: u32 = 64;
+
 /// Serves drivers; an error ends the work.
 type YieldNow<'y> = dyn FnMut() -> io::Result<()> + 'y;
 
@@ -74,10 +77,12 @@ impl<'a> DataFiles<'a> {
     ) -> Result<u64, CommandError> {
         let store = self.context.store;
         let mut replacement = match Replacement::under_way(store.people(), job)? {
-            Some(replacement) => replacement,
-            None => {
+            Some(replacement) if replacement.records() > 0 => replacement,
+            // Or its file was lost, and was fetched again.
+            begun => {
                 self.check_file(job, table, records, part, yield_now)?;
-                Replacement::begin(store.people(), job.row, job.high_water_mark)
+                let begin = || Replacement::begin(store.people(), job.row, job.high_water_mark);
+                begun.unwrap_or_else(begin)
             }
         };
         self.put_records(&mut replacement, table, part, yield_now)?;
@@ -102,7 +107,7 @@ impl<'a> DataFiles<'a> {
         let mut lines = self.open(part)?;
         loop {
             yield_now().map_err(FileError::from)?;
-            if lines.slice(&mut |line| self.check(job, table, &line, &mut checked))? {
+            if lines.slice(u32::MAX, &mut |line| self.check(job, table, &line, &mut checked))? {
                 break;
             }
         }
@@ -167,7 +172,7 @@ impl<'a> DataFiles<'a> {
             yield_now().map_err(FileError::from)?;
             let done = replacement.records();
             is_over = store.atomically(|| {
-                let is_over = lines.slice(&mut |line| {
+                let is_over = lines.slice(MOST_LINES, &mut |line| {
                     nth += 1;
                     if nth > done { self.put(replacement, table, &line) } else { Ok(()) }
                 })?;
@@ -190,7 +195,12 @@ impl<'a> DataFiles<'a> {
         let (people, biometrics) = (store.people(), store.biometrics());
         match self.parse(table, line)? {
             SyncRecord::User(change) => {
-                if !replacement.is_newer(people.last_change(&change.pin)?) {
+                let last = people.last_change(&change.pin)?;
+                let is_newer = match last {
+                    None => replacement.was_deleted(people, &change.pin)?,
+                    last => replacement.is_newer(last),
+                };
+                if !is_newer {
                     let mut user = User::new(change.pin.clone());
                     change.apply(&mut user);
                     people.put_unlimited(&user, Origin::Server)?;
@@ -238,7 +248,7 @@ impl<'a> DataFiles<'a> {
         while !is_over {
             yield_now().map_err(FileError::from)?;
             is_over = self.context.store.atomically(|| {
-                lines.slice(&mut |line| match text(&line)
+                lines.slice(MOST_LINES, &mut |line| match text(&line)
                     .map_err(CommandError::from)
                     .and_then(|text| data.apply(text))
                 {

@@ -16,8 +16,9 @@ use crate::protocol::stream::Stream;
 
 /// Numbers of rows that are deleted together.
 const ROWS: Seq = 100;
-/// The same of photos, which are many pages each.
-const PHOTOS: Seq = 5;
+/// The same of photos, which are many pages each, and of people and what is theirs: their indexes are
+/// in another order, so that each row changes pages of its own.
+const FEW: Seq = 5;
 
 /// What is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +89,7 @@ impl Clearing {
     /// Deletes the next rows of a table of people's. The last number that was looked at; `None` if there
     /// is nothing to delete any more.
     fn delete_people(&self, db: &Db, (table, filter): &(&str, &str)) -> Result<Option<Seq>> {
-        let Some(upto) = self.upto(db, table, filter, "changed", self.until)? else {
+        let Some(upto) = self.upto(db, table, filter, "changed", self.until, FEW)? else {
             return Ok(None);
         };
         let sql = format!("DELETE FROM {table} WHERE {filter} AND changed > ?1 AND changed <= ?2");
@@ -106,7 +107,10 @@ impl Clearing {
             false => Cursors::new(db).uploaded_up_to(stream)?.min(self.until),
         };
         let Source { table, new, .. } = Source::of(stream);
-        let Some(upto) = self.upto(db, table, "TRUE", new, until)? else { return Ok(None) };
+        let numbers = if table == "photo" { FEW } else { ROWS };
+        let Some(upto) = self.upto(db, table, "TRUE", new, until, numbers)? else {
+            return Ok(None);
+        };
         retention.drop_rows(stream, self.after, upto)?;
         if is_withheld {
             db.withheld.borrow_mut().insert(stream, Default::default());
@@ -123,13 +127,13 @@ impl Clearing {
         filter: &str,
         column: &str,
         until: Seq,
+        numbers: Seq,
     ) -> Result<Option<Seq>> {
         let sql = format!(
             "SELECT min({column}) FROM {table} WHERE {filter} AND {column} > ?1 AND {column} > 0"
         );
         let first: Option<Seq> =
             db.prepare_cached(&sql)?.query_row([self.after], |row| row.get(0))?;
-        let numbers = if matches!(table, "photo" | "picture") { PHOTOS } else { ROWS };
         let first = first.filter(|first| *first <= until);
         Ok(first.map(|first| until.min(first + numbers - 1)))
     }

@@ -11,6 +11,7 @@ use super::cursor::Cursor;
 use super::error::{Result, StoreError};
 use super::rows::Seq;
 use super::touched::Touched;
+use super::wal::Checkpoints;
 #[cfg(debug_assertions)]
 use super::{
     plan_check::PlanCheck,
@@ -79,6 +80,7 @@ pub(super) struct Db {
     /// How often a statement was asked for.
     #[cfg(test)]
     pub(super) asked_for: Cell<u64>,
+    checkpoints: Checkpoints,
     /// Whether the journals were all tallied once since the start (`tally`).
     pub(super) is_tallied: Cell<bool>,
     /// What was done since drivers were looked at.
@@ -169,6 +171,7 @@ impl Db {
             write_failure: RefCell::default(),
             #[cfg(test)]
             asked_for: Cell::default(),
+            checkpoints: Checkpoints::default(),
             is_tallied: Cell::new(false),
             #[cfg(debug_assertions)]
             work: Work::default(),
@@ -183,24 +186,45 @@ impl Db {
         &self,
         work: impl FnOnce() -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
-        self.begin_or_commit("BEGIN IMMEDIATE")?;
-        let before = self.connection.total_changes();
+        let before = self.begin()?;
         let done = work().and_then(|value| {
-            self.begin_or_commit("COMMIT")?;
-            if self.connection.total_changes() > before {
-                self.write_failure.take();
-            }
+            self.commit(before)?;
             Ok(value)
         });
         if done.is_err() {
-            self.counts.forget();
-            self.cursors.take();
-            // A full disk rolls back by itself; a second ROLLBACK would be an error.
-            if !self.connection.is_autocommit() {
-                self.run("ROLLBACK")?;
-            }
+            self.roll_back()?;
         }
         done
+    }
+
+    // What follows is not in `atomically`, of which there is a copy for each type of its work.
+
+    /// How many rows were written before the transaction.
+    #[inline(never)]
+    fn begin(&self) -> Result<u64> {
+        self.begin_or_commit("BEGIN IMMEDIATE")?;
+        Ok(self.connection.total_changes())
+    }
+
+    #[inline(never)]
+    fn commit(&self, before: u64) -> Result<()> {
+        self.begin_or_commit("COMMIT")?;
+        if self.connection.total_changes() > before {
+            self.write_failure.take();
+            self.checkpoints.after_commit(&self.connection);
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn roll_back(&self) -> Result<()> {
+        self.counts.forget();
+        self.cursors.take();
+        // A full disk rolls back by itself; a second ROLLBACK would be an error.
+        if !self.connection.is_autocommit() {
+            self.run("ROLLBACK")?;
+        }
+        Ok(())
     }
 
     /// Runs `work` in the transaction that is open, or in one of its own.

@@ -9,6 +9,7 @@ use super::db::Db;
 use super::error::{Result, StoreError};
 use super::job_order::{JobOrder, touches};
 use super::lane::{Lane, Stage};
+use super::options::Options;
 use super::retention::Retention;
 use super::rows::{Origin, Seq};
 use crate::protocol::codes::ReturnCode;
@@ -340,6 +341,7 @@ impl<'a> Jobs<'a> {
     pub fn remove(&self, row: i64) -> Result<()> {
         let Some(job) = self.get(row)? else { return Ok(()) };
         self.db.prepare_cached("DELETE FROM job WHERE command = ?1")?.execute([row])?;
+        Options::new(self.db).forget_replacement(row)?;
         let order = JobOrder::new(self.db);
         order.removed(job.lane, &job.touches, job.text.len());
         order.release(row)

@@ -70,6 +70,13 @@ impl<'a> Options<'a> {
         Ok(())
     }
 
+    /// A job ends: nothing is left of the replacement of a table that was its work.
+    pub(super) fn forget_replacement(&self, job: i64) -> Result<()> {
+        let sql = "DELETE FROM option WHERE key = ?1 AND value LIKE ?2 || ' %'";
+        self.db.prepare_cached(sql)?.execute(params![REPLACEMENT, job])?;
+        Ok(())
+    }
+
     /// Sets an option in place of every other spelling of its name. `false` if there is no room for it.
     pub fn put(&self, name: &str, value: &str) -> Result<bool> {
         let all = self.all()?;

@@ -158,6 +158,11 @@ impl<'a> People<'a> {
         Tombstones::new(self.db).may_have_since(&of_person(pin), since)
     }
 
+    /// Whether it is known that the person was deleted after a number.
+    pub(super) fn was_deleted_since(&self, pin: &Pin, since: Seq) -> Result<bool> {
+        Tombstones::new(self.db).has_since(&of_person(pin).to_string(), since)
+    }
+
     /// Deletes the row that makes this person a guest.
     pub(super) fn forget_guest(&self, pin: &str) -> Result<()> {
         // Usually there are none, and users come by the thousand.

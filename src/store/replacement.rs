@@ -15,9 +15,9 @@ use crate::protocol::file::SyncTable;
 use crate::protocol::record::Pin;
 
 /// Old people who are deleted in one step, with all that hangs on their PINs.
-const PEOPLE: i64 = 50;
+const PEOPLE: i64 = 16;
 /// Old templates that are deleted in one step.
-const TEMPLATES: i64 = 250;
+const TEMPLATES: i64 = 64;
 
 /// A replacement under way.
 #[derive(Debug)]
@@ -42,6 +42,7 @@ impl Replacement {
     }
 
     /// The replacement that was cut off, if one was.
+    #[inline(never)]
     pub fn under_way(people: People<'_>, job: &Job) -> Result<Option<Self>> {
         let Some(state) = Options::new(people.db).get(REPLACEMENT)? else { return Ok(None) };
         let numbers: Vec<i64> = state.split(' ').filter_map(|number| number.parse().ok()).collect();
@@ -55,6 +56,15 @@ impl Replacement {
         })
     }
 
+    /// The file of a job is fetched again, and may be another one: it is to be checked again, and stored
+    /// from its first record on.
+    pub fn read_again(people: People<'_>, job: &Job) -> Result<()> {
+        match Self::under_way(people, job)? {
+            Some(replacement) => replacement.keep(people.db, 0),
+            None => Ok(()),
+        }
+    }
+
     /// How many records are stored.
     pub fn records(&self) -> u64 {
         self.records
@@ -64,12 +74,20 @@ impl Replacement {
     pub fn record(&mut self, people: People<'_>, records: u64) -> Result<()> {
         if records > self.records {
             self.records = records;
-            let state = format!("{} {} {records}", self.job, self.before);
-            Options::new(people.db).set(REPLACEMENT, &state)?;
+            self.keep(people.db, records)?;
             // A file that crashes the program does so three times: not one that gets on.
             Jobs::new(people.db).forget_failures(self.job)?;
         }
         Ok(())
+    }
+
+    fn keep(&self, db: &Db, records: u64) -> Result<()> {
+        Options::new(db).set(REPLACEMENT, &format!("{} {} {records}", self.job, self.before))
+    }
+
+    /// Whether a driver deleted a person after the command came, as far as deletions are known.
+    pub fn was_deleted(&self, people: People<'_>, pin: &Pin) -> Result<bool> {
+        people.was_deleted_since(pin, self.high_water_mark)
     }
 
     /// Whether a row changed after the command came, and not by this file.
@@ -80,7 +98,7 @@ impl Replacement {
     }
 
     /// Deletes the next rows that the table had when the command came. Whether none are left: then the
-    /// replacement is over.
+    /// replacement is over, and its state goes with the job.
     pub fn delete_old(&mut self, people: People<'_>, table: SyncTable) -> Result<bool> {
         let last = match table {
             SyncTable::Users => self.delete_people(people.db)?,
@@ -97,7 +115,6 @@ impl Replacement {
                 if table != SyncTable::Users {
                     Tombstones::new(people.db).forget_all()?;
                 }
-                Options::new(people.db).clear(REPLACEMENT)?;
             }
         }
         Ok(last.is_none())

@@ -13,6 +13,7 @@ use super::error::Result;
 use super::rows::Seq;
 use super::source::Source;
 use super::tally::Tally;
+use super::wal::checkpoint;
 use crate::protocol::stream::Stream;
 
 /// Rows that are dropped in one batch.
@@ -202,7 +203,7 @@ impl<'a> Retention<'a> {
         }
         let is_given_back = self.give_back(kept)?;
         // Only a checkpoint makes the file of the store smaller.
-        self.db.connection().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        checkpoint(self.db.connection())?;
         Ok(is_given_back)
     }
 

@@ -71,9 +71,13 @@ impl<'a> Tombstones<'a> {
 
     /// Whether this was deleted after a number, or may have been.
     pub(super) fn may_have_since(&self, what: &Value, since: Seq) -> Result<bool> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM gone WHERE what IN (?1, ?2) AND changed > ?3)";
-        let values = params![what.to_string(), HORIZON, since];
-        Ok(self.db.prepare_cached(sql)?.query_row(values, |row| row.get(0))?)
+        Ok(self.has_since(&what.to_string(), since)? || self.has_since(HORIZON, since)?)
+    }
+
+    /// Whether it is known of this that it was deleted after a number.
+    pub(super) fn has_since(&self, what: &str, since: Seq) -> Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM gone WHERE what = ?1 AND changed > ?2)";
+        Ok(self.db.prepare_cached(sql)?.query_row(params![what, since], |row| row.get(0))?)
     }
 
     /// The number up to which deletions are not known any more.

@@ -1,9 +1,13 @@
-//! Preallocation of the write-ahead log.
+//! The write-ahead log: its preallocation, and when it is written into the file of the store
+//! (checkpoint).
 
+use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use rusqlite::{Connection, ffi};
 
 /// Bytes of the log: SQLite begins anew at its start after a thousand pages.
 pub(super) const ROOM: u64 = 1100 << 10;
@@ -25,14 +29,66 @@ pub(super) fn make_room(path: &Path) -> io::Result<()> {
     log.sync_all()
 }
 
+/// Pages of a transaction from which on it is a step of long work, and not the punches of one round.
+const LARGE: u32 = 16;
+/// Pages that such steps write between two checkpoints.
+const MOST_PAGES: u32 = 150;
+
+/// When SQLite writes the log into the file, after a thousand pages, a driver waits. Where drivers
+/// punch, these are some pages again and again, and few are written into the file. The steps of long work
+/// write other pages each time: after them it is done sooner, so that each time is short.
+#[derive(Default)]
+pub(super) struct Checkpoints {
+    /// Pages that steps wrote since the last one.
+    pages: Cell<u32>,
+    /// Pages that were written at the last commit, since the start.
+    written: Cell<u32>,
+}
+
+impl Checkpoints {
+    /// To be called after each commit.
+    pub(super) fn after_commit(&self, connection: &Connection) {
+        let all = written(connection);
+        let written = all.wrapping_sub(self.written.replace(all));
+        let pages = self.pages.get() + if written < LARGE { 0 } else { written };
+        // One that fails, or while a row is read, is done at the next occasion, at the latest after a
+        // thousand pages.
+        let is_done = pages >= MOST_PAGES && checkpoint(connection).is_ok();
+        self.pages.set(if is_done { 0 } else { pages });
+    }
+}
+
+/// Writes the log into the file, as far as nothing reads it.
+pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+}
+
+/// The pages that were written into the log since the start; after the highest number comes 0.
+fn written(connection: &Connection) -> u32 {
+    let (mut current, mut highest) = (0, 0);
+    // SAFETY: the handle is of a connection that lives until the end of this function, on its own
+    // thread, and SQLite writes into the two numbers during the call only.
+    unsafe {
+        ffi::sqlite3_db_status(
+            connection.handle(),
+            ffi::SQLITE_DBSTATUS_CACHE_WRITE,
+            &raw mut current,
+            &raw mut highest,
+            0,
+        );
+    }
+    current.cast_unsigned()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::path::PathBuf;
 
     use super::*;
+    use crate::protocol::record::{Pin, User};
     use crate::protocol::time::LocalTime;
-    use crate::store::{Limits, Moment, NewPunch, Store};
+    use crate::store::{Limits, Moment, NewPunch, Origin, Store, StoreError};
 
     const PAGE: usize = 1024;
 
@@ -94,6 +150,25 @@ mod tests {
             punch(&store, nth);
         }
         assert_eq!(fs::metadata(dir.log()).unwrap().len(), before);
+    }
+
+    #[test]
+    fn long_work_makes_the_log_no_longer_than_a_step_of_it() {
+        let dir = TestDir::new("long");
+        let store = Store::open(&dir.store(), Limits::default()).unwrap();
+        for nth in 0..100 {
+            store
+                .atomically(|| {
+                    for pin in nth * 100..nth * 100 + 100 {
+                        let user = User::new(Pin::new(&(pin + 1).to_string()).unwrap());
+                        store.people().put_unlimited(&user, Origin::Server)?;
+                    }
+                    Ok::<_, StoreError>(())
+                })
+                .unwrap();
+        }
+        let pages = fs::metadata(dir.log()).unwrap().len() / PAGE as u64;
+        assert!(pages < 2 * u64::from(MOST_PAGES), "{pages} pages");
     }
 
     #[test]

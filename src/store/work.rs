@@ -11,8 +11,8 @@ use std::ops::{Deref, DerefMut};
 
 use rusqlite::{CachedStatement, Connection, StatementStatus, ffi};
 
-/// Most steps of the virtual machine: somewhat more than a fast machine takes in a time slice of 20 ms.
-const MOST_STEPS: u64 = 1_500_000;
+/// Most steps of the virtual machine: somewhat more than a fast machine takes in a time slice of 10 ms.
+const MOST_STEPS: u64 = 1_000_000;
 /// Most pages that are looked up.
 const MOST_PAGES: u64 = 300_000;
 

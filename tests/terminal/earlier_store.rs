@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::harness::{TIMEOUT, Terminal, server};
 
 /// A terminal that has the store, and does not run yet.
-fn given(url: &str) -> Terminal {
+pub fn given(url: &str) -> Terminal {
     let packed: &[u8] = include_bytes!("stores/0.1.0.db.gz");
     let mut bytes = Vec::new();
     flate2::read::GzDecoder::new(packed).read_to_end(&mut bytes).unwrap();

@@ -13,6 +13,7 @@ use md5::{Digest, Md5};
 use rusqlite::params;
 use serde_json::json;
 
+use crate::earlier_store;
 use crate::harness::{Driver, Terminal, noise, second, server, store, tgz, until_unanswered};
 
 /// Longer than anything takes on a loaded machine.
@@ -288,6 +289,68 @@ fn a_driver_is_served_whatever_goes_on() {
 #[ignore = "slow: half a million punches, fifty thousand people"]
 fn a_driver_is_served_whatever_goes_on_in_a_full_store() {
     each_scene(&FULL);
+}
+
+/// A name server that nothing comes back from, or that knows no such name.
+fn without_the_server(size: &'static Size) {
+    let mut bench = Bench::start(size, "");
+    bench.terminal.stop();
+    bench.terminal.configure("http://server.invalid", "[limits]\nstart_spread = 0\n");
+    let log = OpenOptions::new().append(true).open(bench.terminal.path("log")).unwrap();
+    bench.terminal.run_telling_all(log.into());
+    bench.during("the server's name is unresolved", |bench| {
+        bench.terminal.wait_for("a failed look-up", |status| {
+            status["trouble"].as_str().is_some_and(|trouble| trouble.contains("cannot be resolved"))
+        });
+    });
+}
+
+#[test]
+fn a_driver_is_served_while_the_name_of_the_server_is_not_resolved() {
+    without_the_server(&QUICK);
+}
+
+/// A store of an earlier version is brought to this one. Drivers cannot connect meanwhile: a driver that
+/// tries again and again has its first punch answered when that is over.
+fn while_it_migrates(punches: u32) {
+    let mut terminal = earlier_store::given("http://127.0.0.1:9");
+    let db = store(&terminal);
+    db.execute(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+         INSERT INTO punch (seq, pin, time, status, verify, workcode)
+         SELECT i + 1000, i % 1000 + 1, 1700000000 + i, 0, 1, '0' FROM n",
+        [punches],
+    )
+    .unwrap();
+    drop(db);
+    let socket = terminal.path("run/driver.sock");
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let punching = scope.spawn(|| {
+            loop {
+                if let Some(mut driver) = Driver::try_connect(&socket) {
+                    driver.punch("1001", &second(1));
+                    return begun.elapsed();
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        terminal.run();
+        let waited = punching.join().unwrap();
+        println!("a migration of {punches} punches: the first is answered after {waited:.1?}");
+    });
+    assert!(terminal.status()["punches"].as_u64().unwrap() > u64::from(punches));
+}
+
+#[test]
+fn a_driver_is_served_after_a_migration() {
+    while_it_migrates(60_000);
+}
+
+#[test]
+#[ignore = "slow: half a million punches"]
+fn a_driver_is_served_after_a_migration_of_a_full_store() {
+    while_it_migrates(500_000);
 }
 
 /// Punches over the limit are deleted while drivers punch.

@@ -58,6 +58,7 @@ mod handshake;
 mod handshake_replies;
 mod held_polls;
 mod killed;
+mod killed_work;
 mod latency;
 #[cfg(feature = "tls")]
 mod link_faults;

@@ -1,10 +1,13 @@
 //! A table that is replaced (`SyncData`) under power cuts and beside drivers: all of it in the end, and
 //! what drivers changed meanwhile stays.
 
-use iclock_emulator::{Kind, Received};
+use iclock_emulator::{Emulator, Kind, Received};
 use serde_json::{Value, json};
 
-use crate::harness::{Terminal, answer, answer_text, returns, server, terminal_with_files, until};
+use crate::harness::{
+    Terminal, answer, answer_text, limit_files, polls, returns, server, store, terminal_with_files,
+    until,
+};
 
 const PEOPLE: u32 = 1_500;
 
@@ -94,4 +97,130 @@ fn a_table_for_which_there_is_no_room_changes_nothing() {
     server.serve_file("small", (0..100).map(large).collect::<String>());
     let text = "PutFile small\t\tAction=SyncData\tTableName=FINGERTMP\tRecordCount=100";
     assert_eq!(returns(&server, text), 100);
+}
+
+fn user(pin: u32, name: &str) -> String {
+    format!("DATA UPDATE USERINFO PIN={pin}\tName={name}\n")
+}
+
+/// How many fingerprints and people there are, as the terminal says.
+fn counts(server: &Emulator) -> [u32; 2] {
+    let (_, info) = answer_text(server, &server.queue("INFO"));
+    ["\nFPCount=", "\nUserCount="].map(|key| {
+        let (_, count) = info.split_once(key).unwrap();
+        count.split('\n').next().unwrap().parse().unwrap()
+    })
+}
+
+/// A terminal with people with a finger each, whose files can be limited.
+fn with_people(server: &Emulator) -> Terminal {
+    server.allow(Kind::CutShort);
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    terminal.run_where_files_can_be_limited();
+    let people = (1..=PEOPLE).map(|pin| user(pin, "Old") + &finger(pin, 1));
+    server.serve_file("people", people.collect::<String>());
+    returns(server, "PutFile people\t\tAction=AppendData");
+    terminal
+}
+
+/// Gives out a command that replaces a table, and lets the disk fail when that has begun. The id of
+/// the command.
+fn fail_in_the_middle(server: &Emulator, terminal: &Terminal, table: &str, lines: &str) -> String {
+    server.serve_file("new", lines);
+    let upto = changed(terminal, 0).1;
+    let records = lines.lines().count();
+    let id = server.queue(&format!(
+        "PutFile new\t\tAction=SyncData\tTableName={table}\tRecordCount={records}"
+    ));
+    until("begun", || changed(terminal, upto).1 > upto, String::new);
+    limit_files(terminal, Some(0));
+    terminal.wait_for("failing", |status| !status["failing"].is_null());
+    assert!(!server.received(|received| received.reply(&id).is_some()), "it was not in the middle");
+    id
+}
+
+#[test]
+fn a_table_is_replaced_to_its_end_after_the_disk_failed_in_the_middle() {
+    let server = server();
+    let terminal = with_people(&server);
+    let lines: String = (1..=PEOPLE).map(|pin| finger(pin, 2)).collect();
+    let id = fail_in_the_middle(&server, &terminal, "FINGERTMP", &lines);
+    // More attempts than a file has that is wrong.
+    polls(&server, 5);
+    limit_files(&terminal, None);
+    assert_eq!(answer(&server, &id).0, i64::from(PEOPLE));
+    assert_eq!(counts(&server), [PEOPLE, PEOPLE]);
+}
+
+/// The store fails at one record, and at nothing else.
+#[test]
+fn a_replacement_at_which_the_store_fails_is_not_given_up() {
+    let server = server();
+    let mut terminal = with_people(&server);
+    terminal.stop();
+    let fails = "CREATE TRIGGER fails BEFORE INSERT ON template WHEN NEW.pin = '1000'
+                 BEGIN SELECT RAISE(ABORT, 'made to fail'); END";
+    store(&terminal).execute_batch(fails).unwrap();
+    terminal.run();
+    server.serve_file("new", (1..=PEOPLE).map(|pin| finger(pin, 2)).collect::<String>());
+    let text = "PutFile new\t\tAction=SyncData\tTableName=FINGERTMP\tRecordCount=1500";
+    let id = server.queue(text);
+    until("failed", || terminal.log().contains("made to fail"), || terminal.log());
+    // Meanwhile it is tried more often than a file that is wrong.
+    polls(&server, 12);
+    assert!(!server.received(|received| received.reply(&id).is_some()), "{}", terminal.log());
+    terminal.stop();
+    store(&terminal).execute_batch("DROP TRIGGER fails").unwrap();
+    terminal.run();
+    assert_eq!(answer(&server, &id).0, i64::from(PEOPLE));
+    assert_eq!(counts(&server), [PEOPLE, PEOPLE]);
+}
+
+#[test]
+fn what_comes_in_the_middle_of_a_replacement_neither_ends_it_nor_mixes_with_it() {
+    let server = server();
+    let mut terminal = with_people(&server);
+    // Half of the people stay, and as many come.
+    let file =
+        |name| -> String { (PEOPLE / 2 + 1..=PEOPLE / 2 * 3).map(|pin| user(pin, name)).collect() };
+    let id = fail_in_the_middle(&server, &terminal, "USERINFO", &file("New"));
+    terminal.kill();
+    // Without its server, the replacement rests. The file that was fetched is lost, and the server has
+    // another one by now.
+    server.pause();
+    server.serve_file("new", file("Newer"));
+    let denied = "[commands]\nput_file = \"deny\"\nclear_data = \"allow\"";
+    terminal.configure(&server.url(), denied);
+    let part =
+        std::fs::read_dir(terminal.path("punchd.db.files")).unwrap().next().unwrap().unwrap();
+    std::fs::OpenOptions::new().write(true).open(part.path()).unwrap().set_len(100).unwrap();
+    terminal.run();
+    let mut driver = terminal.driver();
+    // The record of the first is stored, that of the second is not, the third is not in the file.
+    let [first, last, old] = [PEOPLE / 2 + 1, PEOPLE / 2 * 3, 1].map(|pin| pin.to_string());
+    assert_eq!(driver.call("user.get", json!({"pin": first})).unwrap()["name"], "New");
+    for pin in [&first, &last] {
+        driver.call("user.put", json!({"pin": pin, "name": "Keypad"})).unwrap();
+        driver.call("user.delete", json!({"pin": pin})).unwrap();
+    }
+    driver.call("user.put", json!({"pin": old, "name": "Keypad"})).unwrap();
+    server.resume().unwrap();
+    let others = [
+        "DATA DELETE USERINFO PIN=1",
+        "PutFile new\t\tAction=SyncData\tTableName=USERINFO\tRecordCount=1",
+        "DATA UPDATE USERINFO PIN=1",
+    ];
+    let ids = others.map(|text| server.queue(text));
+    assert_eq!(answer(&server, &id).0, i64::from(PEOPLE));
+    let codes = ids.each_ref().map(|id| answer(&server, id).0);
+    assert_eq!(codes[0], 0);
+    assert_eq!(codes[2], 0);
+    assert!(codes[1] < 0, "the owner denies it: {codes:?}");
+    let stored_again = json!({"pin": (PEOPLE / 2 + 2).to_string()});
+    assert_eq!(driver.call("user.get", stored_again).unwrap()["name"], "Newer");
+    // Those of the file but for the two whom the driver deleted, and the person of the keypad.
+    assert_eq!(counts(&server)[1], PEOPLE - 2 + 1);
+    let clear = server.queue("CLEAR DATA");
+    assert_eq!(answer(&server, &clear).0, 0);
+    assert_eq!(counts(&server), [0, 0]);
 }
