@@ -117,6 +117,8 @@ pub struct Client {
     poll_goes_first: bool,
 }
 
+/// Most seconds until the first poll, whatever `Delay` is: a terminal may be on for an hour a day.
+const LONGEST_FIRST_WAIT: u32 = 300;
 /// How long rows of an earlier version are counted before drivers are served.
 const COUNTED_AT_ONCE: Duration = Duration::from_millis(10);
 
@@ -450,7 +452,10 @@ impl Client {
     fn first_poll_after(&self) -> Duration {
         match self.context.settings.start_spread {
             0 => Duration::ZERO,
-            spread => self.backoffs.place_in(self.session.options.delay.saturating_sub(spread)),
+            spread => {
+                let left = self.session.options.delay.saturating_sub(spread);
+                self.backoffs.place_in(left.min(LONGEST_FIRST_WAIT))
+            }
         }
     }
 
