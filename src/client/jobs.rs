@@ -31,6 +31,8 @@ const LOOKED_AT: usize = 8;
 const MOST_FAILURES: u32 = 20;
 /// Failures for which it counts that a file was fetched and is not what it should be.
 const WRONG_FILE: u32 = 7;
+/// The same for one with which the program did not come to its end.
+const FELL_OVER: u32 = 3;
 
 /// Takes jobs on, step by step.
 #[derive(Default)]
@@ -240,10 +242,10 @@ fn put_file(context: &mut Context, job: &Job, put: &PutFile<'_>) -> Result<Progr
         return Ok(Progress::GoesOn);
     }
     let size = job.download.kept;
-    // Written down first: a file that makes the program fall over does so three times. A table that is
-    // replaced in part is not given up for three power cuts.
+    // Written down first: a file that makes the program fall over does so seven times; power may be cut
+    // as often. A table that is replaced in part has more time.
     let is_begun = Replacement::under_way(store.people(), &job)?.is_some();
-    store.jobs().add_failures(job.row, if is_begun { 1 } else { WRONG_FILE })?;
+    store.jobs().add_failures(job.row, if is_begun { 1 } else { FELL_OVER })?;
     let commands = context.commands();
     let done = match put.action {
         Action::Keep => commands.files().put(put, &part, &mut yield_now).map(|()| size),
