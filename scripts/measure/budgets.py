@@ -38,5 +38,8 @@ def exceeded(figures, whole):
             if key not in counted:
                 lines += [f"{key} was not counted"] if whole else []
             elif value(counted[key]) > most:
-                lines.append(f"{counted[key].name}: {number(value(counted[key]))}{unit}, the budget is {number(most)}{unit}")
+                lines.append(
+                    f"{counted[key].name}: {number(value(counted[key]))}{unit}, the budget is {number(most)}{unit} "
+                    f"({key} in scripts/measure/budgets.py): find the cause with --against a program from before; raise a budget only with the reason"
+                )
     return lines

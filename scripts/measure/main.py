@@ -85,18 +85,28 @@ def parse():
     parser.add_argument("--punchd", type=Path, metavar="FILE", help="the program to measure; by default it is built")
     parser.add_argument("--against", type=Path, metavar="FILE", help="a second program, measured in the same rounds")
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="rounds of which the median is taken (7)")
-    parser.add_argument("--only", default="", metavar="NAME", help="one figure, by the beginning of its name")
+    parser.add_argument("--only", default="", metavar="NAME", help="figures whose names begin so")
     parser.add_argument("--json", metavar="FILE", help="writes all values, too; - is standard output")
     parser.add_argument("--place", type=Path, metavar="DIRECTORY", help="where stores are made: the file system that is measured (target/bench)")
     parser.add_argument("--namespace", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)  # of the arguments alone, before a build
     arguments = parser.parse_args()
     groups = [arguments.group] if arguments.group in GROUPS else GROUPS
     measures = budgets.MEASURES if arguments.group == "budgets" else [measure for group in groups for measure in GROUPS[group]]
     arguments.measures = [measure for measure in measures if measure.__name__.startswith(arguments.only)]
+    if not arguments.measures:
+        parser.error(f"no figure of {arguments.group or 'any group'} begins with {arguments.only!r}: --help names them")
+    if arguments.rounds < 1:
+        parser.error("--rounds is 1 or more")
+    for program in (arguments.punchd, arguments.against):
+        if program and not os.access(program, os.X_OK):
+            parser.error(f"{program} is not a program")
+    if arguments.json not in (None, "-") and not Path(arguments.json).absolute().parent.is_dir():
+        parser.error(f"--json {arguments.json}: there is no such directory")
+    if arguments.check:
+        sys.exit(0)
     if not arguments.punchd:
         parser.error("--punchd is missing: scripts/bench builds it")
-    if not arguments.measures or arguments.rounds < 1:
-        parser.error("there is no such figure" if not arguments.measures else "--rounds is 1 or more")
     arguments.place = arguments.place or Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "bench"
     return arguments
 
