@@ -69,6 +69,8 @@ fn scenario(seed: u64) {
     terminal.give(text);
     model.expect(expected);
     terminal.run(&mut random, is_smooth, seed, &said);
+    // The device reboots after the answer to the command, which may be the last.
+    terminal.run_until_rebooted();
     model.compare(&terminal, seed, &said);
 }
 

@@ -16,6 +16,7 @@ use crate::files::Spool;
 use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
 use crate::status::Status;
+use crate::store::options::REBOOT;
 use crate::store::{Limits, Moment, NewPunch, Store};
 
 /// Steps after which something waits for ever.
@@ -213,6 +214,17 @@ impl Terminal {
             self.given,
             self.store().jobs().list(9).unwrap(),
         );
+    }
+
+    /// Goes on until no reboot is due any more; that takes a few steps.
+    pub(super) fn run_until_rebooted(&mut self) {
+        for _ in 0..100 {
+            if self.store().options().get(REBOOT).unwrap().is_none() {
+                return;
+            }
+            self.step();
+        }
+        panic!("a reboot is still due");
     }
 }
 
