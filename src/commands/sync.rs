@@ -209,7 +209,11 @@ impl<'a> DataFiles<'a> {
             SyncRecord::Template(template) => {
                 // Who was deleted since the check stays so.
                 let is_there = people.last_change(&template.pin)?.is_some();
-                if is_there && !replacement.is_newer(biometrics.last_change(&template)?) {
+                let is_newer = match biometrics.last_change(&template)? {
+                    None => replacement.was_template_deleted(biometrics, &template)?,
+                    last => replacement.is_newer(last),
+                };
+                if is_there && !is_newer {
                     biometrics.put_template_unlimited(&template, Origin::Server)?;
                 }
             }

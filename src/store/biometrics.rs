@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use rusqlite::{OptionalExtension, Row, ToSql, params};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::db::Db;
 use super::error::Result;
@@ -164,6 +164,15 @@ impl<'a> Biometrics<'a> {
         Ok(self.db.prepare_cached(sql)?.query_row(values, read).optional()?)
     }
 
+    /// Whether it is known that the template of this place was deleted after a number.
+    pub(super) fn was_deleted_since(&self, template: &Template, since: Seq) -> Result<bool> {
+        let (slot, kind) = (template.slot, template.slot.kind());
+        let bio_type = kind.bio_type().code();
+        let what =
+            tombstone(&template.pin, Some(kind.form()), bio_type, slot.number(), slot.index());
+        Tombstones::new(self.db).has_since(&what.to_string(), since)
+    }
+
     /// Deletes what a person has of one finger, eye or hand, in any form.
     pub fn delete_individual(&self, pin: &Pin, of: BioType, number: u8) -> Result<()> {
         let values = params![pin.as_str(), of.code(), number];
@@ -193,13 +202,7 @@ impl<'a> Biometrics<'a> {
             .collect::<rusqlite::Result<_>>()?;
         for (kind, bio_type, number, index) in &deleted {
             let form = TemplateForm::from_code(*kind);
-            let name = form.map_or("", TemplateForm::name);
-            let mut what =
-                json!({"pin": pin.as_str(), "kind": name, "number": number, "index": index});
-            if form == Some(TemplateForm::Unified) {
-                what["type"] = (*bio_type).into();
-            }
-            Tombstones::new(self.db).add(&what)?;
+            Tombstones::new(self.db).add(&tombstone(pin, form, *bio_type, *number, *index))?;
         }
         Ok(deleted.len())
     }
@@ -284,4 +287,14 @@ impl<'a> Biometrics<'a> {
         known.set(Some((at, count)));
         Ok(count)
     }
+}
+
+/// What drivers are told of a template that was deleted.
+fn tombstone(pin: &Pin, form: Option<TemplateForm>, bio_type: u8, number: u8, index: u8) -> Value {
+    let name = form.map_or("", TemplateForm::name);
+    let mut what = json!({"pin": pin.as_str(), "kind": name, "number": number, "index": index});
+    if form == Some(TemplateForm::Unified) {
+        what["type"] = bio_type.into();
+    }
+    what
 }

@@ -3,6 +3,7 @@
 
 use rusqlite::params;
 
+use super::biometrics::Biometrics;
 use super::card_owner;
 use super::db::Db;
 use super::error::Result;
@@ -12,7 +13,7 @@ use super::people::People;
 use super::rows::{LastChange, Seq};
 use super::tombstones::Tombstones;
 use crate::protocol::file::SyncTable;
-use crate::protocol::record::Pin;
+use crate::protocol::record::{Pin, Template};
 
 /// Old people who are deleted in one step, with all that hangs on their PINs.
 const PEOPLE: i64 = 16;
@@ -88,6 +89,15 @@ impl Replacement {
     /// Whether a driver deleted a person after the command came, as far as deletions are known.
     pub fn was_deleted(&self, people: People<'_>, pin: &Pin) -> Result<bool> {
         people.was_deleted_since(pin, self.high_water_mark)
+    }
+
+    /// The same of a template.
+    pub fn was_template_deleted(
+        &self,
+        biometrics: Biometrics<'_>,
+        template: &Template,
+    ) -> Result<bool> {
+        biometrics.was_deleted_since(template, self.high_water_mark)
     }
 
     /// Whether a row changed after the command came, and not by this file.

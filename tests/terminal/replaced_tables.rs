@@ -152,6 +152,29 @@ fn a_table_is_replaced_to_its_end_after_the_disk_failed_in_the_middle() {
     assert_eq!(counts(&server), [PEOPLE, PEOPLE]);
 }
 
+#[test]
+fn a_template_that_a_driver_deletes_in_the_middle_stays_deleted() {
+    let server = server();
+    let mut terminal = with_people(&server);
+    let lines: String = (1..=PEOPLE).map(|pin| finger(pin, 2)).collect();
+    let id = fail_in_the_middle(&server, &terminal, "FINGERTMP", &lines);
+    terminal.kill();
+    // Without its server, the replacement rests; the record of the last person is not stored yet.
+    server.pause();
+    terminal.run();
+    let mut driver = terminal.driver();
+    let place = |more: Value| {
+        let mut place = json!({"pin": PEOPLE.to_string(), "kind": "fingerprint", "number": 2});
+        place.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        place
+    };
+    driver.call("template.put", place(json!({"data": "bmV3"}))).unwrap();
+    assert_eq!(driver.call("template.delete", place(json!({}))).unwrap()["deleted"], true);
+    server.resume().unwrap();
+    assert_eq!(answer(&server, &id).0, i64::from(PEOPLE));
+    assert_eq!(counts(&server), [PEOPLE - 1, PEOPLE]);
+}
+
 /// The store fails at one record, and at nothing else.
 #[test]
 fn a_replacement_at_which_the_store_fails_is_not_given_up() {
