@@ -91,16 +91,6 @@ impl<'a> Executor<'a> {
         effects: &mut Effects,
     ) -> Result<End, CommandError> {
         let context = self.context;
-        let until = context.store.high_water_mark();
-        if let Some(mut work) = RowWork::begin(context, &command, until)? {
-            if command == Command::ClearData {
-                log::warn!("command {} clears all data; the owner allows it", pending.id);
-            }
-            return Ok(match work.go_on(context, AT_ONCE)? {
-                Some(rest) => End::Now(ReturnCode::DONE, rest),
-                None => End::Job(Lane::Work),
-            });
-        }
         match command {
             Command::Update(table, record) if !joined::is_joined(record) => {
                 return self.update(table, record);
@@ -120,6 +110,20 @@ impl<'a> Executor<'a> {
             }
             Command::Query(table, record) => {
                 return Queries::new(context).begin(pending.row, table, record);
+            }
+            Command::ClearLog
+            | Command::ClearPhoto
+            | Command::ClearData
+            | Command::VerifySum(_) => {
+                if command == Command::ClearData {
+                    log::warn!("command {} clears all data; the owner allows it", pending.id);
+                }
+                let until = context.store.high_water_mark();
+                let mut work = RowWork::begin(context, &command, until)?;
+                return Ok(match work.go_on(context, AT_ONCE)? {
+                    Some(rest) => End::Now(ReturnCode::DONE, rest),
+                    None => End::Job(Lane::Work),
+                });
             }
             Command::SetOption(option) => {
                 effects.option_set = true;
@@ -159,10 +163,6 @@ impl<'a> Executor<'a> {
             Command::Enroll(_) => return Ok(End::Job(Lane::Enrolment)),
             Command::Unlock => return self.ask_door(pending, DriverRequest::Unlock, effects),
             Command::Unalarm => return self.ask_door(pending, DriverRequest::Unalarm, effects),
-            Command::ClearLog
-            | Command::ClearPhoto
-            | Command::ClearData
-            | Command::VerifySum(_) => {}
             Command::Unknown => {
                 let why = match pending.text.trim_ascii() {
                     [] => "it is empty: nothing stands after its id",

@@ -26,22 +26,25 @@ pub(crate) enum RowWork {
 }
 
 impl RowWork {
-    /// Begins a command; `None` if it is none of these. Rows after the number `until` came later.
+    /// Begins a command. Rows after the number `until` came later.
     pub(super) fn begin(
         context: &Context<'_>,
         command: &Command<'_>,
         until: Seq,
-    ) -> Result<Option<Self>, Refusal> {
+    ) -> Result<Self, Refusal> {
         let cleared = match command {
             Command::ClearLog => Cleared::Log,
             Command::ClearPhoto => Cleared::Photos,
             Command::ClearData => Cleared::Data,
             Command::VerifySum(record) => {
-                return Sum::begin(context, record, until).map(|sum| Some(Self::Sum(sum)));
+                return Sum::begin(context, record, until).map(Self::Sum);
             }
-            _ => return Ok(None),
+            _ => {
+                let why = "it is no command over many rows";
+                return Err(Refusal::new(ReturnCode::UNSUPPORTED, why));
+            }
         };
-        Ok(Some(Self::Clear(Clearing::new(cleared, until))))
+        Ok(Self::Clear(Clearing::new(cleared, until)))
     }
 
     /// Goes on for about so long. What follows `CMD=…` in the answer, once it is done. The caller holds
@@ -82,7 +85,7 @@ impl RowWork {
                 }
                 // One that crashes the program does so three times, not for ever.
                 store.jobs().add_failures(job.row, 1)?;
-                Self::begin_job(context, job, command)?
+                Self::begin(context, command, job.high_water_mark)?
             }
         };
         let answer = store.atomically(|| {
@@ -97,14 +100,9 @@ impl RowWork {
             }
             Err(error) => {
                 // The transaction did not take place.
-                under_way.push((job.row, Self::begin_job(context, job, command)?));
+                under_way.push((job.row, Self::begin(context, command, job.high_water_mark)?));
                 Err(error.into())
             }
         }
-    }
-
-    fn begin_job(context: &Context<'_>, job: &Job, command: &Command<'_>) -> Result<Self, Refusal> {
-        let work = Self::begin(context, command, job.high_water_mark)?;
-        work.ok_or_else(|| Refusal::new(ReturnCode::UNSUPPORTED, "it is no command over many rows"))
     }
 }
