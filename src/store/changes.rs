@@ -26,9 +26,9 @@ pub enum Change {
     Gone(Value),
 }
 
-/// Where people and small tables are, each with a condition that lets SQLite go by an index. Users come
+/// Where changes are: the tables, each with a condition that lets SQLite go by an index. Users come
 /// first: nothing is added to somebody who is deleted.
-pub(super) const PEOPLE: [(&str, &str); 9] = [
+const PLACES: [(&str, &str); 11] = [
     ("user", "TRUE"),
     ("template", "kind = 0"),
     ("template", "kind = 1"),
@@ -38,21 +38,11 @@ pub(super) const PEOPLE: [(&str, &str); 9] = [
     ("picture", "kind = 1"),
     ("card", "TRUE"),
     ("entry", "TRUE"),
-];
-/// Where changes are.
-const PLACES: [(&str, &str); 11] = [
-    PEOPLE[0],
-    PEOPLE[1],
-    PEOPLE[2],
-    PEOPLE[3],
-    PEOPLE[4],
-    PEOPLE[5],
-    PEOPLE[6],
-    PEOPLE[7],
-    PEOPLE[8],
     ("option", "changed IS NOT NULL"),
     ("gone", "what <> ''"),
 ];
+/// Those of people and of small tables.
+pub(super) const PEOPLE: &[(&str, &str)] = PLACES.as_slice().split_at(9).0;
 
 /// What has changed.
 #[derive(Clone, Copy)]

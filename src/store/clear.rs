@@ -52,7 +52,7 @@ impl Clearing {
     /// Deletes a batch. Whether that was the end of it. The caller holds the transaction.
     pub fn step(&mut self, retention: Retention<'_>) -> Result<bool> {
         let db = retention.db;
-        let tables = if self.what == Cleared::Data { &PEOPLE[..] } else { &[] };
+        let tables = if self.what == Cleared::Data { PEOPLE } else { &[] };
         let streams = self.streams();
         let upto = match tables.get(self.place) {
             Some(table) => self.delete_people(db, table)?,
@@ -89,7 +89,7 @@ impl Clearing {
     /// Deletes the next rows of a table of people's. The last number that was looked at; `None` if there
     /// is nothing to delete any more.
     fn delete_people(&self, db: &Db, (table, filter): &(&str, &str)) -> Result<Option<Seq>> {
-        let Some(upto) = self.upto(db, table, filter, "changed", self.until, FEW)? else {
+        let Some(upto) = db.window(table, filter, "changed", (self.after, self.until), FEW)? else {
             return Ok(None);
         };
         let sql = format!("DELETE FROM {table} WHERE {filter} AND changed > ?1 AND changed <= ?2");
@@ -108,7 +108,7 @@ impl Clearing {
         };
         let Source { table, new, .. } = Source::of(stream);
         let numbers = if table == "photo" { FEW } else { ROWS };
-        let Some(upto) = self.upto(db, table, "TRUE", new, until, numbers)? else {
+        let Some(upto) = db.window(table, "TRUE", new, (self.after, until), numbers)? else {
             return Ok(None);
         };
         retention.drop_rows(stream, self.after, upto)?;
@@ -118,29 +118,9 @@ impl Clearing {
         Ok(Some(upto))
     }
 
-    /// The last of the next numbers of a table that are looked at together, if any is left. `> 0` lets
-    /// SQLite see that the partial indexes hold all there is to find.
-    fn upto(
-        &self,
-        db: &Db,
-        table: &str,
-        filter: &str,
-        column: &str,
-        until: Seq,
-        numbers: Seq,
-    ) -> Result<Option<Seq>> {
-        let sql = format!(
-            "SELECT min({column}) FROM {table} WHERE {filter} AND {column} > ?1 AND {column} > 0"
-        );
-        let first: Option<Seq> =
-            db.prepare_cached(&sql)?.query_row([self.after], |row| row.get(0))?;
-        let first = first.filter(|first| *first <= until);
-        Ok(first.map(|first| until.min(first + numbers - 1)))
-    }
-
     /// What drivers enrolled meanwhile for people who are deleted goes with them.
     fn end_data(&self, db: &Db) -> Result<()> {
-        for (table, filter) in &PEOPLE {
+        for (table, filter) in PEOPLE {
             if matches!(*table, "template" | "picture") {
                 let sql = format!(
                     "DELETE FROM {table} WHERE {filter} AND changed > ?1

@@ -283,6 +283,25 @@ impl Db {
         last.iter().find(|(name, _)| *name == table).map_or(self.opened_at, |(_, seq)| *seq)
     }
 
+    /// The last of the next numbers of a table that are looked at together, so that drivers are served
+    /// between: after one number and up to another. `None` if no row comes any more. `> 0` lets SQLite
+    /// see that the partial indexes hold all there is to find.
+    pub(super) fn window(
+        &self,
+        table: &str,
+        filter: &str,
+        column: &str,
+        (after, until): (Seq, Seq),
+        numbers: Seq,
+    ) -> Result<Option<Seq>> {
+        let sql = format!(
+            "SELECT min({column}) FROM {table} WHERE {filter} AND {column} > ?1 AND {column} > 0"
+        );
+        let first: Option<Seq> = self.prepare_cached(&sql)?.query_row([after], |row| row.get(0))?;
+        let first = first.filter(|first| *first <= until);
+        Ok(first.map(|first| until.min(first.saturating_add(numbers - 1))))
+    }
+
     /// The last number that was given.
     pub(super) fn last_seq(&self) -> Seq {
         self.last_seq.get()

@@ -260,16 +260,8 @@ impl<'a> Queries<'a> {
             return Ok((after < until).then_some(until));
         }
         let source = Source::of(asked.stream);
-        let sql = format!(
-            "SELECT min({column}) FROM {} WHERE {} AND {column} > ?1",
-            source.table,
-            asked.filter(&source),
-            column = source.resend
-        );
-        let first: Option<Seq> =
-            self.db.prepare_cached(&sql)?.query_row([after], |row| row.get(0))?;
-        let first = first.filter(|first| *first <= until);
-        Ok(first.map(|first| until.min(first.saturating_add(WINDOW))))
+        let filter = asked.filter(&source);
+        self.db.window(source.table, filter, source.resend, (after, until), WINDOW)
     }
 
     fn copy(&self, command: i64, asked: &Asked, until: Seq) -> Result<()> {
