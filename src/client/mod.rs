@@ -172,7 +172,7 @@ impl Client {
 
     /// Does the one thing that is due.
     pub fn step(&mut self) -> Next {
-        if !self.context.store.outbox().count_backlog_at_first(COUNTED_AT_ONCE) {
+        if !self.context.store.outbox().count_backlog(COUNTED_AT_ONCE) {
             return Next::Immediately;
         }
         let situation = match self.situation() {

@@ -1,7 +1,6 @@
 //! What the loop tells `punchd status` and the log about rows that wait.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use super::activity::Activity;
 use super::backoff::Backoffs;
@@ -12,9 +11,6 @@ use super::withheld::Withheld;
 use crate::protocol::stream::Stream;
 use crate::status::{Failing, Reason, UnderWay, Waiting, WithheldStream};
 use crate::store::{Seq, StoreError};
-
-/// How long rows are counted before drivers are served.
-const COUNTED_AT_ONCE: Duration = Duration::from_millis(2);
 
 /// Publishes when the loop does what next.
 pub(super) fn publish_times(
@@ -97,11 +93,6 @@ impl WaitingLog {
         }
         let streams = context.status.held_back();
         if streams.is_empty() {
-            return Ok(());
-        }
-        // Drivers do not wait until a large backlog is counted: it is looked at again.
-        if !context.store.outbox().count_backlog(COUNTED_AT_ONCE) {
-            self.looked_at = None;
             return Ok(());
         }
         for (stream, waiting) in context.status.waiting(&context.store, &streams)? {

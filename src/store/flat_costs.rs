@@ -7,8 +7,9 @@ use std::time::Duration;
 use rusqlite::ffi;
 
 use super::db::{self, CHUNK};
+use super::db_status;
 use super::rows::Pass;
-use super::tally::FAN;
+use super::tally::{FAN, Tally};
 use crate::protocol::record::{Pin, User};
 use crate::protocol::stream::{Stream, Table};
 use crate::protocol::time::LocalTime;
@@ -57,7 +58,7 @@ impl Filled {
         drop(store);
         // As after a start of a store in use.
         let store = open();
-        assert!(store.outbox().count_backlog(Duration::MAX));
+        assert!(Tally::new(&store.db).catch_up_for(Duration::MAX));
         store.db.connection().set_prepared_statement_cache_capacity(500);
         Self(path, store)
     }
@@ -79,30 +80,20 @@ impl Filled {
     }
 
     /// Pages that `work` looks at.
-    fn pages(&self, work: impl Fn(&Store)) -> i32 {
+    fn pages(&self, work: impl Fn(&Store)) -> u32 {
         let kinds = [ffi::SQLITE_DBSTATUS_CACHE_HIT, ffi::SQLITE_DBSTATUS_CACHE_MISS];
         self.count_pages(&kinds, work)
     }
 
     /// Pages that `work` writes into the log.
-    fn written(&self, work: impl Fn(&Store)) -> i32 {
+    fn written(&self, work: impl Fn(&Store)) -> u32 {
         self.count_pages(&[ffi::SQLITE_DBSTATUS_CACHE_WRITE], work)
     }
 
-    fn count_pages(&self, kinds: &[i32], work: impl Fn(&Store)) -> i32 {
-        let take = || {
-            let pages = kinds.iter().map(|&kind| {
-                let (mut now, mut most) = (0, 0);
-                // SAFETY: the connection lives as long as the store; both numbers outlive the call.
-                unsafe {
-                    let connection = self.1.db.connection().handle();
-                    ffi::sqlite3_db_status(connection, kind, &mut now, &mut most, 1);
-                }
-                now
-            });
-            pages.sum()
-        };
-        let _: i32 = take();
+    fn count_pages(&self, kinds: &[i32], work: impl Fn(&Store)) -> u32 {
+        let connection = self.1.db.connection();
+        let take = || kinds.iter().map(|&kind| db_status::take(connection, kind)).sum();
+        let _: u32 = take();
         work(&self.1);
         take()
     }
@@ -187,7 +178,7 @@ fn a_start_looks_at_as_many_pages_of_a_large_store() {
     let start = |store: &Store| {
         db::highest_seq(store.db.connection()).unwrap();
         store.db.counts.forget();
-        assert!(store.outbox().count_backlog(Duration::ZERO));
+        assert!(Tally::new(&store.db).catch_up_for(Duration::ZERO));
         store.journal().count_punches().unwrap();
     };
     let [few, many] = [&small, &large].map(|filled| filled.pages(start));
@@ -198,14 +189,14 @@ fn a_start_looks_at_as_many_pages_of_a_large_store() {
 #[test]
 fn counts_are_kept_while_punches_come_and_cost_two_pages_in_256() {
     let filled = Filled::new("coming", ROWS, 1);
-    let many = 4 * CHUNK as i32;
+    let many = 4 * CHUNK as u32;
     // Outside of a transaction of the store nothing is tallied.
     let time = LocalTime::parse("2026-11-02 08:00:00").unwrap();
     let alone = |store: &Store| {
         store.journal().add_punch(&NewPunch::of("1", Moment::At(time))).unwrap();
     };
     let least = filled.written(|store| (0..many).for_each(|_| alone(store)));
-    filled.1.outbox().count_backlog(Duration::MAX);
+    Tally::new(&filled.1.db).catch_up_for(Duration::MAX);
     let written = filled.written(|store| (0..many).for_each(|_| punch(store)));
     println!("{many} punches write {written} pages, {least} of them without the counts");
     assert!(written > least && written - least <= 2 * 4, "{written} pages, {least} without");

@@ -16,6 +16,7 @@ mod command_log;
 mod cursor;
 mod cursors;
 mod db;
+mod db_status;
 mod error;
 mod error_log;
 mod files;

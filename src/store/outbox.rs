@@ -225,16 +225,10 @@ impl<'a> Outbox<'a> {
         }
     }
 
-    /// Tallies rows of an earlier version, for about so long. Whether all are: until then
-    /// [`Outbox::backlog`] counts them one by one.
+    /// Tallies rows of an earlier version, for about so long, once since the start. Whether all are:
+    /// until then [`Outbox::backlog`] counts them one by one.
     pub fn count_backlog(&self, time: Duration) -> bool {
-        Tally::new(self.db).catch_up_for(time)
-    }
-
-    /// The same once since the start, before anything asks for the counts of a store of an earlier
-    /// version.
-    pub fn count_backlog_at_first(&self, time: Duration) -> bool {
-        self.db.is_tallied.get() || self.count_backlog(time)
+        self.db.is_tallied.get() || Tally::new(self.db).catch_up_for(time)
     }
 
     /// How far the rows of a table are that are resent; it grows while they go.

@@ -11,6 +11,7 @@ use super::cursors::Cursors;
 use super::plan_check::of_large;
 use super::retention::{PUNCHES, RECORDS};
 use super::rows::Pass;
+use super::tally::Tally;
 use super::tombstones::Tombstones;
 use crate::protocol::file::SyncTable;
 use crate::protocol::record::{EntryTable, IdNumber, PictureKind, Pin, TemplateForm, User};
@@ -147,7 +148,7 @@ const CALLS: &[Call] = &[
     ("the tally of a store of an earlier version", |store| {
         store.db.connection().execute("DELETE FROM tally", []).unwrap();
         store.db.counts.forget();
-        store.outbox().count_backlog(Duration::MAX);
+        Tally::new(&store.db).catch_up_for(Duration::MAX);
     }),
     ("counts of status", |store| {
         Stream::ALL.into_iter().for_each(|stream| _ = store.outbox().backlog(stream).unwrap());

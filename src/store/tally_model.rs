@@ -11,7 +11,7 @@ use super::db::CHUNK;
 use super::error::Result;
 use super::rows::{Pass, Seq};
 use super::source::Source;
-use super::tally::{self, FAN, LEVELS};
+use super::tally::{self, FAN, LEVELS, Tally};
 use crate::protocol::record::{
     Algorithm, ErrorCode, ErrorLog, IdNumber, Pin, Template, TemplateData, TemplateKind,
     TemplateSlot, User,
@@ -125,7 +125,7 @@ fn take(store: &Store, step: &Step) {
         }
         Step::Skip(numbers) => (0..*numbers).for_each(|_| _ = store.db.next_seq("gone")),
         Step::Reopen => {}
-        Step::CatchUp => drop(store.outbox().count_backlog(Duration::MAX)),
+        Step::CatchUp => drop(Tally::new(&store.db).catch_up_for(Duration::MAX)),
     }
 }
 
@@ -243,7 +243,7 @@ fn a_store_of_an_earlier_version_is_tallied_in_steps_and_counted_rightly_meanwhi
     store.db.counts.forget();
     store.db.is_tallied.set(false);
     let mut steps = 0;
-    while !store.outbox().count_backlog(Duration::ZERO) {
+    while !Tally::new(&store.db).catch_up_for(Duration::ZERO) {
         steps += 1;
         assert!(store.retention().capacity().is_ok());
         take(&store, &Step::Punch(steps % 2 == 1));

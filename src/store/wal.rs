@@ -9,6 +9,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, ffi};
 
+use super::db_status;
+
 /// Bytes of the log: SQLite begins anew at its start after a thousand pages.
 pub(super) const ROOM: u64 = 1100 << 10;
 
@@ -48,7 +50,7 @@ pub(super) struct Checkpoints {
 impl Checkpoints {
     /// To be called after each commit.
     pub(super) fn after_commit(&self, connection: &Connection) {
-        let all = written(connection);
+        let all = db_status::count(connection, ffi::SQLITE_DBSTATUS_CACHE_WRITE);
         let written = all.wrapping_sub(self.written.replace(all));
         let pages = self.pages.get() + if written < LARGE { 0 } else { written };
         // One that fails, or while a row is read, is done at the next occasion, at the latest after a
@@ -61,23 +63,6 @@ impl Checkpoints {
 /// Writes the log into the file, as far as nothing reads it.
 pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
-}
-
-/// The pages that were written into the log since the start; after the highest number comes 0.
-fn written(connection: &Connection) -> u32 {
-    let (mut current, mut highest) = (0, 0);
-    // SAFETY: the handle is of a connection that lives until the end of this function, on its own
-    // thread, and SQLite writes into the two numbers during the call only.
-    unsafe {
-        ffi::sqlite3_db_status(
-            connection.handle(),
-            ffi::SQLITE_DBSTATUS_CACHE_WRITE,
-            &raw mut current,
-            &raw mut highest,
-            0,
-        );
-    }
-    current.cast_unsigned()
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use std::ops::{Deref, DerefMut};
 
 use rusqlite::{CachedStatement, Connection, StatementStatus, ffi};
 
+use super::db_status;
+
 /// Most steps of the virtual machine: somewhat more than a fast machine takes in a time slice of 10 ms.
 const MOST_STEPS: u64 = 1_000_000;
 /// Most pages that are looked up.
@@ -45,21 +47,7 @@ impl Work {
 
 /// The pages that were looked up since the last call.
 fn take_pages(connection: &Connection) -> u64 {
-    let take = |what| {
-        let (mut current, mut highest) = (0, 0);
-        // SAFETY: the handle is of a connection that lives until the end of this function, on its own
-        // thread, and SQLite writes into the two numbers during the call only.
-        unsafe {
-            ffi::sqlite3_db_status(
-                connection.handle(),
-                what,
-                &raw mut current,
-                &raw mut highest,
-                1,
-            );
-        }
-        u64::from(current.unsigned_abs())
-    };
+    let take = |what| u64::from(db_status::take(connection, what));
     take(ffi::SQLITE_DBSTATUS_CACHE_HIT) + take(ffi::SQLITE_DBSTATUS_CACHE_MISS)
 }
 
