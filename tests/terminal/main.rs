@@ -105,4 +105,5 @@ mod upload_forms;
 mod upload_modes;
 mod upload_replies;
 mod waiting;
+mod web_pages;
 mod withheld_part;
