@@ -60,6 +60,7 @@ mod held_polls;
 mod killed;
 mod killed_work;
 mod latency;
+mod limits;
 #[cfg(feature = "tls")]
 mod link_faults;
 mod longest_wait;
