@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use iclock_emulator::{Emulator, Repeat};
+use iclock_emulator::{Act, Emulator, Fault, On, Repeat};
 
 use crate::harness::{Terminal, answer, returns, server, terminal_with_files};
 
@@ -58,6 +58,18 @@ fn a_file_has_its_largest_in_either_direction() {
         fs::write(&own, vec![7; bytes]).unwrap();
         let returned = returns(&server, &format!("GetFile {}", own.display()));
         assert_eq!(returned, code, "get {bytes}");
+    }
+}
+
+#[test]
+fn a_file_of_which_nobody_says_the_length_has_the_same_largest() {
+    let (server, terminal) = given();
+    terminal.wait_until_online();
+    server.fault(Fault::new(On::file(), Act::Chunked).always());
+    for (bytes, code) in [(MIB, MIB as i64), (MIB + 1, -1006)] {
+        let name = format!("f{bytes}");
+        server.serve_file(&name, vec![7; bytes]);
+        assert_eq!(returns(&server, &format!("PutFile {name}\t{name}")), code, "{bytes}");
     }
 }
 

@@ -104,6 +104,19 @@ fn an_idle_terminal_polls_each_delay() {
 }
 
 #[test]
+fn an_idle_terminal_rests_from_poll_to_poll() {
+    let mut terminal = Terminal::new(5_340_000);
+    terminal.server.borrow_mut().options = "ErrorDelay=60\nDelay=30\n";
+    terminal.run_until("idle", |terminal| terminal.now() >= SECOND * 600);
+    let (rests, polls) = (terminal.rests, terminal.heard_at("").len());
+    let until = terminal.now() + SECOND * 3600;
+    terminal.run_until("an hour", |terminal| terminal.now() >= until);
+    let (rests, polls) = (terminal.rests - rests, terminal.heard_at("").len() - polls);
+    assert!((119..=121).contains(&polls), "{polls}");
+    assert!(rests as usize <= polls + 2, "{rests} rests beside {polls} polls");
+}
+
+#[test]
 fn a_query_that_is_refused_for_ever_ends_and_holds_up_nothing() {
     let mut terminal = Terminal::new(5_330_000);
     terminal.server.borrow_mut().options = "ErrorDelay=60\nDelay=30\n";
