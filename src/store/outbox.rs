@@ -316,6 +316,9 @@ mod tests {
         // When the first went again, it makes room.
         outbox.acknowledge(Table::Attlog, Pass::Resend, &again.rows[..1]).unwrap();
         punch("3").unwrap();
+        let new = outbox.next_batch(&streams, 10).unwrap().unwrap();
+        assert_eq!((new.pass, new.rows.len()), (Pass::New, 1));
+        outbox.acknowledge(Table::Attlog, Pass::New, &new.rows).unwrap();
         let again = outbox.next_batch(&streams, 10).unwrap().unwrap();
         assert_eq!((again.pass, again.rows.len()), (Pass::Resend, 1));
     }

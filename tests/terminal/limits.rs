@@ -3,9 +3,12 @@
 
 use std::fs;
 
-use iclock_emulator::{Act, Emulator, Fault, On, Repeat};
+use iclock_emulator::{Emulator, Repeat};
 
-use crate::harness::{Terminal, answer, returns, server, terminal_with_files};
+use crate::harness::{
+    RawAnswer, RawServer, Terminal, answer, options, replies_to, returns, says, server,
+    terminal_with_files, until,
+};
 
 const LIMITS: &str = "shell = \"allow\"\nshell_bytes = 1000\n\
      [limits]\nusers = 3\nfile_mib = 1\ncommand_bytes = 20000\nstart_spread = 0";
@@ -63,13 +66,27 @@ fn a_file_has_its_largest_in_either_direction() {
 
 #[test]
 fn a_file_of_which_nobody_says_the_length_has_the_same_largest() {
-    let (server, terminal) = given();
-    terminal.wait_until_online();
-    server.fault(Fault::new(On::file(), Act::Chunked).always());
     for (bytes, code) in [(MIB, MIB as i64), (MIB + 1, -1006)] {
-        let name = format!("f{bytes}");
-        server.serve_file(&name, vec![7; bytes]);
-        assert_eq!(returns(&server, &format!("PutFile {name}\t{name}")), code, "{bytes}");
+        // It comes in one chunk, whatever part was asked for.
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut file = format!("{head}{bytes:x}\r\n").into_bytes();
+        file.resize(file.len() + bytes, 7);
+        file.extend_from_slice(b"\r\n0\r\n\r\n");
+        let mut lists = ["C:1:PutFile long\tx\n"].into_iter();
+        let server = RawServer::start(move |request| match request {
+            request if request.is_handshake() => options(""),
+            request if request.is_poll() => says(200, lists.next().unwrap_or("OK")),
+            request if request.target.contains("long") => RawAnswer::Exactly(file.clone()),
+            _ => says(200, "OK"),
+        });
+        let mut terminal = Terminal::prepare(&server.url(), "");
+        let files = terminal.path("files");
+        fs::create_dir(&files).unwrap();
+        let more = format!("[commands]\nput_dirs = [{files:?}]\n{LIMITS}");
+        terminal.configure(&server.url(), &more);
+        terminal.run();
+        until("answered", || replies_to(&server).contains_key("1"), || terminal.log());
+        assert_eq!(replies_to(&server)["1"], [code], "{bytes}: {}", terminal.log());
     }
 }
 

@@ -50,6 +50,7 @@ fn a_hundred_handshakes_with_every_stamp_upload_history_zero_times() {
         "",
         "-1",
         "1",
+        "20",
     ] {
         let server = server();
         for name in ["ATTLOGStamp", "OPERLOGStamp", "Stamp", "OpStamp", "ATTPHOTOStamp"] {

@@ -122,8 +122,19 @@ fn what_waits_for_the_clock_stays_when_what_was_recorded_before_it_goes() {
     let until = terminal.now() + SECOND * 60;
     terminal.run_until("a minute", |terminal| terminal.now() >= until);
     assert_eq!(punches(&terminal), [("1".to_owned(), known)]);
+    assert!(terminal.store().quarantine().is_empty().unwrap());
     // when it tells the time, then the second goes with its own.
     terminal.server.borrow_mut().utc_at_boot = Some(BOOTED + 86_400);
     run_until_there(&mut terminal, 2);
     assert_eq!(punches(&terminal)[1], ("2".to_owned(), BOOTED + 86_400 + 50));
+}
+
+#[test]
+fn a_date_counts_from_its_head_however_long_the_body_takes() {
+    let mut terminal = switched_on(5_000_003, SECOND);
+    terminal.pass(SECOND * 10);
+    terminal.punch_now("1");
+    terminal.server.borrow_mut().body_takes = SECOND * 100;
+    run_until_there(&mut terminal, 1);
+    assert_eq!(punches(&terminal), [("1".to_owned(), BOOTED + 10)]);
 }

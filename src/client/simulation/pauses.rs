@@ -95,6 +95,21 @@ fn what_is_tried_so_often_and_no_more_waits_twice_as_long_each_time() {
 }
 
 #[test]
+fn error_delay_counts_as_fifteen_minutes_at_most() {
+    let mut terminal = Terminal::new(5_350_000);
+    {
+        let mut server = terminal.server.borrow_mut();
+        server.options = "ErrorDelay=86400\nDelay=30\n";
+        server.fails.push(("/getrequest", 503));
+    }
+    terminal.run_until("some attempts", |terminal| terminal.heard_at("/getrequest").len() > 3);
+    for pair in terminal.heard_at("/getrequest").windows(2) {
+        let gap = pair[1] - pair[0];
+        assert!((SECOND * 900..=SECOND * 1125 + SLACK).contains(&gap), "{gap:?}");
+    }
+}
+
+#[test]
 fn an_idle_terminal_polls_each_delay() {
     let found = gaps(5_320_000, "/getrequest", Fault::None, "", 20);
     // The first list shows that there may be more.

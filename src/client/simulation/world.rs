@@ -201,6 +201,8 @@ impl Uplink for VirtualUplink {
         }
         let (status, body) = server.answer(request);
         let mut response = says(status, &body);
+        let (clock, takes) = (Rc::clone(&self.clock), server.body_takes);
+        response.body = Box::new(SlowBody { body: response.body, clock, takes });
         response.date = server
             .utc_at_boot
             .map(|utc| DateHeader { text: String::new(), at: Ok(utc + now.as_secs() as i64) });
