@@ -217,8 +217,8 @@ fn a_late_answer_about_a_person_changes_nothing() {
     // And one for a driver that has left. From here on nothing depends on how fast an answer comes.
     terminal.configure(&server.url(), "[remote]\nseconds = 60");
     terminal.signal("HUP");
-    let is_read = || terminal.log().contains("configuration read again");
-    until("read again", is_read, || terminal.log());
+    assert!(server.wait_until(TIMEOUT, |received| received.count("handshake") == 2));
+    terminal.wait_until_online();
     server.fault(Fault::new(On::remote(), late));
     let mut driver = terminal.driver();
     driver.call("register", json!({"name": "brief"})).unwrap();

@@ -6,8 +6,8 @@ use std::fs;
 use iclock_emulator::{Emulator, Repeat};
 
 use crate::harness::{
-    RawAnswer, RawServer, Terminal, answer, options, replies_to, returns, says, server,
-    terminal_with_files, until,
+    RawAnswer, RawServer, Terminal, answer, noise, options, replies_to, returns, says, server,
+    terminal_with_files, tgz, until,
 };
 
 const LIMITS: &str = "shell = \"allow\"\nshell_bytes = 1000\n\
@@ -98,4 +98,21 @@ fn there_are_so_many_users_and_no_more() {
     assert_eq!(terminal.status()["users"], 3);
     assert_eq!(returns(&server, "DATA DELETE USERINFO PIN=1"), 0);
     assert_eq!([4, 5].map(put), [0, -1001]);
+}
+
+#[test]
+fn an_archive_has_its_largest_unpacked() {
+    let (server, terminal) = given();
+    // It gets a fraction as large, but not so small that this alone is refused.
+    let content = |bytes: usize| noise(1000).into_iter().cycle().take(bytes).collect::<Vec<u8>>();
+    for (bytes, is_taken) in [(MIB - 4096, true), (MIB + 1, false)] {
+        let name = format!("a{bytes}.tgz");
+        let archive = tgz(&[("unpacked", &content(bytes))]);
+        assert!(archive.len() < MIB / 4);
+        server.serve_file(&name, archive);
+        let code = returns(&server, &format!("PutFile {name}\tdir{bytes}/"));
+        assert_eq!(code >= 0, is_taken, "{bytes}: {code}, {}", terminal.log());
+        let unpacked = terminal.path("files").join(format!("dir{bytes}/unpacked"));
+        assert_eq!(unpacked.exists(), is_taken, "{bytes}");
+    }
 }
