@@ -144,7 +144,9 @@ fn drivers_are_served_while_the_new_program_hangs() {
     until("the new program is started", || asked.exists(), || terminal.log());
     let mut driver = terminal.driver();
     // It hangs until these are answered.
-    (0..21).for_each(|nth| drop(driver.punch("1", &second(nth))));
+    for nth in 0..21 {
+        driver.punch("1", &second(nth));
+    }
     fs::write(end, "").unwrap();
     assert_eq!(answer(&server, &id).0, -3);
     assert!(terminal.log().contains("its --version ended with status 1"), "{}", terminal.log());
