@@ -304,7 +304,8 @@ mod tests {
             let time = crate::protocol::time::LocalTime::parse("2026-11-10 08:00:00").unwrap();
             store.journal().add_punch(&NewPunch::of(pin, Moment::At(time)))
         };
-        (punch("1").unwrap(), punch("2").unwrap());
+        punch("1").unwrap();
+        punch("2").unwrap();
         let batch = outbox.next_batch(&streams, 10).unwrap().unwrap();
         outbox.acknowledge(Table::Attlog, Pass::New, &batch.rows).unwrap();
         outbox.resend(Stream::Punches, 0).unwrap();
