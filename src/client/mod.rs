@@ -16,6 +16,8 @@ mod delivery;
 mod downloads;
 mod driver_request;
 mod encrypt;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handshake;
 mod housekeeping;
 mod job_end;

@@ -22,6 +22,8 @@ mod error_log;
 mod files;
 #[cfg(test)]
 mod flat_costs;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod guests;
 mod id_cards;
 mod inspect;

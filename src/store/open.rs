@@ -32,11 +32,14 @@ pub(super) fn open(path: &Path, check_all: bool) -> Result<Connection> {
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    // A store that is refused is left as it is: SQLite would write its log into it on closing.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
     // Nothing is written before it is known whose file this is. That is read with little
     // memory, too: SQLite's own default is 2 MB.
     let first = format!("PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -{CACHE_KIB};");
     connection.execute_batch(&first).map_err(|error| classify(error, path))?; // reads the file
     let version = examine(&connection, path, check_all)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
     prepare(&connection, path).map_err(|error| classify(error, path))?;
     if version < schema::VERSION {
         schema::migrate(&connection, version).map_err(|error| classify(error, path))?;

@@ -49,6 +49,7 @@ mod enroll;
 mod enroll_faults;
 mod examples;
 mod fairness;
+mod fault_matrix;
 mod files;
 mod foreign_text;
 
