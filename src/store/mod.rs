@@ -43,6 +43,8 @@ mod queries;
 #[cfg(test)]
 mod query_plans;
 mod readers;
+#[cfg(test)]
+pub(crate) mod recorded_disk;
 mod replacement;
 mod retention;
 mod room;

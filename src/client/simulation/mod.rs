@@ -6,7 +6,7 @@ mod fleet;
 mod limits;
 mod lists;
 mod model;
-mod random;
+pub(crate) mod random;
 mod recovery;
 mod terminal;
 mod world;
