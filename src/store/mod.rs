@@ -13,6 +13,8 @@ mod card_owner;
 mod changes;
 mod clear;
 mod command_log;
+#[cfg(test)]
+mod crash_images;
 mod cursor;
 mod cursors;
 mod db;

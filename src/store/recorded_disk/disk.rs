@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use super::tape::{Change, FileId};
+use super::tape::{Change, FileId, read_all};
 use crate::client::simulation::random::Random;
 
 /// The sector of a disk, and the page in which the system writes files back.
@@ -78,6 +78,7 @@ impl Disk {
                 self.name_changes.push(change.clone());
             }
             Change::Rename { .. } | Change::Delete { .. } => self.name_changes.push(change.clone()),
+            Change::Nothing => {}
             Change::SyncDirectory => {
                 let changes = std::mem::take(&mut self.name_changes);
                 changes.iter().for_each(|change| rename(&mut self.names, change));
@@ -87,18 +88,19 @@ impl Disk {
         }
     }
 
-    /// Makes a part of a change, if it is a write: its first bytes.
-    pub(crate) fn change_partly(&mut self, change: &Change, random: &mut Random) {
-        if let Change::Write { file, offset, bytes } = change {
-            let length = random.below(bytes.len() as u64 + 1) as usize;
-            let (file, offset, bytes) = (*file, *offset, bytes[..length].to_vec());
-            self.change(&Change::Write { file, offset, bytes });
-        }
-    }
-
     /// The files if nothing is lost.
     pub(super) fn whole(&self) -> Image {
         self.image_with(&mut |_, _| Kept::All, &mut Random::new(0))
+    }
+
+    /// The same in the middle of a change: of a write, some first bytes were written.
+    pub(crate) fn image_amid(&mut self, change: &Change, random: &mut Random) -> Image {
+        let Change::Write { file, offset, bytes } = change else { return self.image(random) };
+        let bytes = bytes[..random.below(bytes.len() as u64 + 1) as usize].to_vec();
+        self.change(&Change::Write { file: *file, offset: *offset, bytes });
+        let image = self.image(random);
+        self.files.entry(*file).or_default().changes.pop();
+        image
     }
 
     /// The files as a power cut could leave them.
@@ -256,6 +258,11 @@ impl Kept {
 }
 
 impl Image {
+    /// The files of a directory.
+    pub(crate) fn read(directory: &Path) -> Self {
+        Self { files: read_all(directory), story: Vec::new() }
+    }
+
     /// Writes the files into a directory, in place of what is there.
     pub(crate) fn write(&self, directory: &Path) {
         let _ = fs::remove_dir_all(directory);

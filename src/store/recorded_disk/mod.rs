@@ -27,9 +27,9 @@ mod tape;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use disk::{Disk, Image};
+pub(crate) use disk::Image;
 use tape::Recorder;
-pub(crate) use tape::Tape;
+pub(crate) use tape::{Change, Tape};
 
 use std::marker::PhantomData;
 use std::path::Path;

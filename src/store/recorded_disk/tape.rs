@@ -29,6 +29,20 @@ pub(crate) enum Change {
     Delete { name: String },
     /// The names are on the disk.
     SyncDirectory,
+    /// A sync that a disk reported and did not do.
+    Nothing,
+}
+
+impl Change {
+    /// The change without the bytes of a write, for people.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Write { file, offset, bytes } => {
+                format!("Write {{ file: {file}, offset: {offset}, {} bytes }}", bytes.len())
+            }
+            change => format!("{change:?}"),
+        }
+    }
 }
 
 /// The changes, and what was there before them.
@@ -171,7 +185,7 @@ impl Recorder {
 }
 
 /// The files of a directory.
-fn read_all(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(super) fn read_all(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
     let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
     let file = |entry: fs::DirEntry| {
