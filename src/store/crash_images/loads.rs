@@ -66,21 +66,18 @@ fn single_punches(session: &mut Session) {
 fn rounds(session: &mut Session) {
     session.open();
     for _ in 0..400 {
-        match session.random.below(12) {
-            0..5 => session.step(burst),
-            5..7 => {
-                drop(session.step(|store, random| store.journal().add_photo(&rows::photo(random))))
-            }
-            7 => drop(
-                session
-                    .step(|store, random| store.journal().add_operation(&rows::operation(random))),
-            ),
-            8..10 => drop(session.upload(Table::Attlog, 100)),
-            10 => drop(session.upload(Table::Attphoto, 1)),
-            _ => match session.random.below(4) {
-                0 => session.step(|store, _| store.outbox().resend(Stream::Punches, 5)),
-                _ => drop(session.upload(Table::Operlog, 50)),
-            },
+        let (what, nth) = (session.random.below(12), session.random.below(4));
+        match (what, nth) {
+            (0..5, _) => session.step(burst),
+            (5..7, _) => session
+                .step(|store, random| store.journal().add_photo(&rows::photo(random)).map(|_| ())),
+            (7, _) => session.step(|store, random| {
+                store.journal().add_operation(&rows::operation(random)).map(|_| ())
+            }),
+            (8..10, _) => _ = session.upload(Table::Attlog, 100),
+            (10, _) => _ = session.upload(Table::Attphoto, 1),
+            (_, 0) => session.step(|store, _| store.outbox().resend(Stream::Punches, 5)),
+            _ => _ = session.upload(Table::Operlog, 50),
         }
     }
 }
@@ -132,12 +129,12 @@ fn commands(session: &mut Session) {
 fn effect(store: &Store, random: &mut Random) -> Result<()> {
     let (nth, what) = (random.below(40), random.below(6));
     match what {
-        0..3 => drop(store.people().put(&rows::user(nth, random), Origin::Server)?),
-        3 => drop(
-            store.biometrics().put_template(&rows::fingerprint(nth, random), Origin::Terminal)?,
-        ),
+        0..3 => _ = store.people().put(&rows::user(nth, random), Origin::Server)?,
+        3 => {
+            store.biometrics().put_template(&rows::fingerprint(nth, random), Origin::Terminal)?;
+        }
         4 => store.options().set("VOLUME", &random.below(100).to_string())?,
-        _ => drop(store.people().delete(&rows::pin(nth))?),
+        _ => _ = store.people().delete(&rows::pin(nth))?,
     }
     Ok(())
 }
@@ -269,10 +266,11 @@ fn earlier_store(seed: u64) -> Option<Image> {
     let punches = if version < 4 { "punches" } else { "punch" };
     let sent = "INSERT INTO cursor (stream, sent, again, again_end) VALUES (?1, 200, 20, 90)";
     db.execute(sent, [punches]).unwrap();
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         drop(db);
         return Some(Image::read(&dir.0));
     }
+    // While it is open, its log is there.
     Some(Image::read(&dir.0))
 }
 

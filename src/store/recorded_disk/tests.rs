@@ -34,6 +34,7 @@ fn what_was_synced_stays_and_each_piece_of_the_rest_comes_and_goes() {
     File::open(&dir.0).unwrap().sync_all().unwrap();
     file.write_all_at(&[2; 8192], 4096).unwrap();
     file.write_all_at(&[3; 512], 4096).unwrap();
+    recording.settle();
     let mut random = Random::new(1);
     let images: Vec<_> = (0..400).map(|_| recording.power_cut(&mut random)).collect();
     let content = |nth: usize| &images[nth].files["a"];
