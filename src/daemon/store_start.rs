@@ -59,24 +59,23 @@ fn set_aside(
     let damaged = Store::set_aside(path)
         .map_err(|io| Stop::System(format!("{} cannot be renamed: {io}", path.display())))?;
     log::warn!("{error}");
-    let (store, _) = Store::open_marked(path, limits).map_err(Stop::Store)?;
     let loss = format!(
         "the store {} was damaged; it was renamed to {}, and an empty store was made. Punches in it \
          that were not uploaded may still be rescued",
         path.display(),
         damaged.display()
     );
+    // Before the new store: nothing is wrong with that one, if a start after a power cut finds it.
+    Store::add_notice(path, &loss);
+    let (store, _) = Store::open_marked(path, limits).map_err(Stop::Store)?;
     Ok((store, Some(loss)))
 }
 
 /// Says what was lost wherever a person may look.
 fn report(store: &Store, loss: &str) {
     log::error!("{loss}");
-    match store.add_notice(loss) {
-        Ok(file) => {
-            log::error!("`punchd status` shows this until {} is removed", file.display());
-        }
-        Err(error) => log::error!("the notice of this cannot be written: {error}"),
+    if let Some((_, file)) = store.notice() {
+        log::error!("`punchd status` shows this until {} is removed", file.display());
     }
     let message: String = loss.chars().take(200).collect();
     let line = ErrorCode::new(STORE_LOST)
