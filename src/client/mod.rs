@@ -46,7 +46,7 @@ mod server_zone;
 mod session;
 mod settings;
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 mod stamps;
 mod suspects;
 mod trouble;

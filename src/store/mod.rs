@@ -13,6 +13,8 @@ mod card_owner;
 mod changes;
 mod clear;
 mod command_log;
+#[cfg(test)]
+mod crash_images;
 mod cursor;
 mod cursors;
 mod db;
@@ -45,6 +47,8 @@ mod queries;
 #[cfg(test)]
 mod query_plans;
 mod readers;
+#[cfg(test)]
+pub(crate) mod recorded_disk;
 mod replacement;
 mod retention;
 mod room;
@@ -137,7 +141,7 @@ impl Store {
     }
 
     /// The same for the daemon: compares the store with the one that ran before, and returns what was
-    /// lost since then.
+    /// lost since then. That is in the notice, too.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -151,6 +155,10 @@ impl Store {
             (None, Some(marker)) => marker::compare(&store.db, marker)?,
             (loss, _) => loss,
         };
+        if let Some(loss) = &loss {
+            // Once the store is marked, nothing else would show it to a start after a power cut.
+            Self::add_notice(path, loss);
+        }
         marker::mark_open(&store.db)?;
         store.is_marked = true;
         Ok((store, loss))
@@ -196,9 +204,12 @@ impl Store {
         error::damage_seen()
     }
 
-    /// Adds a loss to the file that says what was lost, which stays until a person removes it.
-    pub fn add_notice(&self, loss: &str) -> std::io::Result<PathBuf> {
-        notice::add(&self.db.path, loss)
+    /// Adds a loss to the file beside the store at `path` that says what was lost, which stays until a
+    /// person removes it.
+    pub fn add_notice(path: &Path, loss: &str) {
+        if let Err(error) = notice::add(path, loss) {
+            log::error!("the notice of what was lost cannot be written: {error}");
+        }
     }
 
     /// The losses in the file that a person has not removed yet, and its name.

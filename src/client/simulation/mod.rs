@@ -10,7 +10,7 @@ mod lists;
 mod looks;
 mod model;
 mod pauses;
-mod random;
+pub(crate) mod random;
 mod recovery;
 mod terminal;
 mod world;
