@@ -57,6 +57,7 @@ mod guests;
 mod handshake;
 mod handshake_replies;
 mod held_polls;
+mod injected_failures;
 mod killed;
 mod killed_work;
 mod latency;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -143,6 +143,17 @@ impl Terminal {
         Some(Network { pid: self.pid() })
     }
 
+    /// Starts the program by this command, and waits until its driver socket is there. The program may end
+    /// before.
+    ///
+    /// # Errors
+    /// How it ended.
+    pub fn try_run_as(&mut self, mut command: Command) -> Result<(), ExitStatus> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
+        self.child = Some(command.stderr(log).spawn().unwrap());
+        self.wait_until_socket_or_end()
+    }
+
     fn run_as(&mut self, mut command: Command, log: Stdio) -> Option<ChildStderr> {
         let mut child = command.stderr(log).spawn().unwrap();
         let pipe = child.stderr.take();
@@ -153,14 +164,21 @@ impl Terminal {
 
     /// Waits until the driver socket is there.
     pub fn wait_until_socket(&mut self) {
+        if let Err(status) = self.wait_until_socket_or_end() {
+            panic!("punchd ended with {status}: {}", self.log());
+        }
+    }
+
+    fn wait_until_socket_or_end(&mut self) -> Result<(), ExitStatus> {
         let until = Instant::now() + TIMEOUT;
         while UnixStream::connect(self.path("run/driver.sock")).is_err() {
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
-                panic!("punchd ended with {status}: {}", self.log());
+                return Err(status);
             }
             assert!(Instant::now() < until, "punchd does not come up: {}", self.log());
             std::thread::sleep(Duration::from_millis(2));
         }
+        Ok(())
     }
 
     /// The program with these arguments, not yet started.
@@ -194,6 +212,11 @@ impl Terminal {
     /// Whether the program ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_some())
+    }
+
+    /// Waits for the end of a program that ends by itself.
+    pub fn end(&mut self) -> Option<ExitStatus> {
+        self.child.take()?.wait().ok()
     }
 
     /// Sends a signal by name.
