@@ -239,9 +239,12 @@ fn part(file: &[u8], range: Option<(usize, usize)>) -> RawAnswer {
 }
 
 impl Bench {
-    /// For a message: what the terminal logged last.
-    pub fn last_line(&self) -> String {
-        self.terminal.log().lines().last().unwrap_or_default().to_owned()
+    /// What the program said last, when it ended by itself; else the last line of its log.
+    pub fn last_message(&self) -> String {
+        let log = self.terminal.log();
+        let message = log.rsplit_once("punchd: ").map(|(_, message)| message.replace('\n', " "));
+        let line = log.lines().last().unwrap_or_default();
+        message.filter(|message| message.contains(line.trim())).unwrap_or_else(|| line.to_owned())
     }
 
     /// Whether a phase needs a terminal that runs.

@@ -72,6 +72,7 @@ pub fn gives_reason(message: &str, injection: Injection) -> Result<(), String> {
         "Read-only file system",
         "Interrupted system call",
         "disk I/O error",
+        "error code=",
         "unable to open database file",
         "disk is full",
         "out of memory",

@@ -22,7 +22,11 @@ use self::phases::{Outcome, Phase, drive};
 use crate::harness::Injection;
 
 /// Terminals at once: they wait most of the time.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 16;
+/// So many calls of a kind fail in a phase, and of those after them each fifteenth: a start writes the whole log,
+/// a page at a time.
+const EACH: u64 = 15;
+const STEP: u64 = 15;
 /// After so many phases a terminal is stopped, and another one takes its place.
 const LIFE: usize = 60;
 
@@ -96,6 +100,15 @@ fn all_cases() -> Option<Vec<Case>> {
         assert_eq!(outcome, Outcome::Done, "{phase:?}");
         checks::check(&mut bench, phase, &before)
             .unwrap_or_else(|error| panic!("{phase:?}: {error}"));
+        let is_once = bench.seen(|seen| {
+            seen.punches.iter().all(|(pin, rows)| checks::most(pin) - 1 >= rows.len())
+        });
+        assert!(is_once, "{phase:?}: {:?}", bench.seen(|seen| seen.punches.clone()));
+        let made: Vec<String> = (0..counts.len())
+            .filter(|call| counts[*call] > 0)
+            .map(|call| format!("{} {}", counts[call], name(call)))
+            .collect();
+        println!("{phase:?} makes {}", made.join(", "));
         for (call, count) in counts.into_iter().enumerate().filter(|(call, _)| is_injected(*call)) {
             let errors = ERRORS.iter().map(|(error, _)| Some(*error));
             let errors = errors.chain(is_write(call).then_some(None));

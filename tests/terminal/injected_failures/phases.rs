@@ -116,7 +116,7 @@ pub fn drive(
 
 fn ended(bench: &mut Bench) -> Result<Outcome, String> {
     let status = bench.terminal.end().ok_or("the program has not ended")?;
-    Ok(Outcome::Ended(format!("{status}: {}", bench.last_line())))
+    Ok(Outcome::Ended(format!("{status}: {}", bench.last_message())))
 }
 
 fn start(bench: &mut Bench, phase: Phase, injection: Option<Injection>) -> Result<Outcome, String> {
@@ -130,7 +130,7 @@ fn start(bench: &mut Bench, phase: Phase, injection: Option<Injection>) -> Resul
     bench.begin(injection);
     let polls = bench.seen(|seen| seen.polls);
     if let Err(status) = bench.run() {
-        return Ok(Outcome::Ended(format!("{status}: {}", bench.last_line())));
+        return Ok(Outcome::Ended(format!("{status}: {}", bench.last_message())));
     }
     match bench.until("polled", |bench| bench.seen(|seen| seen.polls > polls))? {
         true => Ok(Outcome::Done),
