@@ -49,6 +49,7 @@ mod enroll;
 mod enroll_faults;
 mod examples;
 mod fairness;
+mod far_numbers;
 mod files;
 mod foreign_text;
 
@@ -64,6 +65,7 @@ mod latency;
 #[cfg(feature = "tls")]
 mod link_faults;
 mod longest_wait;
+mod machine_limits;
 mod malformed_answers;
 mod narrowing_keys;
 mod never_deaf;

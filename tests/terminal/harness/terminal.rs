@@ -95,30 +95,36 @@ impl Terminal {
         self.run_as(shell, Stdio::null());
     }
 
-    /// The same on a disk of its own, of so many bytes, in the directory `disk`: the store is there.
-    /// The mount is seen by the program alone (`/proc/PID/root`). False where it cannot be made.
-    pub fn run_on_a_disk_of(&mut self, bytes: u64) -> bool {
+    /// The same on a disk of its own with these options of tmpfs, in the directory `disk`: the store is
+    /// there. The mount is seen by the program alone (`/proc/PID/root`). False where it cannot be made.
+    pub fn run_on_a_disk(&mut self, options: &str) -> bool {
+        let Some(command) = self.command_on_a_disk(options) else { return false };
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
+        self.run_as(command, log.into());
+        true
+    }
+
+    /// The program on such a disk, not yet started.
+    pub fn command_on_a_disk(&mut self, options: &str) -> Option<Command> {
         let disk = self.path("disk");
         fs::create_dir_all(&disk).unwrap();
         let config = fs::read_to_string(self.path("punchd.toml")).unwrap();
         let store = format!("{}/punchd.db", self.directory.display());
         let config = config.replace(&store, &format!("{}/punchd.db", disk.display()));
         fs::write(self.path("punchd.toml"), config).unwrap();
-        let mount = format!("mount -t tmpfs -o size={bytes} tmpfs '{}'", disk.display());
+        let mount = format!("mount -t tmpfs -o {options} tmpfs '{}'", disk.display());
         let in_namespace = |script: &str| {
             let mut unshare = Command::new("unshare");
             unshare.args(["-r", "-m", "sh", "-c", script]);
             unshare
         };
         if !in_namespace(&mount).output().is_ok_and(|output| output.status.success()) {
-            return false;
+            return None;
         }
         let command = self.command(&["run"]);
         let mut unshare = in_namespace(&format!("{mount} && exec \"$0\" \"$@\""));
         unshare.arg(command.get_program()).args(command.get_args());
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
-        self.run_as(unshare, log.into());
-        true
+        Some(unshare)
     }
 
     /// The same on a network of its own, which has no link but the loopback. None where it cannot be

@@ -38,9 +38,19 @@ const NAMES: &[(usize, &str)] = &[
     (435, "clone3"), (436, "close_range"), (437, "openat2"),
 ];
 
-/// Calls that the kernel lets fail for a mistake of the program only.
-const NEVER_FAIL: [&str; 7] =
-    ["exit", "exit_group", "rt_sigreturn", "restart_syscall", "futex", "sched_yield", "execve"];
+/// Calls that do not fail this way: only for a mistake of the program, or (`brk`) without an error; `close`
+/// fails on network file systems only.
+const NEVER_FAIL: [&str; 9] = [
+    "exit",
+    "exit_group",
+    "rt_sigreturn",
+    "restart_syscall",
+    "futex",
+    "sched_yield",
+    "execve",
+    "brk",
+    "close",
+];
 
 pub fn name(call: usize) -> String {
     let found = NAMES.iter().find(|(number, _)| *number == call);
