@@ -38,18 +38,27 @@ const NAMES: &[(usize, &str)] = &[
     (435, "clone3"), (436, "close_range"), (437, "openat2"),
 ];
 
-/// Calls that do not fail this way: only for a mistake of the program, or (`brk`) without an error; `close`
-/// fails on network file systems only.
-const NEVER_FAIL: [&str; 9] = [
-    "exit",
-    "exit_group",
-    "rt_sigreturn",
-    "restart_syscall",
-    "futex",
-    "sched_yield",
-    "execve",
+/// Calls that do not fail this way: only for a mistake of the program, or never (`getpid`), or without an error
+/// (`brk`); `close` fails on network file systems only.
+const NEVER_FAIL: [&str; 18] = [
     "brk",
     "close",
+    "execve",
+    "exit",
+    "exit_group",
+    "futex",
+    "getegid",
+    "geteuid",
+    "getgid",
+    "getpgrp",
+    "getpid",
+    "gettid",
+    "getuid",
+    "restart_syscall",
+    "rt_sigreturn",
+    "sched_yield",
+    "setsid",
+    "umask",
 ];
 
 pub fn name(call: usize) -> String {
