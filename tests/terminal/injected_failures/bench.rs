@@ -247,15 +247,17 @@ impl Bench {
         message.filter(|message| message.contains(line.trim())).unwrap_or_else(|| line.to_owned())
     }
 
-    /// Whether a phase needs a terminal that runs.
-    pub fn fits(&mut self, phase: Phase) -> Result<(), String> {
-        if phase.is_start() {
-            if !self.terminal.has_ended() && self.terminal.stop() != 0 {
+    /// Brings the terminal into the state in which a phase begins.
+    pub fn prepare_for(&mut self, phase: Phase) -> Result<(), String> {
+        match phase {
+            Phase::Recovery => self.terminal.kill(),
+            _ if phase.is_start() && self.terminal.stop() != 0 => {
                 return Err("TERM does not end it with 0".into());
             }
-            if phase != Phase::Start {
-                self.clear();
-            }
+            _ => {}
+        }
+        if matches!(phase, Phase::FirstStart | Phase::Migration) {
+            self.clear();
         }
         Ok(())
     }

@@ -92,6 +92,8 @@ pub fn gives_reason(message: &str, injection: Injection) -> Result<(), String> {
         "Interrupted system call",
         "disk I/O error",
         "error code=",
+        // A directory that was there, and could not be looked at.
+        "File exists",
         "unable to open database file",
         "disk is full",
         "out of memory",

@@ -182,6 +182,9 @@ fn live(bench: &mut Bench, left: &Mutex<VecDeque<Case>>, stories: &Mutex<Vec<Sto
         if let Err(error) = &outcome {
             println!("{case}: {error}\n{}", bench.terminal.log());
         }
+        if std::env::var_os("PUNCHD_INJECTIONS").is_some() {
+            println!("{case} {seconds:.1} s: {outcome:?}");
+        }
         stories.lock().unwrap().push(Story { case, file, outcome, seconds });
         if is_over {
             break;

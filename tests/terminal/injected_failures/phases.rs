@@ -14,8 +14,10 @@ use crate::harness::{Driver, Injection, noise, second};
 pub enum Phase {
     /// A start without a store, to the first poll.
     FirstStart,
-    /// A start with a store in which a punch waits.
+    /// A start after a stop.
     Start,
+    /// A start after a kill: the latest punches are in the log of the store.
+    Recovery,
     /// A start with a store of version 0.1.0, in which punches wait.
     Migration,
     /// From the connection of a driver to the answer to its punch.
@@ -35,9 +37,10 @@ pub enum Phase {
 }
 
 impl Phase {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::FirstStart,
         Self::Start,
+        Self::Recovery,
         Self::Migration,
         Self::Punch,
         Self::Acknowledgement,
@@ -50,7 +53,7 @@ impl Phase {
 
     /// Whether it is a start of the program.
     pub fn is_start(self) -> bool {
-        matches!(self, Self::FirstStart | Self::Start | Self::Migration)
+        matches!(self, Self::FirstStart | Self::Start | Self::Recovery | Self::Migration)
     }
 
     /// The command of this phase. What it makes is named after it, in a directory.
@@ -87,7 +90,7 @@ pub fn drive(
     phase: Phase,
     injection: Option<Injection>,
 ) -> Result<(Outcome, Vec<u64>), String> {
-    bench.fits(phase)?;
+    bench.prepare_for(phase)?;
     let outcome = match phase {
         _ if phase.is_start() => start(bench, phase, injection),
         Phase::Punch => {
