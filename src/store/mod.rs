@@ -132,7 +132,9 @@ impl Store {
     /// # Errors
     /// A file that is damaged, foreign, in use or of a later version is left untouched.
     pub fn open(path: &Path, limits: Limits) -> Result<Self> {
-        Self::open_checked(path, limits, false)
+        let store = Self::open_checked(path, limits, false)?;
+        open::keeps_log(store.db.connection(), false)?;
+        Ok(store)
     }
 
     /// The same for the daemon: compares the store with the one that ran before, and returns what was
@@ -151,6 +153,7 @@ impl Store {
             (loss, _) => loss,
         };
         marker::mark_open(&store.db)?;
+        open::keeps_log(store.db.connection(), false)?;
         store.is_marked = true;
         Ok((store, loss))
     }

@@ -33,6 +33,8 @@ pub(super) fn open(path: &Path, check_all: bool) -> Result<Connection> {
     let connection =
         Connection::open_with_flags(path, flags).map_err(|error| classify(error, path))?;
     let failed = |error| failure(error, &connection, path);
+    // A start that fails leaves the log: without it the next one would take it for lost.
+    keeps_log(&connection, true).map_err(failed)?;
     // Nothing is written before it is known whose file this is. That is read with little
     // memory, too: SQLite's own default is 2 MB.
     let first = format!("PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -{CACHE_KIB};");
@@ -43,6 +45,11 @@ pub(super) fn open(path: &Path, check_all: bool) -> Result<Connection> {
         schema::migrate(&connection, version).map_err(failed)?;
     }
     Ok(connection)
+}
+
+/// Whether the log stays when the connection is closed.
+pub(super) fn keeps_log(connection: &Connection, keeps: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keeps).map(drop)
 }
 
 /// Renames a damaged store and what belongs to it. Returns the new name of the file. The log goes

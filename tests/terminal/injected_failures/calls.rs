@@ -94,6 +94,8 @@ pub fn gives_reason(message: &str, injection: Injection) -> Result<(), String> {
         "error code=",
         // A directory that was there, and could not be looked at.
         "File exists",
+        // A lock that could not be had.
+        "is in use",
         "unable to open database file",
         "disk is full",
         "out of memory",

@@ -101,10 +101,14 @@ pub fn drive(
         _ => command(bench, phase, injection),
     }?;
     let counts = bench.end();
-    match &outcome {
-        Outcome::Ended(_) => bench.restart()?,
-        _ if bench.terminal.has_ended() => return Err("the program ended after it".into()),
-        _ => {}
+    let outcome = match outcome {
+        Outcome::Ended(_) => outcome,
+        // The call that failed may have been the last one: the program ends a moment later.
+        _ if bench.until("serving drivers", |bench| bench.status().is_some())? => outcome,
+        _ => ended(bench)?,
+    };
+    if matches!(outcome, Outcome::Ended(_)) {
+        bench.restart()?;
     }
     if let Some(id) = bench.seen(|seen| seen.asked.as_ref().map(|(id, _)| id.clone())) {
         // It was cut off: the server asks again.
