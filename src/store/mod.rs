@@ -46,6 +46,7 @@ mod quarantine;
 mod queries;
 #[cfg(test)]
 mod query_plans;
+mod read_failure;
 mod readers;
 #[cfg(test)]
 pub(crate) mod recorded_disk;
@@ -125,7 +126,7 @@ pub type Loss = String;
 impl Drop for Store {
     fn drop(&mut self) {
         if self.is_marked {
-            let end = if self.is_damaged() { End::Damaged } else { End::Closed };
+            let end = if error::damage_seen() { End::Damaged } else { End::Closed };
             marker::mark_end(&self.db, end);
         }
     }
@@ -137,7 +138,9 @@ impl Store {
     /// # Errors
     /// A file that is damaged, foreign, in use or of a later version is left untouched.
     pub fn open(path: &Path, limits: Limits) -> Result<Self> {
-        Self::open_checked(path, limits, false)
+        let store = Self::open_checked(path, limits, false)?;
+        open::keeps_log(store.db.connection(), false)?;
+        Ok(store)
     }
 
     /// The same for the daemon: compares the store with the one that ran before, and returns what was
@@ -160,6 +163,7 @@ impl Store {
             Self::add_notice(path, loss);
         }
         marker::mark_open(&store.db)?;
+        open::keeps_log(store.db.connection(), false)?;
         store.is_marked = true;
         Ok((store, loss))
     }
@@ -167,10 +171,7 @@ impl Store {
     fn open_checked(path: &Path, limits: Limits, check_all: bool) -> Result<Self> {
         let connection = open::open(path, check_all)?;
         // The indexes of a large store, which was not checked as a whole, are first read here.
-        let db = Db::new(connection, path.into(), limits).map_err(|error| match error {
-            StoreError::Sql(error) => open::classify(error, path),
-            other => other,
-        })?;
+        let db = Db::new(connection, path.into(), limits)?;
         Tally::new(&db).catch_up_for(TALLIED_AT_START);
         let store = Self { db, is_marked: false };
         if let Err(error) = store.atomically(|| store.options().number_all()) {
@@ -199,9 +200,10 @@ impl Store {
         open::count_set_aside(path)
     }
 
-    /// Whether SQLite found damage while the store was in use.
+    /// Whether SQLite found damage while the store was in use, and not only a read at which the disk
+    /// failed.
     pub fn is_damaged(&self) -> bool {
-        error::damage_seen()
+        error::damage_seen() && read_failure::last(self.db.connection()).is_none()
     }
 
     /// Adds a loss to the file beside the store at `path` that says what was lost, which stays until a

@@ -432,10 +432,12 @@ impl Shared {
         }
         match kind {
             Kind::Poll if std::mem::take(&mut script.forgets) => return Deed::Refuse,
-            Kind::Poll if !script.commands.is_empty() && script.phase == Phase::Armed => {
-                if script.fault.is_of_connections() {
-                    self.close_door(&mut script);
-                }
+            Kind::Poll
+                if !script.commands.is_empty()
+                    && script.phase == Phase::Armed
+                    && script.fault.is_of_connections() =>
+            {
+                self.close_door(&mut script);
             }
             Kind::Reply => {
                 let answered =
