@@ -244,7 +244,10 @@ impl Db {
     /// A statement, kept for the next time.
     pub(super) fn prepare_cached(&self, sql: &str) -> rusqlite::Result<Counted<'_>> {
         #[cfg(test)]
-        self.asked_for.set(self.asked_for.get() + 1);
+        {
+            self.asked_for.set(self.asked_for.get() + 1);
+            super::on_statement::call();
+        }
         let statement = self.connection.prepare_cached(sql)?;
         #[cfg(debug_assertions)]
         self.plans.look(&self.connection, sql);

@@ -36,6 +36,8 @@ mod lane;
 mod marker;
 mod notice;
 mod novelty;
+#[cfg(test)]
+pub(crate) mod on_statement;
 mod open;
 pub mod options;
 mod outbox;
@@ -321,6 +323,14 @@ impl Store {
     /// The queries that are being answered (§12.4).
     pub fn queries(&self) -> Queries<'_> {
         Queries::new(&self.db)
+    }
+
+    /// From now on the file grows no more, as on a full disk; or as it likes again.
+    #[cfg(test)]
+    pub(crate) fn set_full(&self, is_full: bool) {
+        let most = if is_full { 1 } else { u32::MAX - 1 };
+        let sql = format!("PRAGMA max_page_count = {most}");
+        self.db.connection().query_row(&sql, [], |_| Ok(())).unwrap();
     }
 
     /// How many rows were written since the store was opened, those of triggers included.

@@ -107,9 +107,8 @@ fn all_cases() -> Option<Vec<Case>> {
         assert_eq!(outcome, Outcome::Done, "{phase:?}");
         checks::check(&mut bench, phase, &before)
             .unwrap_or_else(|error| panic!("{phase:?}: {error}"));
-        let is_once = bench.seen(|seen| {
-            seen.punches.iter().all(|(pin, rows)| checks::most(pin) > rows.len())
-        });
+        let is_once = bench
+            .seen(|seen| seen.punches.iter().all(|(pin, rows)| checks::most(pin) > rows.len()));
         assert!(is_once, "{phase:?}: {:?}", bench.seen(|seen| seen.punches.clone()));
         let made: Vec<String> = (0..counts.len())
             .filter(|call| counts[*call] > 0)
