@@ -344,6 +344,7 @@ pub(super) fn copy_store(from: &Path, to: &Path) {
 }
 
 pub(super) struct Asked {
+    begun: Duration,
     pub(super) ends: Duration,
     answer: Answer,
 }
@@ -420,7 +421,7 @@ impl Device for VirtualDevice {
         };
         self.acts.borrow_mut().push((now, act));
         let ends = now + Duration::from_millis(key as u64 % 4 * 100);
-        self.requests.borrow_mut().insert(key, Asked { ends, answer });
+        self.requests.borrow_mut().insert(key, Asked { begun: now, ends, answer });
         Ok(())
     }
     fn answered(&self, key: i64) -> Option<Answer> {
@@ -430,7 +431,13 @@ impl Device for VirtualDevice {
     }
     fn forget(&mut self, key: i64) {
         self.programs.borrow_mut().remove(&key);
-        self.requests.borrow_mut().remove(&key);
+        let asked = self.requests.borrow_mut().remove(&key);
+        // Drivers get a request with the next wait: one that is withdrawn in the same moment, since it
+        // could not be recorded, never was one.
+        let mut acts = self.acts.borrow_mut();
+        if asked.is_some_and(|asked| asked.begun == self.clock.monotonic()) {
+            acts.last_mut().unwrap().1 = "withdrawn";
+        }
     }
     fn start_version_check(&mut self, _: i64) -> Result<(), String> {
         Err("not here".into())

@@ -30,6 +30,10 @@ pub(super) struct Server {
     /// The stamp in the last handshake reply, and whether one that was not 0 has reached the terminal.
     said: u64,
     has_said_other: Option<bool>,
+    /// `CHECK` has reached the terminal since the last handshake, and before the one before: a stamp of 0
+    /// asks for all rows then.
+    has_checked: bool,
+    had_checked: bool,
     /// A reply with a stamp of 0 has reached the terminal, in the step under way: it asks for all rows.
     asks_again: Option<bool>,
     /// A reply to a handshake has reached it in this step.
@@ -90,6 +94,8 @@ impl Server {
             stamp: 0,
             said: 0,
             has_said_other: Some(false),
+            has_checked: false,
+            had_checked: false,
             asks_again: None,
             is_new: false,
         }
@@ -171,16 +177,19 @@ impl Server {
     }
 
     /// An answer reached the terminal; all of it, if `is_whole`.
-    pub(super) fn reached(&mut self, got: &Request, is_whole: bool) {
+    pub(super) fn reached(&mut self, got: &Request, answer: &[u8], is_whole: bool) {
+        self.has_checked |= String::from_utf8_lossy(answer).contains(":CHECK\n");
         if got.kind != Kind::Handshake || !is_whole {
             return;
         }
         match (self.said, self.has_said_other) {
             (0, Some(true)) => self.asks_again = Some(true),
             (0, None) => self.asks_again = Some(false),
-            (0, Some(false)) => {}
+            // The rows that go now may have gone for a `CHECK` that came twice.
+            (0, Some(false)) if self.has_checked => self.asks_again = Some(false),
             _ => {}
         }
+        self.had_checked = std::mem::take(&mut self.has_checked);
         self.has_said_other = Some(self.said != 0);
         self.is_new = true;
     }
@@ -195,6 +204,7 @@ impl Server {
     pub(super) fn cut_off(&mut self) -> Option<bool> {
         if std::mem::take(&mut self.is_new) {
             self.has_said_other = None;
+            self.has_checked |= self.had_checked;
         }
         self.asks_again.take().map(|_| false)
     }

@@ -88,7 +88,7 @@ impl DayTerminal {
         let aside = self.refused(Stream::Punches);
         let world = &self.world;
         world.require(world.punches.borrow().settle(&aside));
-        world.require(world.operations.borrow().settle(&BTreeSet::new()));
+        world.require(world.operations.borrow().settle(&self.refused(Stream::Operations)));
         if world.server.borrow().photos < world.photos() {
             violated(format!("{} photos were taken, fewer are at the server", world.photos()));
         }

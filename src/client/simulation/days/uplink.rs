@@ -222,7 +222,7 @@ impl World {
             _ => {}
         }
         let is_whole = cut.is_none() && (200..300).contains(&answer.status);
-        self.server.borrow_mut().reached(got, is_whole);
+        self.server.borrow_mut().reached(got, &answer.body, is_whole);
         self.commands.borrow_mut().reached(got, answer, body, is_whole && !is_unframed);
     }
 
