@@ -48,8 +48,10 @@ impl DayTerminal {
             let (suspects, aside) = self.store().quarantine().count(stream).unwrap();
             let found = backlog.new + suspects + aside;
             let known = journal.borrow().pending() as u64;
-            // Enrolments leave operations of their own.
-            if found < known || found > known && stream == Stream::Punches {
+            // Enrolments leave operations of their own. A row that the server asked for again and refuses now
+            // is a suspect.
+            let is_more = || found > known + journal.borrow().asked_again();
+            if found < known || stream == Stream::Punches && is_more() {
                 let name = stream.name();
                 violated(format!(
                     "{found} {name} wait in the store, {known} were not acknowledged"

@@ -128,6 +128,11 @@ impl Journal {
         self.pending
     }
 
+    /// How many rows the server asked for again that it does not have yet.
+    pub(super) fn asked_again(&self) -> u64 {
+        self.rows.iter().filter(|row| row.state == State::AskedAgain).count() as u64
+    }
+
     /// The number in a row of this journal, and its time.
     fn of_line<'a>(&self, line: &'a str) -> Option<(Option<usize>, &'a str)> {
         let mut fields = line.split('\t');
