@@ -8,7 +8,7 @@ use std::thread;
 use iclock_emulator::{Received, Settings};
 use serde_json::json;
 
-use crate::harness::{TIMEOUT, Terminal, limit_files, second, server, server_with};
+use crate::harness::{TIMEOUT, Terminal, limit_files, polls, second, server, server_with};
 
 #[test]
 fn nothing_is_recorded_and_the_terminal_says_so() {
@@ -33,6 +33,29 @@ fn nothing_is_recorded_and_the_terminal_says_so() {
     assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() >= 2));
     let pins: Vec<String> = server.attlog().into_iter().map(|row| row.record.pin).collect();
     assert_eq!(pins, ["1001", "1003"]);
+}
+
+#[test]
+fn that_nothing_can_be_written_is_said_until_something_was() {
+    let server = server();
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    terminal.run_where_files_can_be_limited();
+    terminal.wait_until_online();
+    let mut driver = terminal.driver();
+    driver.punch("1001", &second(1));
+    terminal.wait_for("sent", |status| status["streams"]["punches"]["pending"] == 0);
+    limit_files(&terminal, Some(0));
+    driver.call("punch", json!({"pin": "1002", "time": second(2)})).unwrap_err();
+    // Polls, handshakes and calls that find nothing to write show nothing of the disk.
+    terminal.signal("HUP");
+    assert!(server.wait_until(TIMEOUT, |received| received.count("handshake") == 2));
+    polls(&server, 2);
+    driver.call("user.get", json!({"pin": "1"})).unwrap();
+    driver.call("user.delete", json!({"pin": "1"})).unwrap();
+    assert!(!terminal.status()["failing"].is_null(), "{:#}", terminal.status());
+    limit_files(&terminal, None);
+    driver.punch("1003", &second(3));
+    assert!(terminal.status()["failing"].is_null());
 }
 
 #[test]

@@ -60,6 +60,7 @@ mod held_polls;
 mod killed;
 mod killed_work;
 mod latency;
+mod limits;
 #[cfg(feature = "tls")]
 mod link_faults;
 mod longest_wait;
@@ -105,4 +106,5 @@ mod upload_forms;
 mod upload_modes;
 mod upload_replies;
 mod waiting;
+mod web_pages;
 mod withheld_part;

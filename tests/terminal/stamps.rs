@@ -7,7 +7,7 @@ use iclock_emulator::{Emulator, Kind, Received};
 use serde_json::json;
 
 use crate::harness::{
-    RawServer, TIMEOUT, Terminal, options, polls_of, says, second, server, until,
+    RawRequest, RawServer, TIMEOUT, Terminal, options, polls_of, says, second, server, until,
 };
 
 const ROWS: u32 = 40;
@@ -257,4 +257,47 @@ fn a_server_that_keeps_stamps_and_is_restored_from_a_backup_gets_what_it_lost() 
     assert_eq!(taken.len(), 50);
     assert_eq!(taken.values().filter(|times| **times == 2).count(), 30, "{taken:?}");
     assert!(taken.values().all(|times| *times <= 2), "{taken:?}");
+}
+
+/// The value of a key in the target of a request.
+fn value<'a>(request: &'a RawRequest, key: &str) -> Option<&'a str> {
+    request.target.split(['?', '&']).find_map(|part| part.strip_prefix(key)).map(str::trim)
+}
+
+#[test]
+fn each_upload_has_the_number_of_its_last_row_as_its_stamp_also_when_rows_go_again() {
+    let (server, kept) = keeping("ATTLOG");
+    let terminal = proven_with(&server);
+    let backup = kept.lock().unwrap().stamps.clone();
+    let mut driver = terminal.driver();
+    // Given punches of which the numbers are known by their times,
+    let numbers: BTreeMap<String, i64> =
+        (20..80).map(|nth| (second(nth), driver.punch("1001", &second(nth)))).collect();
+    all_sent(&terminal);
+    // when the server is set back and asks for them again,
+    let before = server.requests().len();
+    kept.lock().unwrap().stamps = backup;
+    handshake_of(&server, &terminal);
+    terminal.wait_for("resent", |status| status["streams"]["punches"]["again"] == 0);
+    polls_of(&server, 2);
+    // then each request has the number of its last row,
+    let last_of = |request: &RawRequest| {
+        let time = request.lines().last().unwrap().split('\t').nth(1).unwrap().to_owned();
+        numbers.get(&time).copied()
+    };
+    let stamps: Vec<(i64, i64)> = server.requests()[before..]
+        .iter()
+        .filter(|request| request.is_upload("ATTLOG"))
+        .map(|request| {
+            (value(request, "Stamp=").unwrap().parse().unwrap(), last_of(request).unwrap())
+        })
+        .collect();
+    assert!(!stamps.is_empty() && stamps.iter().all(|(stamp, last)| stamp == last), "{stamps:?}");
+    assert!(stamps.is_sorted(), "{stamps:?}");
+    assert_eq!(stamps.last().unwrap().1, *numbers.values().max().unwrap());
+    // and so has that of a row that is new after them: the stamp does not stay behind.
+    let number = driver.punch("1002", &second(90));
+    all_sent(&terminal);
+    let last = server.requests().into_iter().rfind(|it| it.is_upload("ATTLOG")).unwrap();
+    assert_eq!(value(&last, "Stamp=").unwrap(), number.to_string());
 }

@@ -1,11 +1,15 @@
 //! The loop in virtual time, against a server, a device and a clock that a test moves: lists of
 //! commands have the effect of their commands one by one, whatever is slow, fails or is killed.
 
+mod clock;
 mod costs;
+mod crashes;
 mod fleet;
 mod limits;
 mod lists;
+mod looks;
 mod model;
+mod pauses;
 mod random;
 mod recovery;
 mod terminal;

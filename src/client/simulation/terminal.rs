@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::random::Random;
-use super::world::{Asked, Program, Server, VirtualClock, VirtualDevice, VirtualUplink};
+use super::world::{
+    Asked, Images, Program, Server, VirtualClock, VirtualDevice, VirtualUplink, copy_store,
+};
 use crate::client::{Client, Next, Settings, Shared};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -30,6 +32,7 @@ pub(super) struct Terminal {
     programs: Rc<RefCell<BTreeMap<i64, Program>>>,
     requests: Rc<RefCell<BTreeMap<i64, Asked>>>,
     pub(super) acts: Rc<RefCell<Vec<(Duration, &'static str)>>>,
+    pub(super) images: Images,
     running: Option<(Client, Rc<Store>)>,
     /// Commands that were given.
     given: usize,
@@ -64,6 +67,7 @@ impl Terminal {
             programs: Rc::default(),
             requests: Rc::default(),
             acts: Rc::default(),
+            images: Rc::default(),
             running: None,
             given: 0,
         };
@@ -121,6 +125,8 @@ impl Terminal {
             programs: Rc::clone(&self.programs),
             requests: Rc::clone(&self.requests),
             acts: Rc::clone(&self.acts),
+            store: self.directory.join("punchd.db"),
+            images: Rc::clone(&self.images),
         };
         let client = Client::new(uplink, Box::new(device), shared, self.settings.clone());
         self.running = Some((client, store));
@@ -159,6 +165,46 @@ impl Terminal {
         self.programs.borrow_mut().clear();
         self.requests.borrow_mut().clear();
         self.start();
+    }
+
+    /// The power fails, and comes back with this image of the store.
+    pub(super) fn crash_to(&mut self, image: &Path) {
+        self.running = None;
+        copy_store(image, &self.directory.join("punchd.db"));
+        self.start();
+    }
+
+    /// The power fails, and comes back after a time with a wall clock that nobody has set.
+    pub(super) fn boot_without_clock(&mut self, boot: &'static str) {
+        self.running = None;
+        self.clock.0.set(Duration::ZERO);
+        self.clock.1.boot.set(boot);
+        self.clock.1.utc_at_boot.set(0);
+        self.start();
+    }
+
+    /// Sets the offset of the zone, in seconds.
+    pub(super) fn set_zone(&mut self, offset: i32) {
+        self.clock.1.offset.set(offset);
+    }
+
+    /// Lets so much time pass before the loop has its next turn.
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.clock.0.set(self.clock.monotonic() + time);
+    }
+
+    /// A punch as a driver reports it when it happens: without a time.
+    pub(super) fn punch_now(&mut self, pin: &str) {
+        let clock = &self.clock;
+        let moment = Moment::of(clock.local(), clock.utc_if_set(), clock.boot(), clock.monotonic());
+        self.store().journal().add_punch(&NewPunch::of(pin, moment)).unwrap();
+    }
+
+    /// When requests came with this part in their target.
+    pub(super) fn heard_at(&self, part: &str) -> Vec<Duration> {
+        let server = self.server.borrow();
+        let heard = server.heard.iter().filter(|heard| heard.target.contains(part));
+        heard.map(|heard| heard.at).collect()
     }
 
     /// A punch that the server has before anything else comes: its time.

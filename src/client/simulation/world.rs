@@ -4,39 +4,60 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Cursor, Read as _};
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::model::ENROLLED;
 use super::random::Random;
-use crate::clock::{BUILD_TIME, Clock, ZoneSource};
+use crate::clock::{BUILD_TIME, Clock, TOLERANCE, ZoneSource};
 use crate::device::Device;
 use crate::driver_requests::{Answer, DriverRequest, Unasked};
 use crate::processes::{End, Order, Outcome};
 use crate::protocol::codes::Language;
 use crate::protocol::enroll::Enroll;
 use crate::protocol::record::{Template, TemplateForm};
-use crate::uplink::{Cause, Failure, ReadLimit, Request, Response, Uplink};
+use crate::uplink::{Cause, DateHeader, Failure, ReadLimit, Request, Response, Uplink};
 
-/// A clock that the test moves.
+/// A clock that the test moves: the time since boot, and what the wall clock shows.
 #[derive(Default)]
-pub(super) struct VirtualClock(pub(super) Cell<Duration>);
+pub(super) struct VirtualClock(pub(super) Cell<Duration>, pub(super) WallClock);
+
+/// A wall clock. It is set, unless a test boots the terminal without one.
+pub(super) struct WallClock {
+    pub(super) boot: Cell<&'static str>,
+    /// Seconds since 1970 at the boot.
+    pub(super) utc_at_boot: Cell<i64>,
+    /// Offset of the zone in seconds.
+    pub(super) offset: Cell<i32>,
+}
+
+impl Default for WallClock {
+    fn default() -> Self {
+        let utc_at_boot = Cell::new(BUILD_TIME + 86_400);
+        Self { boot: Cell::new("boot"), utc_at_boot, offset: Cell::default() }
+    }
+}
 
 impl Clock for VirtualClock {
     fn utc(&self) -> i64 {
-        BUILD_TIME + 86_400 + self.0.get().as_secs() as i64
+        self.1.utc_at_boot.get() + self.0.get().as_secs() as i64
     }
     fn monotonic(&self) -> Duration {
         self.0.get()
     }
     fn boot(&self) -> &str {
-        "boot"
+        self.1.boot.get()
     }
     fn offset(&self, _: i64) -> i32 {
-        0
+        self.1.offset.get()
     }
-    fn set(&self, _: i64) -> Option<i64> {
-        None
+    fn set(&self, utc: i64) -> Option<i64> {
+        let off = utc - self.utc();
+        (off.abs() > TOLERANCE).then(|| {
+            self.1.utc_at_boot.set(self.1.utc_at_boot.get() + off);
+            off
+        })
     }
     fn set_zone(&self, _: Option<i32>) {}
     fn zone_source(&self) -> ZoneSource {
@@ -72,6 +93,20 @@ pub(super) struct Server {
     pub(super) trickles: Option<&'static str>,
     /// Further options of the handshake.
     pub(super) options: &'static str,
+    /// What breaks off without an answer, however the server heard it: a part of the target.
+    pub(super) breaks: Vec<(&'static str, Cause)>,
+    /// Each request that came.
+    pub(super) heard: Vec<Heard>,
+    /// Seconds since 1970 by the server's clock at the terminal's boot; without it, it sends no `Date`.
+    pub(super) utc_at_boot: Option<i64>,
+}
+
+/// A request as the server heard it.
+pub(super) struct Heard {
+    pub(super) at: Duration,
+    pub(super) target: String,
+    /// Without the content of a file.
+    pub(super) body: String,
 }
 
 /// How a request fails while the server is away.
@@ -100,6 +135,9 @@ impl Uplink for VirtualUplink {
         let nth = server.exchanges.len();
         let closes = server.closes_every_second && nth % 2 == 1;
         server.exchanges.push((now, outage.is_none() && !closes));
+        let body = request.body.map_or(&b""[..], |body| body.bytes);
+        let body = String::from_utf8_lossy(body).into_owned();
+        server.heard.push(Heard { at: now, target: request.target.to_owned(), body });
         if request.target.contains("/getrequest") {
             server.polls.push(now);
         }
@@ -133,6 +171,11 @@ impl Uplink for VirtualUplink {
         {
             return Ok(says(*status, b""));
         }
+        if let Some((_, cause)) =
+            server.breaks.iter().find(|(part, _)| request.target.contains(part))
+        {
+            return Err(Failure::Broken(*cause, "broken".into()));
+        }
         if server.trickles.is_some_and(|name| request.target.contains(name)) {
             self.clock.0.set(self.clock.0.get() + Duration::from_secs(5));
             let (from, to) = request.part.map_or((0, 0), |part| (part.from, part.to));
@@ -141,7 +184,11 @@ impl Uplink for VirtualUplink {
             return Ok(response);
         }
         let (status, body) = server.answer(request);
-        Ok(says(status, &body))
+        let mut response = says(status, &body);
+        response.date = server
+            .utc_at_boot
+            .map(|utc| DateHeader { text: String::new(), at: Ok(utc + now.as_secs() as i64) });
+        Ok(response)
     }
 }
 
@@ -254,6 +301,24 @@ pub(super) struct VirtualDevice {
     pub(super) requests: Rc<RefCell<BTreeMap<i64, Asked>>>,
     /// When it was asked to reboot, and when drivers were asked for something.
     pub(super) acts: Rc<RefCell<Vec<(Duration, &'static str)>>>,
+    /// The file of the store.
+    pub(super) store: PathBuf,
+    pub(super) images: Images,
+}
+
+/// What a power cut would leave of the store in the middle of each `RELOAD OPTIONS`, if that is wanted.
+pub(super) type Images = Rc<RefCell<Option<Vec<PathBuf>>>>;
+
+/// Copies a store that is in use, with its log.
+pub(super) fn copy_store(from: &Path, to: &Path) {
+    for suffix in ["", "-wal"] {
+        let file = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
+        match file(from).exists() {
+            true => drop(std::fs::copy(file(from), file(to)).unwrap()),
+            // A store that was opened and closed since has no log.
+            false => drop(std::fs::remove_file(file(to))),
+        }
+    }
 }
 
 pub(super) struct Asked {
@@ -288,6 +353,11 @@ fn enrolled(enroll: &Enroll) -> Answer {
 
 impl Device for VirtualDevice {
     fn reload(&mut self) -> Result<(), String> {
+        if let Some(images) = &mut *self.images.borrow_mut() {
+            let image = self.store.with_extension(format!("image{}", images.len()));
+            copy_store(&self.store, &image);
+            images.push(image);
+        }
         Ok(())
     }
     fn can_reboot(&self) -> bool {

@@ -1,15 +1,19 @@
 //! Whole connections, with servers that stall, send a byte at a time, or close without a
 //! close_notify.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use iclock_emulator::{PrivateCa, private_ca, private_ca_valid};
+use rustix::event::{PollFd, PollFlags};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -18,6 +22,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::certificate::Certificate;
 use crate::clock::{BUILD_TIME, ClockOffset, LATEST_TIME};
+use crate::reactor::{self, Served};
 use crate::uplink::{ReadLimit, Request, Response, Server, Settings, TlsSettings, Uplink};
 
 /// The body that a GET brings from a server that does `serve` with its one connection, or the
@@ -101,8 +106,8 @@ fn answer_by(
     let _ = tls.sock.read(&mut [0]);
 }
 
-/// A connection on which the request has come.
-fn asked(stream: TcpStream, made: &PrivateCa) -> StreamOwned<ServerConnection, TcpStream> {
+/// A server's side of TLS with this certificate.
+fn server(made: &PrivateCa) -> ServerConnection {
     let certificate = CertificateDer::from_pem_slice(made.certificate.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(made.key.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -112,7 +117,12 @@ fn asked(stream: TcpStream, made: &PrivateCa) -> StreamOwned<ServerConnection, T
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
         .unwrap();
-    let mut tls = StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), stream);
+    ServerConnection::new(Arc::new(config)).unwrap()
+}
+
+/// A connection on which the request has come.
+fn asked(stream: TcpStream, made: &PrivateCa) -> StreamOwned<ServerConnection, TcpStream> {
+    let mut tls = StreamOwned::new(server(made), stream);
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -259,6 +269,96 @@ fn who_shows_the_pinned_certificate_and_has_not_its_key_is_refused() {
             let said = Server::new(&settings).exchange(&Request::get("/iclock/getrequest"));
             let said = said.map(drop).unwrap_err().to_string();
             assert!(said.contains("its handshake is not signed by the key"), "{said}");
+        }
+    }
+}
+
+/// A server in the thread of the client: it is served only while the client waits, and sends the next
+/// part of its answer then. So the client has read each part before the next is there.
+struct InParts {
+    listener: TcpListener,
+    socket: Option<TcpStream>,
+    tls: ServerConnection,
+    request: Vec<u8>,
+    /// What is left of the answer.
+    parts: VecDeque<Vec<u8>>,
+    /// The client has not read the last part yet: its wait ends with this call.
+    is_unread: bool,
+}
+
+impl Served for InParts {
+    fn watch<'a>(&'a self, _: &mut Vec<PollFd<'a>>) {}
+
+    fn serve(&mut self, _: &[PollFlags]) {
+        let Self { listener, socket, tls, .. } = self;
+        if socket.is_none() {
+            *socket = listener.accept().ok().map(|(socket, _)| socket);
+        }
+        let Some(socket) = socket else { return };
+        socket.set_nonblocking(true).unwrap();
+        if tls.read_tls(socket).is_ok() {
+            tls.process_new_packets().unwrap();
+            // That no more is there is no error.
+            let _ = tls.reader().read_to_end(&mut self.request);
+        }
+        if self.request.ends_with(b"\r\n\r\n") && !std::mem::take(&mut self.is_unread) {
+            match self.parts.pop_front() {
+                Some(part) => tls.writer().write_all(&part).unwrap(),
+                None => tls.send_close_notify(),
+            }
+            self.is_unread = true;
+        }
+        while tls.wants_write() {
+            tls.write_tls(socket).unwrap();
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        Some(Instant::now())
+    }
+}
+
+/// What a GET brings from a server that sends its answer in these parts.
+fn got_in_parts(made: &PrivateCa, ca: &Ca, parts: Vec<Vec<u8>>) -> Result<(u16, Vec<u8>), String> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let settings = settings(&listener, 10, ca);
+    let (socket, request, tls) = (None, Vec::new(), server(made));
+    let server = InParts { listener, socket, tls, request, parts: parts.into(), is_unread: false };
+    // What is served is served by a thread to its end.
+    let client = thread::spawn(move || {
+        reactor::serve(Rc::new(RefCell::new(server)));
+        let request = Request::get("/iclock/getrequest");
+        let response = Server::new(&settings).exchange(&request);
+        let mut response = response.map_err(|failure| failure.to_string())?;
+        let body = response.read_up_to(1 << 20).map_err(|failure| failure.to_string())?;
+        Ok((response.status, body))
+    });
+    client.join().unwrap()
+}
+
+#[test]
+fn an_answer_that_comes_in_parts_is_read_as_one() {
+    let made = private_ca().unwrap();
+    let ca = Ca::new("parts", &made);
+    let body = b"C:1:DATA DELETE USERINFO PIN=1\n";
+    let heads = [
+        format!("HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: {}\r\n\r\n", body.len()),
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_owned(),
+    ];
+    for (head, is_chunked) in heads.iter().zip([false, true, false]) {
+        let sent = match is_chunked {
+            true => [format!("{:x}\r\n", body.len()).as_bytes(), body, b"\r\n0\r\n\r\n"].concat(),
+            false => body.to_vec(),
+        };
+        let answer = [head.as_bytes(), &sent].concat();
+        let each_byte: Vec<Vec<u8>> = answer.iter().map(|byte| vec![*byte]).collect();
+        let in_two = (1..answer.len()).map(|at| vec![answer[..at].to_vec(), answer[at..].to_vec()]);
+        for parts in in_two.chain([each_byte]) {
+            let first = String::from_utf8_lossy(&parts[0]).into_owned();
+            let got = got_in_parts(&made, &ca, parts);
+            assert_eq!(got.unwrap(), (200, body.to_vec()), "{head:?} after {first:?}");
         }
     }
 }
