@@ -21,6 +21,7 @@ def main():
     parser.add_argument("--only", metavar="TEXT", help="those whose file, change or test contains TEXT")
     parser.add_argument("--workers", type=int, default=2, help="copies of the tree that are built at the same time (2)")
     parser.add_argument("--at-once", type=int, default=4, help="tests that run at the same time in each (4)")
+    parser.add_argument("--most", type=int, default=10_000, help="of the tests that reach a change, run so many at most")
     options = parser.parse_args()
     PLACE.mkdir(parents=True, exist_ok=True)
     return try_sample(options) if options.sample else try_table(options)
@@ -45,7 +46,8 @@ def try_sample(options):
             print(sample.as_line(source, change, ""))
         return 0
     results = PLACE / f"sample-{options.seed}.jsonl"
-    known = results.read_text() if results.exists() else ""
+    # What lived is tried again: there may be a new test.
+    known = [line for line in results.read_text().splitlines() if not line.endswith("null}")] if results.exists() else []
     counts = {"caught": 0, "lived": 0, "does not build": 0}
     begun = time.monotonic()
 
@@ -56,8 +58,9 @@ def try_sample(options):
             file.write(line + "\n")
         print(f"{time.monotonic() - begun:6.0f} s  {line}", flush=True)
 
-    left = [pair for pair in drawn if sample.as_line(*pair, None)[:-5].rsplit(', "caught"', 1)[0] not in known]
-    sample.Sample(PROJECT, PLACE, options.workers, options.at_once).run(left, report)
+    known = {line.rsplit(', "caught"', 1)[0] for line in known}
+    left = [pair for pair in drawn if sample.as_line(*pair, None).rsplit(', "caught"', 1)[0] not in known]
+    sample.Sample(PROJECT, PLACE, options.workers, options.at_once, options.most).run(left, report)
     print(counts)
     return 0
 

@@ -23,8 +23,8 @@ def draw(project, count, seed):
 class Sample:
     """Trials of changes, by some workers with a tree each."""
 
-    def __init__(self, project, place, workers, at_once):
-        self.place, self.at_once = place, at_once
+    def __init__(self, project, place, workers, at_once, most):
+        self.place, self.at_once, self.most = place, at_once, most
         self.trees = [Tree(project, place / str(number)) for number in range(workers)]
         self.known = reach.find(self.trees[0], place, at_once * workers)
         self.lock = threading.Lock()
@@ -75,9 +75,20 @@ class Sample:
             if known is None or (known["passed"] and (not known["reached"] or wanted & set(known["reached"]) or not source.functions)):
                 tests.append(test)
         seconds = lambda test: (self.known.get(test[1]) or {}).get("seconds", LONGEST)  # noqa: E731
-        tests.sort(key=lambda test: (not test[1].startswith(near), seconds(test)))
+        tests.sort(key=seconds)
+        beside = [test for test in tests if test[1].startswith(near)]
+        tests = (beside + _spread([test for test in tests if test not in beside]))[: self.most]
         failed = tree.first_failure(tests, self.at_once, lambda test: 60 + 4 * seconds(test))
         return failed[1] if failed else None
+
+
+def _spread(tests):
+    """The same tests, the first of each module before the second of any."""
+    seen, places = {}, {}
+    for test in tests:
+        module = test[1].rsplit("::", 1)[0]
+        places[test] = seen[module] = seen.get(module, -1) + 1
+    return sorted(tests, key=places.get)
 
 
 def as_line(source, change, what):
