@@ -260,3 +260,27 @@ fn error_about(row: &PendingRow, message: &str) -> Option<ErrorLog> {
     let about = serde_json::json!({"stream": row.stream.name(), "row": row.seq});
     ErrorLog::new(code, &format!("row refused: {message}"), None, about).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_set_aside_on_the_third_occasion_and_after_ten_minutes() {
+        for (times, is_enough) in [
+            (&[0][..], false),
+            (&[0, 600], false),
+            (&[0, 300, 599], false),
+            (&[0, 300, 600], true),
+            (&[0, 1, 2, 3, 4, 599], false),
+            (&[0, 1, 2, 3, 600], true),
+            // The clock was set back: ten minutes count from then.
+            (&[5000, 0, 599], false),
+            (&[5000, 0, 600], true),
+        ] {
+            let refused = |earlier, now: &i64| Some(Occasions::refused(earlier, *now));
+            let occasions = times.iter().fold(None, refused).unwrap();
+            assert_eq!(occasions.is_enough(*times.last().unwrap()), is_enough, "{times:?}");
+        }
+    }
+}

@@ -260,7 +260,7 @@ mod tests {
     use super::*;
     use crate::protocol::record::{Pin, User};
     use crate::protocol::stream::Stream;
-    use crate::store::{Limits, Origin, Store};
+    use crate::store::{Limits, Moment, NewPunch, Origin, Store};
 
     #[test]
     fn what_the_server_asked_for_goes_once_and_asking_for_nothing_writes_nothing() {
@@ -293,6 +293,35 @@ mod tests {
         let before = writes();
         outbox.ask_for(Stream::ALL).unwrap();
         assert_eq!(writes(), before);
+    }
+
+    #[test]
+    fn punches_that_the_server_asked_for_again_are_not_deleted_before_they_went() {
+        let limits = Limits { punches: 2, ..Limits::default() };
+        let store = Store::open(std::path::Path::new(":memory:"), limits).unwrap();
+        let (outbox, streams) = (store.outbox(), [Stream::Punches.into()]);
+        let punch = |pin| {
+            let time = crate::protocol::time::LocalTime::parse("2026-11-10 08:00:00").unwrap();
+            store.journal().add_punch(&NewPunch::of(pin, Moment::At(time)))
+        };
+        punch("1").unwrap();
+        punch("2").unwrap();
+        let batch = outbox.next_batch(&streams, 10).unwrap().unwrap();
+        outbox.acknowledge(Table::Attlog, Pass::New, &batch.rows).unwrap();
+        outbox.resend(Stream::Punches, 0).unwrap();
+        // A third has no room, and deletes none of them.
+        punch("3").unwrap_err();
+        store.retention().make_room().unwrap();
+        let again = outbox.next_batch(&streams, 10).unwrap().unwrap();
+        assert_eq!((again.pass, again.rows.len()), (Pass::Resend, 2));
+        // When the first went again, it makes room.
+        outbox.acknowledge(Table::Attlog, Pass::Resend, &again.rows[..1]).unwrap();
+        punch("3").unwrap();
+        let new = outbox.next_batch(&streams, 10).unwrap().unwrap();
+        assert_eq!((new.pass, new.rows.len()), (Pass::New, 1));
+        outbox.acknowledge(Table::Attlog, Pass::New, &new.rows).unwrap();
+        let again = outbox.next_batch(&streams, 10).unwrap().unwrap();
+        assert_eq!((again.pass, again.rows.len()), (Pass::Resend, 1));
     }
 
     #[test]

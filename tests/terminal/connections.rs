@@ -143,6 +143,29 @@ fn bytes_after_an_answer_never_become_the_next_one() {
 }
 
 #[test]
+fn a_server_that_sent_bytes_behind_an_answer_gets_one_connection_a_request_from_then_on() {
+    // One poll is followed by bytes that nobody asked for; all else is as it should be.
+    let mut polls = 0;
+    let server = RawServer::start(move |request| {
+        polls += u32::from(request.is_poll());
+        match kept(healthy(request)) {
+            RawAnswer::Keeps(bytes) if request.is_poll() && polls == 2 => {
+                RawAnswer::Keeps([&bytes[..], b"OK"].concat())
+            }
+            other => other,
+        }
+    });
+    let terminal = start(&server);
+    polls_of(&server, 4);
+    punches(&terminal, &server, 5);
+    let requests = server.requests();
+    let second = requests.iter().enumerate().filter(|(_, it)| it.is_poll()).nth(1).unwrap().0;
+    // Before it a connection was kept, and after it none is.
+    assert!(requests[..=second].iter().any(|it| it.connection.1 > 1), "{requests:#?}");
+    assert!(requests[second + 1..].iter().all(|it| it.connection.1 == 1), "{requests:#?}");
+}
+
+#[test]
 fn a_server_that_answers_twice_acknowledges_nothing_but_what_came() {
     let server = RawServer::start(|request| match kept(healthy(request)) {
         RawAnswer::Keeps(bytes) if request.is_upload("ATTLOG") => {

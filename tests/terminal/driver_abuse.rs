@@ -3,6 +3,9 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +14,7 @@ use punchd::store::{Limits, Moment, Store};
 use serde_json::json;
 
 use crate::harness::{
-    Idle, NOWHERE, PUNCHES, Terminal, connect, new_punch, punches, second, terminal_alone,
+    Idle, NOWHERE, PUNCHES, Terminal, connect, new_punch, punches, second, terminal_alone, until,
 };
 
 /// Drivers besides the honest one, in the tests with many.
@@ -137,18 +140,25 @@ fn flood_of_status(pending: u32) {
     let idle = Idle::of(&terminal, &mut honest);
     let mut flood = connect(&terminal);
     let reader = BufReader::new(flood.try_clone().unwrap());
-    let counting = thread::spawn(move || reader.lines().map_while(Result::ok).count());
+    let answered = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&answered);
+    let counting = thread::spawn(move || {
+        for _ in reader.lines().map_while(Result::ok) {
+            counted.fetch_add(1, Relaxed);
+        }
+    });
     let flooding = thread::spawn(move || {
         let calls = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\n".repeat(1000);
         while flood.write_all(calls.as_bytes()).is_ok() {}
     });
-    thread::sleep(Duration::from_millis(200));
+    until("flooded", || answered.load(Relaxed) > 100, || terminal.log());
     let p99 = punches(&mut honest, PUNCHES);
     idle.compare(&terminal, &format!("a flood of status, {pending} rows pending"), p99);
     assert!(!flooding.is_finished());
     drop(terminal);
     flooding.join().unwrap();
-    println!("{} calls of the flood were answered", counting.join().unwrap());
+    counting.join().unwrap();
+    println!("{} calls of the flood were answered", answered.load(Relaxed));
 }
 
 #[test]

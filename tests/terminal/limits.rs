@@ -5,7 +5,10 @@ use std::fs;
 
 use iclock_emulator::{Emulator, Repeat};
 
-use crate::harness::{Terminal, answer, returns, server, terminal_with_files};
+use crate::harness::{
+    RawAnswer, RawServer, Terminal, answer, noise, options, replies_to, returns, says, server,
+    terminal_with_files, tgz, until,
+};
 
 const LIMITS: &str = "shell = \"allow\"\nshell_bytes = 1000\n\
      [limits]\nusers = 3\nfile_mib = 1\ncommand_bytes = 20000\nstart_spread = 0";
@@ -62,6 +65,32 @@ fn a_file_has_its_largest_in_either_direction() {
 }
 
 #[test]
+fn a_file_of_which_nobody_says_the_length_has_the_same_largest() {
+    for (bytes, code) in [(MIB, MIB as i64), (MIB + 1, -1006)] {
+        // It comes in one chunk, whatever part was asked for.
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut file = format!("{head}{bytes:x}\r\n").into_bytes();
+        file.resize(file.len() + bytes, 7);
+        file.extend_from_slice(b"\r\n0\r\n\r\n");
+        let mut lists = ["C:1:PutFile long\tx\n"].into_iter();
+        let server = RawServer::start(move |request| match request {
+            request if request.is_handshake() => options(""),
+            request if request.is_poll() => says(200, lists.next().unwrap_or("OK")),
+            request if request.target.contains("long") => RawAnswer::Exactly(file.clone()),
+            _ => says(200, "OK"),
+        });
+        let mut terminal = Terminal::prepare(&server.url(), "");
+        let files = terminal.path("files");
+        fs::create_dir(&files).unwrap();
+        let more = format!("[commands]\nput_dirs = [{files:?}]\n{LIMITS}");
+        terminal.configure(&server.url(), &more);
+        terminal.run();
+        until("answered", || replies_to(&server).contains_key("1"), || terminal.log());
+        assert_eq!(replies_to(&server)["1"], [code], "{bytes}: {}", terminal.log());
+    }
+}
+
+#[test]
 fn there_are_so_many_users_and_no_more() {
     let (server, terminal) = given();
     let put = |pin: u32| returns(&server, &format!("DATA UPDATE USERINFO PIN={pin}"));
@@ -69,4 +98,21 @@ fn there_are_so_many_users_and_no_more() {
     assert_eq!(terminal.status()["users"], 3);
     assert_eq!(returns(&server, "DATA DELETE USERINFO PIN=1"), 0);
     assert_eq!([4, 5].map(put), [0, -1001]);
+}
+
+#[test]
+fn an_archive_has_its_largest_unpacked() {
+    let (server, terminal) = given();
+    // It gets a fraction as large, but not so small that this alone is refused.
+    let content = |bytes: usize| noise(1000).into_iter().cycle().take(bytes).collect::<Vec<u8>>();
+    for (bytes, is_taken) in [(MIB - 4096, true), (MIB + 1, false)] {
+        let name = format!("a{bytes}.tgz");
+        let archive = tgz(&[("unpacked", &content(bytes))]);
+        assert!(archive.len() < MIB / 4);
+        server.serve_file(&name, archive);
+        let code = returns(&server, &format!("PutFile {name}\tdir{bytes}/"));
+        assert_eq!(code >= 0, is_taken, "{bytes}: {code}, {}", terminal.log());
+        let unpacked = terminal.path("files").join(format!("dir{bytes}/unpacked"));
+        assert_eq!(unpacked.exists(), is_taken, "{bytes}");
+    }
 }

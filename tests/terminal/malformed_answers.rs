@@ -9,6 +9,7 @@ use crate::harness::{Terminal, second, server};
 fn nonsense() -> Vec<(&'static str, Act, &'static str)> {
     vec![
         ("a web page", Act::html(), "web page"),
+        ("a web page of a million lines", many_lines(), "web page"),
         ("nothing", Act::empty(), "an empty body"),
         ("500", Act::status(500, "C:9:DATA UPDATE USERINFO PIN=666"), "status 500"),
         ("301", Act::redirect("https://127.0.0.1/"), "redirects"),
@@ -18,6 +19,12 @@ fn nonsense() -> Vec<(&'static str, Act, &'static str)> {
         ("binary junk", Act::garbage(), "HTTP"),
         ("a length that is too small", Act::ShortLength, "Content-Length"),
     ]
+}
+
+/// Few bytes of each line would be a lot for all of them.
+fn many_lines() -> Act {
+    let body = format!("<html>\n{}", "x\n".repeat(1_000_000));
+    Act::Answer { status: 200, body, fields: vec![] }
 }
 
 #[test]

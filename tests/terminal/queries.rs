@@ -117,3 +117,28 @@ fn a_query_with_one_time_is_open_at_the_other_end_and_wrong_ones_say_why() {
     assert_eq!(second(2), "2026-11-02 00:00:02");
     assert_eq!(found, [("0", 1), ("0", 1), ("-1", 0), ("-10", 0), ("-1004", 0), ("-1", 0)]);
 }
+
+#[test]
+fn a_query_that_is_refused_for_ever_ends_and_is_told() {
+    let mut lists = ["C:1:DATA QUERY ATTLOG\n", "C:2:INFO\n"].into_iter();
+    let server = RawServer::start(move |request| match request {
+        request if request.is_handshake() => options(""),
+        request if request.is_poll() => says(200, lists.next().unwrap_or("OK")),
+        request if request.target.contains("CmdId=1") => says(400, "not now"),
+        request => says(200, format!("OK:{}", request.lines().len())),
+    });
+    let mut terminal = Terminal::prepare("http://127.0.0.1:9", "");
+    terminal.run();
+    terminal.driver().punch("7", &second(1));
+    terminal.stop();
+    terminal.configure(&server.url(), "");
+    terminal.run();
+    let code = |id: &str| replies_to(&server).get(id).map(|codes| codes[0]);
+    until("both answered", || code("1").and(code("2")).is_some(), || terminal.log());
+    assert_eq!((code("1"), code("2")), (Some(-1003), Some(0)));
+    let offers = server.requests().iter().filter(|it| it.target.contains("CmdId=1")).count();
+    assert_eq!(offers, 6, "{}", terminal.log());
+    let log = terminal.log();
+    assert!(log.contains("query 1 is given up") && log.contains("not now"), "{log}");
+    terminal.wait_for("sent", |status| status["streams"]["punches"]["pending"] == 0);
+}

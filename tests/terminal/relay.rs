@@ -32,9 +32,9 @@ fn the_door_is_unlocked_for_a_pulse_and_locked_at_the_end() {
     assert_eq!(state_of(&door), "1\n");
     // Once more in time: the pulse begins anew.
     std::thread::sleep(Duration::from_millis(1000).saturating_sub(asked.elapsed()));
+    let again = Instant::now();
     daemon.ask(2, "unlock", json!({}));
     daemon.receive();
-    let again = Instant::now();
     until("locked", || state_of(&door) == "0\n", || relay.log());
     assert!(again.elapsed() > Duration::from_millis(1300), "{:?}", again.elapsed());
     // The daemon may go meanwhile; the pulse ends all the same.

@@ -50,6 +50,7 @@ fn a_hundred_handshakes_with_every_stamp_upload_history_zero_times() {
         "",
         "-1",
         "1",
+        "20",
     ] {
         let server = server();
         for name in ["ATTLOGStamp", "OPERLOGStamp", "Stamp", "OpStamp", "ATTPHOTOStamp"] {
@@ -61,9 +62,13 @@ fn a_hundred_handshakes_with_every_stamp_upload_history_zero_times() {
             shake_hands(&server, &terminal);
             shaken += 1;
         }
-        // What comes last shows that nothing else is on its way.
+        // New rows go before those that go again: nothing may be left of these either.
         terminal.driver().punch("1002", &second(ROWS));
         assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() as u32 == ROWS + 1));
+        terminal.wait_for("nothing left", |status| {
+            let punches = &status["streams"]["punches"];
+            punches["pending"] == 0 && punches["again"] == 0
+        });
         assert!(server.attlog().iter().all(|row| row.times == 1), "{stamp:?}");
         assert!(server.oplog().iter().all(|row| row.times == 1), "{stamp:?}");
     }
@@ -200,7 +205,9 @@ fn all_sent(terminal: &Terminal) {
 /// Twice ten punches, each followed by a handshake: a server that gives back what it got has given
 /// back two values exactly.
 fn proven_with(server: &RawServer) -> Terminal {
-    let mut terminal = Terminal::prepare(&server.url(), "");
+    // Small uploads: some rows are several of them.
+    let more = "[limits]\npost_bytes = 1024\nstart_spread = 0";
+    let mut terminal = Terminal::prepare(&server.url(), more);
     terminal.run();
     terminal.wait_until_online();
     for nth in 0..20 {
@@ -292,7 +299,7 @@ fn each_upload_has_the_number_of_its_last_row_as_its_stamp_also_when_rows_go_aga
             (value(request, "Stamp=").unwrap().parse().unwrap(), last_of(request).unwrap())
         })
         .collect();
-    assert!(!stamps.is_empty() && stamps.iter().all(|(stamp, last)| stamp == last), "{stamps:?}");
+    assert!(stamps.len() > 1 && stamps.iter().all(|(stamp, last)| stamp == last), "{stamps:?}");
     assert!(stamps.is_sorted(), "{stamps:?}");
     assert_eq!(stamps.last().unwrap().1, *numbers.values().max().unwrap());
     // and so has that of a row that is new after them: the stamp does not stay behind.
@@ -300,4 +307,48 @@ fn each_upload_has_the_number_of_its_last_row_as_its_stamp_also_when_rows_go_aga
     all_sent(&terminal);
     let last = server.requests().into_iter().rfind(|it| it.is_upload("ATTLOG")).unwrap();
     assert_eq!(value(&last, "Stamp=").unwrap(), number.to_string());
+}
+
+#[test]
+fn a_row_that_goes_late_does_not_set_the_stamp_of_its_table_back() {
+    // Given a server that does not ask for new users, but for operations,
+    let asks = Arc::new(Mutex::new("TransFlag=AttLog\tOpLog"));
+    let flag = Arc::clone(&asks);
+    let server = RawServer::start(move |request| match request {
+        request if request.is_handshake() => options(&format!("{}\n", flag.lock().unwrap())),
+        request if request.is_poll() => says(200, "OK"),
+        request => says(200, format!("OK:{}", request.lines().len())),
+    });
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    terminal.run();
+    terminal.wait_until_online();
+    let mut driver = terminal.driver();
+    driver.call("user.put", json!({"pin": "7", "name": "Ann"})).unwrap();
+    driver.call("operation", json!({"code": 3, "time": second(1)})).unwrap();
+    let stamps = || {
+        let requests = server.requests();
+        let uploads = requests.iter().filter(|request| request.is_upload("OPERLOG"));
+        let stamps = uploads.map(|it| {
+            it.target
+                .split(['?', '&'])
+                .find_map(|part| {
+                    part.strip_prefix("OpStamp=").or_else(|| part.strip_prefix("Stamp="))
+                })
+                .unwrap()
+                .trim()
+                .parse::<i64>()
+                .unwrap()
+        });
+        stamps.collect::<Vec<_>>()
+    };
+    until("an operation", || !stamps().is_empty(), || terminal.log());
+    terminal.wait_for("sent", |status| status["streams"]["operations"]["pending"] == 0);
+    let before = stamps();
+    // when it asks for them, then the user, whose number is lower, goes with the stamp as it was.
+    *asks.lock().unwrap() = "TransFlag=AttLog\tOpLog\tEnrollUser\tChgUser";
+    handshake_of(&server, &terminal);
+    let has_user = || server.requests().iter().any(|it| it.text().starts_with("USER PIN=7\t"));
+    until("the user", has_user, || terminal.log());
+    let after = stamps();
+    assert!(after.len() > before.len() && after.is_sorted(), "{after:?}");
 }

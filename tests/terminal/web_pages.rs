@@ -1,9 +1,6 @@
 //! A web page that stands where an answer of the protocol should be, such as that of a portal: nothing
 //! in it is a command, whatever its lines look like and whatever the head says of it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use serde_json::json;
 
 use crate::harness::{

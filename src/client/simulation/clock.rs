@@ -101,3 +101,40 @@ fn punches_of_boots_without_a_clock_get_the_earliest_time_they_can_have_in_their
     run_until_there(&mut terminal, 6);
     assert_eq!(punches(&terminal), expected);
 }
+
+#[test]
+fn what_waits_for_the_clock_stays_when_what_was_recorded_before_it_goes() {
+    // Given a punch with its time that has not gone yet, and one of a boot without a clock behind it,
+    let mut terminal = switched_on(5_000_002, SECOND);
+    terminal.run_until("set", |terminal| terminal.now() >= SECOND * 60);
+    terminal.server.borrow_mut().outage = Some((Duration::ZERO, Duration::MAX, Outage::Refused));
+    terminal.punch_now("1");
+    let known = BOOTED + terminal.now().as_secs() as i64;
+    terminal.boot_without_clock("second");
+    terminal.pass(SECOND * 50);
+    terminal.punch_now("2");
+    // when there is a server that does not tell the time, then only the first goes;
+    {
+        let mut server = terminal.server.borrow_mut();
+        (server.outage, server.utc_at_boot) = (None, None);
+    }
+    run_until_there(&mut terminal, 1);
+    let until = terminal.now() + SECOND * 60;
+    terminal.run_until("a minute", |terminal| terminal.now() >= until);
+    assert_eq!(punches(&terminal), [("1".to_owned(), known)]);
+    assert!(terminal.store().quarantine().is_empty().unwrap());
+    // when it tells the time, then the second goes with its own.
+    terminal.server.borrow_mut().utc_at_boot = Some(BOOTED + 86_400);
+    run_until_there(&mut terminal, 2);
+    assert_eq!(punches(&terminal)[1], ("2".to_owned(), BOOTED + 86_400 + 50));
+}
+
+#[test]
+fn a_date_counts_from_its_head_however_long_the_body_takes() {
+    let mut terminal = switched_on(5_000_003, SECOND);
+    terminal.pass(SECOND * 10);
+    terminal.punch_now("1");
+    terminal.server.borrow_mut().body_takes = SECOND * 100;
+    run_until_there(&mut terminal, 1);
+    assert_eq!(punches(&terminal), [("1".to_owned(), BOOTED + 10)]);
+}

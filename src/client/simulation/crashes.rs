@@ -62,3 +62,37 @@ fn a_power_cut_between_two_commands_parts_no_effect_from_its_result() {
         whole_commands(&image, 100);
     }
 }
+
+#[test]
+fn a_command_in_which_the_power_fails_three_times_is_not_begun_again() {
+    let mut terminal = Terminal::new(5_100_002);
+    let is_begun = |terminal: &Terminal| {
+        terminal.images.borrow().as_ref().is_some_and(|images| !images.is_empty())
+    };
+    let list = "C:1:RELOAD OPTIONS\nC:2:DATA UPDATE USERINFO PIN=1\n";
+    for _ in 0..3 {
+        terminal.images.replace(Some(Vec::new()));
+        terminal.give(list.into());
+        terminal.run_until("begun", is_begun);
+        let images = terminal.images.take().unwrap();
+        terminal.crash_to(&images[0]);
+        terminal.server.borrow_mut().answers.clear();
+    }
+    terminal.images.replace(Some(Vec::new()));
+    terminal.give(list.into());
+    terminal.run_until("answered", |terminal| terminal.code("2").is_some());
+    assert!(!is_begun(&terminal));
+    assert_eq!([terminal.code("1"), terminal.code("2")].map(Option::unwrap), ["-1003", "0"]);
+}
+
+#[test]
+fn a_command_that_stands_twice_in_a_list_is_carried_out_once() {
+    for (nth, more) in [(0, ""), (1, "C:2:INFO\n"), (2, &*"C:2:INFO\n".repeat(100))] {
+        let mut terminal = Terminal::new(5_100_010 + nth);
+        terminal.images.replace(Some(Vec::new()));
+        terminal.give(format!("C:1:RELOAD OPTIONS\n{more}C:1:RELOAD OPTIONS\nC:3:INFO\n"));
+        terminal.run_until("answered", |terminal| terminal.code("3").is_some());
+        assert_eq!(terminal.images.take().unwrap().len(), 1, "{more}");
+        assert_eq!(terminal.code("1").unwrap(), "0");
+    }
+}

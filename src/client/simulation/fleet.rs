@@ -130,3 +130,19 @@ fn a_terminal_that_need_not_wait_for_its_place_polls_at_once() {
     let polls = polls(7, 0, 3);
     assert!(polls[0] < SECOND && polls[1] - polls[0] >= SECOND * DELAY, "{polls:?}");
 }
+
+#[test]
+fn terminals_that_start_together_have_their_first_contact_at_places_of_their_own() {
+    const SPREAD: u32 = 60;
+    let mut seconds = std::collections::BTreeSet::new();
+    for nth in 0..SPREAD {
+        let seed = 3_100_000 + u64::from(nth);
+        let mut terminal = Terminal::of_fleet(seed, &serial(nth), SPREAD);
+        terminal.run_until("there", |terminal| !terminal.server.borrow().heard.is_empty());
+        let first = terminal.server.borrow().heard[0].at;
+        assert!(first <= SECOND * (SPREAD + 1), "{nth}: {first:?}");
+        seconds.insert(first.as_secs());
+    }
+    // In 60 seconds; nearly all are alone in theirs.
+    assert!(seconds.len() >= 40, "{seconds:?}");
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::terminal::Terminal;
+use crate::uplink::Cause;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -77,4 +78,16 @@ fn a_log_whose_rows_cannot_go_again_is_not_cleared() {
     assert_eq!(terminal.code("2").unwrap(), "-1003");
     assert_eq!(terminal.code("3").unwrap(), "0");
     assert_eq!(terminal.store().journal().count_punches().unwrap(), 1);
+}
+
+#[test]
+fn a_reboot_waits_for_its_answer_as_long_as_the_server_does_not_hear_it() {
+    let mut terminal = Terminal::new(u64::MAX - 5);
+    terminal.server.borrow_mut().breaks.push(("/devicecmd", Cause::Other));
+    terminal.give("C:1:REBOOT\n".into());
+    terminal.run_until("sent", |terminal| terminal.heard_at("/devicecmd").len() > 10);
+    assert!(terminal.acts.borrow().is_empty());
+    terminal.server.borrow_mut().breaks.clear();
+    terminal.run_until("rebooted", |terminal| !terminal.acts.borrow().is_empty());
+    assert_eq!(terminal.code("1").unwrap(), "0");
 }

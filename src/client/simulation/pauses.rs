@@ -95,12 +95,40 @@ fn what_is_tried_so_often_and_no_more_waits_twice_as_long_each_time() {
 }
 
 #[test]
+fn error_delay_counts_as_fifteen_minutes_at_most() {
+    let mut terminal = Terminal::new(5_350_000);
+    {
+        let mut server = terminal.server.borrow_mut();
+        server.options = "ErrorDelay=86400\nDelay=30\n";
+        server.fails.push(("/getrequest", 503));
+    }
+    terminal.run_until("some attempts", |terminal| terminal.heard_at("/getrequest").len() > 3);
+    for pair in terminal.heard_at("/getrequest").windows(2) {
+        let gap = pair[1] - pair[0];
+        assert!((SECOND * 900..=SECOND * 1125 + SLACK).contains(&gap), "{gap:?}");
+    }
+}
+
+#[test]
 fn an_idle_terminal_polls_each_delay() {
     let found = gaps(5_320_000, "/getrequest", Fault::None, "", 20);
     // The first list shows that there may be more.
     let delay = SECOND * DELAY;
     let is_delay = |gap: &Duration| (delay..=delay + SLACK).contains(gap);
     assert!(found[2..].iter().all(is_delay), "{found:?}");
+}
+
+#[test]
+fn an_idle_terminal_rests_from_poll_to_poll() {
+    let mut terminal = Terminal::new(5_340_000);
+    terminal.server.borrow_mut().options = "ErrorDelay=60\nDelay=30\n";
+    terminal.run_until("idle", |terminal| terminal.now() >= SECOND * 600);
+    let (rests, polls) = (terminal.rests, terminal.heard_at("").len());
+    let until = terminal.now() + SECOND * 3600;
+    terminal.run_until("an hour", |terminal| terminal.now() >= until);
+    let (rests, polls) = (terminal.rests - rests, terminal.heard_at("").len() - polls);
+    assert!((119..=121).contains(&polls), "{polls}");
+    assert!(rests as usize <= polls + 2, "{rests} rests beside {polls} polls");
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub(super) struct Terminal {
     running: Option<(Client, Rc<Store>)>,
     /// Commands that were given.
     given: usize,
+    /// How often the loop had nothing to do.
+    pub(super) rests: u32,
 }
 
 impl Terminal {
@@ -70,6 +72,7 @@ impl Terminal {
             images: Rc::default(),
             running: None,
             given: 0,
+            rests: 0,
         };
         terminal.start();
         terminal
@@ -145,6 +148,7 @@ impl Terminal {
         if self.acts.borrow()[reboots..].iter().any(|(_, act)| *act == "reboot") {
             self.restart();
         } else if let Next::RestUntil(at) = next {
+            self.rests += 1;
             let now = self.clock.monotonic();
             let next = self.ends().filter(|ends| *ends > now).min().map_or(at, |ends| ends.min(at));
             let next = next.min(now + Duration::from_secs(3600)).min(woken_at);

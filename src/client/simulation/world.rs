@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{Cursor, Read as _};
+use std::io::{Cursor, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -99,6 +99,22 @@ pub(super) struct Server {
     pub(super) heard: Vec<Heard>,
     /// Seconds since 1970 by the server's clock at the terminal's boot; without it, it sends no `Date`.
     pub(super) utc_at_boot: Option<i64>,
+    /// How long the body of an answer takes after its head.
+    pub(super) body_takes: Duration,
+}
+
+/// A body that takes its time.
+struct SlowBody {
+    body: Box<dyn Read>,
+    clock: Rc<VirtualClock>,
+    takes: Duration,
+}
+
+impl Read for SlowBody {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        self.clock.0.set(self.clock.0.get() + std::mem::take(&mut self.takes));
+        self.body.read(into)
+    }
 }
 
 /// A request as the server heard it.
@@ -185,6 +201,8 @@ impl Uplink for VirtualUplink {
         }
         let (status, body) = server.answer(request);
         let mut response = says(status, &body);
+        let (clock, takes) = (Rc::clone(&self.clock), server.body_takes);
+        response.body = Box::new(SlowBody { body: response.body, clock, takes });
         response.date = server
             .utc_at_boot
             .map(|utc| DateHeader { text: String::new(), at: Ok(utc + now.as_secs() as i64) });
