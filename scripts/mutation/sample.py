@@ -9,6 +9,9 @@ from changes import changes
 from rust_source import sources
 from tree import LONGEST, Tree
 
+# Fails if the text of a row of docs/promises.md is changed, whatever the change does.
+COMPARES_THE_TABLE = "documents::each_mechanism_of_the_table_stands_once_in_its_file"
+
 
 def draw(project, count, seed):
     """`count` changes: of lines with the same chance each, so of files by their size."""
@@ -70,6 +73,8 @@ class Sample:
         near = str(source.path.with_suffix("")).removeprefix("src/").replace("/", "::").removesuffix("::mod")
         tests = []
         for test in tree.tests(programs):
+            if test[1] == COMPARES_THE_TABLE:
+                continue
             known = self.known.get(test[1])
             # What is known of no test, or reaches nothing (it reads the sources), is tried as well.
             if known is None or (known["passed"] and (not known["reached"] or wanted & set(known["reached"]) or not source.functions)):
