@@ -16,6 +16,8 @@ mod delivery;
 mod downloads;
 mod driver_request;
 mod encrypt;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handshake;
 mod housekeeping;
 mod job_end;
@@ -44,7 +46,7 @@ mod server_zone;
 mod session;
 mod settings;
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 mod stamps;
 mod suspects;
 mod trouble;

@@ -31,7 +31,11 @@ impl Client {
     }
 
     pub(super) fn record_success(&mut self, activity: Activity) {
-        let had_failed = self.backoffs.clear(activity);
+        let mut had_failed = self.backoffs.clear(activity);
+        if activity == Activity::RefusedReplies && !self.has_replies() {
+            // It was this result that failed among the others.
+            had_failed |= self.backoffs.clear(Activity::Replies);
+        }
         if had_failed && activity != Activity::Handshake {
             log::info!("{} works again", activity.name());
         }
@@ -52,6 +56,11 @@ impl Client {
         if had_failed {
             publish_failing(&self.context, &self.backoffs);
         }
+    }
+
+    /// Whether results wait that were never refused alone; true if the store does not say.
+    fn has_replies(&self) -> bool {
+        self.context.store.command_log().has_replies().unwrap_or(true)
     }
 
     fn record_failure(&mut self, activity: Activity, trouble: &Trouble) {

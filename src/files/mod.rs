@@ -11,6 +11,8 @@
 mod confined_path;
 mod cooperative_reader;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gunzip;
 mod list;
 #[cfg(test)]

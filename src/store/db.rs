@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use super::cursor::Cursor;
 use super::error::{Result, StoreError};
+use super::open::failure;
 use super::rows::Seq;
 use super::touched::Touched;
 use super::wal::Checkpoints;
@@ -149,7 +150,7 @@ impl Counts {
 impl Db {
     /// Takes a connection to a store of this version, and finds the last number of it.
     pub(super) fn new(connection: Connection, path: PathBuf, limits: Limits) -> Result<Self> {
-        let last = highest_seq(&connection)?;
+        let last = highest_seq(&connection).map_err(|error| failure(error, &connection, &path))?;
         Ok(Self {
             connection,
             path,
@@ -243,7 +244,10 @@ impl Db {
     /// A statement, kept for the next time.
     pub(super) fn prepare_cached(&self, sql: &str) -> rusqlite::Result<Counted<'_>> {
         #[cfg(test)]
-        self.asked_for.set(self.asked_for.get() + 1);
+        {
+            self.asked_for.set(self.asked_for.get() + 1);
+            super::on_statement::call();
+        }
         let statement = self.connection.prepare_cached(sql)?;
         #[cfg(debug_assertions)]
         self.plans.look(&self.connection, sql);

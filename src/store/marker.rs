@@ -81,9 +81,13 @@ impl Marker {
 /// what is missing, and deletes the log of a store that is empty. Such a log is renamed: it may hold
 /// punches.
 pub(super) fn look(path: &Path, marker: Option<&Marker>) -> Option<String> {
-    let length = fs::metadata(path).map_or(0, |file| file.len());
+    // A file that cannot be looked at is not missing: its log is left to it.
+    let is_missing = match fs::metadata(path) {
+        Ok(file) => file.len() == 0,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
     let log = beside(path, "-wal");
-    if length == 0 {
+    if is_missing {
         let has_log = read_log_header(&log).is_ok_and(|header| is_log(&header));
         if !has_log && marker.is_none() {
             return None;

@@ -13,6 +13,8 @@ mod card_owner;
 mod changes;
 mod clear;
 mod command_log;
+#[cfg(test)]
+mod crash_images;
 mod cursor;
 mod cursors;
 mod db;
@@ -22,6 +24,8 @@ mod error_log;
 mod files;
 #[cfg(test)]
 mod flat_costs;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod guests;
 mod id_cards;
 mod inspect;
@@ -32,6 +36,8 @@ mod lane;
 mod marker;
 mod notice;
 mod novelty;
+#[cfg(test)]
+pub(crate) mod on_statement;
 mod open;
 pub mod options;
 mod outbox;
@@ -42,7 +48,10 @@ mod quarantine;
 mod queries;
 #[cfg(test)]
 mod query_plans;
+mod read_failure;
 mod readers;
+#[cfg(test)]
+pub(crate) mod recorded_disk;
 mod replacement;
 mod retention;
 mod room;
@@ -119,7 +128,7 @@ pub type Loss = String;
 impl Drop for Store {
     fn drop(&mut self) {
         if self.is_marked {
-            let end = if self.is_damaged() { End::Damaged } else { End::Closed };
+            let end = if error::damage_seen() { End::Damaged } else { End::Closed };
             marker::mark_end(&self.db, end);
         }
     }
@@ -131,11 +140,13 @@ impl Store {
     /// # Errors
     /// A file that is damaged, foreign, in use or of a later version is left untouched.
     pub fn open(path: &Path, limits: Limits) -> Result<Self> {
-        Self::open_checked(path, limits, false)
+        let store = Self::open_checked(path, limits, false)?;
+        open::keeps_log(store.db.connection(), false)?;
+        Ok(store)
     }
 
     /// The same for the daemon: compares the store with the one that ran before, and returns what was
-    /// lost since then.
+    /// lost since then. That is in the notice, too.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -149,7 +160,12 @@ impl Store {
             (None, Some(marker)) => marker::compare(&store.db, marker)?,
             (loss, _) => loss,
         };
+        if let Some(loss) = &loss {
+            // Once the store is marked, nothing else would show it to a start after a power cut.
+            Self::add_notice(path, loss);
+        }
         marker::mark_open(&store.db)?;
+        open::keeps_log(store.db.connection(), false)?;
         store.is_marked = true;
         Ok((store, loss))
     }
@@ -157,10 +173,7 @@ impl Store {
     fn open_checked(path: &Path, limits: Limits, check_all: bool) -> Result<Self> {
         let connection = open::open(path, check_all)?;
         // The indexes of a large store, which was not checked as a whole, are first read here.
-        let db = Db::new(connection, path.into(), limits).map_err(|error| match error {
-            StoreError::Sql(error) => open::classify(error, path),
-            other => other,
-        })?;
+        let db = Db::new(connection, path.into(), limits)?;
         Tally::new(&db).catch_up_for(TALLIED_AT_START);
         let store = Self { db, is_marked: false };
         if let Err(error) = store.atomically(|| store.options().number_all()) {
@@ -189,14 +202,18 @@ impl Store {
         open::count_set_aside(path)
     }
 
-    /// Whether SQLite found damage while the store was in use.
+    /// Whether SQLite found damage while the store was in use, and not only a read at which the disk
+    /// failed.
     pub fn is_damaged(&self) -> bool {
-        error::damage_seen()
+        error::damage_seen() && read_failure::last(self.db.connection()).is_none()
     }
 
-    /// Adds a loss to the file that says what was lost, which stays until a person removes it.
-    pub fn add_notice(&self, loss: &str) -> std::io::Result<PathBuf> {
-        notice::add(&self.db.path, loss)
+    /// Adds a loss to the file beside the store at `path` that says what was lost, which stays until a
+    /// person removes it.
+    pub fn add_notice(path: &Path, loss: &str) {
+        if let Err(error) = notice::add(path, loss) {
+            log::error!("the notice of what was lost cannot be written: {error}");
+        }
     }
 
     /// The losses in the file that a person has not removed yet, and its name.
@@ -306,6 +323,14 @@ impl Store {
     /// The queries that are being answered (§12.4).
     pub fn queries(&self) -> Queries<'_> {
         Queries::new(&self.db)
+    }
+
+    /// From now on the file grows no more, as on a full disk; or as it likes again.
+    #[cfg(test)]
+    pub(crate) fn set_full(&self, is_full: bool) {
+        let most = if is_full { 1 } else { u32::MAX - 1 };
+        let sql = format!("PRAGMA max_page_count = {most}");
+        self.db.connection().query_row(&sql, [], |_| Ok(())).unwrap();
     }
 
     /// How many rows were written since the store was opened, those of triggers included.

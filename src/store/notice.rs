@@ -11,7 +11,7 @@ use super::files::{beside, replace};
 const LONGEST: usize = 4000;
 
 /// Adds a loss to the notice of the store at `path`. A loss that it has already is not added again.
-pub(super) fn add(path: &Path, loss: &str) -> io::Result<PathBuf> {
+pub(super) fn add(path: &Path, loss: &str) -> io::Result<()> {
     let earlier = read(path).unwrap_or_default();
     let mut losses: Vec<&str> = earlier.lines().filter(|line| *line != loss).collect();
     losses.push(loss);
@@ -19,9 +19,7 @@ pub(super) fn add(path: &Path, loss: &str) -> io::Result<PathBuf> {
     while losses.len() > 1 && bytes(&losses) > LONGEST {
         losses.remove(0);
     }
-    let file = file(path);
-    replace(&file, &format!("{}\n", losses.join("\n")))?;
-    Ok(file)
+    replace(&file(path), &format!("{}\n", losses.join("\n")))
 }
 
 /// The losses that a person has not settled yet, a line for each.

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::error::{Result, StoreError};
 use super::files::{beside, sync_directory};
-use super::schema;
+use super::{read_failure, schema};
 
 /// Bytes of a database page. A punch changes one page or two, and each is written whole
 /// (`docs/measurements.md` has the measured choice).
@@ -27,21 +27,29 @@ const CHECKED_AT_START: u64 = 32 << 20;
 /// # Errors
 /// A file that is damaged, foreign, in use or of a later version is left untouched.
 pub(super) fn open(path: &Path, check_all: bool) -> Result<Connection> {
-    let failed = |error: rusqlite::Error| classify(error, path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let connection =
+        Connection::open_with_flags(path, flags).map_err(|error| classify(error, path))?;
+    let failed = |error| failure(error, &connection, path);
+    // A start that fails leaves the log: without it the next one would take it for lost.
+    keeps_log(&connection, true).map_err(failed)?;
     // Nothing is written before it is known whose file this is. That is read with little
     // memory, too: SQLite's own default is 2 MB.
     let first = format!("PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -{CACHE_KIB};");
-    connection.execute_batch(&first).map_err(|error| classify(error, path))?; // reads the file
+    connection.execute_batch(&first).map_err(failed)?; // reads the file
     let version = examine(&connection, path, check_all)?;
-    prepare(&connection, path).map_err(|error| classify(error, path))?;
+    prepare(&connection, path).map_err(failed)?;
     if version < schema::VERSION {
-        schema::migrate(&connection, version).map_err(|error| classify(error, path))?;
+        schema::migrate(&connection, version).map_err(failed)?;
     }
     Ok(connection)
+}
+
+/// Whether the log stays when the connection is closed.
+pub(super) fn keeps_log(connection: &Connection, keeps: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keeps).map(drop)
 }
 
 /// Renames a damaged store and what belongs to it. Returns the new name of the file. The log goes
@@ -108,7 +116,7 @@ fn prepare(db: &Connection, path: &Path) -> rusqlite::Result<()> {
 pub(super) fn examine(db: &Connection, path: &Path, check_all: bool) -> Result<i64> {
     let pragma = |name: &str| -> Result<i64> {
         db.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
-            .map_err(|error| classify(error, path))
+            .map_err(|error| failure(error, db, path))
     };
     let (version, application) = (pragma("user_version")?, pragma("application_id")?);
     let damaged = |why: String| StoreError::Damaged { path: path.into(), why };
@@ -123,10 +131,10 @@ pub(super) fn examine(db: &Connection, path: &Path, check_all: bool) -> Result<i
         let begun = Instant::now();
         let found: String = db
             .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-            .map_err(|error| classify(error, path))?;
+            .map_err(|error| failure(error, db, path))?;
         log::info!("the store was checked in {} ms", begun.elapsed().as_millis());
         if found != "ok" {
-            return Err(match disk_error(&found, path) {
+            return Err(match disk_error(&found, path).or_else(|| read_failure::last(db)) {
                 Some(why) => StoreError::Disk { path: path.into(), why },
                 None => damaged(found),
             });
@@ -135,7 +143,15 @@ pub(super) fn examine(db: &Connection, path: &Path, check_all: bool) -> Result<i
     Ok(version)
 }
 
-/// What a failure while the store is opened means.
+/// What a failure of a connection means while its store is opened.
+pub(super) fn failure(error: rusqlite::Error, connection: &Connection, path: &Path) -> StoreError {
+    match (classify(error, path), read_failure::last(connection)) {
+        (StoreError::Damaged { path, .. }, Some(why)) => StoreError::Disk { path, why },
+        (error, _) => error,
+    }
+}
+
+/// The same where there is no connection.
 pub(super) fn classify(error: rusqlite::Error, path: &Path) -> StoreError {
     use rusqlite::ErrorCode::{
         DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase, SystemIoFailure,

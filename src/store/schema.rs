@@ -392,6 +392,16 @@ pub fn migrate(db: &Connection, from: i64) -> rusqlite::Result<()> {
     ))
 }
 
+/// Makes a store of an earlier version in an empty file.
+#[cfg(test)]
+pub(super) fn create_earlier(db: &Connection, version: i64) -> rusqlite::Result<()> {
+    let steps: String = STEPS[..version as usize].concat();
+    db.execute_batch(&format!(
+        "PRAGMA page_size = 1024; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
+         BEGIN; {steps} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}; COMMIT;"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

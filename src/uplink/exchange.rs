@@ -159,6 +159,12 @@ impl ReadLimit {
         error.kind() == ErrorKind::WouldBlock
     }
 
+    /// How long reads may still wait, for uplinks of tests.
+    #[cfg(test)]
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.get().map(|limit| limit.until.saturating_duration_since(Instant::now()))
+    }
+
     pub(super) fn get(&self) -> Option<Limit> {
         self.0.get()
     }

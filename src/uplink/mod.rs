@@ -36,4 +36,6 @@ pub use failure::{Cause, Failure};
 pub use pin::Pin;
 pub use resolver::MOST_ADDRESSES;
 pub use server::Server;
+#[cfg(fuzzing)]
+pub use server::fuzzing::answers;
 pub use settings::{ClientCertificate, Proxy, Settings, TlsSettings};

@@ -288,5 +288,7 @@ fn place_of(uri: &Uri) -> Result<Place, LinkError> {
     Ok(Place { https, host: host.to_ascii_lowercase(), port })
 }
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 #[cfg(test)]
 mod server_tests;

@@ -126,7 +126,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Settings {
     /// For a test: a server that is given 20 seconds for everything.
     pub(crate) fn patient(url: String) -> Self {

@@ -49,6 +49,8 @@ mod enroll;
 mod enroll_faults;
 mod examples;
 mod fairness;
+mod far_numbers;
+mod fault_matrix;
 mod files;
 mod foreign_text;
 
@@ -57,6 +59,7 @@ mod guests;
 mod handshake;
 mod handshake_replies;
 mod held_polls;
+mod injected_failures;
 mod killed;
 mod killed_work;
 mod latency;
@@ -64,6 +67,7 @@ mod limits;
 #[cfg(feature = "tls")]
 mod link_faults;
 mod longest_wait;
+mod machine_limits;
 mod malformed_answers;
 mod narrowing_keys;
 mod never_deaf;

@@ -71,6 +71,21 @@ fn a_reply_that_is_always_refused_holds_up_no_other() {
 }
 
 #[test]
+fn a_result_that_is_taken_after_all_leaves_no_trouble() {
+    // Given a server that fails at a result twice: among others, and by itself,
+    let server = server();
+    server.fault(Fault::new(On::reply(), Act::status(500, "out of memory")).times(2));
+    let id = server.queue("SET OPTION a=1");
+    let terminal = Terminal::start(&server, "");
+    terminal.wait_for("in trouble", |status| !status["trouble"].is_null());
+    // when it takes the result,
+    assert_eq!(answer(&server, &id).0, 0);
+    // then nothing is wrong any more.
+    let is_well = |status: &serde_json::Value| status["trouble"].is_null();
+    terminal.wait_for("well again", is_well);
+}
+
+#[test]
 fn a_file_that_does_not_get_through_holds_up_no_other_answer() {
     let server = server();
     server.allow(Kind::CutShort);

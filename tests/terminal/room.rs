@@ -216,7 +216,7 @@ fn disk_of(terminal: &Terminal) -> std::path::PathBuf {
 fn on_a_small_disk_others_fill_what_they_may_and_punches_have_the_rest() {
     let server = server();
     let mut terminal = Terminal::prepare(&server.url(), "[limits]\nfree_mib = 4\nstart_spread = 0");
-    if !terminal.run_on_a_disk_of(16 << 20) {
+    if !terminal.run_on_a_disk("size=16m") {
         eprintln!("skipped: no file system can be mounted here");
         return;
     }
@@ -270,7 +270,7 @@ fn what_was_deleted_from_the_store_makes_room_for_a_download() {
     let limits = "[limits]\nfree_mib = 4\nstart_spread = 0";
     let config = format!("[commands]\nput_dirs = [\"{}\"]\n{limits}", files.display());
     terminal.configure(&server.url(), &config);
-    if !terminal.run_on_a_disk_of(16 << 20) {
+    if !terminal.run_on_a_disk("size=16m") {
         eprintln!("skipped: no file system can be mounted here");
         return;
     }

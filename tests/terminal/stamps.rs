@@ -324,7 +324,7 @@ fn a_row_that_goes_late_does_not_set_the_stamp_of_its_table_back() {
     terminal.wait_until_online();
     let mut driver = terminal.driver();
     driver.call("user.put", json!({"pin": "7", "name": "Ann"})).unwrap();
-    driver.call("operation", json!({"code": 3, "time": second(1)})).unwrap();
+    driver.call("operation", json!({"op": 3, "time": second(1)})).unwrap();
     let stamps = || {
         let requests = server.requests();
         let uploads = requests.iter().filter(|request| request.is_upload("OPERLOG"));

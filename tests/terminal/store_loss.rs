@@ -159,6 +159,31 @@ fn a_damaged_store_is_set_aside_without_a_person_where_the_owner_wants_it() {
 }
 
 #[test]
+fn a_damaged_store_that_is_refused_is_left_as_a_power_cut_left_it() {
+    // Given a store with a log, of which a page is damaged that the log does not have,
+    let mut terminal = Terminal::prepare("http://127.0.0.1:9", "");
+    terminal.run();
+    terminal.stop();
+    terminal.run();
+    terminal.driver().punch("1001", &second(1));
+    terminal.kill();
+    let store = terminal.path("punchd.db");
+    let mut bytes = fs::read(&store).unwrap();
+    bytes[8192..].fill(0xAA);
+    fs::write(&store, &bytes).unwrap();
+    let log = fs::read(terminal.path("punchd.db-wal")).unwrap();
+    // when it is refused,
+    let output = terminal.punchd(&["run"]);
+    assert_eq!(output.status.code(), Some(65), "{}", message(&output));
+    // then neither has changed: the punches in them may still be rescued.
+    assert!(fs::read(&store).unwrap() == bytes, "the store was written");
+    assert!(
+        fs::read(terminal.path("punchd.db-wal")).is_ok_and(|now| now == log),
+        "the log is gone"
+    );
+}
+
+#[test]
 fn a_store_of_another_program_is_never_set_aside() {
     let more = "[limits]\nstart_spread = 0\non_damage = \"set-aside\"\n";
     let terminal = Terminal::prepare("http://127.0.0.1:9", more);

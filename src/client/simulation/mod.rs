@@ -4,13 +4,14 @@
 mod clock;
 mod costs;
 mod crashes;
+mod days;
 mod fleet;
 mod limits;
 mod lists;
 mod looks;
 mod model;
 mod pauses;
-mod random;
+pub(crate) mod random;
 mod recovery;
 mod terminal;
 mod world;
@@ -78,7 +79,7 @@ fn scenario(seed: u64) {
     model.compare(&terminal, seed, &said);
 }
 
-/// `PUNCHD_SIMULATION` has the number of lists; scripts/test runs 10 000.
+/// `PUNCHD_SIMULATION` has the number of lists; scripts/test runs 4 000.
 #[test]
 fn random_lists_have_the_effect_of_their_commands_one_by_one() {
     let lists = std::env::var("PUNCHD_SIMULATION").map_or(160, |lists| lists.parse().unwrap());

@@ -52,18 +52,10 @@ impl Terminal {
         let directory = base.join(format!("punchd-simulation-{}-{seed}", std::process::id()));
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(directory.join("files")).unwrap();
-        let files = directory.join("files");
-        let text = format!(
-            "server = \"http://server\"\nserial = \"{serial}\"\n[limits]\nstart_spread = {start_spread}\n\
-             [commands]\nput_dirs = [{files:?}]\nget_dirs = [{files:?}]\nshell = \"allow\"\n\
-             get_file = \"allow\"\nclear_data = \"allow\"\nreboot = \"allow\"\n[device]\nreboot = [\"true\"]\n"
-        );
-        let path = directory.join("punchd.toml");
-        fs::write(&path, text).unwrap();
         let server = Server { random: Some(Random::new(seed ^ 7)), ..Server::default() };
         let mut terminal = Self {
             server: Rc::new(RefCell::new(server)),
-            settings: Config::load(&path).unwrap().client_settings(),
+            settings: settings(&directory, serial, start_spread),
             directory,
             clock: Rc::default(),
             programs: Rc::default(),
@@ -124,12 +116,13 @@ impl Terminal {
         let uplink =
             VirtualUplink { server: Rc::clone(&self.server), clock: Rc::clone(&self.clock) };
         let device = VirtualDevice {
-            clock: Rc::clone(&self.clock),
+            clock: Rc::clone(&self.clock) as Rc<dyn Clock>,
             programs: Rc::clone(&self.programs),
             requests: Rc::clone(&self.requests),
             acts: Rc::clone(&self.acts),
             store: self.directory.join("punchd.db"),
             images: Rc::clone(&self.images),
+            started: Rc::default(),
         };
         let client = Client::new(uplink, Box::new(device), shared, self.settings.clone());
         self.running = Some((client, store));
@@ -276,6 +269,19 @@ impl Terminal {
         }
         panic!("a reboot is still due");
     }
+}
+
+/// The settings of a terminal whose owner allows everything among the files of a directory.
+pub(super) fn settings(directory: &Path, serial: &str, start_spread: u32) -> Settings {
+    let files = directory.join("files");
+    let text = format!(
+        "server = \"http://server\"\nserial = \"{serial}\"\n[limits]\nstart_spread = {start_spread}\n\
+         [commands]\nput_dirs = [{files:?}]\nget_dirs = [{files:?}]\nshell = \"allow\"\n\
+         get_file = \"allow\"\nclear_data = \"allow\"\nreboot = \"allow\"\n[device]\nreboot = [\"true\"]\n"
+    );
+    let path = directory.join("punchd.toml");
+    fs::write(&path, text).unwrap();
+    Config::load(&path).unwrap().client_settings()
 }
 
 impl Drop for Terminal {

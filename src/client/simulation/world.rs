@@ -210,7 +210,7 @@ impl Uplink for VirtualUplink {
     }
 }
 
-fn says(status: u16, body: &[u8]) -> Response {
+pub(super) fn says(status: u16, body: &[u8]) -> Response {
     let mut response = Response {
         status,
         date: None,
@@ -283,27 +283,29 @@ impl Server {
     }
 
     fn take_replies(&mut self, body: &[u8]) {
-        let text = String::from_utf8_lossy(body);
-        let mut put = |id: &str, code: &str, content: &[u8]| {
-            let new = (code.to_owned(), content.to_vec());
-            let known = self.answers.entry(id.to_owned()).or_insert_with(|| new.clone());
+        for (id, code, content) in replies(body) {
+            let new = (code, content);
+            let known = self.answers.entry(id.clone()).or_insert_with(|| new.clone());
             assert_eq!(known.0, new.0, "{id} was answered with two codes");
-        };
-        if text.starts_with("ID=") && text.contains("\nReturn=") {
-            // The form of several lines: one reply.
-            let line = |key: &str| {
-                text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().to_owned()
-            };
-            let content = text.split_once("Content=").map_or("", |(_, content)| content);
-            put(&line("ID="), &line("Return="), content.trim_start_matches('\n').as_bytes());
-            return;
-        }
-        for line in text.lines() {
-            if let (Some(id), Some(code)) = (part(line, "ID="), part(line, "Return=")) {
-                put(id, code, b"");
-            }
         }
     }
+}
+
+/// The replies in a body: the id, the code and the content of each.
+pub(super) fn replies(body: &[u8]) -> Vec<(String, String, Vec<u8>)> {
+    let text = String::from_utf8_lossy(body);
+    if text.starts_with("ID=") && text.contains("\nReturn=") {
+        // The form of several lines: one reply.
+        let line = |key: &str| {
+            text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().to_owned()
+        };
+        let content = text.split_once("Content=").map_or("", |(_, content)| content);
+        let content = content.trim_start_matches('\n').as_bytes().to_vec();
+        return vec![(line("ID="), line("Return="), content)];
+    }
+    let reply = |line| Some((part(line, "ID=")?.to_owned(), part(line, "Return=")?.to_owned()));
+    let found = text.lines().filter_map(reply);
+    found.map(|(id, code)| (id, code, Vec::new())).collect()
 }
 
 /// A value of a query string or of a reply.
@@ -313,7 +315,7 @@ fn part<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 
 /// Programs that write a text to a file after a time: `echo TEXT > PATH`.
 pub(super) struct VirtualDevice {
-    pub(super) clock: Rc<VirtualClock>,
+    pub(super) clock: Rc<dyn Clock>,
     pub(super) programs: Rc<RefCell<BTreeMap<i64, Program>>>,
     /// What drivers are asked for: they answer after a moment.
     pub(super) requests: Rc<RefCell<BTreeMap<i64, Asked>>>,
@@ -322,6 +324,8 @@ pub(super) struct VirtualDevice {
     /// The file of the store.
     pub(super) store: PathBuf,
     pub(super) images: Images,
+    /// The programs that were started, by their lines.
+    pub(super) started: Rc<RefCell<Vec<String>>>,
 }
 
 /// What a power cut would leave of the store in the middle of each `RELOAD OPTIONS`, if that is wanted.
@@ -382,13 +386,15 @@ impl Device for VirtualDevice {
         true
     }
     fn reboot(&mut self) -> Result<(), String> {
-        self.acts.borrow_mut().push((self.clock.monotonic(), "reboot"));
+        let now = self.clock.monotonic();
+        self.acts.borrow_mut().push((now, "reboot"));
         Ok(())
     }
     fn start(&mut self, key: i64, order: &Order) -> Result<(), String> {
         let line = order.argv[2].to_string_lossy().into_owned();
         // As long as its text says.
         let ends = self.clock.monotonic() + Duration::from_millis(line.len() as u64 % 7 * 400);
+        self.started.borrow_mut().push(line.clone());
         self.programs.borrow_mut().insert(key, Program { ends, line, has_ended: false });
         Ok(())
     }

@@ -74,7 +74,7 @@ impl EveryCommand {
              start_spread = 0\n{limits}"
         );
         terminal.configure(&server.url(), &configuration);
-        if !terminal.run_on_a_disk_of(16 << 20) {
+        if !terminal.run_on_a_disk("size=16m") {
             return None;
         }
         let every = Self { asked, is_slow, server, terminal, requests: Arc::default() };

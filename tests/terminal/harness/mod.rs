@@ -20,6 +20,7 @@ mod openssl;
 mod raw_server;
 mod shipped;
 mod terminal;
+mod tracer;
 
 pub use abuse::{Idle, NOWHERE, PUNCHES, connect, punches, terminal_alone};
 pub use answers::{answer, answer_text, polls, returns, returns_all, until, until_unanswered};
@@ -36,6 +37,7 @@ pub use raw_server::{
 };
 pub use shipped::{Shipped, nowhere};
 pub use terminal::Terminal;
+pub use tracer::{CALLS, Injection, Tracer};
 
 /// Long enough for a loaded machine; nothing waits this long when all is well.
 pub const TIMEOUT: Duration = Duration::from_secs(60);

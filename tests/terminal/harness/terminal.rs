@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -95,30 +95,36 @@ impl Terminal {
         self.run_as(shell, Stdio::null());
     }
 
-    /// The same on a disk of its own, of so many bytes, in the directory `disk`: the store is there.
-    /// The mount is seen by the program alone (`/proc/PID/root`). False where it cannot be made.
-    pub fn run_on_a_disk_of(&mut self, bytes: u64) -> bool {
+    /// The same on a disk of its own with these options of tmpfs, in the directory `disk`: the store is
+    /// there. The mount is seen by the program alone (`/proc/PID/root`). False where it cannot be made.
+    pub fn run_on_a_disk(&mut self, options: &str) -> bool {
+        let Some(command) = self.command_on_a_disk(options) else { return false };
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
+        self.run_as(command, log.into());
+        true
+    }
+
+    /// The program on such a disk, not yet started.
+    pub fn command_on_a_disk(&mut self, options: &str) -> Option<Command> {
         let disk = self.path("disk");
         fs::create_dir_all(&disk).unwrap();
         let config = fs::read_to_string(self.path("punchd.toml")).unwrap();
         let store = format!("{}/punchd.db", self.directory.display());
         let config = config.replace(&store, &format!("{}/punchd.db", disk.display()));
         fs::write(self.path("punchd.toml"), config).unwrap();
-        let mount = format!("mount -t tmpfs -o size={bytes} tmpfs '{}'", disk.display());
+        let mount = format!("mount -t tmpfs -o {options} tmpfs '{}'", disk.display());
         let in_namespace = |script: &str| {
             let mut unshare = Command::new("unshare");
             unshare.args(["-r", "-m", "sh", "-c", script]);
             unshare
         };
         if !in_namespace(&mount).output().is_ok_and(|output| output.status.success()) {
-            return false;
+            return None;
         }
         let command = self.command(&["run"]);
         let mut unshare = in_namespace(&format!("{mount} && exec \"$0\" \"$@\""));
         unshare.arg(command.get_program()).args(command.get_args());
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
-        self.run_as(unshare, log.into());
-        true
+        Some(unshare)
     }
 
     /// The same on a network of its own, which has no link but the loopback. None where it cannot be
@@ -143,6 +149,17 @@ impl Terminal {
         Some(Network { pid: self.pid() })
     }
 
+    /// Starts the program by this command, and waits until its driver socket is there. The program may end
+    /// before.
+    ///
+    /// # Errors
+    /// How it ended.
+    pub fn try_run_as(&mut self, mut command: Command) -> Result<(), ExitStatus> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
+        self.child = Some(command.stderr(log).spawn().unwrap());
+        self.wait_until_socket_or_end()
+    }
+
     fn run_as(&mut self, mut command: Command, log: Stdio) -> Option<ChildStderr> {
         let mut child = command.stderr(log).spawn().unwrap();
         let pipe = child.stderr.take();
@@ -153,14 +170,21 @@ impl Terminal {
 
     /// Waits until the driver socket is there.
     pub fn wait_until_socket(&mut self) {
+        if let Err(status) = self.wait_until_socket_or_end() {
+            panic!("punchd ended with {status}: {}", self.log());
+        }
+    }
+
+    fn wait_until_socket_or_end(&mut self) -> Result<(), ExitStatus> {
         let until = Instant::now() + TIMEOUT;
         while UnixStream::connect(self.path("run/driver.sock")).is_err() {
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
-                panic!("punchd ended with {status}: {}", self.log());
+                return Err(status);
             }
             assert!(Instant::now() < until, "punchd does not come up: {}", self.log());
             std::thread::sleep(Duration::from_millis(2));
         }
+        Ok(())
     }
 
     /// The program with these arguments, not yet started.
@@ -194,6 +218,11 @@ impl Terminal {
     /// Whether the program ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_some())
+    }
+
+    /// Waits for the end of a program that ends by itself.
+    pub fn end(&mut self) -> Option<ExitStatus> {
+        self.child.take()?.wait().ok()
     }
 
     /// Sends a signal by name.

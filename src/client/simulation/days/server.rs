@@ -1,0 +1,205 @@
+//! The server, as the document has it.
+
+use std::io::Read as _;
+
+use super::commands::Commands;
+use super::journal::Journal;
+use super::plan::{Character, Kind, Says};
+
+/// A request that reached the server.
+pub(super) struct Request {
+    pub(super) kind: Kind,
+    pub(super) target: String,
+    pub(super) body: Vec<u8>,
+}
+
+/// What the server says.
+#[derive(Clone)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+    pub(super) retry_after: Option<u32>,
+}
+
+pub(super) struct Server {
+    character: Character,
+    /// Whether it knows the terminal.
+    knows: bool,
+    /// The highest `Stamp` of the attendance log that it took.
+    stamp: u64,
+    /// The stamp in the last handshake reply, and whether one that was not 0 has reached the terminal.
+    said: u64,
+    has_said_other: Option<bool>,
+    /// A reply with a stamp of 0 has reached the terminal, in the step under way: it asks for all rows.
+    asks_again: Option<bool>,
+    /// A reply to a handshake has reached it in this step.
+    is_new: bool,
+    zone: i32,
+    /// All zones that it had.
+    zones: Vec<i32>,
+    pub(super) photos: u32,
+}
+
+impl Request {
+    pub(super) fn of(request: &crate::uplink::Request<'_>) -> Self {
+        let target = request.target.to_owned();
+        let mut body = request.body.map_or(Vec::new(), |body| body.bytes.to_vec());
+        if let Some((mut file, size)) = request.body.and_then(|body| body.file) {
+            file.by_ref().take(size).read_to_end(&mut body).unwrap();
+        }
+        let has = |part: &str| target.contains(part);
+        let kind = if has("options=all") {
+            Kind::Handshake
+        } else if has("/getrequest") {
+            Kind::Poll
+        } else if has("/devicecmd") {
+            Kind::Reply
+        } else if has("CmdId=") {
+            Kind::Query
+        } else if has("table=ATTLOG") {
+            Kind::Punches
+        } else if has("table=options") || has("/registry") {
+            Kind::Other
+        } else if has("table=") {
+            Kind::Rows
+        } else {
+            Kind::File
+        };
+        Self { kind, target, body }
+    }
+
+    fn value(&self, key: &str) -> Option<&str> {
+        self.target.split(['?', '&']).find_map(|part| part.strip_prefix(key))
+    }
+}
+
+impl Answer {
+    fn says(body: impl Into<Vec<u8>>) -> Self {
+        Self { status: 200, body: body.into(), retry_after: None }
+    }
+}
+
+impl Server {
+    pub(super) fn new(character: &Character) -> Self {
+        Self {
+            zone: character.zone,
+            zones: vec![character.zone],
+            photos: 0,
+            character: character.clone(),
+            knows: false,
+            stamp: 0,
+            said: 0,
+            has_said_other: Some(false),
+            asks_again: None,
+            is_new: false,
+        }
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.knows = false;
+    }
+
+    /// It has lost all rows, and with them what it knew of the terminal.
+    pub(super) fn lose(&mut self) {
+        (self.knows, self.stamp) = (false, 0);
+    }
+
+    pub(super) fn move_zone(&mut self, by: i32) {
+        self.zone = (self.zone + by).clamp(-12, 14);
+        self.zones.push(self.zone);
+    }
+
+    pub(super) fn zones(&self) -> &[i32] {
+        &self.zones
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        got: &Request,
+        rows: &[usize],
+        (punches, operations): (&mut Journal, &mut Journal),
+        commands: &mut Commands,
+    ) -> Result<Answer, String> {
+        if got.kind == Kind::Handshake {
+            self.knows = true;
+            self.said = self.stamp;
+            return Ok(Answer::says(self.options()));
+        }
+        if got.kind == Kind::File {
+            return Ok(commands.file(&got.target));
+        }
+        if !self.knows {
+            return Ok(Answer::says("UNKNOWN DEVICE\n"));
+        }
+        match got.kind {
+            Kind::Poll => Ok(Answer::says(commands.give(punches.count_dated()))),
+            Kind::Reply => {
+                commands.take_replies(&got.body)?;
+                Ok(Answer::says("OK\n"))
+            }
+            Kind::Punches => {
+                let new = punches.count_new(rows);
+                punches.store(rows);
+                let stamp = got.value("Stamp=").and_then(|stamp| stamp.parse().ok()).unwrap_or(0);
+                self.stamp = self.stamp.max(stamp);
+                Ok(Answer::says(match self.character.says {
+                    Says::Ok => "OK\n".into(),
+                    Says::Count => format!("OK:{}\n", rows.len()),
+                    Says::CountOfNew => format!("OK:{new}\n"),
+                }))
+            }
+            Kind::Query => {
+                let id = got.value("CmdId=").unwrap_or_default();
+                commands.take_rows(id, rows);
+                Ok(Answer::says(format!("OK:{}\n", count_rows(&got.body))))
+            }
+            _ => {
+                operations.store(rows);
+                self.photos += u32::from(got.target.contains("table=ATTPHOTO"));
+                Ok(Answer::says(format!("OK:{}\n", count_rows(&got.body))))
+            }
+        }
+    }
+
+    fn options(&self) -> String {
+        let Character { delay, error_delay, .. } = self.character;
+        format!(
+            "GET OPTION FROM: MADE0001\nATTLOGStamp={}\nErrorDelay={error_delay}\nDelay={delay}\n\
+             TransFlag=1111111111\nTimeZone={}\nRealtime=1\nPushProtVer=2.4.1\n",
+            self.stamp, self.zone
+        )
+    }
+
+    /// An answer reached the terminal; all of it, if `is_whole`.
+    pub(super) fn reached(&mut self, got: &Request, is_whole: bool) {
+        if got.kind != Kind::Handshake || !is_whole {
+            return;
+        }
+        match (self.said, self.has_said_other) {
+            (0, Some(true)) => self.asks_again = Some(true),
+            (0, None) => self.asks_again = Some(false),
+            (0, Some(false)) => {}
+            _ => {}
+        }
+        self.has_said_other = Some(self.said != 0);
+        self.is_new = true;
+    }
+
+    /// The step came to its end. Whether the server asked for all rows, and whether surely.
+    pub(super) fn step_ended(&mut self) -> Option<bool> {
+        self.is_new = false;
+        self.asks_again.take()
+    }
+
+    /// The terminal died in the step in which an answer reached it: what it understood is not known.
+    pub(super) fn cut_off(&mut self) -> Option<bool> {
+        if std::mem::take(&mut self.is_new) {
+            self.has_said_other = None;
+        }
+        self.asks_again.take().map(|_| false)
+    }
+}
+
+fn count_rows(body: &[u8]) -> usize {
+    body.iter().filter(|byte| **byte == b'\n').count()
+}
