@@ -27,11 +27,11 @@ def find(tree, place, at_once):
     and the seconds of each test. Kept in `place`, since it takes as long as all tests."""
     kept = place / "reach.json"
     if not kept.exists():
-        kept.write_text(json.dumps(_find(tree, place, at_once)))
+        kept.write_text(json.dumps(_find(tree, place, at_once, {})))
     return json.loads(kept.read_text())
 
 
-def _find(tree, place, at_once):
+def _find(tree, place, at_once, known):
     numbers, originals = [], {}
     for source in sources(tree.root):
         text = originals[source.path] = source.text
@@ -42,14 +42,16 @@ def _find(tree, place, at_once):
         tree.write(source.path, text + (NOTE if str(source.path) == "src/lib.rs" else ""))
     programs = tree.build()
     assert programs, tree.complaint
-    tests = tree.tests(programs)
+    tests = [test for test in tree.tests(programs) if test[1] not in known]
     (place / "reach").mkdir(exist_ok=True)
 
     def run(number):
         file = place / "reach" / str(number)
         file.unlink(missing_ok=True)
         passed, seconds = tree.run(tests[number], PUNCHD_REACH=str(file))
-        reached = {numbers[int(line)] for line in file.read_text().split()} if file.exists() else set()
+        # A test that makes writes short leaves parts of numbers.
+        lines = file.read_text().split() if file.exists() else []
+        reached = {numbers[int(line)] for line in lines if int(line) < len(numbers)}
         return passed, seconds, sorted(reached)
 
     with ThreadPoolExecutor(at_once) as pool:
