@@ -292,7 +292,8 @@ impl Client {
             return Ok(());
         }
         let has_replies = store.command_log().has_replies()?;
-        let poll_at = self.poller.due_at().max(self.backoffs.until(Activity::Poll));
+        let poll_at = self.poller.due_at().max(self.poller.rests_until());
+        let poll_at = poll_at.max(self.backoffs.until(Activity::Poll));
         let poll_first = self.poll_goes_first && poll_at <= now;
         add(has_replies && !poll_first, Activity::Replies);
         add(store.command_log().has_refused_replies()?, Activity::RefusedReplies);

@@ -174,6 +174,7 @@ impl DayTerminal {
         self.stop();
         world.tell(|| format!("no power for {off:?}"));
         world.pass(off);
+        world.failed_at.set(world.now());
         world.boots.set(world.boots.get() + 1);
         world.booted.set(world.now());
         if is_unset {
