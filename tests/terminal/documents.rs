@@ -83,6 +83,22 @@ fn promises_name_only_tests_that_exist() {
     }
 }
 
+/// `scripts/mutants` tries the rows; here they are only compared with the sources, which is quick.
+#[test]
+fn each_mechanism_of_the_table_stands_once_in_its_file() {
+    let text = fs::read_to_string(project("docs/promises.md")).unwrap();
+    let table = text.split_once("\n## Mechanisms").unwrap().1;
+    let rows: Vec<&str> = table.lines().filter(|line| line.contains(" | `src/")).collect();
+    assert!(rows.len() >= 40, "{} rows", rows.len());
+    for row in rows {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let [_, file, change, _] = cells[..] else { panic!("{row}") };
+        let old = change.split_once(" → ").unwrap().0.trim_matches('`').trim();
+        let source = fs::read_to_string(project(file.trim_matches('`'))).unwrap();
+        assert_eq!(source.matches(&old.replace("\\|", "|")).count(), 1, "{row}");
+    }
+}
+
 #[test]
 fn every_key_of_the_configuration_is_documented() {
     let config = ["mod", "tables", "dialect"]

@@ -434,9 +434,11 @@ impl Device for VirtualDevice {
         let asked = self.requests.borrow_mut().remove(&key);
         // Drivers get a request with the next wait: one that is withdrawn in the same moment, since it
         // could not be recorded, never was one.
-        let mut acts = self.acts.borrow_mut();
-        if asked.is_some_and(|asked| asked.begun == self.clock.monotonic()) {
-            acts.last_mut().unwrap().1 = "withdrawn";
+        let now = self.clock.monotonic();
+        if asked.is_some_and(|asked| asked.begun == now && asked.ends > now) {
+            let mut acts = self.acts.borrow_mut();
+            let its = |act: &&mut (Duration, &str)| act.0 == now && act.1 != "reboot";
+            acts.iter_mut().rev().find(its).unwrap().1 = "withdrawn";
         }
     }
     fn start_version_check(&mut self, _: i64) -> Result<(), String> {

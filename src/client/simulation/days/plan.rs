@@ -175,7 +175,7 @@ impl Plan {
         };
         // Punches, single ones and crowds: 300 at least.
         let mut punches = 0;
-        while punches < 320 {
+        while punches < 450 {
             let count =
                 if random.below(25) == 0 { 20 + random.below(40) } else { 1 + random.below(3) };
             punches += count;
