@@ -93,6 +93,13 @@ impl Commands {
             id = "button".into();
         }
         let text = ask.text(nth, &file.display().to_string());
+        // Numbers that begin anew: the first with a text that it had before would be a repeat.
+        while self.ids == Ids::Rising
+            && self.askings.iter().any(|asking| asking.id == id && asking.text == text)
+        {
+            id = self.next_id.to_string();
+            self.next_id += 1;
+        }
         if ask == Ask::PutFile {
             self.files.insert(format!("put{nth}.bin"), format!("P{nth}").into_bytes());
         }
@@ -116,7 +123,10 @@ impl Commands {
 
     /// The last command that was answered and done is sent once more.
     pub(super) fn ask_again(&mut self, _: Duration) -> Option<String> {
-        if self.ids != Ids::Rising || self.risen < RISING || self.begins {
+        // What was never given out has not shown that the ids rise.
+        let since = self.askings.len().saturating_sub(self.risen);
+        let given = self.askings[since..].iter().filter(|asking| asking.was_heard).count();
+        if self.ids != Ids::Rising || given < RISING || self.begins {
             return None;
         }
         let from = self.askings.len().saturating_sub(4);

@@ -181,7 +181,7 @@ impl Plan {
             punches += count;
             add(&mut random, Event::Punches(count as u32));
         }
-        for _ in 0..55 + random.below(20) {
+        for _ in 0..65 + random.below(20) {
             let ask = Ask::of(&mut random);
             add(&mut random, Event::Command(ask));
         }

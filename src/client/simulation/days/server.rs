@@ -179,7 +179,7 @@ impl Server {
     /// An answer reached the terminal; all of it, if `is_whole`.
     pub(super) fn reached(&mut self, got: &Request, answer: &[u8], is_whole: bool) {
         self.has_checked |= String::from_utf8_lossy(answer).contains(":CHECK\n");
-        if got.kind != Kind::Handshake || !is_whole {
+        if got.kind != Kind::Handshake || !is_whole || !answer.starts_with(b"GET OPTION") {
             return;
         }
         match (self.said, self.has_said_other) {

@@ -29,6 +29,7 @@ impl Uplink for DayUplink {
             return self.0.finish(sent).map(|response| Exchange::Answered(Box::new(response)));
         };
         let until = self.0.now() + Duration::from_secs(seconds.into());
+        self.0.attempts.borrow_mut().ask_later(until);
         self.0.pass(HELD_AFTER);
         Ok(Exchange::Held(Box::new(Held { world: Rc::clone(&self.0), sent: Some(sent), until })))
     }
