@@ -43,7 +43,9 @@ impl DayTerminal {
     pub(super) fn new(plan: Plan) -> Self {
         let memory = PathBuf::from("/dev/shm");
         let base = if memory.is_dir() { memory } else { std::env::temp_dir() };
-        let directory = base.join(format!("punchd-day-{}-{}", std::process::id(), plan.seed));
+        // Of one length: how long a program runs depends on its line, and a day is the same in each run.
+        let name = format!("punchd-day-{:07}-{:05}", std::process::id(), plan.seed);
+        let directory = base.join(name);
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(directory.join("files")).unwrap();
         let mut terminal = Self {
