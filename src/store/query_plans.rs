@@ -148,7 +148,7 @@ const CALLS: &[Call] = &[
     ("the tally of a store of an earlier version", |store| {
         store.db.connection().execute("DELETE FROM tally", []).unwrap();
         store.db.counts.forget();
-        Tally::new(&store.db).catch_up_for(Duration::MAX);
+        while !Tally::new(&store.db).catch_up_for(Duration::MAX) {}
     }),
     ("counts of status", |store| {
         Stream::ALL.into_iter().for_each(|stream| _ = store.outbox().backlog(stream).unwrap());

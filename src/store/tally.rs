@@ -26,6 +26,9 @@ pub(super) const FAN: Seq = 8;
 /// Levels of the table; the first is that of the chunks.
 pub(super) const LEVELS: usize = 4;
 
+/// Most chunks that are written down at once, on a fast machine.
+const MOST_CHUNKS: usize = 200;
+
 /// Rows that have an index of their own in the journals of punches and photos.
 const WITH_CARD: &str = "id_num IS NOT NULL";
 
@@ -95,8 +98,8 @@ impl<'a> Tally<'a> {
         Table::Attlog.streams().map(|stream| self.count(stream, 0, until)).sum()
     }
 
-    /// Writes down the chunks that were left, one at least, and more for about so long. Whether all
-    /// are. What fails here is tried again in the next chunk, and must not fail what else is in the
+    /// Writes down the chunks that were left, one at least, and more for about so long, up to
+    /// [`MOST_CHUNKS`]. Whether all are. What fails here is tried again in the next chunk, and must not fail what else is in the
     /// transaction.
     pub(super) fn catch_up_for(&self, time: Duration) -> bool {
         self.is_caught_up() || self.db.within_transaction(|| self.catch_up(time)).unwrap_or(true)
@@ -105,9 +108,11 @@ impl<'a> Tally<'a> {
     fn catch_up(&self, time: Duration) -> Result<bool> {
         let begun = Instant::now();
         self.db.run("SAVEPOINT tally")?;
+        let mut count = 0;
         let is_done = loop {
+            count += 1;
             match self.tally_next() {
-                Ok(true) if begun.elapsed() < time => {}
+                Ok(true) if count < MOST_CHUNKS && begun.elapsed() < time => {}
                 Ok(has_more) => break !has_more,
                 Err(error) => {
                     log::debug!("rows were not tallied: {error}");

@@ -320,8 +320,9 @@ impl Drop for Terminal {
         let _ = fs::remove_dir_all(&self.directory);
         if std::thread::panicking() {
             eprintln!("--- log of the terminal ---\n{log}");
-        } else if let Some(line) = log.lines().find(|line| is_over_budget(line)) {
-            panic!("too much work between two looks at the drivers: {line}");
+        } else if let Some(at) = log.lines().position(is_over_budget) {
+            let near: Vec<&str> = log.lines().skip(at.saturating_sub(8)).take(12).collect();
+            panic!("too much work between two looks at the drivers:\n{}", near.join("\n"));
         }
     }
 }
