@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use iclock_emulator::{Emulator, Received};
+use iclock_emulator::{Act, Emulator, Fault, On, Received};
 use punchd::protocol::record::{Jpeg, Pin};
 use punchd::protocol::time::LocalTime;
 use punchd::store::{Limits, Moment, NewPhoto, Store, StoreError};
@@ -86,6 +86,8 @@ fn fairness(photos: u32, punches: u32, count: u32) {
     };
     print("with nothing pending", &idle);
     let server = server();
+    // On a fast machine, too, the photos take longer than all the punches.
+    server.fault(Fault::new(On::table("ATTPHOTO"), Act::Delay { ms: 20 }).always());
     let mut terminal = Terminal::prepare(&server.url(), "");
     fill(&terminal, photos, punches);
     let started = Instant::now();
