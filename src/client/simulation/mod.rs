@@ -15,6 +15,7 @@ pub(crate) mod random;
 mod recovery;
 mod terminal;
 mod world;
+mod years;
 
 use lists::Lists;
 use model::Model;

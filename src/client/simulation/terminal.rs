@@ -28,6 +28,7 @@ pub(super) struct Terminal {
     pub(super) server: Rc<RefCell<Server>>,
     directory: PathBuf,
     settings: Settings,
+    limits: Limits,
     clock: Rc<VirtualClock>,
     programs: Rc<RefCell<BTreeMap<i64, Program>>>,
     requests: Rc<RefCell<BTreeMap<i64, Asked>>>,
@@ -56,6 +57,7 @@ impl Terminal {
         let mut terminal = Self {
             server: Rc::new(RefCell::new(server)),
             settings: settings(&directory, serial, start_spread),
+            limits: Limits::default(),
             directory,
             clock: Rc::default(),
             programs: Rc::default(),
@@ -87,6 +89,18 @@ impl Terminal {
         &self.running.as_ref().unwrap().1
     }
 
+    /// Keeps so many punches, from now on.
+    pub(super) fn keep_punches(&mut self, most: u64) {
+        self.limits.punches = most;
+        self.restart();
+    }
+
+    /// Bytes of the store and its log.
+    pub(super) fn store_bytes(&self) -> u64 {
+        let files = ["punchd.db", "punchd.db-wal"].map(|name| self.directory.join(name));
+        files.iter().filter_map(|file| fs::metadata(file).ok()).map(|file| file.len()).sum()
+    }
+
     /// The server gives this list to the next poll.
     pub(super) fn give(&mut self, list: String) {
         self.given += list.lines().filter(|line| line.starts_with("C:")).count();
@@ -103,7 +117,8 @@ impl Terminal {
     }
 
     fn start(&mut self) {
-        let store = Store::open(&self.directory.join("punchd.db"), Limits::default()).unwrap();
+        let limits = self.limits.clone();
+        let store = Store::open(&self.directory.join("punchd.db"), limits).unwrap();
         let store = Rc::new(store);
         let clock = Rc::clone(&self.clock) as Rc<dyn Clock>;
         let shared = Shared {
@@ -157,7 +172,7 @@ impl Terminal {
         programs.into_iter().chain(requests)
     }
 
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.running = None;
         self.programs.borrow_mut().clear();
         self.requests.borrow_mut().clear();
