@@ -1,6 +1,7 @@
 """What `scripts/qemu` does once everything is built: boots the terminal for a person, or checks it and prints its figures."""
 
 import argparse
+import calendar
 import hashlib
 import json
 import re
@@ -76,7 +77,7 @@ class Bench:
         arguments = self.arguments
         return kind(arguments.debian, arguments.punchd, arguments.driver, arguments.place)
 
-    def boot(self, store=None, server=None, cable=True, images=None):
+    def boot(self, store=None, server=None, cable=True, images=None, **machine):
         """A terminal that was never here before, with this store or an empty one. Returns the seconds to its first handshake, if it has a cable."""
         if self.machine:
             self.machine.stop()
@@ -85,14 +86,14 @@ class Bench:
         self.images.make_root(server, f"QEMU{self.terminals:07}", DRIVERS, [self.arguments.example_driver])
         self.images.make_data(store)
         before = len(server.requests("handshake"))
-        self.start(cable)
+        self.start(cable, **machine)
         if cable:
             shake = wait("the first handshake", lambda: server.requests("handshake")[before:])[0]
             return shake["at_ms"] / 1000 - self.machine.begun
         return None
 
-    def start(self, cable=True):
-        self.machine = Machine(self.arguments.qemu, self.images, cable=cable)
+    def start(self, cable=True, **machine):
+        self.machine = Machine(self.arguments.qemu, self.images, cable=cable, **machine)
         self.machine.wait_for_shell()
 
     def figure(self, name, value, goal=""):
@@ -428,6 +429,44 @@ def wrong_clocks(bench):
     expect(log.count("clock set") == 3, f"the clock was not set three times: {log}")
 
 
+def year_2038(bench):
+    """Seconds pass 31 bits while it runs; the clock chip and the server have the same time. And a chip that says 2099 at boot is set."""
+    border = 1 << 31
+    begins = border - 45
+    server = bench.serve("year_2038.log")
+    server.post("/clock", str(begins - int(time.time())))
+    bench.boot(server=server, clock=time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(begins)))
+    shell = bench.machine.shell
+    now = lambda: int((re.findall(r"last_contact.: (\d+)", shell("punchd status --json | grep last_contact")) or [0])[0])
+
+    def live(number):
+        """A punch from a shell, one of a card, a command and a program. The times of the punches, as the server has them."""
+        shell(f"punchd punch --pin {number} --verify 4")
+        reply = server.ask(f"DATA UPDATE USERINFO PIN={number + 1}\tName=Card\tCard={CARD}")
+        expect(reply["ret"] == 0, f"the user was refused: {reply}")
+        bench.machine.type(CARD)
+        reply = server.ask(f"SHELL echo {number}")
+        expect(reply["ret"] == 0, f"SHELL: {reply}")
+        of = lambda pin: [row["time"] for row in server.get("/attlog") if row["pin"] == str(pin)]
+        wait("the punches at the server", lambda: of(number) and of(number + 1))
+        expect(server.ask(f"DATA DELETE USERINFO PIN={number + 1}")["ret"] == 0, "the user was not deleted")
+        return of(number) + of(number + 1)
+
+    wait("an answer", lambda: now() >= begins)
+    times = live(2001)
+    expect(now() < border, "the border was passed before anything was done")
+    wait("the last second of 31 bits", lambda: now() > border)
+    times += live(2003)
+    shell("/etc/init.d/S60punchd restart")
+    wait("the server after a restart", lambda: now() > border)
+    times += live(2005)
+    seconds = [calendar.timegm(time.strptime(text, "%Y-%m-%d %H:%M:%S")) - 8 * 3600 for text in times]
+    bench.figure("times of six punches, from the first second beyond 31 bits", f"{[at - border for at in seconds]}")
+    expect(begins <= seconds[0] and seconds == sorted(seconds) and seconds[1] < border < seconds[2] and seconds[-1] <= now(), f"the times are wrong: {times}")
+    bench.boot(clock="2099-06-01T00:00:00")
+    wait("the clock of a chip that was far ahead", lambda: abs(bench.machine.number("date +%s") - time.time()) < 100)
+
+
 def drain(bench, server, how, count, goal):
     store = prefilled(bench.arguments, count)
     before = server.get("/state")["punches"]
@@ -484,7 +523,7 @@ def mass(bench):
     bench.figure(f"{USERS} users with templates", f"{time.time() - begun:.0f} s")
 
 
-CHECKS = [session, idle, punch_from_a_shell, card, door, enrolment, files_and_shell, upgrade, reboot, network, damage, wear, backlog, cable, https, https_kept, wrong_clocks, mass, fill_ext4, fill_ubifs]
+CHECKS = [session, idle, punch_from_a_shell, card, door, enrolment, files_and_shell, upgrade, reboot, network, damage, wear, backlog, cable, https, https_kept, wrong_clocks, year_2038, mass, fill_ext4, fill_ubifs]
 LONG = [fill_ext4, fill_ubifs]  # not among the quick ones
 
 

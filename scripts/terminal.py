@@ -224,8 +224,8 @@ class FlashImages(Images):
 class Machine:
     """A terminal that runs. Its power is cut by `kill`."""
 
-    def __init__(self, qemu, images, console=None, cable=True, forgetful=None):
-        """With `cable` out there is no network at boot. `forgetful` is a source of chance: its disks forget, when the power is cut, what was not
+    def __init__(self, qemu, images, console=None, cable=True, forgetful=None, clock="1970-01-01T00:00:00"):
+        """With `cable` out there is no network at boot. `clock` is what the clock chip says then. `forgetful` is a source of chance: its disks forget, when the power is cut, what was not
         flushed (disk.py)."""
         self.place = images.place
         self.disks = {}
@@ -234,7 +234,7 @@ class Machine:
         for path in [self.qmp_path, self.console_path]:
             path.unlink(missing_ok=True)
         command = [qemu, "-M", "virt,highmem=off", "-cpu", "cortex-a7", "-m", str(images.memory), "-nodefaults", "-display", "none"]
-        command += ["-kernel", images.kernel, "-initrd", images.initrd, "-rtc", "base=1970-01-01T00:00:00"]
+        command += ["-kernel", images.kernel, "-initrd", images.initrd, "-rtc", f"base={clock}"]
         command += ["-global", "virtio-mmio.force-legacy=false"]  # the keyboard is of virtio 1
         command += ["-append", "console=ttyAMA0 quiet loglevel=3 panic=1"]
         for name, image in [("root", images.root), ("data", images.data)]:

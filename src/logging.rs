@@ -10,10 +10,11 @@ use std::fmt;
 use std::io::{Write as _, stderr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::log_limit::{LogLimit, PERIOD, Verdict};
 use crate::protocol::foreign;
@@ -95,9 +96,7 @@ impl Stderr {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let seconds =
-            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let time = LocalTime::from_seconds(seconds as i64)
+        let time = LocalTime::from_seconds(clock_gettime(ClockId::Realtime).tv_sec)
             .map_or_else(|| "(clock not set)".to_owned(), |time| time.to_string());
         let level = match level {
             Level::Error => "error: ",

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::error::{Result, StoreError};
 use super::files::{beside, sync_directory};
@@ -69,9 +70,7 @@ pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
 
 /// A name for a store that is set aside, which no file has.
 pub(super) fn free_name(path: &Path) -> Option<PathBuf> {
-    let seconds = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
+    let seconds = clock_gettime(ClockId::Realtime).tv_sec.max(0);
     let names = (0..100).map(|more| beside(path, &format!(".damaged-{}", seconds + more)));
     let is_free = |name: &PathBuf| !name.exists() && !beside(name, "-wal").exists();
     names.into_iter().find(is_free)

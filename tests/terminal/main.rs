@@ -4,6 +4,7 @@
 //! is a topic; what several need is in `harness`, and no file takes anything from another.
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
+#![allow(clippy::disallowed_methods, reason = "the tests run on machines with 64 bits")]
 
 mod harness;
 

@@ -117,7 +117,7 @@ impl Terminal {
     }
 
     fn start(&mut self) {
-        let limits = self.limits.clone();
+        let limits = self.limits;
         let store = Store::open(&self.directory.join("punchd.db"), limits).unwrap();
         let store = Rc::new(store);
         let clock = Rc::clone(&self.clock) as Rc<dyn Clock>;

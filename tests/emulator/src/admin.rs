@@ -11,6 +11,7 @@
 //! | `POST /release` | | stalled requests end |
 //! | `POST /handshake` | lines `key=value`; `key` alone takes it out | |
 //! | `POST /allow` | names of [`Kind`]s | |
+//! | `POST /clock` | seconds by which its clock is ahead | |
 //! | `POST /files/<path>` | the bytes | |
 //! | `POST /reset` | | all that came in is forgotten |
 
@@ -104,6 +105,10 @@ fn act(state: &mut State, path: &str, bytes: &[u8]) -> Outcome {
         "/release" => state.released += 1,
         "/handshake" => set_options(state, &body),
         "/allow" => allow(state, &body)?,
+        "/clock" => {
+            state.clock_offset =
+                body.trim().parse().map_err(|_| (400, "not a number of seconds".to_owned()))?;
+        }
         "/reset" => state.reset(),
         _ => {
             let name = path.strip_prefix("/files/").ok_or_else(|| nothing_there(path))?;
