@@ -141,10 +141,10 @@ impl<'a> Daemon<'a> {
                 self.restart(&mut client);
             }
             let deadline = match next {
-                Next::Immediately => Instant::now(),
+                Next::Immediately => Some(Instant::now()),
                 Next::RestUntil(at) => self.instant(at),
             };
-            match reactor::rest(Some(deadline)) {
+            match reactor::rest(deadline) {
                 Ok(_) => {}
                 Err(error) if Stopping::is_in(&error) => return Ok(()),
                 Err(error) => return Err(Stop::System(format!("cannot wait: {error}"))),
@@ -224,10 +224,9 @@ impl<'a> Daemon<'a> {
         Ok((config, Server::new(&settings)))
     }
 
-    /// A moment of the client's clock, in the reactor's.
-    fn instant(&self, at: Duration) -> Instant {
-        const A_DAY: Duration = Duration::from_secs(86_400);
-        Instant::now() + at.saturating_sub(self.clock.monotonic()).min(A_DAY)
+    /// A moment of the client's clock, in the reactor's; none if it is too far for that.
+    fn instant(&self, at: Duration) -> Option<Instant> {
+        Instant::now().checked_add(at.saturating_sub(self.clock.monotonic()))
     }
 
     /// Writes the start or the stop of the terminal into the operation log (App. 3).

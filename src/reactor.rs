@@ -100,11 +100,10 @@ pub fn serve(source: Rc<RefCell<dyn Served>>) {
     REACTOR.with(|reactor| reactor.served.borrow_mut().push(source));
 }
 
-/// Takes TERM, INT (stop) and HUP (reload) from now on, on this thread.
+/// Takes TERM, INT (stop) and HUP (reload) from now on, on this thread. A signal whose byte the
+/// self-pipe has no room for is not waited for: signal-hook writes without blocking.
 pub fn take_signals() -> io::Result<()> {
     let (self_pipe, writer) = UnixStream::pair()?;
-    self_pipe.set_nonblocking(true)?;
-    writer.set_nonblocking(true)?;
     let signals = Signals { self_pipe, stop: Arc::default(), reload: Arc::default() };
     for (signal, flag) in
         [(SIGTERM, &signals.stop), (SIGINT, &signals.stop), (SIGHUP, &signals.reload)]

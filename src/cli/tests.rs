@@ -42,6 +42,25 @@ fn what_is_right_becomes_an_action() {
                 active_low: true,
             }),
         ),
+        (
+            "card-reader /dev/ttyS1",
+            Action::CardReader(settings::CardReader {
+                device: "/dev/ttyS1".into(),
+                again: Duration::from_secs(3),
+                format: Format::Auto,
+                status: 0,
+                baud: None,
+            }),
+        ),
+        (
+            "relay file:/door",
+            Action::Relay(settings::Relay {
+                door: Spec::File("/door".into()),
+                alarm: None,
+                pulse: Duration::from_secs(3),
+                active_low: false,
+            }),
+        ),
         ("help", Action::Help(None)),
         ("--help", Action::Help(None)),
         ("help relay", Action::Help(Some(Command::Relay))),

@@ -367,3 +367,35 @@ impl List {
         self.others.first().is_none_or(|first| !first.trim_start().starts_with('<'))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list() -> List {
+        List::new(AnswerKind::Poll, 3, Mode::Short)
+    }
+
+    fn line(text: &str) -> Line {
+        Line::Whole(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn so_many_lines_that_are_no_commands_are_kept_and_so_much_of_each() {
+        let mut list = list();
+        let lines = (0..301).map(|nth| line(&format!("Option{nth}=1"))).collect();
+        assert_eq!(list.commands_among(lines), []);
+        assert_eq!((list.others.len(), list.others[299].as_str()), (300, "Option299=1"));
+        // Commands behind them are taken all the same, as far as there is room.
+        let commands: Vec<_> = (1..=4).map(|id| line(&format!("C:{id}:INFO"))).collect();
+        assert_eq!(list.commands_among(commands).len(), 3);
+        assert_eq!((list.commands, list.is_full, list.others.len()), (3, true, 300));
+    }
+
+    #[test]
+    fn the_beginning_of_a_long_line_that_is_no_command_is_kept() {
+        let mut list = list();
+        list.commands_among([8192, 8193].map(|bytes| line(&"x".repeat(bytes))).into());
+        assert_eq!(list.others.iter().map(String::len).collect::<Vec<_>>(), [8192; 2]);
+    }
+}

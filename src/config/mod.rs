@@ -128,6 +128,38 @@ mod tests {
     }
 
     #[test]
+    fn each_default_in_the_document_is_the_one_that_applies() {
+        const DOCUMENT: &str = include_str!("../../docs/configuration.md");
+        let two_lines = "server = \"http://h\"\nserial = \"S\"\n";
+        let expected = format!("{:?}", load(two_lines).unwrap());
+        let (mut table, mut without) = (String::new(), Vec::new());
+        for line in DOCUMENT.lines() {
+            if let Some(heading) = line.strip_prefix("## ") {
+                table = heading.trim_matches('`').replace("Top level", "");
+                continue;
+            }
+            let Some((key, rest)) = line.strip_prefix("| `").and_then(|row| row.split_once('`'))
+            else {
+                continue;
+            };
+            let cell = rest.split('|').nth(1).unwrap().trim();
+            let Some(value) = cell.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) else {
+                without.push(key);
+                continue;
+            };
+            let quote = if value.starts_with('/') { "\"" } else { "" };
+            let text = format!("{two_lines}{table}\n{key} = {quote}{value}{quote}");
+            assert_eq!(format!("{:?}", load(&text).unwrap()), expected, "{table} {key}");
+        }
+        // Those that have no value of their own.
+        assert_eq!(
+            without.join(" "),
+            "server serial firmware comm_key reboot options suffix device_type pushver group \
+             shared poll attlog_key url ca pin cert key"
+        );
+    }
+
+    #[test]
     fn what_cannot_work_is_refused_with_its_place() {
         let good = "server = \"http://h\"\nserial = \"S\"\n";
         for (text, message) in [

@@ -210,3 +210,100 @@ impl Drivers {
         closed.map(|driver| driver.connection.id()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use rustix::event::PollFlags;
+
+    use super::*;
+
+    const STAY: Duration = Duration::from_millis(20);
+
+    /// The drivers, and the other ends of their connections.
+    fn connect(count: usize) -> (Drivers, Vec<UnixStream>) {
+        let mut drivers = Drivers::default();
+        let mut ends = Vec::new();
+        for _ in 0..count {
+            let (mine, theirs) = UnixStream::pair().unwrap();
+            drivers.add(mine);
+            ends.push(theirs);
+        }
+        (drivers, ends)
+    }
+
+    /// Who is closed to make room for another.
+    fn closed(drivers: &mut Drivers) -> Vec<DriverId> {
+        drivers.make_room().unwrap();
+        drivers.remove_closed()
+    }
+
+    #[test]
+    fn a_stranger_is_closed_for_another_and_who_has_just_come_stays() {
+        let (mut drivers, _ends) = connect(35);
+        assert_eq!(closed(&mut drivers), []);
+        let (mut drivers, mut ends) = connect(36);
+        let connected = drivers.connected[0].connection.connected();
+        match drivers.make_room() {
+            Err(until) => assert_eq!(until, connected + STAY),
+            // A machine that is as slow as that.
+            Ok(()) => assert!(connected.elapsed() >= STAY),
+        }
+        std::thread::sleep(STAY);
+        assert_eq!(closed(&mut drivers), [DriverId(1)]);
+        assert_eq!(ends[0].read(&mut [0]).unwrap(), 0);
+        // There is room now.
+        assert_eq!(closed(&mut drivers), []);
+        assert_eq!(drivers.iter().count(), 35);
+    }
+
+    #[test]
+    fn who_did_something_or_keeps_a_place_is_not_closed_for_another() {
+        let (mut drivers, mut ends) = connect(36);
+        std::thread::sleep(STAY);
+        // The first keeps its place, the second has sent a line, and the third one that waits.
+        drivers.connected[0].keeps_place = true;
+        for nth in [1, 2] {
+            ends[nth].write_all(b"{}\n").unwrap();
+            let connection = &mut drivers.connected[nth].connection;
+            connection.set_ready(PollFlags::IN);
+            assert_eq!(connection.turn(false).next_line(|line| line.to_vec()).unwrap(), b"{}");
+        }
+        let call = Call::new(Err(crate::rpc::parse(b"{").unwrap_err()), 1);
+        drivers.connected[2].calls.push_back(call);
+        let mut order = Vec::new();
+        while drivers.iter().any(|driver| !driver.keeps_place) {
+            let (stream, end) = UnixStream::pair().unwrap();
+            order.extend(closed(&mut drivers));
+            // Whoever comes keeps a place.
+            drivers.add(stream);
+            drivers.connected.last_mut().unwrap().keeps_place = true;
+            ends.push(end);
+        }
+        let expected: Vec<_> = (4..=36).chain([2, 3]).map(DriverId).collect();
+        assert_eq!(order, expected);
+        // Nobody is left to be closed.
+        let before = Instant::now();
+        let until = drivers.make_room().unwrap_err();
+        assert!((before + STAY..=Instant::now() + STAY).contains(&until));
+        assert_eq!(drivers.remove_closed(), []);
+    }
+
+    #[test]
+    fn thirty_two_keep_their_places_while_they_are_idle() {
+        let (mut drivers, _ends) = connect(36);
+        for nth in 0..32 {
+            assert!(drivers.has_place_to_keep(), "{nth}");
+            drivers.connected[nth].keeps_place = true;
+        }
+        assert!(!drivers.has_place_to_keep());
+    }
+
+    #[test]
+    fn each_round_begins_with_another_driver() {
+        let (mut drivers, _ends) = connect(3);
+        let rounds: Vec<_> = (0..4).map(|_| drivers.next_round()).collect();
+        assert_eq!(rounds, [[1, 2, 0], [2, 0, 1], [0, 1, 2], [1, 2, 0]]);
+    }
+}

@@ -82,12 +82,11 @@ impl Gpio {
 
     pub(super) fn set(&self, active: bool) -> io::Result<()> {
         if self.is_first_version {
-            let mut values = [0; 64];
-            values[0] = u8::from(active);
+            let mut values = handle_values(active);
             // SAFETY: GPIOHANDLE_SET_LINE_VALUES_IOCTL reads struct gpiohandle_data, 64 bytes.
             unsafe { ioctl(&self.line, Updater::<SET_HANDLE, _>::new(&mut values)) }?;
         } else {
-            let mut values = LineValues { bits: active.into(), mask: 1 };
+            let mut values = LineValues::of(active);
             // SAFETY: GPIO_V2_LINE_SET_VALUES_IOCTL reads this structure.
             unsafe { ioctl(&self.line, Updater::<SET_VALUES, _>::new(&mut values)) }?;
         }
@@ -96,17 +95,7 @@ impl Gpio {
 }
 
 fn second(chip: &File, offset: u32, active_low: bool) -> Result<OwnedFd, Errno> {
-    let mut request = LineRequest {
-        offsets: [0; 64],
-        consumer: consumer(),
-        flags: OUTPUT | if active_low { ACTIVE_LOW } else { 0 },
-        attributes: [0; 33],
-        lines: 1,
-        events: 0,
-        padding: [0; 5],
-        fd: -1,
-    };
-    request.offsets[0] = offset;
+    let mut request = LineRequest::output(offset, active_low);
     // SAFETY: GPIO_V2_GET_LINE_IOCTL reads and writes this structure.
     unsafe { ioctl(chip, Updater::<GET_LINE, _>::new(&mut request)) }?;
     // SAFETY: the kernel has just made this descriptor, and nothing else owns it.
@@ -114,23 +103,117 @@ fn second(chip: &File, offset: u32, active_low: bool) -> Result<OwnedFd, Errno> 
 }
 
 fn first(chip: &File, offset: u32, active_low: bool) -> Result<OwnedFd, Errno> {
-    let mut request = HandleRequest {
-        offsets: [0; 64],
-        flags: HANDLE_OUTPUT | if active_low { HANDLE_ACTIVE_LOW } else { 0 },
-        values: [0; 64],
-        consumer: consumer(),
-        lines: 1,
-        fd: -1,
-    };
-    request.offsets[0] = offset;
+    let mut request = HandleRequest::output(offset, active_low);
     // SAFETY: GPIO_GET_LINEHANDLE_IOCTL reads and writes this structure.
     unsafe { ioctl(chip, Updater::<GET_HANDLE, _>::new(&mut request)) }?;
     // SAFETY: the kernel has just made this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(request.fd) })
 }
 
+impl LineRequest {
+    fn output(offset: u32, active_low: bool) -> Self {
+        let mut request = Self {
+            offsets: [0; 64],
+            consumer: consumer(),
+            flags: OUTPUT | if active_low { ACTIVE_LOW } else { 0 },
+            attributes: [0; 33],
+            lines: 1,
+            events: 0,
+            padding: [0; 5],
+            fd: -1,
+        };
+        request.offsets[0] = offset;
+        request
+    }
+}
+
+impl HandleRequest {
+    fn output(offset: u32, active_low: bool) -> Self {
+        let mut request = Self {
+            offsets: [0; 64],
+            flags: HANDLE_OUTPUT | if active_low { HANDLE_ACTIVE_LOW } else { 0 },
+            values: [0; 64],
+            consumer: consumer(),
+            lines: 1,
+            fd: -1,
+        };
+        request.offsets[0] = offset;
+        request
+    }
+}
+
+impl LineValues {
+    fn of(active: bool) -> Self {
+        Self { bits: active.into(), mask: 1 }
+    }
+}
+
+/// `struct gpiohandle_data`.
+fn handle_values(active: bool) -> [u8; 64] {
+    let mut values = [0; 64];
+    values[0] = u8::from(active);
+    values
+}
+
 fn consumer() -> [u8; 32] {
     let mut name = [0; 32];
     name[..CONSUMER.len()].copy_from_slice(CONSUMER);
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of 32 bits of a structure that are not 0, by their places.
+    fn words<T>(structure: &T) -> Vec<(usize, u32)> {
+        // SAFETY: the structures are integers without padding, of a multiple of 4 bytes, and are aligned
+        // to as many.
+        let words = unsafe {
+            std::slice::from_raw_parts(
+                std::ptr::from_ref(structure).cast::<u32>(),
+                size_of::<T>() / 4,
+            )
+        };
+        words.iter().copied().enumerate().filter(|(_, word)| *word != 0).collect()
+    }
+
+    fn text(bytes: [u8; 4]) -> u32 {
+        u32::from_ne_bytes(bytes)
+    }
+
+    /// The numbers and places of linux/gpio.h: a line that is one of several, that begins active or that
+    /// has attributes would be another line, or a door that opens at each start.
+    #[test]
+    fn requests_ask_the_kernel_for_one_output_that_begins_inactive() {
+        let numbers: [Opcode; 4] = [0xC250_B407, 0xC010_B40F, 0xC16C_B403, 0xC040_B409];
+        assert_eq!([GET_LINE, SET_VALUES, GET_HANDLE, SET_HANDLE], numbers);
+        let consumer = |at: usize| [(at, text(*b"punc")), (at + 1, text(*b"hd\0\0"))];
+        for active_low in [false, true] {
+            let low = u32::from(active_low);
+            // offsets[64], consumer[32], config (flags of 64 bits, attributes), num_lines, …, fd.
+            let flags = u64::from(8 | low << 1).to_ne_bytes();
+            let half = usize::from(cfg!(target_endian = "big"));
+            let flags = u32::from_ne_bytes(flags[4 * half..4 * half + 4].try_into().unwrap());
+            let mut expected = vec![(0, 17)];
+            expected.extend(consumer(64));
+            expected.extend([(72 + half, flags), (140, 1), (147, u32::MAX)]);
+            assert_eq!(words(&LineRequest::output(17, active_low)), expected);
+            // lineoffsets[64], flags, default_values[64], consumer_label[32], lines, fd.
+            let mut expected = vec![(0, 17), (64, 2 | low << 2)];
+            expected.extend(consumer(81));
+            expected.extend([(89, 1), (90, u32::MAX)]);
+            assert_eq!(words(&HandleRequest::output(17, active_low)), expected);
+        }
+    }
+
+    #[test]
+    fn the_value_is_set_of_the_one_line() {
+        for active in [false, true] {
+            let values = LineValues::of(active);
+            assert_eq!((values.bits, values.mask), (active.into(), 1));
+            let (first, others) = (handle_values(active)[0], &handle_values(active)[1..]);
+            assert!(first == u8::from(active) && others.iter().all(|value| *value == 0));
+        }
+    }
 }

@@ -140,3 +140,50 @@ impl Served for Relay {
         self.link.deadline().into_iter().chain(self.locks_at).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::line::Spec;
+    use super::*;
+
+    #[test]
+    fn a_door_that_does_not_lock_is_tried_again_each_half_second() {
+        const PULSE: Duration = Duration::from_secs(3);
+        let dir = std::env::temp_dir().join(format!("punchd-relay-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("door");
+        let mut relay = Relay {
+            link: Link::new(&dir.join("driver.sock"), "relay", &["unlock"]),
+            door: Line::open(&Spec::File(path.clone()), false).unwrap(),
+            alarm: None,
+            pulse: PULSE,
+            locks_at: None,
+            is_failure_logged: false,
+        };
+        let state = || fs::read_to_string(&path).unwrap();
+        let (unlocked, instant) = (Instant::now(), Duration::from_nanos(1));
+        relay.unlock(unlocked).unwrap();
+        relay.lock_if_due(unlocked + PULSE - instant);
+        assert_eq!((state().as_str(), relay.locks_at), ("1\n", Some(unlocked + PULSE)));
+        // The line breaks.
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        let mut due = unlocked + PULSE;
+        for _ in 0..3 {
+            relay.lock_if_due(due);
+            due += Duration::from_millis(500);
+            assert_eq!((relay.locks_at, relay.is_failure_logged), (Some(due), true));
+        }
+        assert!(relay.deadline().is_some_and(|at| at <= due));
+        // It works again.
+        fs::remove_dir(&path).unwrap();
+        relay.lock_if_due(due - instant);
+        assert_eq!(relay.locks_at, Some(due));
+        relay.lock_if_due(due);
+        assert_eq!((state().as_str(), relay.locks_at), ("0\n", None));
+        assert!(!relay.is_failure_logged);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

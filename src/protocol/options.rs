@@ -442,10 +442,91 @@ mod tests {
         assert!(options.trans_interval <= 1440);
         assert!(options.trans_times.len() <= 10);
         assert!(options.trans_times.iter().all(|minute| *minute < 1440));
-        assert!(options.warnings.len() <= MOST_WARNINGS);
+        assert!(options.warnings.len() <= 30);
+        assert!(options.push_options.len() <= 200 && options.others.len() <= 200);
         if let Given::Value(offset) = options.time_zone {
             assert!((-12 * 3600..=14 * 3600).contains(&offset) && offset % 900 == 0, "{offset}");
         }
+    }
+
+    #[test]
+    fn an_option_that_the_server_does_not_name_has_its_default() {
+        let expected = ServerOptions {
+            error_delay: 60,
+            delay: 30,
+            trans_times: vec![],
+            trans_interval: 1,
+            trans_flag: TransFlag::ALL,
+            time_zone: Given::Absent,
+            realtime: true,
+            encrypt: false,
+            encrypt_flag: String::new(),
+            push_version: Version(2, 2, 14),
+            push_options: vec![],
+            photos_base64: false,
+            max_post_size: None,
+            named: BTreeSet::new(),
+            others: BTreeMap::new(),
+            warnings: vec![],
+        };
+        assert_eq!(ServerOptions::default(), expected);
+        assert!(!expected.wants_options());
+    }
+
+    #[test]
+    fn each_limit_of_a_value_is_the_last_that_is_taken() {
+        let read = |key: &str, value: &str| {
+            let mut options = ServerOptions::default();
+            options.set(key, value);
+            options
+        };
+        // What a handshake bounds, `SET OPTION` refuses.
+        for (key, least, most) in [("delay", 1, 86_400), ("errordelay", 1, 86_400)] {
+            let seconds = |value: i64| {
+                let options = read(key, &value.to_string());
+                if key == "delay" { options.delay } else { options.error_delay }
+            };
+            assert_eq!([least - 1, least, most, most + 1].map(seconds), [1, 1, 86_400, 86_400]);
+            let is_taken = |value: i64| ServerOptions::check(key, &value.to_string()).is_ok();
+            let taken = [least - 1, least, most, most + 1].map(is_taken);
+            assert_eq!(taken, [false, true, true, false], "{key}");
+        }
+        let interval = |minutes: &str| read("transinterval", minutes).trans_interval;
+        assert_eq!(["0", "1440", "1441"].map(interval), [0, 1440, 1440]);
+        let is_taken = |minutes: &str| ServerOptions::check("transinterval", minutes).is_ok();
+        assert_eq!(["0", "1440", "1441"].map(is_taken), [true, true, false]);
+        let times = |count: usize| vec!["00:01"; count].join(";");
+        assert_eq!(
+            [10, 11].map(|count| read("transtimes", &times(count)).trans_times.len()),
+            [10; 2]
+        );
+        let is_taken = |count| ServerOptions::check("transtimes", &times(count)).is_ok();
+        assert_eq!([10, 11].map(is_taken), [true, false]);
+        let flag = |count: usize| read("encryptflag", &"1".repeat(count)).encrypt_flag.len();
+        assert_eq!([32, 33].map(flag), [32; 2]);
+        let post_size = |value| read("maxpostsize", value).max_post_size;
+        assert_eq!(["0", "1", "4294967295"].map(post_size), [None, Some(1), Some(u32::MAX)]);
+        let names =
+            |count: usize| read("pushoptions", &vec!["a"; count].join(",")).push_options.len();
+        assert_eq!([200, 201].map(names), [200; 2]);
+    }
+
+    #[test]
+    fn so_many_other_options_and_warnings_are_kept_and_no_more() {
+        let mut options = ServerOptions::default();
+        (0..201).for_each(|nth| options.set(&format!("other{nth}"), "1"));
+        assert_eq!(options.others.len(), 200);
+        assert!(
+            options.others.contains_key("other199") && !options.others.contains_key("other200")
+        );
+        // One that is there already can change all the same.
+        options.set("other7", "2");
+        assert_eq!(options.others["other7"], "2");
+        (0..30).for_each(|_| options.set("realtime", "x"));
+        assert_eq!(options.warnings.len(), 30);
+        options.set("delay", "x");
+        assert!(options.warnings.iter().all(|it| it.starts_with("realtime")), "{options:?}");
+        assert_is_bounded(&options);
     }
 
     const KEYS: [&str; 8] = [

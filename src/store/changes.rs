@@ -219,6 +219,30 @@ mod tests {
     }
 
     #[test]
+    fn options_that_are_deleted_are_told_and_state_of_punchd_is_not() {
+        let store = store();
+        let options = store.options();
+        for key in ["VOLUME", "MAC", crate::store::options::ZONE] {
+            options.set(key, "1").unwrap();
+        }
+        let loaded = store.changes().last();
+        assert_eq!(after(&store, 0), [r#"Option("VOLUME", "1")"#, r#"Option("MAC", "1")"#]);
+        for key in ["VOLUME", "VOLUME", "Unheard", crate::store::options::ZONE] {
+            options.clear(key).unwrap();
+        }
+        assert_eq!(after(&store, loaded), [r#"{"option":"VOLUME"}"#]);
+        assert_eq!(options.get(crate::store::options::ZONE).unwrap(), None);
+        // Another spelling of a name takes its place.
+        let loaded = store.changes().last();
+        assert!(options.put("~mac", "2").unwrap());
+        assert_eq!(after(&store, loaded), [r#"{"option":"MAC"}"#, r#"Option("~mac", "2")"#]);
+        // The value that it has is no change.
+        let loaded = store.changes().last();
+        options.set("~mac", "2").unwrap();
+        assert_eq!(after(&store, loaded), [""; 0]);
+    }
+
+    #[test]
     fn a_page_ends_where_one_is_not_taken() {
         let store = store();
         (1..=5).for_each(|nth| put(&store, nth));

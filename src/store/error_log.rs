@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::db::Db;
 use super::error::Result;
 use super::retention::Retention;
-use super::rows::Seq;
+use super::rows::{Seq, bytes_of};
 use crate::protocol::record::ErrorLog;
 use crate::protocol::stream::Stream;
 
@@ -31,7 +31,7 @@ impl<'a> ErrorRows<'a> {
     /// # Errors
     /// If there is no room.
     pub fn add_from_driver(&self, error: &ErrorLog) -> Result<Seq> {
-        Retention::new(self.db).require_room_for_row(Stream::Errors, size(error))?;
+        Retention::new(self.db).require_room_for_row(Stream::Errors, bytes_of(error))?;
         self.add(error)
     }
 
@@ -41,7 +41,7 @@ impl<'a> ErrorRows<'a> {
         let retention = Retention::new(self.db);
         // Counted in memory and dropped in batches, since errors can come by the thousand.
         let count = self.db.counted(&self.db.counts.errors, "SELECT count(*) FROM error")?;
-        if count >= MOST_ERRORS || (count > 0 && !retention.has_room_for_rest(size(error))?) {
+        if count >= MOST_ERRORS || (count > 0 && !retention.has_room_for_rest(bytes_of(error))?) {
             let dropped = retention.drop_errors()?;
             if dropped > 0 && !retention.is_withheld(Stream::Errors) {
                 let why = match count >= MOST_ERRORS {
@@ -62,11 +62,4 @@ impl<'a> ErrorRows<'a> {
         )?;
         Ok(seq)
     }
-}
-
-/// About the bytes of an error.
-fn size(error: &ErrorLog) -> usize {
-    let additional =
-        error.additional().map_or(0, |object| Value::Object(object.clone()).to_string().len());
-    error.message().len() + additional
 }

@@ -120,3 +120,68 @@ impl<'a> Options<'a> {
 fn is_of_punchd(key: &str) -> bool {
     key.starts_with("punchd.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Limits, Store};
+
+    fn store() -> Store {
+        Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn so_many_options_have_room_and_so_many_bytes_and_no_more() {
+        let store = store();
+        let options = store.options();
+        // State of punchd takes no room.
+        options.set(SERVER, "http://server").unwrap();
+        store
+            .atomically(|| (0..500).try_for_each(|nth| options.set(&format!("o{nth}"), "1")))
+            .unwrap();
+        assert!(!options.put("one more", "1").unwrap());
+        assert!(options.put("o7", "2").unwrap());
+        options.clear("o8").unwrap();
+        assert!(options.put("one more", "1").unwrap());
+        for (key, _) in options.all().unwrap() {
+            options.clear(&key).unwrap();
+        }
+        // A name of three bytes with its value, and a second one.
+        assert!(options.put("one", &"x".repeat((64 << 10) - 3 - 8)).unwrap());
+        assert!(!options.put("two", "123456").unwrap());
+        assert!(options.put("two", "12345").unwrap());
+        // What is replaced makes room.
+        assert!(options.put("~TWO", "1234").unwrap());
+        assert_eq!(options.all().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn options_of_an_earlier_version_are_numbered_once_and_state_of_punchd_is_not() {
+        let store = store();
+        let options = store.options();
+        let old = "INSERT INTO option (key, value) VALUES ('Volume', '1'), ('punchd.zone', '0'), ('Mac', '2')";
+        store.db.connection().execute_batch(old).unwrap();
+        let numbered = || -> Vec<String> {
+            options.number_all().unwrap();
+            let sql =
+                "SELECT key || ' ' || changed FROM option WHERE changed NOT NULL ORDER BY key";
+            let mut statement = store.db.connection().prepare(sql).unwrap();
+            let rows = statement.query_map([], |row| row.get(0)).unwrap();
+            rows.collect::<rusqlite::Result<_>>().unwrap()
+        };
+        let first = numbered();
+        assert_eq!(first, ["Mac 1", "Volume 2"]);
+        assert_eq!(numbered(), first);
+    }
+
+    #[test]
+    fn the_end_of_a_job_forgets_its_replacement_and_no_other() {
+        let store = store();
+        let options = store.options();
+        options.set(REPLACEMENT, "17 users 5").unwrap();
+        for (job, is_left) in [(7, true), (1, true), (171, true), (17, false)] {
+            options.forget_replacement(job).unwrap();
+            assert_eq!(options.get(REPLACEMENT).unwrap().is_some(), is_left, "{job}");
+        }
+    }
+}

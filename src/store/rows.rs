@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::protocol::record::{
-    AttPhoto, CardPhotoKind, IdNumber, Jpeg, Operand, Pin, Record, Screening, Status, WorkCode,
+    AttPhoto, CardPhotoKind, ErrorLog, IdNumber, Jpeg, Operand, Pin, Record, Screening, Status,
+    WorkCode,
 };
 use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
@@ -233,14 +236,17 @@ impl Content {
                 let fingerprints = card.fingerprints.iter().map(|data| data.as_bytes().len());
                 card.photo.as_bytes().len() + fingerprints.sum::<usize>() + 500
             }
-            Self::Record(Record::ErrorLog(error)) => {
-                error.additional().map_or(0, |object| 100 * object.len())
-                    + error.message().len()
-                    + 100
-            }
+            Self::Record(Record::ErrorLog(error)) => bytes_of(error) + 100,
             Self::Record(_) => 100,
         }
     }
+}
+
+/// The bytes of what an error says, of which drivers write up to 16 KiB.
+pub(super) fn bytes_of(error: &ErrorLog) -> usize {
+    let additional =
+        error.additional().map_or(0, |object| Value::Object(object.clone()).to_string().len());
+    error.message().len() + additional
 }
 
 /// How much of a stream waits.
@@ -256,4 +262,83 @@ pub struct Backlog {
     pub is_at_least: bool,
     /// The number up to which everything was acknowledged.
     pub sent: Seq,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::protocol::record::{
+        Algorithm, BioPhoto, ErrorCode, IdCard, Template, TemplateData, TemplateKind, TemplateSlot,
+        User, UserPic,
+    };
+    use crate::protocol::tables::BioType;
+
+    /// A batch is as large as the bytes that its rows take: what is large counts in full, and nothing
+    /// counts for much more than it is.
+    #[test]
+    fn a_row_counts_for_about_the_bytes_that_it_takes() {
+        const BYTES: usize = 9000;
+        let pin = || Pin::new("7").unwrap();
+        let photo = || {
+            let mut bytes = vec![0; BYTES];
+            bytes[..3].copy_from_slice(b"\xFF\xD8\xFF");
+            bytes[BYTES - 2..].copy_from_slice(b"\xFF\xD9");
+            Jpeg::new("photo", bytes).unwrap()
+        };
+        let error = |message: &str, additional: Value| {
+            let code = ErrorCode::new("D01E0001").unwrap();
+            Record::ErrorLog(ErrorLog::new(code, message, None, additional).unwrap())
+        };
+        let card = |field: &str| {
+            let text = "QUJD".repeat(1000);
+            let row =
+                format!("IDCARD PIN=7\tIDNum=110105194912310\tGender=1\tNation=1\t{field}={text}");
+            Record::IdCard(Box::new(IdCard::from_row(row.as_bytes()).unwrap()))
+        };
+        let template = Template {
+            pin: pin(),
+            slot: TemplateSlot::new(TemplateKind::Fingerprint, 6, 0).unwrap(),
+            valid: true,
+            duress: false,
+            algorithm: Algorithm::new(0, 0, 0).unwrap(),
+            data: TemplateData::new("data", vec![7; BYTES]).unwrap(),
+        };
+        let time = LocalTime::from_seconds(1_800_000_000).unwrap();
+        let many: serde_json::Map<_, _> =
+            (0..100).map(|nth| (format!("key {nth}"), "x".repeat(80).into())).collect();
+        for (name, content, bytes) in [
+            ("photo", Content::Photo(AttPhoto::new(time, pin(), photo())), BYTES),
+            ("template", Content::Record(Record::Template(template)), BYTES),
+            (
+                "picture",
+                Content::Record(Record::UserPic(UserPic { pin: pin(), photo: photo() })),
+                BYTES,
+            ),
+            (
+                "comparison photo",
+                Content::Record(Record::BioPhoto(BioPhoto {
+                    pin: pin(),
+                    bio_type: BioType::FACE,
+                    photo: photo(),
+                })),
+                BYTES,
+            ),
+            ("photo of a card", Content::Record(card("Photo")), 3000),
+            ("first finger of a card", Content::Record(card("FPTemplate1")), 3000),
+            ("second finger of a card", Content::Record(card("FPTemplate2")), 3000),
+            ("message", Content::Record(error(&"x".repeat(512), Value::Null)), 512),
+            (
+                "one long value",
+                Content::Record(error("", json!({"key": "x".repeat(BYTES)}))),
+                BYTES,
+            ),
+            ("many values", Content::Record(error("", Value::Object(many))), 9000),
+            ("user", Content::Record(Record::User(User::new(pin()))), 0),
+        ] {
+            let size = content.size();
+            assert!((bytes..bytes + 1000).contains(&size), "{name}: {size}");
+        }
+    }
 }

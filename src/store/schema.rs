@@ -408,6 +408,27 @@ mod tests {
     use crate::protocol::stream::Stream;
     use crate::store::{Limits, Store};
 
+    /// A store that has taken a step does not take it again. So one that differs is a mistake, unless no
+    /// version with it was released: then its new digest belongs here.
+    #[test]
+    fn a_step_that_was_released_is_as_it_was() {
+        use md5::{Digest, Md5};
+        let digests = STEPS.map(|step| {
+            let digest: [u8; 16] = Md5::digest(step).into();
+            u128::from_be_bytes(digest)
+        });
+        let expected = [
+            "70b711c6416a0dcd893f013508e31f86",
+            "2f53370c6aa2979f37f60f4102f7911c",
+            "7a370efa0a0e8f4d65101233f1a34be8",
+            "ea25434322ebf532e61d496b751e0e86",
+            "6feb9412e1375913d37feb55810c5389",
+            "4f0103964cecabe446b61aee3e76c6ea",
+            "a77e097eac56c62a4072866383a7828b",
+        ];
+        assert_eq!(digests.map(|digest| format!("{digest:032x}")), expected);
+    }
+
     #[test]
     fn photos_that_an_earlier_version_passed_over_are_offered() {
         let path = std::env::temp_dir().join(format!("punchd-photos-{}.db", std::process::id()));
@@ -421,19 +442,80 @@ mod tests {
                 (2, '7', 1793577600, NULL, NULL, x'FFD8FFD9'),
                 (3, 'a-1', 1793577600, NULL, NULL, x'FFD8FFFFD9'),
                 (4, 'b-2', 1793577600, 0, '110105194912310', x'FFD8FFFFD9'),
-                (12, 'c-3', 1793577600, NULL, NULL, x'FFD8FFFFD9');"
+                (9, 'd-4', 1793577600, NULL, NULL, x'FFD8FFFFD9'),
+                (10, 'c-3', 1793577600, NULL, NULL, x'FFD8FFFFD9');
+             INSERT INTO photo (seq, pin, time, held, data) VALUES (5, 'e-5', 7, 'boot', x'FFD8FFD9');"
         ))
         .unwrap();
         drop(db);
         let store = Store::open(&path, Limits::default()).unwrap();
-        for (stream, seq) in [(Stream::Photos, 3), (Stream::IdPhotos, 4)] {
-            let (_, row) = store.quarantine().due(&[stream.into()], 0, false).unwrap().unwrap();
+        // Neither what waits still, nor what it could not have passed over.
+        let offered = [(Stream::Photos, 3), (Stream::Photos, 9), (Stream::IdPhotos, 4)];
+        for (stream, seq) in offered {
+            let (known, row) = store.quarantine().due(&[stream.into()], 0, false).unwrap().unwrap();
             assert_eq!((row.seq, row.content.is_some()), (seq, true));
+            // As a person who wants it sent would have it; it was never refused.
+            assert!(known.retry && !known.is_aside, "{known:?}");
+            assert_eq!((known.refusals, known.offer_at, known.first), (0, 0, 1_793_577_600));
+            store.quarantine().release(stream, seq).unwrap();
         }
-        assert_eq!(store.quarantine().list(false, 9).unwrap().len(), 2);
+        for is_aside in [false, true] {
+            assert_eq!(store.quarantine().list(is_aside, 9).unwrap(), []);
+        }
         drop(store);
         for suffix in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
+        }
+    }
+
+    #[test]
+    fn rows_and_cursors_of_an_earlier_version_belong_to_the_streams_of_this() {
+        let db = Connection::open_in_memory().unwrap();
+        create_earlier(&db, 5).unwrap();
+        db.execute_batch(
+            "INSERT INTO cursor (stream, sent, again, again_end) VALUES ('user', 20, NULL, NULL),
+                ('fingerprint', 30, NULL, NULL), ('unified', 40, 1, 2), ('id-punch', 9, 2, 5);
+             INSERT INTO user (pin, name, privilege, password, card, grp, time_zones, verify,
+                vice_card, changed, local) SELECT n.column1, '', 0, '', '', 1, '', 0, '', n.column1, n.column1
+                FROM (VALUES (20), (21)) AS n;
+             INSERT INTO template (pin, kind, type, number, idx, valid, duress, major, minor, format,
+                data, changed, local) SELECT column1, column2, column3, 0, 0, 1, 0, 0, 0, 0, x'01', column1,
+                column1 FROM (VALUES (30, 0, 1), (31, 0, 1), (40, 3, 1), (41, 3, 1), (42, 3, 2), (43, 3, 8),
+                (44, 3, 9), (45, 1, 2));
+             INSERT INTO punch (seq, pin, time, status, verify, workcode, id_num, verification)
+                SELECT column1, '7', 1, 0, 1, '', '110105194912310', column2
+                FROM (VALUES (3, 1), (4, 0), (6, NULL));
+             INSERT INTO quarantine (stream, seq, words, at, retry) SELECT column1, column2, '', 1, 0
+                FROM (VALUES ('unified', 41), ('unified', 42), ('unified', 43), ('unified', 44),
+                ('id-punch', 3), ('id-punch', 4), ('id-punch', 6));
+             INSERT INTO job VALUES (8, x'', 1, 1, 0, 0, 0, NULL, NULL, 0);
+             INSERT INTO query (command, after, until, packs, pack, count, stream)
+                VALUES (9, 1, 2, 3, 4, 5, 'user');",
+        )
+        .unwrap();
+        migrate(&db, 5).unwrap();
+        for (sql, expected) in [
+            ("SELECT pin FROM user WHERE is_new = 1", "21"),
+            ("SELECT pin FROM template WHERE is_new = 1", "31 41"),
+            (
+                "SELECT concat_ws('-', stream, sent, again, again_end) FROM cursor ORDER BY 1",
+                "fingerprint-30 id-punch-9-2-5 id-verification-9-2-5 unified-40-1-2 unified-face-40 \
+                 unified-fingerprint-40 user-20",
+            ),
+            (
+                "SELECT concat_ws('-', stream, seq) FROM quarantine ORDER BY seq",
+                "id-verification-3 id-punch-4 id-punch-6 unified-fingerprint-41 unified-face-42 \
+                 unified-43 unified-face-44",
+            ),
+            (
+                "SELECT concat_ws('-', command, lane, stage, turn, reads, writes) FROM job ORDER BY 1",
+                "8-1-1-8-0-510 9-3-5-9-510-0",
+            ),
+        ] {
+            let mut statement = db.prepare(sql).unwrap();
+            let rows = statement.query_map([], |row| row.get(0)).unwrap();
+            let rows: Vec<String> = rows.map(Result::unwrap).collect();
+            assert_eq!(rows.join(" "), expected, "{sql}");
         }
     }
 

@@ -137,6 +137,53 @@ fn a_driver_that_does_not_read_costs_no_memory() {
 }
 
 #[test]
+fn who_does_not_read_its_pages_leaves_the_room_for_pages_to_others() {
+    const CALLS: usize = 12;
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    let mut other = terminal.driver();
+    let picture = |pin: &str| json!({"pin": pin, "kind": "user", "data": base64(jpeg(150_000))});
+    other.call("picture.put", picture("1")).unwrap();
+    // Together the pages are larger than the room for pages that were not read.
+    let mut deaf = terminal.driver();
+    let call = |id: usize| format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"changes\"}}\n");
+    let calls: String = (1..=CALLS).map(call).collect();
+    deaf.stream().write_all(calls.as_bytes()).unwrap();
+    for _ in 0..3 * CALLS {
+        let page = other.call("changes", json!({})).unwrap();
+        assert_eq!(page["pictures"][0]["pin"], "1", "{page}");
+    }
+    // So it is not disconnected for the others, and gets its answers when it reads.
+    for id in 1..=CALLS {
+        let page = deaf.receive().unwrap_or_else(|| panic!("page {id}: {}", terminal.log()));
+        assert_eq!((&page["id"], &page["result"]["pictures"][0]["pin"]), (&json!(id), &json!("1")));
+    }
+}
+
+#[test]
+fn pages_that_many_do_not_read_share_a_bounded_room() {
+    const PAGE_KIB: u64 = 900;
+    let server = server();
+    let terminal = Terminal::start(&server, "");
+    let mut other = terminal.driver();
+    let data = base64(jpeg(PAGE_KIB as usize * 1024 * 3 / 4));
+    other.call("picture.put", json!({"pin": "1", "kind": "user", "data": data})).unwrap();
+    other.call("changes", json!({})).unwrap();
+    let before = terminal.proc("status", "VmHWM");
+    let mut deaf: Vec<Driver> = (0..20).map(|_| terminal.driver()).collect();
+    for driver in &mut deaf {
+        driver.send(br#"{"jsonrpc":"2.0","id":1,"method":"changes"}"#).unwrap();
+    }
+    // In as many rounds each of them would get its page.
+    for nth in 0..40 {
+        other.punch("1001", &second(nth));
+    }
+    let more = terminal.proc("status", "VmHWM") - before;
+    println!("20 pages of {PAGE_KIB} KiB that are not read take {more} KiB");
+    assert!(more < 6 * PAGE_KIB, "{more} KiB");
+}
+
+#[test]
 fn a_flood_from_one_driver_does_not_starve_another() {
     let server = server();
     let terminal = Terminal::start(&server, "");

@@ -170,3 +170,19 @@ fn a_poll_whose_connection_breaks_while_it_is_held_is_asked_again() {
     until("polled again", polls, || terminal.log());
     assert_eq!(punches(&server.requests()), 1);
 }
+
+#[test]
+fn why_rows_wait_is_in_the_log_while_a_poll_is_held() {
+    // The poll is held for longer than the test goes on.
+    let server = RawServer::start(move |request| match request {
+        request if request.is_handshake() => kept(options("TransFlag=TransData OpLog\n")),
+        request if request.is_poll() => RawAnswer::InTwo(Vec::new(), whole("OK"), |_| false),
+        request => kept(says(200, format!("OK:{}", request.lines().len()))),
+    });
+    let terminal = start(&server);
+    wait_for_poll(&server);
+    terminal.driver().punch("1", &second(1));
+    let told = || terminal.log().contains("1 punches wait: not asked");
+    until("told", told, || terminal.log());
+    assert_eq!(server.requests().iter().filter(|request| request.is_poll()).count(), 1);
+}

@@ -1,6 +1,7 @@
 //! `SHELL` (X4), where the owner allows it: its output and status, its limits, once.
 
 use std::fs;
+use std::process::Command;
 
 use iclock_emulator::{Emulator, Kind, Repeat};
 
@@ -133,4 +134,23 @@ fn a_line_of_shell_gets_neither_descriptors_nor_environment_nor_anything_to_read
         "{output}"
     );
     server.assert_strict();
+}
+
+/// Whoever starts punchd may have left descriptors open, from 3 on.
+#[test]
+fn a_line_of_shell_gets_no_descriptor_that_punchd_was_given() {
+    let server = server();
+    let mut terminal = Terminal::prepare(&server.url(), ALLOWED);
+    let command = terminal.command(&["run"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec 3</dev/null 4</dev/null 9</dev/null; exec \"$0\" \"$@\""]);
+    shell.arg(command.get_program()).args(command.get_args());
+    terminal.try_run_as(shell).unwrap();
+    let id = server.queue("SHELL ls /proc/self/fd");
+    let (code, output) = answer(&server, &id);
+    // The directory that is listed is one of them.
+    let output = String::from_utf8(output).unwrap();
+    assert_eq!((code, output.lines().collect::<Vec<_>>()), (0, vec!["0", "1", "2", "3"]));
+    let is_open = |nth: u32| fs::read_link(format!("/proc/{}/fd/{nth}", terminal.pid())).is_ok();
+    assert!([3, 4, 9].into_iter().all(is_open), "punchd was given none");
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::harness::{TIMEOUT, Terminal, polls, second, server, until_unanswered};
+use crate::harness::{TIMEOUT, Terminal, polls, second, server, until, until_unanswered};
 
 fn message(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -183,6 +183,18 @@ fn term_stops_cleanly_also_in_the_middle_of_an_exchange() {
     assert!(started.elapsed() < TIMEOUT, "it waited for the answer");
     assert!(!terminal.path("run/driver.sock").exists());
     assert!(terminal.log().ends_with("stopped\n"), "{}", terminal.log());
+}
+
+/// A log that grew punch by punch would cost the file system's journal several blocks each time.
+#[test]
+fn the_log_of_the_store_has_its_size_from_the_start() {
+    let mut terminal = Terminal::prepare("http://127.0.0.1:9", "");
+    for _ in 0..2 {
+        terminal.run();
+        let size = || fs::metadata(terminal.path("punchd.db-wal")).unwrap().len();
+        until("as large as it gets", || size() >= 1100 << 10, || size().to_string());
+        terminal.stop();
+    }
 }
 
 #[test]

@@ -83,6 +83,7 @@ fn a_store_that_is_gone_is_told_until_a_person_acts() {
             received.requests().any(|seen| seen.target.contains("table=ERRORLOG"))
         };
         assert!(server.wait_until(TIMEOUT, told), "{expected}: nothing in ERRORLOG");
+        assert!(!terminal.log().contains("could not be written"), "{}", terminal.log());
         // It stays over a restart, until the file is removed; and is no news a second time.
         terminal.stop();
         terminal.run();
@@ -146,6 +147,7 @@ fn a_damaged_store_is_set_aside_without_a_person_where_the_owner_wants_it() {
         // Each store that was set aside is told, also while the notice of an earlier one is there.
         let renamed = told.matches("was damaged; it was renamed to").count();
         assert_eq!(renamed, nth as usize, "{told}");
+        assert!(!terminal.log().contains("could not be written"), "{}", terminal.log());
         assert_eq!(terminal.status()["punches"], 1);
         assert_eq!(aside(&terminal).len(), nth as usize);
         assert!(aside(&terminal).contains(&bytes), "the damaged store is gone");

@@ -108,6 +108,9 @@ fn the_program_that_comes_back_is_the_new_one() {
     assert_eq!(answer(&server, &id).0, 0);
     let runs = fs::read(format!("/proc/{}/exe", terminal.pid())).unwrap();
     assert!(runs == new);
+    // It writes its log where the earlier one did.
+    let log = terminal.log();
+    assert_eq!(log.matches(" runs as MADE0001").count(), 2, "{log}");
     // Switched on, off for the upgrade, and on.
     assert_eq!(operations(&server, &terminal), [0, 1, 0, 4]);
     server.assert_strict();

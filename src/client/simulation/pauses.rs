@@ -158,3 +158,50 @@ fn a_query_that_is_refused_for_ever_ends_and_holds_up_nothing() {
     terminal.run_until("answered", |terminal| terminal.code("good").is_some());
     assert_eq!(terminal.code("good").unwrap(), "0");
 }
+
+/// What came first after a request of the operation log that failed after so long: the poll that became
+/// due meanwhile, or the punch.
+fn after_a_failure(seed: u64, takes: Duration) -> Vec<&'static str> {
+    let mut terminal = Terminal::new(seed);
+    terminal.server.borrow_mut().options = "ErrorDelay=60\nDelay=30\n";
+    terminal.run_until("idle", |terminal| terminal.heard_at("/getrequest").len() == 5);
+    // The next poll is due while the request is under way.
+    let begins_at = terminal.now() + SECOND * DELAY - Duration::from_millis(800);
+    while terminal.now() < begins_at {
+        terminal.step_until(begins_at);
+    }
+    {
+        let mut server = terminal.server.borrow_mut();
+        server.breaks.push(("table=OPERLOG", Cause::Other));
+        server.break_takes = takes;
+    }
+    terminal.operation_now();
+    terminal.run_until("failed", |terminal| !terminal.heard_at("table=OPERLOG").is_empty());
+    let failed_at = terminal.now();
+    terminal.punch_now("7");
+    let came = |terminal: &Terminal, part: &'static str| {
+        let first = terminal.heard_at(part).into_iter().find(|at| *at > failed_at);
+        first.map(|at| (at, part))
+    };
+    const PARTS: [&str; 2] = ["/getrequest", "table=ATTLOG"];
+    terminal.run_until("both", |it| PARTS.iter().all(|part| came(it, part).is_some()));
+    let mut order = PARTS.map(|part| came(&terminal, part).unwrap());
+    order.sort_unstable();
+    order.map(|(_, part)| part).into()
+}
+
+#[test]
+fn after_a_request_that_stalled_for_a_second_the_poll_goes_first() {
+    // An exchange takes 20 ms in itself.
+    for (nth, (takes, expected)) in [
+        (Duration::ZERO, ["table=ATTLOG", "/getrequest"]),
+        (Duration::from_millis(979), ["table=ATTLOG", "/getrequest"]),
+        (Duration::from_millis(980), ["/getrequest", "table=ATTLOG"]),
+        (Duration::from_secs(30), ["/getrequest", "table=ATTLOG"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(after_a_failure(5_360_000 + nth as u64, takes), expected, "{takes:?}");
+    }
+}

@@ -19,7 +19,7 @@ use crate::protocol::stream::Stream;
 use crate::protocol::time::LocalTime;
 use crate::status::Status;
 use crate::store::options::REBOOT;
-use crate::store::{Limits, Moment, NewPunch, Store};
+use crate::store::{Limits, Moment, NewOperation, NewPunch, Store};
 
 /// Steps after which something waits for ever.
 const MOST_STEPS: u32 = 20_000;
@@ -210,6 +210,15 @@ impl Terminal {
         let clock = &self.clock;
         let moment = Moment::of(clock.local(), clock.utc_if_set(), clock.boot(), clock.monotonic());
         self.store().journal().add_punch(&NewPunch::of(pin, moment)).unwrap();
+    }
+
+    /// An operation, in the same way.
+    pub(super) fn operation_now(&mut self) {
+        let clock = &self.clock;
+        let moment = Moment::of(clock.local(), clock.utc_if_set(), clock.boot(), clock.monotonic());
+        let (operator, who, values) = Default::default();
+        let operation = NewOperation { code: 4, moment, operator, who, values };
+        self.store().journal().add_operation(&operation).unwrap();
     }
 
     /// When requests came with this part in their target.

@@ -95,6 +95,8 @@ pub(super) struct Server {
     pub(super) options: &'static str,
     /// What breaks off without an answer, however the server heard it: a part of the target.
     pub(super) breaks: Vec<(&'static str, Cause)>,
+    /// How long it takes until it breaks off.
+    pub(super) break_takes: Duration,
     /// Each request that came.
     pub(super) heard: Vec<Heard>,
     /// Seconds since 1970 by the server's clock at the terminal's boot; without it, it sends no `Date`.
@@ -190,6 +192,7 @@ impl Uplink for VirtualUplink {
         if let Some((_, cause)) =
             server.breaks.iter().find(|(part, _)| request.target.contains(part))
         {
+            self.clock.0.set(self.clock.0.get() + server.break_takes);
             return Err(Failure::Broken(*cause, "broken".into()));
         }
         if server.trickles.is_some_and(|name| request.target.contains(name)) {
