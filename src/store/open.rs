@@ -133,7 +133,7 @@ pub(super) fn examine(db: &Connection, path: &Path, check_all: bool) -> Result<i
             .map_err(|error| failure(error, db, path))?;
         log::info!("the store was checked in {} ms", begun.elapsed().as_millis());
         if found != "ok" {
-            return Err(match disk_error(&found, path).or_else(|| read_failure::last(db)) {
+            return Err(match disk_error(&found, path).or_else(|| read_failure::any(db)) {
                 Some(why) => StoreError::Disk { path: path.into(), why },
                 None => damaged(found),
             });

@@ -1,5 +1,6 @@
 //! Reads of the store at which the disk failed. SQLite calls such a file malformed: it turns `EIO` of a
-//! read into the code of a damage. What the system said of the read tells them apart.
+//! read into the code of a damage, and the check of a store any error. What the system said of the read
+//! tells them apart.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -7,8 +8,19 @@ use std::ptr;
 use rusqlite::{Connection, ffi};
 use rustix::io::Errno;
 
-/// What the system says of the last read of the store, or of its log, at which the disk failed.
+/// What the system says of the last read of the store, or of its log, at which the disk failed in a way that
+/// SQLite takes for a damage.
 pub(super) fn last(connection: &Connection) -> Option<String> {
+    last_of(connection, |error| [Errno::IO, Errno::NXIO, Errno::RANGE].contains(&error))
+}
+
+/// What the system says of the last operation on the store, or on its log, that failed: for a connection that
+/// was opened just now.
+pub(super) fn any(connection: &Connection) -> Option<String> {
+    last_of(connection, |_| true)
+}
+
+fn last_of(connection: &Connection, is_meant: impl Fn(Errno) -> bool) -> Option<String> {
     let mut log: *mut ffi::sqlite3_file = ptr::null_mut();
     let mut errors: [c_int; 2] = [0; 2];
     // SAFETY: the handle is of a connection that lives until the end of this function, on its own
@@ -23,10 +35,8 @@ pub(super) fn last(connection: &Connection) -> Option<String> {
             file_control(log, ffi::SQLITE_FCNTL_LAST_ERRNO, (&raw mut errors[1]).cast());
         }
     }
-    // SQLite takes these for a damage, and no others.
-    let of_disks = [Errno::IO, Errno::NXIO, Errno::RANGE];
-    let is_of_disks = |error: &Errno| errors.contains(&error.raw_os_error());
-    let error = of_disks.into_iter().find(is_of_disks)?;
+    let errors = errors.into_iter().filter(|error| *error != 0).map(Errno::from_raw_os_error);
+    let error = errors.into_iter().find(|error| is_meant(*error))?;
     Some(format!("a read failed: {}", std::io::Error::from(error)))
 }
 
