@@ -182,7 +182,14 @@ fn until_window(opens: Duration, clock: &dyn Clock) -> String {
     let at = clock
         .local()
         .and_then(|now| LocalTime::from_seconds(now.seconds().saturating_add(whole_seconds(wait))));
-    let at = at.map_or_else(|| format!("in {}", seconds(wait)), |at| format!("at {at} local time"));
+    // To the minute: the seconds are those of the wall clock, and up to one more.
+    let minute = |at: LocalTime| {
+        at.to_string().rsplit_once(':').map_or_else(String::new, |(minute, _)| minute.into())
+    };
+    let at = at.map_or_else(
+        || format!("in {}", seconds(wait)),
+        |at| format!("at {} local time", minute(at)),
+    );
     format!("the server wants them {at} (Realtime=0, TransInterval, TransTimes); {REMEDY}")
 }
 

@@ -104,7 +104,10 @@ fn rows_wait_for_the_time_of_day_that_the_server_wants() {
     polls_of(&server, 2);
     terminal.driver().punch("7", &second(1));
     let message = reason(&terminal, "punches", "schedule", 1);
-    contains(&message, &["the server wants them at ", " 23:59:00", "Realtime=0", "command LOG"]);
+    contains(
+        &message,
+        &["the server wants them at ", " 23:59 local time", "Realtime=0", "command LOG"],
+    );
 }
 
 #[test]
