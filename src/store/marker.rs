@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::db::{self, Db};
@@ -23,6 +24,8 @@ const RUN: &str = "punchd.run";
 const LONGEST: u64 = 512;
 /// Bytes of the header of a write-ahead log.
 const LOG_HEADER: usize = 32;
+/// Where the first salt of the first frame is in the log.
+const FRAME_SALT: u64 = 32 + 8;
 
 /// What the marker of a store says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -102,7 +105,7 @@ pub(super) fn look(path: &Path, marker: Option<&Marker>) -> Option<String> {
         ));
     }
     let is_lost = match read_log_header(&log) {
-        Ok(header) => !is_log(&header),
+        Ok(header) => !is_log(&header) && !is_torn(&header, &log),
         Err(error) => {
             [io::ErrorKind::NotFound, io::ErrorKind::UnexpectedEof].contains(&error.kind())
         }
@@ -204,8 +207,65 @@ fn is_log(header: &[u8; LOG_HEADER]) -> bool {
     (first, second) == (u32::from_be_bytes(word(6)), u32::from_be_bytes(word(7)))
 }
 
+/// Whether the power failed while SQLite wrote this header, to use the log from its beginning: then all frames
+/// are in the store, and are no part of the log any more. It adds one to the count of the header, and to the
+/// first salt, which the frames still have as it was.
+fn is_torn(header: &[u8; LOG_HEADER], log: &Path) -> bool {
+    let mut salt = [0; 4];
+    let is_read = File::open(log).and_then(|log| log.read_exact_at(&mut salt, FRAME_SALT));
+    let word = |nth: usize| [0, 1, 2, 3].map(|byte| header[nth * 4 + byte]);
+    let mut before = *header;
+    before[12..16].copy_from_slice(&u32::from_be_bytes(word(3)).wrapping_sub(1).to_be_bytes());
+    let is_salt_new = u32::from_be_bytes(word(4)) == u32::from_be_bytes(salt).wrapping_add(1);
+    let has_magic = matches!(u32::from_be_bytes(word(0)), 0x377f_0682 | 0x377f_0683);
+    is_read.is_ok() && has_magic && (is_salt_new || is_log(&before))
+}
+
 fn keep_log(path: &Path) -> Option<PathBuf> {
     let kept = beside(&super::open::free_name(path)?, "-wal");
     fs::rename(beside(path, "-wal"), &kept).and_then(|()| sync_directory(path)).ok()?;
     Some(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    /// Two headers of a log as SQLite writes them, one after the other, and the log's path: its frames are of
+    /// the first.
+    fn headers() -> ([u8; LOG_HEADER], [u8; LOG_HEADER], PathBuf) {
+        let path = std::env::temp_dir().join(format!("punchd-marker-{}.db", std::process::id()));
+        let connection = Connection::open(&path).unwrap();
+        let run = |sql: &str| connection.execute_batch(sql).unwrap();
+        run("PRAGMA journal_mode = WAL; CREATE TABLE t (n); INSERT INTO t VALUES (1)");
+        let log = beside(&path, "-wal");
+        let (first, kept) = (read_log_header(&log).unwrap(), beside(&path, "-kept"));
+        fs::copy(&log, &kept).unwrap();
+        run("PRAGMA wal_checkpoint; INSERT INTO t VALUES (2)");
+        let second = read_log_header(&log).unwrap();
+        drop(connection);
+        fs::remove_file(path).unwrap();
+        (first, second, kept)
+    }
+
+    #[test]
+    fn a_header_that_was_torn_is_no_loss_and_a_damaged_one_is() {
+        let (first, second, log) = headers();
+        assert!(is_log(&first) && is_log(&second) && first != second);
+        for at in 0..=LOG_HEADER {
+            let mut torn = first;
+            torn[..at].copy_from_slice(&second[..at]);
+            assert!(is_log(&torn) || is_torn(&torn, &log), "torn at {at}");
+        }
+        for at in 0..LOG_HEADER {
+            let mut damaged = first;
+            damaged[at] ^= 0x55;
+            assert!(!is_log(&damaged) && !is_torn(&damaged, &log), "damaged at {at}");
+        }
+        assert!(!is_torn(&[0; LOG_HEADER], &log));
+        assert!(!is_torn(&second, Path::new("/nowhere")));
+        fs::remove_file(log).unwrap();
+    }
 }
