@@ -21,6 +21,8 @@ mod driver_answers;
 mod driver_requests;
 mod drivers;
 mod error;
+#[cfg(test)]
+mod interest_tests;
 mod listener;
 mod maintenance;
 mod notifications;
