@@ -20,6 +20,7 @@ use std::io;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rustix::io::retry_on_intr;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpgrp, getpid, kill_process,
     set_child_subreaper, waitid, waitpid,
@@ -151,7 +152,7 @@ struct Seen {
 pub(super) fn reap() {
     let programs = programs();
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    if !matches!(waitid(WaitId::All, options), Ok(Some(_))) {
+    if !matches!(retry_on_intr(|| waitid(WaitId::All, options)), Ok(Some(_))) {
         return;
     }
     let me = Me::now();

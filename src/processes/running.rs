@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::io::retry_on_intr;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, kill_process_group, waitid,
     waitpid,
@@ -119,12 +120,11 @@ impl Running {
     /// How the program itself ended, without reaping it.
     fn exited(&self) -> Option<End> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        match waitid(WaitId::Pid(self.main), options) {
+        match retry_on_intr(|| waitid(WaitId::Pid(self.main), options)) {
             Ok(status) => status.map(|status| match status.terminating_signal() {
                 Some(signal) => End::Killed(signal),
                 None => End::Exited(status.exit_status().unwrap_or(-1)),
             }),
-            Err(rustix::io::Errno::INTR) => None,
             // It is no child any more. That should not happen, but then it does not run.
             Err(_) => Some(End::Exited(-1)),
         }
