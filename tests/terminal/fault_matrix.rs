@@ -25,8 +25,6 @@ const AT_ONCE: usize = 32;
 const LONGEST: Duration = Duration::from_secs(40);
 /// Most memory of a terminal in KiB, whatever the server sends.
 const MEMORY: u64 = 26 << 10;
-const SETTINGS: &str = "[commands]\nshell = \"allow\"\n\
-    [timeouts]\nretry = 1\nconnect = 1\nanswer = 2\npoll = 2\nbody = 3\n";
 
 /// A fault at a kind of request on a kind of connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +39,7 @@ fn cells() -> Vec<Cell> {
     let mut cells = Vec::new();
     for fault in Fault::ALL {
         for kind in Kind::ALL {
-            for on in [On::First, On::Kept, On::OnlyKept] {
+            for on in [On::First, On::Kept, On::OnlyKept, On::KeptAndNext] {
                 cells.push(Cell { fault, kind, on, expected: expected(fault, kind, on) });
             }
         }
@@ -60,6 +58,7 @@ fn a_fault_of_each_sort_at_each_kind_of_request() {
         (Fault::Status(500), Kind::Reply, On::Kept),
         (Fault::Refused, Kind::Handshake, On::First),
         (Fault::ResetAfterRequest, Kind::Upload, On::OnlyKept),
+        (Fault::ClosedAfterRequest, Kind::Upload, On::KeptAndNext),
         (Fault::ResetInBody, Kind::Download, On::First),
         (Fault::TwoAnswers, Kind::Query, On::Kept),
         (Fault::Chunked, Kind::Handshake, On::Kept),
@@ -108,10 +107,21 @@ impl Cell {
         format!("{:?} at {:?} on {:?}", self.fault, self.kind, self.on)
     }
 
+    /// One time-out at most can end the fault in time: another would hide that it is not kept.
+    fn settings(&self) -> String {
+        let limit = self.fault.time_out(self.kind);
+        let times = [("connect", 1), ("answer", 2), ("poll", 2), ("body", 3)];
+        let times = times.map(|(name, seconds)| {
+            format!("{name} = {}\n", if limit == Some(name) { seconds } else { 3600 })
+        });
+        let times = times.concat();
+        format!("[commands]\nshell = \"allow\"\n[timeouts]\nretry = 1\n{times}")
+    }
+
     fn run(&self) -> Result<(), String> {
         let Self { fault, kind, on, expected } = *self;
         let server = FaultServer::start(kind, fault, on, expected == Expected::Counts, jpeg(3000));
-        let mut terminal = Terminal::prepare(&server.url(), SETTINGS);
+        let mut terminal = Terminal::prepare(&server.url(), &self.settings());
         server.set_bait(format!("C:66:{}", mark(&terminal, "bait")));
         if kind == Kind::Handshake && on == On::First {
             server.arm();
@@ -280,10 +290,8 @@ impl Link {
         if once && own.len() != 1 {
             return Err(format!("{} requests for one", own.len()));
         }
-        // A connection that only went stale says nothing of the session.
-        let handshakes = self.server.seen_of(Kind::Handshake).len();
-        if cell.expected == Expected::Replaced && handshakes != 1 {
-            return Err(format!("{handshakes} handshakes"));
+        if cell.expected == Expected::Replaced {
+            self.was_replaced_at_once(cell, &own)?;
         }
         let is_good =
             self.replies().contains("Return=-") == (cell.expected == Expected::FileRefused);
@@ -299,6 +307,28 @@ impl Link {
         match self.terminal.proc("status", "VmHWM") {
             peak if peak > MEMORY => Err(format!("{peak} KiB of memory")),
             _ => Ok(()),
+        }
+    }
+
+    /// The fault was met as often as it was there, and nothing failed: no attempt came after a pause.
+    fn was_replaced_at_once(&self, cell: &Cell, own: &[Seen]) -> Result<(), String> {
+        let met = own.iter().filter(|seen| !seen.is_taken).count();
+        let is_as_often = match cell.on {
+            _ if cell.fault.is_of_connections() => true,
+            On::KeptAndNext => met == 2,
+            _ => met > 0,
+        };
+        if !is_as_often {
+            return Err(format!("the fault was met {met} times"));
+        }
+        // A connection that only went stale says nothing of the session.
+        let handshakes = self.server.seen_of(Kind::Handshake).len();
+        if handshakes != 1 {
+            return Err(format!("{handshakes} handshakes"));
+        }
+        match self.terminal.log().lines().find(|line| line.contains("next attempt in")) {
+            Some(line) => Err(format!("a failure: {line}")),
+            None => Ok(()),
         }
     }
 

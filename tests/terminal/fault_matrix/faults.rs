@@ -8,6 +8,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use rustix::net::sockopt::set_socket_linger;
 
+use super::server::Kind;
+
 /// What a server, or what is before it, does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -148,6 +150,22 @@ impl Fault {
     /// Whether it comes before the body of the request is read.
     pub fn leaves_request(self) -> bool {
         matches!(self, ResetInRequest | Unread)
+    }
+
+    /// The setting in `[timeouts]` that ends it, if nothing else does.
+    pub fn time_out(self, kind: Kind) -> Option<&'static str> {
+        match self {
+            BlackHole => Some("connect"),
+            Unread | Silent | SilentInHead | SlowHead | OnlyInformational if kind == Kind::Poll => {
+                Some("poll")
+            }
+            Unread | Silent | SilentInHead | SlowHead | OnlyInformational => Some("answer"),
+            SilentInBody => Some("answer"),
+            SlowBody => Some("body"),
+            // Of these answers all is read.
+            EndlessChunks if matches!(kind, Kind::Handshake | Kind::Poll) => Some("body"),
+            _ => None,
+        }
     }
 
     /// Plays it in place of the answer that has this body. `bait`: a line that nobody may carry out.

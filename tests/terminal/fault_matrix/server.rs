@@ -66,6 +66,8 @@ pub enum On {
     Kept,
     /// One that was kept, and none that is new.
     OnlyKept,
+    /// One that was kept, and the next one, which is new: a proxy that closes every second connection.
+    KeptAndNext,
 }
 
 /// A request that came.
@@ -185,7 +187,7 @@ impl FaultServer {
     pub fn start(kind: Kind, fault: Fault, on: On, counts: bool, picture: Vec<u8>) -> Self {
         let port = Port::new();
         // Where nothing but an answer of the same request is to help, no second attempt comes in time.
-        let error_delay = if on == On::OnlyKept { 3600 } else { 1 };
+        let error_delay = if matches!(on, On::OnlyKept | On::KeptAndNext) { 3600 } else { 1 };
         let (phase, commands, bait) = (Phase::Good, Vec::new(), String::new());
         let forgets = false;
         let script = Script {
@@ -370,12 +372,14 @@ fn serve_one(
         let mut script = shared.script.lock().unwrap();
         let may_be = match (script.phase, script.on) {
             (Phase::Armed, On::First) | (Phase::Faulty, On::First | On::Kept) => true,
+            (Phase::Faulty, On::KeptAndNext) => true,
             (Phase::Armed | Phase::Faulty, _) => nth > 1,
             _ => false,
         };
         let is_met = may_be && kind == script.kind && !script.fault.is_of_connections();
         if is_met {
-            script.phase = Phase::Faulty;
+            let is_last = script.on == On::KeptAndNext && script.phase == Phase::Faulty;
+            script.phase = if is_last { Phase::Well } else { Phase::Faulty };
         }
         (is_met, script.fault, script.on != On::First, script.counts)
     };
