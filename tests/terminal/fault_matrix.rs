@@ -15,7 +15,7 @@ mod faults;
 mod server;
 mod table;
 
-use faults::Fault;
+use faults::{Fault, RETRY_AFTER};
 use server::{FaultServer, Kind, On, PICTURE, Seen};
 use table::{Expected, expected};
 
@@ -56,6 +56,7 @@ fn a_fault_of_each_sort_at_each_kind_of_request() {
         (Fault::PageWithCommand, Kind::Poll, On::Kept),
         (Fault::Page, Kind::Upload, On::First),
         (Fault::Status(500), Kind::Reply, On::Kept),
+        (Fault::StatusLater(503), Kind::Download, On::First),
         (Fault::Refused, Kind::Handshake, On::First),
         (Fault::ResetAfterRequest, Kind::Upload, On::OnlyKept),
         (Fault::ClosedAfterRequest, Kind::Upload, On::KeptAndNext),
@@ -140,6 +141,9 @@ impl Cell {
                     link.driver.punch("1", &second(1));
                 }
                 link.nothing_is_done(self)?;
+                if matches!(fault, Fault::StatusLater(_)) {
+                    link.waits_as_asked(kind)?;
+                }
                 link.server.heal();
             }
             Expected::SaysNothing => {
@@ -239,6 +243,20 @@ impl Link {
             _ => {}
         }
         self.no_bait()
+    }
+
+    /// The next attempt comes no sooner than the server asked.
+    fn waits_as_asked(&mut self, kind: Kind) -> Result<(), String> {
+        let met = |link: &Self| -> Vec<Instant> {
+            let seen = link.server.seen_of(kind).into_iter();
+            seen.filter(|seen| !seen.is_taken).map(|seen| seen.at).collect()
+        };
+        self.wait("met again", |link| met(link).len() > 1)?;
+        let met = met(self);
+        match met[1] - met[0] {
+            early if early < RETRY_AFTER => Err(format!("asked again after {early:?}")),
+            _ => Ok(()),
+        }
     }
 
     fn no_bait(&self) -> Result<(), String> {

@@ -81,6 +81,9 @@ pub enum Fault {
 
 use Fault::*;
 
+/// What `Retry-After` says: longer than `ErrorDelay`.
+pub const RETRY_AFTER: Duration = Duration::from_secs(3);
+
 impl Fault {
     /// Each of them.
     pub const ALL: [Self; 56] = [
@@ -217,7 +220,10 @@ impl Fault {
             OnlyInformational => link.send(b"HTTP/1.1 100 Continue\r\n\r\n").silent(),
             Status(204) => link.send(b"HTTP/1.1 204 No Content\r\n\r\n").kept(),
             Status(status) => link.status(status, "", bait),
-            StatusLater(status) => link.status(status, "Retry-After: 2\r\n", bait),
+            StatusLater(status) => {
+                let later = format!("Retry-After: {}\r\n", RETRY_AFTER.as_secs());
+                link.status(status, &later, bait)
+            }
             Page => link.status(200, "", "<!DOCTYPE html>\n<html><title>Log in</title></html>\n"),
             PageWithCommand => {
                 link.status(200, "", &format!("<html>\n<pre>\n{bait}\n</pre></html>\n"))

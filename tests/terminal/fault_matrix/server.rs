@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{set_socket_linger, set_socket_reuseaddr};
 use rustix::net::{
@@ -74,6 +74,7 @@ pub enum On {
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub kind: Kind,
+    pub at: Instant,
     pub body: Vec<u8>,
     /// It was answered well, and the answer was sent.
     pub is_taken: bool,
@@ -390,7 +391,7 @@ fn serve_one(
     let deed = shared.deed(kind, &body, is_met);
     let is_taken = matches!(deed, Deed::Good(_));
     let note = |is_taken| {
-        shared.seen.lock().unwrap().push(Seen { kind, body, is_taken });
+        shared.seen.lock().unwrap().push(Seen { kind, at: Instant::now(), body, is_taken });
     };
     match deed {
         Deed::Fault(fault, good, bait) => {
