@@ -3,6 +3,7 @@
 //!
 //! `PUNCHD_DAYS=500` runs so many days, `PUNCHD_DAY=17` the day of one seed, with its story.
 
+mod acts;
 mod asking;
 mod attempts;
 mod checks;
