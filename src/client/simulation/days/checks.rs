@@ -19,6 +19,7 @@ impl DayTerminal {
         let world = &self.world;
         world.observe_people();
         world.require(world.commands.borrow().check());
+        world.commands.borrow_mut().step_ended();
         let asks_again = world.server.borrow_mut().step_ended();
         if let Some(surely) = asks_again {
             world.tell(|| "the server asks for all rows again".into());

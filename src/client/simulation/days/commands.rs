@@ -28,10 +28,14 @@ pub(super) struct Commands {
     /// The names of people, by PIN, as they have to be.
     people: BTreeMap<u32, String>,
     pub(super) acts: Acts,
-    /// Which askings the last answers hold.
+    /// Which askings the last answer holds.
     in_answer: Vec<usize>,
+    /// What followed the last line end of the last answer that was cut.
+    pub(super) fragment: Vec<u8>,
     /// Which were answered by the request that is on its way.
     in_request: Vec<usize>,
+    /// Those that became settled in the step under way.
+    just_settled: Vec<usize>,
     pub(super) cleared: bool,
     pub(super) files: BTreeMap<String, Vec<u8>>,
     /// The disk was full: what has to be stored may be refused.
@@ -55,7 +59,9 @@ impl Commands {
             people: BTreeMap::new(),
             acts: Acts::default(),
             in_answer: Vec::new(),
+            fragment: Vec::new(),
             in_request: Vec::new(),
+            just_settled: Vec::new(),
             cleared: false,
             files: BTreeMap::new(),
             may_be_refused: false,
@@ -177,7 +183,10 @@ impl Commands {
             let is_taken = is_success && body.is_some_and(|body| body.starts_with(b"OK"));
             for nth in std::mem::take(&mut self.in_request) {
                 let asking = &mut self.askings[nth];
-                asking.is_settled |= is_taken && asking.code.is_some();
+                if is_taken && asking.code.is_some() && !asking.is_settled {
+                    asking.is_settled = true;
+                    self.just_settled.push(nth);
+                }
             }
         }
         if got.kind != Kind::Poll || !is_success || answer.body.starts_with(b"UNKNOWN") {
@@ -185,7 +194,10 @@ impl Commands {
         }
         let is_list = answer.body.starts_with(b"C:");
         if is_list {
-            for nth in self.in_answer.clone() {
+            // Of a list that was cut, what came with a line end was given.
+            let came = body.unwrap_or(&answer.body);
+            let lines = came.iter().filter(|byte| **byte == b'\n').count();
+            for nth in self.in_answer.iter().copied().take(lines) {
                 let asking = &mut self.askings[nth];
                 asking.was_given = true;
                 asking.was_heard |= is_whole;
@@ -195,6 +207,18 @@ impl Commands {
             for asking in self.askings.iter_mut().filter(|asking| asking.is_settled) {
                 asking.came_without = true;
             }
+        }
+    }
+
+    /// The step came to its end.
+    pub(super) fn step_ended(&mut self) {
+        self.just_settled.clear();
+    }
+
+    /// The terminal died in the step: what was taken in it may come again.
+    pub(super) fn cut_off(&mut self) {
+        for nth in std::mem::take(&mut self.just_settled) {
+            self.askings[nth].is_settled = false;
         }
     }
 
@@ -225,6 +249,9 @@ impl Commands {
             if let Some(known) = &asking.code {
                 if *known != code {
                     return Err(format!("{id} was answered with {known} and with {code}"));
+                }
+                if asking.is_settled && !self.may_be_refused {
+                    return Err(format!("{id} was answered again after the server took it"));
                 }
             } else {
                 if !asking.was_given {

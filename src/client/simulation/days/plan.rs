@@ -248,6 +248,11 @@ impl Plan {
             let seconds = 1 + random.below(90) as u32;
             add(&mut random, Event::Mishap(Some(Kind::Poll), Mishap::Hold(seconds)));
         }
+        // Lists that are cut: where nothing tells the end of an answer, the rest looks like a whole one.
+        for _ in 0..if server.is_unframed { 4 } else { 1 } {
+            let share = random.below(1000);
+            add(&mut random, Event::Mishap(Some(Kind::Poll), Mishap::CutAnswer(share)));
+        }
         events.extend(interrupted(&mut random));
         events.sort_by_key(|(at, _)| *at);
         Self { seed, server, events }
@@ -278,7 +283,7 @@ impl Character {
             delay: 55 + random.below(15) as u32,
             error_delay: [10, 30, 60, 120][random.below(4) as usize],
             says: [Says::Ok, Says::Count, Says::Count, Says::CountOfNew][random.below(4) as usize],
-            is_unframed: random.below(5) == 0,
+            is_unframed: random.below(3) == 0,
             ids: [Ids::Rising, Ids::Rising, Ids::Words][random.below(3) as usize],
             most_commands: 1 + random.below(6) as usize,
             zone: random.below(27) as i32 - 12,

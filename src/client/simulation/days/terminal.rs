@@ -202,6 +202,7 @@ impl DayTerminal {
             Ok(next) => next,
             Err(payload) if payload.is::<Crash>() => {
                 let asks_again = world.server.borrow_mut().cut_off();
+                world.commands.borrow_mut().cut_off();
                 self.journals().for_each(|(_, journal)| journal.borrow_mut().cut_off());
                 if let Some(surely) = asks_again {
                     world.punches.borrow_mut().ask_again(surely);
