@@ -428,7 +428,8 @@ impl Device for VirtualDevice {
             DriverRequest::Unlock | DriverRequest::Unalarm => ("door", Answer::Done),
         };
         self.acts.borrow_mut().push(Act { at: now, what, row: key });
-        let ends = now + Duration::from_millis(key as u64 % 4 * 100);
+        // It gets the request with the next wait.
+        let ends = now + Duration::from_millis(1 + key as u64 % 4 * 100);
         self.requests.borrow_mut().insert(key, Asked { begun: now, ends, answer });
         Ok(())
     }
