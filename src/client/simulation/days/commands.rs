@@ -37,6 +37,8 @@ pub(super) struct Commands {
     /// Those that became settled in the step under way.
     just_settled: Vec<usize>,
     pub(super) cleared: bool,
+    /// `LOG` reached the terminal in the step under way.
+    pub(super) asked_for_upload: bool,
     pub(super) files: BTreeMap<String, Vec<u8>>,
     /// The disk was full: what has to be stored may be refused.
     pub(super) may_be_refused: bool,
@@ -63,6 +65,7 @@ impl Commands {
             in_request: Vec::new(),
             just_settled: Vec::new(),
             cleared: false,
+            asked_for_upload: false,
             files: BTreeMap::new(),
             may_be_refused: false,
             rows: BTreeMap::new(),
@@ -117,6 +120,7 @@ impl Commands {
             is_done: false,
             code: None,
             is_settled: false,
+            may_come_again: false,
             came_without: false,
             is_repeated: false,
             log_before: 0,
@@ -202,6 +206,7 @@ impl Commands {
                 asking.was_given = true;
                 asking.was_heard |= is_whole;
                 self.cleared |= asking.ask == Ask::ClearLog;
+                self.asked_for_upload |= asking.ask == Ask::Log;
             }
         } else if is_whole && answer.body.starts_with(b"OK") {
             for asking in self.askings.iter_mut().filter(|asking| asking.is_settled) {
@@ -218,7 +223,7 @@ impl Commands {
     /// The terminal died in the step: what was taken in it may come again.
     pub(super) fn cut_off(&mut self) {
         for nth in std::mem::take(&mut self.just_settled) {
-            self.askings[nth].is_settled = false;
+            self.askings[nth].may_come_again = true;
         }
     }
 
@@ -229,6 +234,8 @@ impl Commands {
 
     /// Results that came, whether the terminal will know it or not.
     pub(super) fn take_replies(&mut self, body: &[u8]) -> Result<(), String> {
+        // The terminal may have heard nothing of the request before.
+        self.in_request.clear();
         for (id, code, _) in replies(body) {
             let found = self.askings.iter().rposition(|asking| asking.id == id);
             let Some(nth) = found else {
@@ -250,7 +257,7 @@ impl Commands {
                 if *known != code {
                     return Err(format!("{id} was answered with {known} and with {code}"));
                 }
-                if asking.is_settled && !self.may_be_refused {
+                if asking.is_settled && !asking.may_come_again && !self.may_be_refused {
                     return Err(format!("{id} was answered again after the server took it"));
                 }
             } else {

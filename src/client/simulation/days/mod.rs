@@ -15,6 +15,7 @@ mod journal;
 mod plan;
 mod server;
 mod shrink;
+mod stamps;
 mod story;
 mod terminal;
 mod uplink;

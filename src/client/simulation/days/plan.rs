@@ -90,6 +90,10 @@ pub(super) enum Event {
     Forget,
     /// The server has lost all rows, and asks for them by a stamp of 0.
     Lose,
+    /// The server is copied, with its rows and its stamp.
+    Backup,
+    /// It is set back to its last copy, and asks from the stamp of it on.
+    Restore,
     /// The server's command ids begin anew.
     IdsBegin,
     /// A link comes up.
@@ -248,10 +252,15 @@ impl Plan {
             let seconds = 1 + random.below(90) as u32;
             add(&mut random, Event::Mishap(Some(Kind::Poll), Mishap::Hold(seconds)));
         }
+        if few(&mut random) {
+            let (copied, restored) = (some_time(&mut random) / 2, some_time(&mut random) / 2);
+            events.push((copied, Event::Backup));
+            events.push((DAY / 2 + restored, Event::Restore));
+        }
         // Lists that are cut: where nothing tells the end of an answer, the rest looks like a whole one.
         for _ in 0..if server.is_unframed { 4 } else { 1 } {
-            let share = random.below(1000);
-            add(&mut random, Event::Mishap(Some(Kind::Poll), Mishap::CutAnswer(share)));
+            let mishap = Mishap::CutAnswer(random.below(1000));
+            events.push((some_time(&mut random), Event::Mishap(Some(Kind::Poll), mishap)));
         }
         events.extend(interrupted(&mut random));
         events.sort_by_key(|(at, _)| *at);

@@ -204,8 +204,8 @@ impl DayTerminal {
                 let asks_again = world.server.borrow_mut().cut_off();
                 world.commands.borrow_mut().cut_off();
                 self.journals().for_each(|(_, journal)| journal.borrow_mut().cut_off());
-                if let Some(surely) = asks_again {
-                    world.punches.borrow_mut().ask_again(surely);
+                if let Some(again) = asks_again {
+                    world.punches.borrow_mut().ask_again(again);
                 }
                 self.stop();
                 world.pass(SECOND * 2);

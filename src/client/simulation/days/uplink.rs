@@ -75,9 +75,9 @@ impl World {
     /// A request leaves the terminal.
     fn send(&self, request: &Request<'_>) -> Sent {
         let begun = self.now();
-        let found = self.attempts.borrow_mut().attempt(&self.plan.server, begun);
-        self.require(found);
         let got = Got::of(request);
+        let found = self.attempts.borrow_mut().attempt(&self.plan.server, got.kind, begun);
+        self.require(found);
         let rows = self.rows_of(&got);
         let fate = self.fate(got.kind, &rows);
         self.tell(|| {
@@ -240,7 +240,12 @@ impl World {
             _ => {}
         }
         let is_whole = cut.is_none() && (200..300).contains(&answer.status);
-        self.server.borrow_mut().reached(got, &answer.body, is_whole);
+        let log = self.punches.borrow();
+        self.server.borrow_mut().reached(got, &answer.body, is_whole, &log);
+        if let Some(seconds) = answer.retry_after {
+            let until = self.now() + Duration::from_secs(seconds.into());
+            self.attempts.borrow_mut().refused(got.kind, until);
+        }
         self.commands.borrow_mut().reached(got, answer, body, is_whole && !is_unframed);
     }
 

@@ -283,6 +283,19 @@ impl World {
                 self.attempts.borrow_mut().add_work(punches.rows.len() as u64 / 4);
                 self.fail();
             }
+            Event::Backup => {
+                self.tell(|| "the server is copied".into());
+                self.server.borrow_mut().back_up();
+                self.punches.borrow_mut().back_up();
+            }
+            Event::Restore => {
+                self.tell(|| "the server is set back to its copy".into());
+                self.server.borrow_mut().restore();
+                let mut punches = self.punches.borrow_mut();
+                punches.restore();
+                self.attempts.borrow_mut().add_work(punches.rows.len() as u64 / 4);
+                self.fail();
+            }
             Event::Restart | Event::PowerCut(..) => {
                 self.fail();
                 self.asked.borrow_mut().push(event);
