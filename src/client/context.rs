@@ -200,16 +200,27 @@ pub(super) fn success(mut response: Response) -> Result<Response, Trouble> {
     }
 }
 
+/// A refusal; with `Retry-After` one that holds until then.
+pub(super) fn refused_until(message: String, retry_after: Option<u32>) -> Trouble {
+    match retry_after {
+        Some(_) => Trouble::Later { message, pause: asked_pause(retry_after) },
+        None => Trouble::Refused(message),
+    }
+}
+
+/// How long a server wants to be left alone, if that can be told.
+fn asked_pause(retry_after: Option<u32>) -> Option<Duration> {
+    let seconds = retry_after.filter(|seconds| *seconds > 0)?;
+    Some(Duration::from_secs(seconds.into()).min(LONGEST_ASKED))
+}
+
 /// Separates what no request is at fault for: a server that does not know the terminal, or that
 /// wants to be asked later. A pause that cannot be told (0) is the usual one.
 pub(super) fn not_now(ack: Ack, retry_after: Option<u32>) -> Result<Ack, Trouble> {
-    let pause = retry_after
-        .filter(|seconds| *seconds > 0)
-        .map(|seconds| Duration::from_secs(seconds.into()).min(LONGEST_ASKED));
     match ack {
         Ack::Taken(_) => Ok(ack),
-        Ack::Later(message) => Err(Trouble::Later { message, pause }),
-        ack if retry_after.is_some() => Err(Trouble::Later { message: ack.message(), pause }),
+        Ack::Later(message) => Err(Trouble::Later { message, pause: asked_pause(retry_after) }),
+        ack if retry_after.is_some() => Err(refused_until(ack.message(), retry_after)),
         Ack::NotKnown(message) => Err(Trouble::NotKnown(message)),
         ack => Ok(ack),
     }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::context::Context;
+use super::context::{Context, refused_until};
 use super::receive::{
     Fetched, Reception, SMALLEST_CHUNK, START_OVER, SaveAfter, Source, hundredth, refuse_if_no_room,
 };
@@ -187,12 +187,12 @@ fn resume(
         403 | 404 | 410 => {
             context.store.jobs().set_download(job.row, known, job.attempts + START_OVER)?;
             let why = format!("the server has no such file (status {})", response.status);
-            Err(Trouble::Refused(why))
+            Err(refused_until(why, response.retry_after))
         }
         _ => {
             // A body that breaks off says nothing of the connection to the server.
             let body = response.read_up_to(ack::ANSWER_BYTES).unwrap_or_default();
-            Err(Trouble::Refused(response.answer(&body).refusal()))
+            Err(refused_until(response.answer(&body).refusal(), response.retry_after))
         }
     }
 }

@@ -15,7 +15,7 @@ mod faults;
 mod server;
 mod table;
 
-use faults::Fault;
+use faults::{Fault, RETRY_AFTER};
 use server::{FaultServer, Kind, On, PICTURE, Seen};
 use table::{Expected, expected};
 
@@ -25,8 +25,6 @@ const AT_ONCE: usize = 32;
 const LONGEST: Duration = Duration::from_secs(40);
 /// Most memory of a terminal in KiB, whatever the server sends.
 const MEMORY: u64 = 26 << 10;
-const SETTINGS: &str = "[commands]\nshell = \"allow\"\n\
-    [timeouts]\nretry = 1\nconnect = 1\nanswer = 2\npoll = 2\nbody = 3\n";
 
 /// A fault at a kind of request on a kind of connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +39,7 @@ fn cells() -> Vec<Cell> {
     let mut cells = Vec::new();
     for fault in Fault::ALL {
         for kind in Kind::ALL {
-            for on in [On::First, On::Kept, On::OnlyKept] {
+            for on in [On::First, On::Kept, On::OnlyKept, On::KeptAndNext] {
                 cells.push(Cell { fault, kind, on, expected: expected(fault, kind, on) });
             }
         }
@@ -58,8 +56,10 @@ fn a_fault_of_each_sort_at_each_kind_of_request() {
         (Fault::PageWithCommand, Kind::Poll, On::Kept),
         (Fault::Page, Kind::Upload, On::First),
         (Fault::Status(500), Kind::Reply, On::Kept),
+        (Fault::StatusLater(503), Kind::Download, On::First),
         (Fault::Refused, Kind::Handshake, On::First),
         (Fault::ResetAfterRequest, Kind::Upload, On::OnlyKept),
+        (Fault::ClosedAfterRequest, Kind::Upload, On::KeptAndNext),
         (Fault::ResetInBody, Kind::Download, On::First),
         (Fault::TwoAnswers, Kind::Query, On::Kept),
         (Fault::Chunked, Kind::Handshake, On::Kept),
@@ -108,10 +108,21 @@ impl Cell {
         format!("{:?} at {:?} on {:?}", self.fault, self.kind, self.on)
     }
 
+    /// One time-out at most can end the fault in time: another would hide that it is not kept.
+    fn settings(&self) -> String {
+        let limit = self.fault.time_out(self.kind);
+        let times = [("connect", 1), ("answer", 2), ("poll", 2), ("body", 3)];
+        let times = times.map(|(name, seconds)| {
+            format!("{name} = {}\n", if limit == Some(name) { seconds } else { 3600 })
+        });
+        let times = times.concat();
+        format!("[commands]\nshell = \"allow\"\n[timeouts]\nretry = 1\n{times}")
+    }
+
     fn run(&self) -> Result<(), String> {
         let Self { fault, kind, on, expected } = *self;
         let server = FaultServer::start(kind, fault, on, expected == Expected::Counts, jpeg(3000));
-        let mut terminal = Terminal::prepare(&server.url(), SETTINGS);
+        let mut terminal = Terminal::prepare(&server.url(), &self.settings());
         server.set_bait(format!("C:66:{}", mark(&terminal, "bait")));
         if kind == Kind::Handshake && on == On::First {
             server.arm();
@@ -130,6 +141,9 @@ impl Cell {
                     link.driver.punch("1", &second(1));
                 }
                 link.nothing_is_done(self)?;
+                if matches!(fault, Fault::StatusLater(_)) {
+                    link.waits_as_asked(kind)?;
+                }
                 link.server.heal();
             }
             Expected::SaysNothing => {
@@ -231,6 +245,20 @@ impl Link {
         self.no_bait()
     }
 
+    /// The next attempt comes no sooner than the server asked.
+    fn waits_as_asked(&mut self, kind: Kind) -> Result<(), String> {
+        let met = |link: &Self| -> Vec<Instant> {
+            let seen = link.server.seen_of(kind).into_iter();
+            seen.filter(|seen| !seen.is_taken).map(|seen| seen.at).collect()
+        };
+        self.wait("met again", |link| met(link).len() > 1)?;
+        let met = met(self);
+        match met[1] - met[0] {
+            early if early < RETRY_AFTER => Err(format!("asked again after {early:?}")),
+            _ => Ok(()),
+        }
+    }
+
     fn no_bait(&self) -> Result<(), String> {
         match ["bait", "half"].iter().find(|name| self.terminal.path(name).exists()) {
             Some(name) => Err(format!("{name:?} was carried out")),
@@ -280,10 +308,8 @@ impl Link {
         if once && own.len() != 1 {
             return Err(format!("{} requests for one", own.len()));
         }
-        // A connection that only went stale says nothing of the session.
-        let handshakes = self.server.seen_of(Kind::Handshake).len();
-        if cell.expected == Expected::Replaced && handshakes != 1 {
-            return Err(format!("{handshakes} handshakes"));
+        if cell.expected == Expected::Replaced {
+            self.was_replaced_at_once(cell, &own)?;
         }
         let is_good =
             self.replies().contains("Return=-") == (cell.expected == Expected::FileRefused);
@@ -299,6 +325,28 @@ impl Link {
         match self.terminal.proc("status", "VmHWM") {
             peak if peak > MEMORY => Err(format!("{peak} KiB of memory")),
             _ => Ok(()),
+        }
+    }
+
+    /// The fault was met as often as it was there, and nothing failed: no attempt came after a pause.
+    fn was_replaced_at_once(&self, cell: &Cell, own: &[Seen]) -> Result<(), String> {
+        let met = own.iter().filter(|seen| !seen.is_taken).count();
+        let is_as_often = match cell.on {
+            _ if cell.fault.is_of_connections() => true,
+            On::KeptAndNext => met == 2,
+            _ => met > 0,
+        };
+        if !is_as_often {
+            return Err(format!("the fault was met {met} times"));
+        }
+        // A connection that only went stale says nothing of the session.
+        let handshakes = self.server.seen_of(Kind::Handshake).len();
+        if handshakes != 1 {
+            return Err(format!("{handshakes} handshakes"));
+        }
+        match self.terminal.log().lines().find(|line| line.contains("next attempt in")) {
+            Some(line) => Err(format!("a failure: {line}")),
+            None => Ok(()),
         }
     }
 

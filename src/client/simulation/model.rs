@@ -286,7 +286,7 @@ impl Model {
         let addressed = store.tables().all(EntryTable::named("USER_SMS").unwrap()).unwrap();
         assert_eq!(addressed.len(), self.addressed.len(), "seed {seed}: {addressed:?}\n{said}");
         let acts = terminal.acts.borrow();
-        let count = |what: &str| acts.iter().filter(|(_, act)| *act == what).count();
+        let count = |what: &str| acts.iter().filter(|act| act.what == what).count();
         assert_eq!(count("door"), self.doors, "seed {seed}\n{said}");
         // Of two commands in a row one reboot is the effect.
         let reboots = usize::from(self.reboots > 0)..=self.reboots;

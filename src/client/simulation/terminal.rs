@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::random::Random;
 use super::world::{
-    Asked, Images, Program, Server, VirtualClock, VirtualDevice, VirtualUplink, copy_store,
+    Act, Asked, Images, Program, Server, VirtualClock, VirtualDevice, VirtualUplink, copy_store,
 };
 use crate::client::{Client, Next, Settings, Shared};
 use crate::clock::Clock;
@@ -32,7 +32,7 @@ pub(super) struct Terminal {
     clock: Rc<VirtualClock>,
     programs: Rc<RefCell<BTreeMap<i64, Program>>>,
     requests: Rc<RefCell<BTreeMap<i64, Asked>>>,
-    pub(super) acts: Rc<RefCell<Vec<(Duration, &'static str)>>>,
+    pub(super) acts: Rc<RefCell<Vec<Act>>>,
     pub(super) images: Images,
     running: Option<(Client, Rc<Store>)>,
     /// Commands that were given.
@@ -153,7 +153,7 @@ impl Terminal {
         let (client, _) = self.running.as_mut().unwrap();
         let reboots = self.acts.borrow().len();
         let next = client.step();
-        if self.acts.borrow()[reboots..].iter().any(|(_, act)| *act == "reboot") {
+        if self.acts.borrow()[reboots..].iter().any(|act| act.what == "reboot") {
             self.restart();
         } else if let Next::RestUntil(at) = next {
             self.rests += 1;

@@ -323,12 +323,20 @@ pub(super) struct VirtualDevice {
     /// What drivers are asked for: they answer after a moment.
     pub(super) requests: Rc<RefCell<BTreeMap<i64, Asked>>>,
     /// When it was asked to reboot, and when drivers were asked for something.
-    pub(super) acts: Rc<RefCell<Vec<(Duration, &'static str)>>>,
+    pub(super) acts: Rc<RefCell<Vec<Act>>>,
     /// The file of the store.
     pub(super) store: PathBuf,
     pub(super) images: Images,
     /// The programs that were started, by their lines.
     pub(super) started: Rc<RefCell<Vec<String>>>,
+}
+
+/// Something that the device did.
+pub(super) struct Act {
+    pub(super) at: Duration,
+    pub(super) what: &'static str,
+    /// The row of the command for which a driver was asked; 0 for none.
+    pub(super) row: i64,
 }
 
 /// What a power cut would leave of the store in the middle of each `RELOAD OPTIONS`, if that is wanted.
@@ -391,7 +399,7 @@ impl Device for VirtualDevice {
     }
     fn reboot(&mut self) -> Result<(), String> {
         let now = self.clock.monotonic();
-        self.acts.borrow_mut().push((now, "reboot"));
+        self.acts.borrow_mut().push(Act { at: now, what: "reboot", row: 0 });
         Ok(())
     }
     fn start(&mut self, key: i64, order: &Order) -> Result<(), String> {
@@ -418,12 +426,13 @@ impl Device for VirtualDevice {
     }
     fn ask(&mut self, key: i64, request: DriverRequest) -> Result<(), Unasked> {
         let now = self.clock.monotonic();
-        let (act, answer) = match request {
+        let (what, answer) = match request {
             DriverRequest::Enroll { enroll, .. } => ("enrolment", enrolled(&enroll)),
             DriverRequest::Unlock | DriverRequest::Unalarm => ("door", Answer::Done),
         };
-        self.acts.borrow_mut().push((now, act));
-        let ends = now + Duration::from_millis(key as u64 % 4 * 100);
+        self.acts.borrow_mut().push(Act { at: now, what, row: key });
+        // It gets the request with the next wait.
+        let ends = now + Duration::from_millis(1 + key as u64 % 4 * 100);
         self.requests.borrow_mut().insert(key, Asked { begun: now, ends, answer });
         Ok(())
     }
@@ -440,8 +449,8 @@ impl Device for VirtualDevice {
         let now = self.clock.monotonic();
         if asked.is_some_and(|asked| asked.begun == now && asked.ends > now) {
             let mut acts = self.acts.borrow_mut();
-            let its = |act: &&mut (Duration, &str)| act.0 == now && act.1 != "reboot";
-            acts.iter_mut().rev().find(its).unwrap().1 = "withdrawn";
+            let its = |act: &&mut Act| act.at == now && act.row == key;
+            acts.iter_mut().rev().find(its).unwrap().what = "withdrawn";
         }
     }
     fn start_version_check(&mut self, _: i64) -> Result<(), String> {

@@ -8,6 +8,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use rustix::net::sockopt::set_socket_linger;
 
+use super::server::Kind;
+
 /// What a server, or what is before it, does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -78,6 +80,9 @@ pub enum Fault {
 }
 
 use Fault::*;
+
+/// What `Retry-After` says: longer than `ErrorDelay`.
+pub const RETRY_AFTER: Duration = Duration::from_secs(3);
 
 impl Fault {
     /// Each of them.
@@ -150,6 +155,22 @@ impl Fault {
         matches!(self, ResetInRequest | Unread)
     }
 
+    /// The setting in `[timeouts]` that ends it, if nothing else does.
+    pub fn time_out(self, kind: Kind) -> Option<&'static str> {
+        match self {
+            BlackHole => Some("connect"),
+            Unread | Silent | SilentInHead | SlowHead | OnlyInformational if kind == Kind::Poll => {
+                Some("poll")
+            }
+            Unread | Silent | SilentInHead | SlowHead | OnlyInformational => Some("answer"),
+            SilentInBody => Some("answer"),
+            SlowBody => Some("body"),
+            // Of these answers all is read.
+            EndlessChunks if matches!(kind, Kind::Handshake | Kind::Poll) => Some("body"),
+            _ => None,
+        }
+    }
+
     /// Plays it in place of the answer that has this body. `bait`: a line that nobody may carry out.
     /// Returns whether the connection stays open.
     pub fn play(self, stream: &TcpStream, good: &[u8], bait: &str, keeps: bool) -> bool {
@@ -199,7 +220,10 @@ impl Fault {
             OnlyInformational => link.send(b"HTTP/1.1 100 Continue\r\n\r\n").silent(),
             Status(204) => link.send(b"HTTP/1.1 204 No Content\r\n\r\n").kept(),
             Status(status) => link.status(status, "", bait),
-            StatusLater(status) => link.status(status, "Retry-After: 2\r\n", bait),
+            StatusLater(status) => {
+                let later = format!("Retry-After: {}\r\n", RETRY_AFTER.as_secs());
+                link.status(status, &later, bait)
+            }
             Page => link.status(200, "", "<!DOCTYPE html>\n<html><title>Log in</title></html>\n"),
             PageWithCommand => {
                 link.status(200, "", &format!("<html>\n<pre>\n{bait}\n</pre></html>\n"))

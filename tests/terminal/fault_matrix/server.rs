@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{set_socket_linger, set_socket_reuseaddr};
 use rustix::net::{
@@ -66,12 +66,15 @@ pub enum On {
     Kept,
     /// One that was kept, and none that is new.
     OnlyKept,
+    /// One that was kept, and the next one, which is new: a proxy that closes every second connection.
+    KeptAndNext,
 }
 
 /// A request that came.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub kind: Kind,
+    pub at: Instant,
     pub body: Vec<u8>,
     /// It was answered well, and the answer was sent.
     pub is_taken: bool,
@@ -185,7 +188,7 @@ impl FaultServer {
     pub fn start(kind: Kind, fault: Fault, on: On, counts: bool, picture: Vec<u8>) -> Self {
         let port = Port::new();
         // Where nothing but an answer of the same request is to help, no second attempt comes in time.
-        let error_delay = if on == On::OnlyKept { 3600 } else { 1 };
+        let error_delay = if matches!(on, On::OnlyKept | On::KeptAndNext) { 3600 } else { 1 };
         let (phase, commands, bait) = (Phase::Good, Vec::new(), String::new());
         let forgets = false;
         let script = Script {
@@ -370,12 +373,14 @@ fn serve_one(
         let mut script = shared.script.lock().unwrap();
         let may_be = match (script.phase, script.on) {
             (Phase::Armed, On::First) | (Phase::Faulty, On::First | On::Kept) => true,
+            (Phase::Faulty, On::KeptAndNext) => true,
             (Phase::Armed | Phase::Faulty, _) => nth > 1,
             _ => false,
         };
         let is_met = may_be && kind == script.kind && !script.fault.is_of_connections();
         if is_met {
-            script.phase = Phase::Faulty;
+            let is_last = script.on == On::KeptAndNext && script.phase == Phase::Faulty;
+            script.phase = if is_last { Phase::Well } else { Phase::Faulty };
         }
         (is_met, script.fault, script.on != On::First, script.counts)
     };
@@ -386,7 +391,7 @@ fn serve_one(
     let deed = shared.deed(kind, &body, is_met);
     let is_taken = matches!(deed, Deed::Good(_));
     let note = |is_taken| {
-        shared.seen.lock().unwrap().push(Seen { kind, body, is_taken });
+        shared.seen.lock().unwrap().push(Seen { kind, at: Instant::now(), body, is_taken });
     };
     match deed {
         Deed::Fault(fault, good, bait) => {

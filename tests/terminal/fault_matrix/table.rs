@@ -6,8 +6,8 @@
 //! - Success is a 2xx and a body that begins with `OK`; a handshake begins with `GET OPTION`; a picture is a
 //!   JPEG. Anything else acknowledges nothing and carries out nothing.
 //! - An answer to a poll in which there is no command is no failure.
-//! - A kept connection that is closed or reset before a byte of the answer is replaced at once; a time-out
-//!   is trouble.
+//! - A kept connection that is closed or reset before a byte of the answer is replaced at once, and so is a new
+//!   one after it: no failure is told, and `ErrorDelay` (an hour here) does not pass. A time-out is trouble.
 
 use super::faults::Fault::{self, *};
 use super::server::Kind::{self, *};
@@ -25,7 +25,7 @@ pub enum Expected {
     SaysNothing,
     /// The file is another than was asked for: the command is refused, and nothing is stored.
     FileRefused,
-    /// The request goes once more, on a new connection, at once.
+    /// The request goes again, on a new connection, at once.
     Replaced,
     /// There is no such cell.
     Nothing,
@@ -40,9 +40,10 @@ const STALE: [Fault; 4] = [ResetBefore, ResetInRequest, ResetAfterRequest, Close
 pub fn expected(fault: Fault, kind: Kind, on: On) -> Expected {
     match (fault, kind, on) {
         // The first handshake has no kept connection before it.
-        (_, Handshake, On::OnlyKept) => Nothing,
-        (fault, _, On::OnlyKept) if STALE.contains(&fault) => Replaced,
-        (_, _, On::OnlyKept) => Nothing,
+        (_, Handshake, On::OnlyKept | On::KeptAndNext) => Nothing,
+        (ResetBefore, _, On::KeptAndNext) => Nothing,
+        (fault, _, On::OnlyKept | On::KeptAndNext) if STALE.contains(&fault) => Replaced,
+        (_, _, On::OnlyKept | On::KeptAndNext) => Nothing,
         // A file whose size is not known has no known end.
         (CloseDelimited, Download, _) => Fails,
         (CloseDelimited | Chunked | Informational | ResetAfterAnswer, ..) => Counts,

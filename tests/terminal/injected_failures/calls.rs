@@ -83,6 +83,13 @@ pub fn is_write(call: usize) -> bool {
     ["write", "pwrite64", "sendto"].contains(&name(call).as_str())
 }
 
+/// Whether nobody may notice it: a call on a socket that was interrupted, or wrote a part, goes on.
+pub fn is_unnoticed(injection: Injection) -> bool {
+    let is_of_sockets =
+        ["accept4", "recvfrom", "sendto", "ppoll"].contains(&name(injection.call).as_str());
+    is_of_sockets && ["EINTR", "short"].contains(&error_name(injection.error))
+}
+
 /// Whether the end of a program says why.
 pub fn gives_reason(message: &str, injection: Injection) -> Result<(), String> {
     let reasons = [

@@ -17,7 +17,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use self::bench::Bench;
-use self::calls::{ERRORS, error_name, is_injected, is_write, name};
+use self::calls::{ERRORS, error_name, is_injected, is_unnoticed, is_write, name};
 use self::phases::{Outcome, Phase, drive};
 use crate::harness::Injection;
 
@@ -27,6 +27,8 @@ const AT_ONCE: usize = 16;
 /// a page at a time.
 const EACH: u64 = 15;
 const STEP: u64 = 15;
+/// So many calls of a kind fail that nobody may notice, though fewer were counted.
+const LEAST_UNNOTICED: u64 = 3;
 /// After so many phases a terminal is stopped, and another one takes its place.
 const LIFE: usize = 60;
 
@@ -35,6 +37,12 @@ const LIFE: usize = 60;
 struct Case {
     phase: Phase,
     injection: Injection,
+}
+
+impl Case {
+    fn is_unnoticed(&self) -> bool {
+        self.phase == Phase::Punch && is_unnoticed(self.injection)
+    }
 }
 
 impl std::fmt::Display for Case {
@@ -121,9 +129,10 @@ fn all_cases() -> Option<Vec<Case>> {
             let errors = ERRORS.iter().map(|(error, _)| Some(*error));
             let errors = errors.chain(is_write(call).then_some(None));
             cases.extend(errors.flat_map(|error| {
-                (1..=count)
-                    .filter(|nth| *nth <= EACH || nth % STEP == 0)
-                    .map(move |nth| Case { phase, injection: Injection { call, nth, error } })
+                let case = move |nth| Case { phase, injection: Injection { call, nth, error } };
+                // A poll may come first, or not.
+                let count = if case(1).is_unnoticed() { count.max(LEAST_UNNOTICED) } else { count };
+                (1..=count).filter(|nth| *nth <= EACH || nth % STEP == 0).map(case)
             }));
         }
     }
@@ -131,8 +140,8 @@ fn all_cases() -> Option<Vec<Case>> {
     Some(cases)
 }
 
-/// So many, as many of each phase, always the same.
-fn sample_of(mut cases: Vec<Case>, number: usize) -> Vec<Case> {
+/// So many, as many of each phase, always the same; and those that nobody may notice.
+fn sample_of(cases: Vec<Case>, number: usize) -> Vec<Case> {
     let mut random = 0x5EED_u64;
     let mut below = |most: usize| {
         random ^= random << 13;
@@ -140,7 +149,8 @@ fn sample_of(mut cases: Vec<Case>, number: usize) -> Vec<Case> {
         random ^= random << 17;
         (random >> 11) as usize % most
     };
-    let mut sample = Vec::new();
+    let (mut sample, mut cases): (Vec<_>, Vec<_>) = cases.into_iter().partition(Case::is_unnoticed);
+    let number = number + sample.len();
     while sample.len() < number && !cases.is_empty() {
         for phase in Phase::ALL {
             let of_phase: Vec<usize> =
@@ -208,6 +218,10 @@ fn one(
     let (outcome, _) = driven?;
     if let Outcome::Ended(message) = &outcome {
         calls::gives_reason(message, case.injection)?;
+    }
+    // A driver that got no answer records its punch again, and so hides that an answer was lost.
+    if case.is_unnoticed() && outcome != Outcome::Done {
+        return Err(format!("it was not to be noticed: {outcome:?}"));
     }
     checks::check(bench, case.phase, &before)?;
     if is_last || matches!(outcome, Outcome::Ended(_)) {

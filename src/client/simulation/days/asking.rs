@@ -19,6 +19,8 @@ pub(super) struct Asking {
     pub(super) code: Option<String>,
     /// The terminal knows that the server has its answer.
     pub(super) is_settled: bool,
+    /// It died in the moment in which it heard so.
+    pub(super) may_come_again: bool,
     /// Complete answers that reached the terminal since: without it, and without any command.
     pub(super) came_without: bool,
     /// It is sent once more by a timer, and is no new asking.

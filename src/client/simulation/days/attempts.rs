@@ -1,9 +1,10 @@
 //! When the terminal asked its server: every wait has an end, and none is without one. Rule 9 of
 //! docs/promises.md.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::plan::{Character, HOUR, SECOND};
+use super::plan::{Character, HOUR, Kind, SECOND};
 
 /// `ErrorDelay` counts as so many seconds at least, once a failure has lasted.
 const LASTING_PAUSE: u32 = 30;
@@ -21,12 +22,28 @@ pub(super) struct Attempts {
     pub(super) most_in_hour: u64,
     /// The server asked for a pause until then.
     later: Duration,
+    /// Requests of these kinds do not come before then: `Retry-After`.
+    refused: BTreeMap<Kind, Duration>,
 }
 
 impl Attempts {
     /// The terminal has come up.
     pub(super) fn start(&mut self, now: Duration) {
         self.last = now;
+        self.refused.clear();
+    }
+
+    /// The server asked for a pause of requests of a kind.
+    pub(super) fn refused(&mut self, kind: Kind, until: Duration) {
+        // Of the other kinds, different activities send some.
+        if [Kind::Handshake, Kind::Poll, Kind::Punches].contains(&kind) {
+            self.refused.insert(kind, until);
+        }
+    }
+
+    /// A command asked for what waits, whatever the pause.
+    pub(super) fn release(&mut self) {
+        self.refused.clear();
     }
 
     /// A request came to its end.
@@ -60,8 +77,16 @@ impl Attempts {
     }
 
     /// A request leaves.
-    pub(super) fn attempt(&mut self, server: &Character, now: Duration) -> Result<(), String> {
+    pub(super) fn attempt(
+        &mut self,
+        server: &Character,
+        kind: Kind,
+        now: Duration,
+    ) -> Result<(), String> {
         self.check_silence(server, now)?;
+        if let Some(until) = self.refused.remove(&kind).filter(|until| now < *until) {
+            return Err(format!("{kind:?} at {now:?}: the server asked for a pause to {until:?}"));
+        }
         self.last = now;
         self.all += 1;
         if now >= self.hour + HOUR {

@@ -19,10 +19,14 @@ impl DayTerminal {
         let world = &self.world;
         world.observe_people();
         world.require(world.commands.borrow().check());
+        world.commands.borrow_mut().step_ended();
+        if std::mem::take(&mut world.commands.borrow_mut().asked_for_upload) {
+            world.attempts.borrow_mut().release();
+        }
         let asks_again = world.server.borrow_mut().step_ended();
-        if let Some(surely) = asks_again {
-            world.tell(|| "the server asks for all rows again".into());
-            world.punches.borrow_mut().ask_again(surely);
+        if let Some(again) = asks_again {
+            world.tell(|| format!("the server asks for rows again: {again:?}"));
+            world.punches.borrow_mut().ask_again(again);
         }
         if std::mem::take(&mut world.commands.borrow_mut().cleared) {
             world.punches.borrow_mut().clear();
@@ -109,7 +113,12 @@ impl DayTerminal {
         let Some((nth, since)) = world.punches.borrow().waits_since() else { return };
         let since = since.max(world.failed_at.get());
         let error_delay = SECOND * world.plan.server.error_delay.max(30);
-        let most = if world.has_poison() { HOUR } else { error_delay * 4 + MINUTE * 15 };
+        let is_quiet = world.now() > world.failed_at.get() + HOUR;
+        let most = match world.has_poison() {
+            true => HOUR,
+            false if is_quiet => MINUTE * 2,
+            false => error_delay * 4 + MINUTE * 15,
+        };
         if world.now() > since + most {
             violated(format!("punch {nth} waits since {since:?}, and nothing fails"));
         }

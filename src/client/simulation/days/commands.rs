@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::world::replies;
+use super::acts::Acts;
 use super::asking::Asking;
 use super::plan::{Ask, Character, Ids, Kind};
 use super::server::{Answer, Request};
@@ -26,14 +27,18 @@ pub(super) struct Commands {
     risen: usize,
     /// The names of people, by PIN, as they have to be.
     people: BTreeMap<u32, String>,
-    pub(super) doors: usize,
-    pub(super) reboots: usize,
-    pub(super) programs: Vec<String>,
-    /// Which askings the last answers hold.
+    pub(super) acts: Acts,
+    /// Which askings the last answer holds.
     in_answer: Vec<usize>,
+    /// What followed the last line end of the last answer that was cut.
+    pub(super) fragment: Vec<u8>,
     /// Which were answered by the request that is on its way.
     in_request: Vec<usize>,
+    /// Those that became settled in the step under way.
+    just_settled: Vec<usize>,
     pub(super) cleared: bool,
+    /// `LOG` reached the terminal in the step under way.
+    pub(super) asked_for_upload: bool,
     pub(super) files: BTreeMap<String, Vec<u8>>,
     /// The disk was full: what has to be stored may be refused.
     pub(super) may_be_refused: bool,
@@ -54,12 +59,13 @@ impl Commands {
             begins: false,
             risen: 0,
             people: BTreeMap::new(),
-            doors: 0,
-            reboots: 0,
-            programs: Vec::new(),
+            acts: Acts::default(),
             in_answer: Vec::new(),
+            fragment: Vec::new(),
             in_request: Vec::new(),
+            just_settled: Vec::new(),
             cleared: false,
+            asked_for_upload: false,
             files: BTreeMap::new(),
             may_be_refused: false,
             rows: BTreeMap::new(),
@@ -114,6 +120,7 @@ impl Commands {
             is_done: false,
             code: None,
             is_settled: false,
+            may_come_again: false,
             came_without: false,
             is_repeated: false,
             log_before: 0,
@@ -180,7 +187,10 @@ impl Commands {
             let is_taken = is_success && body.is_some_and(|body| body.starts_with(b"OK"));
             for nth in std::mem::take(&mut self.in_request) {
                 let asking = &mut self.askings[nth];
-                asking.is_settled |= is_taken && asking.code.is_some();
+                if is_taken && asking.code.is_some() && !asking.is_settled {
+                    asking.is_settled = true;
+                    self.just_settled.push(nth);
+                }
             }
         }
         if got.kind != Kind::Poll || !is_success || answer.body.starts_with(b"UNKNOWN") {
@@ -188,16 +198,32 @@ impl Commands {
         }
         let is_list = answer.body.starts_with(b"C:");
         if is_list {
-            for nth in self.in_answer.clone() {
+            // Of a list that was cut, what came with a line end was given.
+            let came = body.unwrap_or(&answer.body);
+            let lines = came.iter().filter(|byte| **byte == b'\n').count();
+            for nth in self.in_answer.iter().copied().take(lines) {
                 let asking = &mut self.askings[nth];
                 asking.was_given = true;
                 asking.was_heard |= is_whole;
                 self.cleared |= asking.ask == Ask::ClearLog;
+                self.asked_for_upload |= asking.ask == Ask::Log;
             }
         } else if is_whole && answer.body.starts_with(b"OK") {
             for asking in self.askings.iter_mut().filter(|asking| asking.is_settled) {
                 asking.came_without = true;
             }
+        }
+    }
+
+    /// The step came to its end.
+    pub(super) fn step_ended(&mut self) {
+        self.just_settled.clear();
+    }
+
+    /// The terminal died in the step: what was taken in it may come again.
+    pub(super) fn cut_off(&mut self) {
+        for nth in std::mem::take(&mut self.just_settled) {
+            self.askings[nth].may_come_again = true;
         }
     }
 
@@ -208,12 +234,14 @@ impl Commands {
 
     /// Results that came, whether the terminal will know it or not.
     pub(super) fn take_replies(&mut self, body: &[u8]) -> Result<(), String> {
+        // The terminal may have heard nothing of the request before.
+        self.in_request.clear();
         for (id, code, _) in replies(body) {
             let found = self.askings.iter().rposition(|asking| asking.id == id);
             let Some(nth) = found else {
                 return Err(format!("a result for {id:?}, which nobody asked for"));
             };
-            let (doors, programs) = (self.doors, self.programs.clone());
+            let acts = &self.acts;
             let answered = |ask: &Asking| ask.code.as_deref() == Some("0");
             let opened = self.askings.iter().filter(|it| it.text == "AC_UNLOCK" && answered(it));
             let opened = opened.count();
@@ -228,6 +256,9 @@ impl Commands {
             if let Some(known) = &asking.code {
                 if *known != code {
                     return Err(format!("{id} was answered with {known} and with {code}"));
+                }
+                if asking.is_settled && !asking.may_come_again && !self.may_be_refused {
+                    return Err(format!("{id} was answered again after the server took it"));
                 }
             } else {
                 if !asking.was_given {
@@ -249,8 +280,8 @@ impl Commands {
                 }
                 let is_shown = match asking.ask {
                     Ask::Name(pin) => asking.is_done || is_deleted(pin),
-                    Ask::Shell => programs.iter().any(|line| asking.text.ends_with(line.as_str())),
-                    Ask::Unlock | Ask::Button => opened < doors,
+                    Ask::Shell => acts.has_started(&asking.text),
+                    Ask::Unlock | Ask::Button => opened < acts.doors,
                     _ => true,
                 };
                 if code == "0" && !is_shown {
@@ -336,17 +367,13 @@ impl Commands {
     /// What must be so at every moment.
     pub(super) fn check(&self) -> Result<(), String> {
         let doors = self.askings.iter().filter(|it| it.text == "AC_UNLOCK" && it.was_given).count();
-        if self.doors > doors {
-            return Err(format!("{} doors were opened for {doors} askings", self.doors));
+        let Acts { doors: opened, reboots, .. } = self.acts;
+        if opened > doors {
+            return Err(format!("{opened} doors were opened for {doors} askings"));
         }
-        let reboots =
-            self.askings.iter().filter(|it| it.ask == Ask::Reboot && it.was_given).count();
-        if self.reboots > reboots {
-            return Err(format!("{} reboots for {reboots} askings", self.reboots));
-        }
-        let Some(last) = self.programs.last() else { return Ok(()) };
-        if self.programs.iter().filter(|line| *line == last).count() > 1 {
-            return Err(format!("{last:?} ran twice"));
+        let asked = self.askings.iter().filter(|it| it.ask == Ask::Reboot && it.was_given).count();
+        if reboots > asked {
+            return Err(format!("{reboots} reboots for {asked} askings"));
         }
         Ok(())
     }

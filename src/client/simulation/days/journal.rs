@@ -25,6 +25,8 @@ pub(super) struct Row {
     recorded: Duration,
     /// How often the server stored it since it lost its rows.
     stored: u32,
+    /// The same, when the server was copied.
+    backed_up: u32,
     /// It has to be at the server in the end.
     is_owed: bool,
     /// It may be deleted once the server has it: `CLEAR LOG` came after it was recorded.
@@ -54,6 +56,14 @@ pub(super) enum Heard {
     /// Some are, or it may be understood so.
     Some,
     Nothing,
+}
+
+/// The server asks for the rows after a number again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Again {
+    pub(super) after: Seq,
+    /// The terminal must have understood it so.
+    pub(super) surely: bool,
 }
 
 /// All rows of a journal; the nth has the number n in a field.
@@ -111,6 +121,7 @@ impl Journal {
             state: State::Pending,
             recorded: now,
             stored: 0,
+            backed_up: 0,
             is_owed: true,
             may_be_cleared: false,
             is_poison: false,
@@ -250,10 +261,36 @@ impl Journal {
         }
     }
 
-    /// The server asked for all rows again. `surely`: the terminal cannot have missed it.
-    pub(super) fn ask_again(&mut self, surely: bool) {
+    /// The server is copied.
+    pub(super) fn back_up(&mut self) {
+        self.rows.iter_mut().for_each(|row| row.backed_up = row.stored);
+    }
+
+    /// The server has the rows of its copy, and has lost the others.
+    pub(super) fn restore(&mut self) {
+        for row in &mut self.rows {
+            if row.stored > 0 && row.backed_up == 0 {
+                row.is_owed = row.state != State::Acknowledged;
+            }
+            row.stored = row.backed_up;
+        }
+    }
+
+    /// The number of the last row that was acknowledged.
+    pub(super) fn acknowledged(&self) -> Seq {
+        let came = |row: &&Row| [State::Acknowledged, State::AskedAgain].contains(&row.state);
+        self.rows.iter().rev().find(came).map_or(0, |row| row.seq)
+    }
+
+    /// Whether it is not known of a row if it was acknowledged, or some go again.
+    pub(super) fn is_unclear(&self) -> bool {
+        self.unclear > 0 || self.asked_again() > 0
+    }
+
+    /// The server asked for the rows after this number again. `surely`: the terminal cannot have missed it.
+    pub(super) fn ask_again(&mut self, Again { after, surely }: Again) {
         for nth in 0..self.rows.len() {
-            if self.rows[nth].state == State::Acknowledged {
+            if self.rows[nth].state == State::Acknowledged && self.rows[nth].seq > after {
                 self.set(nth, State::AskedAgain);
                 self.rows[nth].is_owed |= surely && !self.rows[nth].may_be_cleared;
             }

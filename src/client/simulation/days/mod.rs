@@ -3,6 +3,7 @@
 //!
 //! `PUNCHD_DAYS=500` runs so many days, `PUNCHD_DAY=17` the day of one seed, with its story.
 
+mod acts;
 mod asking;
 mod attempts;
 mod checks;
@@ -14,6 +15,7 @@ mod journal;
 mod plan;
 mod server;
 mod shrink;
+mod stamps;
 mod story;
 mod terminal;
 mod uplink;

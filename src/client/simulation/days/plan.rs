@@ -76,8 +76,8 @@ pub(super) enum Event {
     Poison(Mishap, Duration),
     /// The program dies at the nth look at the clock or statement of the store from now on, or at once (0).
     Crash(u32),
-    /// It dies at the nth look after the next program is started, or the next driver is asked.
-    CrashAtAct(u32),
+    /// It dies at the nth look after the device did this next.
+    CrashAtAct(&'static str, u32),
     /// It is stopped and started.
     Restart,
     /// The power fails, and comes back after so long. `true`: the clock shows 1970 then.
@@ -90,6 +90,10 @@ pub(super) enum Event {
     Forget,
     /// The server has lost all rows, and asks for them by a stamp of 0.
     Lose,
+    /// The server is copied, with its rows and its stamp.
+    Backup,
+    /// It is set back to its last copy, and asks from the stamp of it on.
+    Restore,
     /// The server's command ids begin anew.
     IdsBegin,
     /// A link comes up.
@@ -170,9 +174,7 @@ impl Plan {
         let mut random = Random::new(seed ^ 0x5EED);
         let server = Character::of(&mut random);
         let mut events = Vec::new();
-        let mut add = |random: &mut Random, event| {
-            events.push((Duration::from_millis(random.below(DAY.as_millis() as u64)), event));
-        };
+        let mut add = |random: &mut Random, event| events.push((some_time(random), event));
         // Punches, single ones and crowds: 300 at least.
         let mut punches = 0;
         while punches < 450 {
@@ -207,10 +209,6 @@ impl Plan {
             let most = [40, 200, 1000][random.below(3) as usize];
             let looks = if random.below(6) == 0 { 0 } else { 1 + random.below(most) as u32 };
             add(&mut random, Event::Crash(looks));
-        }
-        for _ in 0..random.below(4) {
-            let looks = random.below(40) as u32;
-            add(&mut random, Event::CrashAtAct(looks));
         }
         for _ in 0..random.below(3) {
             add(&mut random, Event::Restart);
@@ -254,9 +252,38 @@ impl Plan {
             let seconds = 1 + random.below(90) as u32;
             add(&mut random, Event::Mishap(Some(Kind::Poll), Mishap::Hold(seconds)));
         }
+        if few(&mut random) {
+            let (copied, restored) = (some_time(&mut random) / 2, some_time(&mut random) / 2);
+            events.push((copied, Event::Backup));
+            events.push((DAY / 2 + restored, Event::Restore));
+        }
+        // Lists that are cut: where nothing tells the end of an answer, the rest looks like a whole one.
+        for _ in 0..if server.is_unframed { 4 } else { 1 } {
+            let mishap = Mishap::CutAnswer(random.below(1000));
+            events.push((some_time(&mut random), Event::Mishap(Some(Kind::Poll), mishap)));
+        }
+        events.extend(interrupted(&mut random));
         events.sort_by_key(|(at, _)| *at);
         Self { seed, server, events }
     }
+}
+
+fn some_time(random: &mut Random) -> Duration {
+    Duration::from_millis(random.below(DAY.as_millis() as u64))
+}
+
+/// Commands that the device carries out, each with a crash soon after the device began.
+fn interrupted(random: &mut Random) -> Vec<(Duration, Event)> {
+    let mut events = Vec::new();
+    let enroll = Ask::Enroll(random.below(4) as u32);
+    for (act, ask) in [("program", Ask::Shell), ("door", Ask::Unlock), ("enrolment", enroll)] {
+        for _ in 0..1 + random.below(2) {
+            let (at, looks) = (some_time(random), random.below(40) as u32);
+            events.push((at, Event::Command(ask.clone())));
+            events.push((at, Event::CrashAtAct(act, looks)));
+        }
+    }
+    events
 }
 
 impl Character {
@@ -265,7 +292,7 @@ impl Character {
             delay: 55 + random.below(15) as u32,
             error_delay: [10, 30, 60, 120][random.below(4) as usize],
             says: [Says::Ok, Says::Count, Says::Count, Says::CountOfNew][random.below(4) as usize],
-            is_unframed: random.below(5) == 0,
+            is_unframed: random.below(3) == 0,
             ids: [Ids::Rising, Ids::Rising, Ids::Words][random.below(3) as usize],
             most_commands: 1 + random.below(6) as usize,
             zone: random.below(27) as i32 - 12,

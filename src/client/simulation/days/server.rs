@@ -3,8 +3,10 @@
 use std::io::Read as _;
 
 use super::commands::Commands;
-use super::journal::Journal;
+use super::journal::{Again, Journal};
 use super::plan::{Character, Kind, Says};
+use super::stamps::Stamps;
+use crate::store::Seq;
 
 /// A request that reached the server.
 pub(super) struct Request {
@@ -25,19 +27,7 @@ pub(super) struct Server {
     character: Character,
     /// Whether it knows the terminal.
     knows: bool,
-    /// The highest `Stamp` of the attendance log that it took.
-    stamp: u64,
-    /// The stamp in the last handshake reply, and whether one that was not 0 has reached the terminal.
-    said: u64,
-    has_said_other: Option<bool>,
-    /// `CHECK` has reached the terminal since the last handshake, and before the one before: a stamp of 0
-    /// asks for all rows then.
-    has_checked: bool,
-    had_checked: bool,
-    /// A reply with a stamp of 0 has reached the terminal, in the step under way: it asks for all rows.
-    asks_again: Option<bool>,
-    /// A reply to a handshake has reached it in this step.
-    is_new: bool,
+    stamps: Stamps,
     zone: i32,
     /// All zones that it had.
     zones: Vec<i32>,
@@ -91,13 +81,7 @@ impl Server {
             photos: 0,
             character: character.clone(),
             knows: false,
-            stamp: 0,
-            said: 0,
-            has_said_other: Some(false),
-            has_checked: false,
-            had_checked: false,
-            asks_again: None,
-            is_new: false,
+            stamps: Stamps::default(),
         }
     }
 
@@ -107,7 +91,18 @@ impl Server {
 
     /// It has lost all rows, and with them what it knew of the terminal.
     pub(super) fn lose(&mut self) {
-        (self.knows, self.stamp) = (false, 0);
+        self.knows = false;
+        self.stamps.lose();
+    }
+
+    pub(super) fn back_up(&mut self) {
+        self.stamps.back_up();
+    }
+
+    /// It is set back to its copy, and does not know the terminal.
+    pub(super) fn restore(&mut self) {
+        self.knows = false;
+        self.stamps.restore();
     }
 
     pub(super) fn move_zone(&mut self, by: i32) {
@@ -128,8 +123,8 @@ impl Server {
     ) -> Result<Answer, String> {
         if got.kind == Kind::Handshake {
             self.knows = true;
-            self.said = self.stamp;
-            return Ok(Answer::says(self.options()));
+            let stamp = self.stamps.say();
+            return Ok(Answer::says(self.options(stamp)));
         }
         if got.kind == Kind::File {
             return Ok(commands.file(&got.target));
@@ -146,8 +141,8 @@ impl Server {
             Kind::Punches => {
                 let new = punches.count_new(rows);
                 punches.store(rows);
-                let stamp = got.value("Stamp=").and_then(|stamp| stamp.parse().ok()).unwrap_or(0);
-                self.stamp = self.stamp.max(stamp);
+                let stamp = got.value("Stamp=").and_then(|stamp| stamp.parse().ok());
+                self.stamps.take(stamp.unwrap_or(0));
                 Ok(Answer::says(match self.character.says {
                     Says::Ok => "OK\n".into(),
                     Says::Count => format!("OK:{}\n", rows.len()),
@@ -167,46 +162,33 @@ impl Server {
         }
     }
 
-    fn options(&self) -> String {
+    fn options(&self, stamp: Seq) -> String {
         let Character { delay, error_delay, .. } = self.character;
         format!(
-            "GET OPTION FROM: MADE0001\nATTLOGStamp={}\nErrorDelay={error_delay}\nDelay={delay}\n\
+            "GET OPTION FROM: MADE0001\nATTLOGStamp={stamp}\nErrorDelay={error_delay}\nDelay={delay}\n\
              TransFlag=1111111111\nTimeZone={}\nRealtime=1\nPushProtVer=2.4.1\n",
-            self.stamp, self.zone
+            self.zone
         )
     }
 
     /// An answer reached the terminal; all of it, if `is_whole`.
-    pub(super) fn reached(&mut self, got: &Request, answer: &[u8], is_whole: bool) {
-        self.has_checked |= String::from_utf8_lossy(answer).contains(":CHECK\n");
-        if got.kind != Kind::Handshake || !is_whole || !answer.starts_with(b"GET OPTION") {
-            return;
+    pub(super) fn reached(&mut self, got: &Request, answer: &[u8], is_whole: bool, log: &Journal) {
+        if String::from_utf8_lossy(answer).contains(":CHECK\n") {
+            self.stamps.checked();
         }
-        match (self.said, self.has_said_other) {
-            (0, Some(true)) => self.asks_again = Some(true),
-            (0, None) => self.asks_again = Some(false),
-            // The rows that go now may have gone for a `CHECK` that came twice.
-            (0, Some(false)) if self.has_checked => self.asks_again = Some(false),
-            _ => {}
+        if got.kind == Kind::Handshake && is_whole && answer.starts_with(b"GET OPTION") {
+            self.stamps.heard(log);
         }
-        self.had_checked = std::mem::take(&mut self.has_checked);
-        self.has_said_other = Some(self.said != 0);
-        self.is_new = true;
     }
 
-    /// The step came to its end. Whether the server asked for all rows, and whether surely.
-    pub(super) fn step_ended(&mut self) -> Option<bool> {
-        self.is_new = false;
-        self.asks_again.take()
+    /// The step came to its end. What the server asked for again.
+    pub(super) fn step_ended(&mut self) -> Option<Again> {
+        self.stamps.step_ended()
     }
 
     /// The terminal died in the step in which an answer reached it: what it understood is not known.
-    pub(super) fn cut_off(&mut self) -> Option<bool> {
-        if std::mem::take(&mut self.is_new) {
-            self.has_said_other = None;
-            self.has_checked |= self.had_checked;
-        }
-        self.asks_again.take().map(|_| false)
+    pub(super) fn cut_off(&mut self) -> Option<Again> {
+        self.stamps.cut_off()
     }
 }
 

@@ -202,9 +202,10 @@ impl DayTerminal {
             Ok(next) => next,
             Err(payload) if payload.is::<Crash>() => {
                 let asks_again = world.server.borrow_mut().cut_off();
+                world.commands.borrow_mut().cut_off();
                 self.journals().for_each(|(_, journal)| journal.borrow_mut().cut_off());
-                if let Some(surely) = asks_again {
-                    world.punches.borrow_mut().ask_again(surely);
+                if let Some(again) = asks_again {
+                    world.punches.borrow_mut().ask_again(again);
                 }
                 self.stop();
                 world.pass(SECOND * 2);
@@ -213,7 +214,7 @@ impl DayTerminal {
             Err(payload) => resume_unwind(payload),
         };
         self.after_step();
-        if world.acts.borrow()[reboots..].iter().any(|(_, act)| *act == "reboot") {
+        if world.acts.borrow()[reboots..].iter().any(|act| act.what == "reboot") {
             return self.lose_power(SECOND * 30, false);
         }
         if let Next::RestUntil(at) = next {
@@ -226,17 +227,13 @@ impl DayTerminal {
     fn note_acts(&self, before: usize) {
         let acts = self.world.acts.borrow();
         let mut commands = self.world.commands.borrow_mut();
-        for (_, act) in &acts[before..] {
-            match *act {
-                "door" => commands.doors += 1,
-                "reboot" => commands.reboots += 1,
-                _ => continue,
-            }
-            self.world.tell(|| format!("    {act}"));
+        for act in &acts[before..] {
+            self.world.tell(|| format!("    {}", act.what));
+            self.world.require(commands.acts.add(act));
         }
         for line in self.world.started.borrow_mut().drain(..) {
             self.world.tell(|| format!("    runs {line:?}"));
-            commands.programs.push(line);
+            self.world.require(commands.acts.start(line));
         }
     }
 

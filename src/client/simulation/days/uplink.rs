@@ -75,9 +75,9 @@ impl World {
     /// A request leaves the terminal.
     fn send(&self, request: &Request<'_>) -> Sent {
         let begun = self.now();
-        let found = self.attempts.borrow_mut().attempt(&self.plan.server, begun);
-        self.require(found);
         let got = Got::of(request);
+        let found = self.attempts.borrow_mut().attempt(&self.plan.server, got.kind, begun);
+        self.require(found);
         let rows = self.rows_of(&got);
         let fate = self.fate(got.kind, &rows);
         self.tell(|| {
@@ -124,12 +124,26 @@ impl World {
             _ => {}
         }
         let cut = match fate {
-            Some(Mishap::CutAnswer(share)) => Some(answer.body.len() * share as usize / 1000),
+            Some(Mishap::CutAnswer(share)) => Some(self.cut(&got, &answer, share)),
             _ => None,
         };
         self.heard(&got, &rows, &answer, cut);
         let took = self.now() - begun;
         Ok(self.response(answer, cut, took, was_repeated))
+    }
+
+    /// After how many bytes an answer breaks off. What follows the last line end of a list is never the same
+    /// twice running: then it would be a whole line for the terminal.
+    fn cut(&self, got: &Got, answer: &Answer, share: u64) -> usize {
+        let length = answer.body.len() * share as usize / 1000;
+        if got.kind != Kind::Poll {
+            return length;
+        }
+        let mut commands = self.commands.borrow_mut();
+        let is_same = commands.fragment == last_line(&answer.body[..length]);
+        let length = length - usize::from(is_same && length > 0);
+        commands.fragment = last_line(&answer.body[..length]).to_vec();
+        length
     }
 
     /// The rows of the journals in a request, and whether they may be sent.
@@ -226,7 +240,12 @@ impl World {
             _ => {}
         }
         let is_whole = cut.is_none() && (200..300).contains(&answer.status);
-        self.server.borrow_mut().reached(got, &answer.body, is_whole);
+        let log = self.punches.borrow();
+        self.server.borrow_mut().reached(got, &answer.body, is_whole, &log);
+        if let Some(seconds) = answer.retry_after {
+            let until = self.now() + Duration::from_secs(seconds.into());
+            self.attempts.borrow_mut().refused(got.kind, until);
+        }
         self.commands.borrow_mut().reached(got, answer, body, is_whole && !is_unframed);
     }
 
@@ -266,6 +285,12 @@ fn meaning(status: u16, body: &[u8], sent: usize) -> Heard {
         Ok(count) if count < sent => Heard::Some,
         _ => Heard::All,
     }
+}
+
+/// What follows the last line end.
+fn last_line(body: &[u8]) -> &[u8] {
+    let begin = body.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    &body[begin..]
 }
 
 /// A body that breaks off.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::random::Random;
+use super::super::world::Act;
 use super::attempts::Attempts;
 use super::clock::DayClock;
 use super::commands::Commands;
@@ -48,9 +49,9 @@ pub(super) struct World {
     pub(super) is_stepping: Cell<bool>,
     /// It dies at this look at the clock, or statement.
     pub(super) looks: Cell<Option<u32>>,
-    pub(super) crash_at_act: Cell<Option<u32>>,
+    pub(super) crash_at_act: Cell<Option<(&'static str, u32)>>,
     /// What the device did, and the programs that it started; and how many there were before the step.
-    pub(super) acts: Rc<RefCell<Vec<(Duration, &'static str)>>>,
+    pub(super) acts: Rc<RefCell<Vec<Act>>>,
     pub(super) started: Rc<RefCell<Vec<String>>>,
     pub(super) acts_before: Cell<usize>,
     pub(super) directory: PathBuf,
@@ -142,15 +143,17 @@ impl World {
         self.random.borrow_mut().below(most)
     }
 
-    /// What the device did until now.
-    pub(super) fn count_acts(&self) -> usize {
-        self.acts.borrow().len() + self.started.borrow().len()
+    /// Whether the device did this in the step under way.
+    fn has_just_done(&self, what: &str) -> bool {
+        match what {
+            "program" => !self.started.borrow().is_empty(),
+            _ => self.acts.borrow()[self.acts_before.get()..].iter().any(|act| act.what == what),
+        }
     }
 
     /// The program looks at the clock: it may die there.
     pub(super) fn look(&self) {
-        if let Some(looks) =
-            self.crash_at_act.get().filter(|_| self.count_acts() > self.acts_before.get())
+        if let Some((_, looks)) = self.crash_at_act.get().filter(|(act, _)| self.has_just_done(act))
         {
             self.crash_at_act.set(None);
             self.looks.set(Some(looks));
@@ -254,9 +257,9 @@ impl World {
                 }
                 self.looks.set(Some(looks));
             }
-            Event::CrashAtAct(looks) => {
+            Event::CrashAtAct(act, looks) => {
                 self.fail();
-                self.crash_at_act.set(Some(looks));
+                self.crash_at_act.set(Some((act, looks)));
             }
             Event::Clock(by) => {
                 self.tell(|| format!("the wall clock is moved by {by} s"));
@@ -277,6 +280,19 @@ impl World {
                 self.server.borrow_mut().lose();
                 let mut punches = self.punches.borrow_mut();
                 punches.lose();
+                self.attempts.borrow_mut().add_work(punches.rows.len() as u64 / 4);
+                self.fail();
+            }
+            Event::Backup => {
+                self.tell(|| "the server is copied".into());
+                self.server.borrow_mut().back_up();
+                self.punches.borrow_mut().back_up();
+            }
+            Event::Restore => {
+                self.tell(|| "the server is set back to its copy".into());
+                self.server.borrow_mut().restore();
+                let mut punches = self.punches.borrow_mut();
+                punches.restore();
                 self.attempts.borrow_mut().add_work(punches.rows.len() as u64 / 4);
                 self.fail();
             }
