@@ -103,12 +103,21 @@ fn prepare(db: &Connection, path: &Path) -> rusqlite::Result<()> {
     }
     // A large transaction makes the log large; afterwards it is cut to its usual size.
     db.execute_batch(&format!("PRAGMA journal_size_limit = {};", super::wal::ROOM))?;
+    use_log(db)?;
     db.execute_batch(
-        "PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = FULL;
+        "PRAGMA synchronous = FULL;
          PRAGMA temp_store = MEMORY;
          BEGIN IMMEDIATE; COMMIT;",
     )
+}
+
+/// Switches to the write-ahead log. The answer, a row, comes before the commit: whether that failed is known
+/// after the row only, and if it did, the connection goes on with another journal.
+fn use_log(db: &Connection) -> rusqlite::Result<()> {
+    let mut switch = db.prepare("PRAGMA journal_mode = WAL")?;
+    let mut rows = switch.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
 }
 
 /// Whose file it is, and of which version. Looks before anything is written.

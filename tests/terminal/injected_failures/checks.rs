@@ -147,6 +147,14 @@ fn copy_of_store(bench: &Bench) -> Result<PathBuf, String> {
     Err("the store is written without end".into())
 }
 
+/// The program is killed, and starts again with the same store and its log.
+pub fn survives_kill(bench: &mut Bench, phase: Phase) -> Result<(), String> {
+    bench.terminal.kill();
+    let before = before(bench);
+    bench.restart()?;
+    check(bench, phase, &before).map_err(|error| format!("after a kill: {error}"))
+}
+
 /// The program ends when it is asked to, and starts again with the same store.
 pub fn restarts_clean(bench: &mut Bench, phase: Phase) -> Result<(), String> {
     let code = bench.terminal.stop();

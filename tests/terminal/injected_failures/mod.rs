@@ -43,6 +43,13 @@ impl Case {
     fn is_unnoticed(&self) -> bool {
         self.phase == Phase::Punch && is_unnoticed(self.injection)
     }
+
+    /// Those that nobody may notice, and those after which a new store may not have the journal that it should.
+    fn is_in_each_sample(&self) -> bool {
+        let Injection { call, error, .. } = self.injection;
+        let is_sync = name(call) == "fdatasync" && error_name(error) == "EIO";
+        self.is_unnoticed() || self.phase == Phase::FirstStart && is_sync
+    }
 }
 
 impl std::fmt::Display for Case {
@@ -140,7 +147,7 @@ fn all_cases() -> Option<Vec<Case>> {
     Some(cases)
 }
 
-/// So many, as many of each phase, always the same; and those that nobody may notice.
+/// So many, as many of each phase, always the same; and those of which each sample has all.
 fn sample_of(cases: Vec<Case>, number: usize) -> Vec<Case> {
     let mut random = 0x5EED_u64;
     let mut below = |most: usize| {
@@ -149,7 +156,8 @@ fn sample_of(cases: Vec<Case>, number: usize) -> Vec<Case> {
         random ^= random << 17;
         (random >> 11) as usize % most
     };
-    let (mut sample, mut cases): (Vec<_>, Vec<_>) = cases.into_iter().partition(Case::is_unnoticed);
+    let (mut sample, mut cases): (Vec<_>, Vec<_>) =
+        cases.into_iter().partition(Case::is_in_each_sample);
     let number = number + sample.len();
     while sample.len() < number && !cases.is_empty() {
         for phase in Phase::ALL {
@@ -224,6 +232,10 @@ fn one(
         return Err(format!("it was not to be noticed: {outcome:?}"));
     }
     checks::check(bench, case.phase, &before)?;
+    if case.phase.is_start() {
+        // What the start left undone shows when nothing is closed.
+        checks::survives_kill(bench, case.phase)?;
+    }
     if is_last || matches!(outcome, Outcome::Ended(_)) {
         checks::restarts_clean(bench, case.phase)?;
     }
