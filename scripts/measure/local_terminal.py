@@ -21,7 +21,7 @@ class LocalTerminal:
     `start_spread`: None for the default."""
 
     def __init__(self, punchd, place, server, serial, ca=None, store=None, start_spread=0, before=(), limits=None, commands=None):
-        self.place, self.serial = place, serial
+        self.punchd, self.place, self.serial, self.before = punchd, place, serial, before
         self.socket_path, self.files = place / "driver.sock", place / "files"
         self.files.mkdir(parents=True)
         if store:
@@ -29,12 +29,18 @@ class LocalTerminal:
         # The machine's clock stays as it is: this program may run as root.
         settings = {"server": server, "serial": serial, "store": f"{place}/punchd.db", "run_dir": str(place), "clock": "own", "timezone": "+00:00"}
         tables = {"limits": ({} if start_spread is None else {"start_spread": start_spread}) | (limits or {}), "commands": {"put_dirs": [str(self.files)]} | (commands or {}), "tls": {"ca": str(ca)} if ca else {}}
-        config = place / "punchd.toml"
-        config.write_text(lines(settings) + "".join(f"[{name}]\n{lines(table)}" for name, table in tables.items() if table))
+        self.config = place / "punchd.toml"
+        self.config.write_text(lines(settings) + "".join(f"[{name}]\n{lines(table)}" for name, table in tables.items() if table))
         self.log = place / "log"
+        self.start()
+
+    def start(self):
+        """Again after a stop, too."""
+        self.socket_path.unlink(missing_ok=True)
         environment = os.environ | {"no_proxy": "*"}
-        with open(self.log, "wb") as log:
-            command = [*map(str, before), str(punchd), "run", "-c", str(config)]
+        with open(self.log, "ab") as log:
+            command = [*map(str, self.before), str(self.punchd), "run", "-c", str(self.config)]
+            self.started = time.monotonic()
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True)
 
     def wait_until_ready(self):
@@ -87,6 +93,7 @@ class Driver:
     def __init__(self, terminal):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(str(terminal.socket_path))
+        self.answers = self.socket.makefile("rb")
 
     def __enter__(self):
         return self
@@ -96,11 +103,16 @@ class Driver:
 
     def call(self, method, params):
         """Seconds until the answer."""
+        return self.ask(method, params)[0]
+
+    def ask(self, method, params):
+        """(seconds until the answer, its result)."""
         line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n"
         begun = time.perf_counter()
         self.socket.sendall(line)
-        answer = self.socket.recv(65536)
+        answer = self.answers.readline()
         taken = time.perf_counter() - begun
-        if b'"result"' not in answer:
-            raise Failure(f"{method} was refused: {answer!r}")
-        return taken
+        told = json.loads(answer or "{}")
+        if "result" not in told:
+            raise Failure(f"{method} was refused: {answer[:500]!r}")
+        return taken, told["result"]

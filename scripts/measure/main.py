@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import budgets
+from backlog import million_pending
 from bench import Bench, enter_namespace, ip
 from calls import flash, idle_flash, system_calls
 from counts import exchanges, rows_up
@@ -26,6 +27,7 @@ from latency import answer, to_server
 from link_cost import idle_day, instructions, punches, put_file
 from link_recovery import cable, fleet, held_poll, outage
 from local_terminal import Failure
+from people import many_people
 from scenarios import DEAF
 from store_counts import acknowledgement, start, status, with_people, with_punches
 from upload import drain
@@ -38,11 +40,13 @@ GROUPS = {
     "time": [drain, large_file, list_of_commands, answer, to_server],
     "deaf": DEAF,
     "fleet": [start_together],
+    "limits": [million_pending, many_people],
 }
+BY_NAME_ONLY = {"limits"}  # takes long
 
 
 def main():
-    """The exit code is 1 if a figure could not be measured, or with `budgets` if a count exceeds its budget."""
+    """The exit code is 1 if a figure could not be measured, or with `budgets` or `limits` if a count exceeds its budget."""
     arguments = parse()
     if not arguments.namespace:
         enter_namespace()
@@ -60,7 +64,7 @@ def main():
     print(f"\n{table(figures)}\n\n" + "; ".join(f"{name} {value}" for name, value in about.items()), file=sys.stderr if arguments.json == "-" else sys.stdout)
     if arguments.json == "-":
         write("-", about, figures)
-    exceeded = budgets.exceeded(figures, not arguments.only) if arguments.group == "budgets" else []
+    exceeded = budgets.exceeded(figures, arguments.group, not arguments.only)
     for line in exceeded:
         print(f"bench: {line}", file=sys.stderr)
     return 1 if failures or exceeded else 0
@@ -69,7 +73,8 @@ def main():
 def about_this(arguments, seconds):
     version = subprocess.run([arguments.punchd, "--version"], capture_output=True, text=True).stdout.strip()
     machine = f"{platform.machine()}, Linux {platform.release()}, {os.cpu_count()} cores, load {os.getloadavg()[1]:.1f}"
-    return {"program": version, "machine": machine, "rounds": arguments.rounds, "seconds": round(seconds)}
+    disk = subprocess.run(["stat", "-f", "-c", "%T", arguments.place], capture_output=True, text=True).stdout.strip()
+    return {"program": version, "machine": machine, "stores on": disk, "rounds": arguments.rounds, "seconds": round(seconds)}
 
 
 def parse():
@@ -79,9 +84,9 @@ def parse():
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Figures of punchd, each beside its floor of the same run. Times are ratios; none is a pass or a failure.",
         epilog="groups, and the figures of each:\n" + "\n".join(f"  {name:13} {', '.join(those)}" for name, those in names.items())
-        + "\n  budgets       the counts that have a budget; ends with 1 if one exceeds it",
+        + "\n  budgets       the counts that have a budget; like limits, it ends with 1 if one exceeds it",
     )
-    parser.add_argument("group", nargs="?", choices=[*GROUPS, "budgets"], metavar="GROUP", help="without one, all but budgets")
+    parser.add_argument("group", nargs="?", choices=[*GROUPS, "budgets"], metavar="GROUP", help="without one, all but budgets and limits")
     parser.add_argument("--punchd", type=Path, metavar="FILE", help="the program to measure; by default it is built")
     parser.add_argument("--against", type=Path, metavar="FILE", help="a second program, measured in the same rounds")
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="rounds of which the median is taken (7)")
@@ -91,7 +96,7 @@ def parse():
     parser.add_argument("--namespace", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)  # of the arguments alone, before a build
     arguments = parser.parse_args()
-    groups = [arguments.group] if arguments.group in GROUPS else GROUPS
+    groups = [arguments.group] if arguments.group in GROUPS else [name for name in GROUPS if name not in BY_NAME_ONLY]
     measures = budgets.MEASURES if arguments.group == "budgets" else [measure for group in groups for measure in GROUPS[group]]
     arguments.measures = [measure for measure in measures if measure.__name__.startswith(arguments.only)]
     if not arguments.measures:

@@ -1,4 +1,5 @@
-"""A driver that punches every 10 ms: `punching.py SOCKET`. When its standard input ends, it prints its waits as JSON, in seconds.
+"""A driver that punches every 10 ms: `punching.py SOCKET`. When its standard input ends, it prints its waits as JSON, in seconds. The work code of a
+punch is its number, from 1.
 
 A process of its own, so that the servers of the benchmark do not make it late.
 """
@@ -10,6 +11,7 @@ import sys
 import time
 
 PAUSE = 0.01  # seconds
+PIN = "9000001"
 
 
 def main():
@@ -17,8 +19,9 @@ def main():
     driver.connect(sys.argv[1])
     waits, refused, begun = [], 0, 0
     while not ends(max(0, begun + PAUSE - time.monotonic())):
+        call = {"jsonrpc": "2.0", "id": 1, "method": "punch", "params": {"pin": PIN, "workcode": str(len(waits) + 1)}}
         begun = time.monotonic()
-        driver.sendall(b'{"jsonrpc":"2.0","id":1,"method":"punch","params":{"pin":"9000001"}}\n')
+        driver.sendall(json.dumps(call).encode() + b"\n")
         answer = b""
         while not answer.endswith(b"\n") and not ends(None, driver):
             more = driver.recv(65536)
