@@ -315,7 +315,11 @@ impl Offers<'_> {
             Delivery { table: self.table, pass, rows, body: &body, may_be_known: !by_count };
         let refused = |message| Some(Trouble::Refused(message));
         let begun = tools.context.clock.monotonic();
-        match deliver(tools, &delivery, *self.ignores_counts && !by_count) {
+        let answer = deliver(tools, &delivery, *self.ignores_counts && !by_count);
+        if !matches!(answer, Ok(Answer::Taken { .. } | Answer::NotCounted { .. })) {
+            self.progress.failed(row.seq);
+        }
+        match answer {
             Ok(Answer::Taken { .. }) => offered.offer = Offer::Taken,
             Ok(Answer::NotCounted { message }) => {
                 offered.trouble = refused(message);

@@ -22,9 +22,10 @@ pub(super) struct Progress {
     pub(super) by_count: bool,
     /// The last rows that the server took were counted by it, every one.
     pub(super) last_counted: bool,
-    /// The next rows may have reached the server before: a request with them failed, or this is the
-    /// first since the start.
-    pub(super) may_be_known: bool,
+    /// No row was taken since the start: the first ones may have reached the server before it.
+    is_first: bool,
+    /// The highest row of a request without a count that failed: the server may have rows up to it.
+    failed_to: Seq,
     /// The only row there was has been refused; nothing shows whether it is the row's fault.
     pub(super) sole_row: bool,
     /// After rows that were taken, a suspect whose time has come is offered: new rows go first, and
@@ -46,7 +47,8 @@ impl Progress {
             search: RowSearch::default(),
             by_count: false,
             last_counted: false,
-            may_be_known: true,
+            is_first: true,
+            failed_to: 0,
             sole_row: false,
             offers_next: false,
             interrupted: None,
@@ -55,10 +57,16 @@ impl Progress {
         }
     }
 
-    /// Whether the server may know rows of a batch already; it may say `OK:0` to them then. Where it
-    /// did not count the rows before either, `OK:0` means no more.
-    pub(super) fn may_know(&self, pass: Pass) -> bool {
-        !self.by_count && (pass != Pass::New || self.may_be_known || !self.last_counted)
+    /// Whether the server may know rows of a batch already, the first of which is `first`; it may say
+    /// `OK:0` to them then. Where it did not count the rows before either, `OK:0` means no more.
+    pub(super) fn may_know(&self, pass: Pass, first: Seq) -> bool {
+        let is_known = self.is_first || first <= self.failed_to;
+        !self.by_count && (pass != Pass::New || is_known || !self.last_counted)
+    }
+
+    /// A request with rows up to this one failed without a count: the server may have them all the same.
+    pub(super) fn failed(&mut self, last: Seq) {
+        self.failed_to = self.failed_to.max(last);
     }
 
     /// Most bytes in a request, if the server's `MaxPostSize` is `limit`.
@@ -84,7 +92,7 @@ impl Progress {
     pub(super) fn taken(&mut self, rows: usize, counted: bool) {
         self.sole_row = false;
         self.offers_next = true;
-        self.may_be_known = false;
+        self.is_first = false;
         self.last_counted = counted;
         self.stalls = 0;
         self.passed(rows);
@@ -117,5 +125,30 @@ impl Progress {
         };
         let pause = Some(Duration::from_secs(seconds.into()));
         Trouble::Later { message: trouble.to_string(), pause }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_went_without_a_count_may_be_known_until_it_is_taken() {
+        let mut progress = Progress::new(BatchSize::new(10, 1 << 20));
+        // The first rows may have gone before the start.
+        assert!(progress.may_know(Pass::New, 1));
+        progress.taken(1, true);
+        assert!(!progress.may_know(Pass::New, 2));
+        // Row 3 went beside row 2, which failed, and had no answer either: it stays so when row 2 is taken.
+        progress.failed(3);
+        assert!(progress.may_know(Pass::New, 2));
+        progress.taken(1, true);
+        assert!(progress.may_know(Pass::New, 3));
+        progress.taken(1, true);
+        assert!(!progress.may_know(Pass::New, 4));
+        // Where rows are searched that the server did not count, its counts mean something.
+        progress.failed(4);
+        progress.by_count = true;
+        assert!(!progress.may_know(Pass::New, 4));
     }
 }

@@ -95,7 +95,8 @@ impl Uploader {
         // A body that is divided confirms no size.
         let is_full =
             !body.is_divided && (body.used < batch.rows.len() || batch.rows.len() == most);
-        let (pass, may_be_known) = (batch.pass, progress.may_know(batch.pass));
+        let (first, last) = (sent[0].seq, sent[sent.len() - 1].seq);
+        let (pass, may_be_known) = (batch.pass, progress.may_know(batch.pass, first));
         let delivery = Delivery { table, pass, rows: sent, body: &body, may_be_known };
         let begun = tools.context.clock.monotonic();
         let answer = deliver(tools, &delivery, self.ignores_counts);
@@ -127,7 +128,7 @@ impl Uploader {
             Ok(Answer::Trouble(message)) => (Failure::Trouble, Trouble::Refused(message)),
             // It is no fault of the rows that the server does one thing at a time.
             Err(trouble) if tools.beside_held && trouble.is_no_answer() => {
-                progress.may_be_known = true;
+                progress.failed(last);
                 return Err(trouble);
             }
             Err(trouble @ (Trouble::Link(uplink::Failure::Broken(..)) | Trouble::NotKnown(_))) => {
@@ -139,7 +140,9 @@ impl Uploader {
         if is_stall {
             cause = Cause::Silence;
         }
-        progress.may_be_known = true;
+        if cause != Cause::Count {
+            progress.failed(last);
+        }
         progress.size.failed();
         match progress.search.failed(body.used, failure) {
             Next::SameAfterPause => {
