@@ -189,22 +189,31 @@ fn read_log_header(log: &Path) -> io::Result<[u8; LOG_HEADER]> {
 
 /// Whether these bytes begin a log: SQLite takes no frame of one whose checksum is wrong.
 fn is_log(header: &[u8; LOG_HEADER]) -> bool {
-    let word = |nth: usize| [0, 1, 2, 3].map(|byte| header[nth * 4 + byte]);
-    let is_big_endian = match u32::from_be_bytes(word(0)) {
-        0x377f_0682 => false,
-        0x377f_0683 => true,
-        _ => return false,
-    };
+    let Some(is_big_endian) = is_big_endian(header) else { return false };
     let number = |nth| match is_big_endian {
-        true => u32::from_be_bytes(word(nth)),
-        false => u32::from_le_bytes(word(nth)),
+        true => word(header, nth),
+        false => word(header, nth).swap_bytes(),
     };
     let (mut first, mut second) = (0_u32, 0_u32);
     for nth in [0, 2, 4] {
         first = first.wrapping_add(number(nth)).wrapping_add(second);
         second = second.wrapping_add(number(nth + 1)).wrapping_add(first);
     }
-    (first, second) == (u32::from_be_bytes(word(6)), u32::from_be_bytes(word(7)))
+    (first, second) == (word(header, 6), word(header, 7))
+}
+
+/// The order of bytes over which the checksums of a log are; `None` if these bytes do not begin one.
+fn is_big_endian(header: &[u8; LOG_HEADER]) -> Option<bool> {
+    match word(header, 0) {
+        0x377f_0682 => Some(false),
+        0x377f_0683 => Some(true),
+        _ => None,
+    }
+}
+
+/// One of the eight numbers of a header.
+fn word(header: &[u8; LOG_HEADER], nth: usize) -> u32 {
+    u32::from_be_bytes([0, 1, 2, 3].map(|byte| header[nth * 4 + byte]))
 }
 
 /// Whether the power failed while SQLite wrote this header, to use the log from its beginning: then all frames
@@ -213,12 +222,11 @@ fn is_log(header: &[u8; LOG_HEADER]) -> bool {
 fn is_torn(header: &[u8; LOG_HEADER], log: &Path) -> bool {
     let mut salt = [0; 4];
     let is_read = File::open(log).and_then(|log| log.read_exact_at(&mut salt, FRAME_SALT));
-    let word = |nth: usize| [0, 1, 2, 3].map(|byte| header[nth * 4 + byte]);
     let mut before = *header;
-    before[12..16].copy_from_slice(&u32::from_be_bytes(word(3)).wrapping_sub(1).to_be_bytes());
-    let is_salt_new = u32::from_be_bytes(word(4)) == u32::from_be_bytes(salt).wrapping_add(1);
-    let has_magic = matches!(u32::from_be_bytes(word(0)), 0x377f_0682 | 0x377f_0683);
-    is_read.is_ok() && has_magic && (is_salt_new || is_log(&before))
+    before[12..16].copy_from_slice(&word(header, 3).wrapping_sub(1).to_be_bytes());
+    let is_salt_new = word(header, 4) == u32::from_be_bytes(salt).wrapping_add(1);
+    let is_of_log = is_big_endian(header).is_some() && (is_salt_new || is_log(&before));
+    is_read.is_ok() && is_of_log
 }
 
 fn keep_log(path: &Path) -> Option<PathBuf> {

@@ -35,8 +35,8 @@ fn last_of(connection: &Connection, is_meant: impl Fn(Errno) -> bool) -> Option<
             file_control(log, ffi::SQLITE_FCNTL_LAST_ERRNO, (&raw mut errors[1]).cast());
         }
     }
-    let errors = errors.into_iter().filter(|error| *error != 0).map(Errno::from_raw_os_error);
-    let error = errors.into_iter().find(|error| is_meant(*error))?;
+    let mut errors = errors.into_iter().filter(|error| *error != 0).map(Errno::from_raw_os_error);
+    let error = errors.find(|error| is_meant(*error))?;
     Some(format!("a read failed: {}", std::io::Error::from(error)))
 }
 

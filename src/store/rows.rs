@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::protocol::record::{
     AttPhoto, CardPhotoKind, ErrorLog, IdNumber, Jpeg, Operand, Pin, Record, Screening, Status,
     WorkCode,
@@ -244,9 +242,8 @@ impl Content {
 
 /// The bytes of what an error says, of which drivers write up to 16 KiB.
 pub(super) fn bytes_of(error: &ErrorLog) -> usize {
-    let additional =
-        error.additional().map_or(0, |object| Value::Object(object.clone()).to_string().len());
-    error.message().len() + additional
+    let additional = error.additional().and_then(|object| serde_json::to_string(object).ok());
+    error.message().len() + additional.map_or(0, |text| text.len())
 }
 
 /// How much of a stream waits.
@@ -266,7 +263,7 @@ pub struct Backlog {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::protocol::record::{
