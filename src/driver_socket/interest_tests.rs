@@ -14,7 +14,6 @@ fn connection(unfinished: usize) -> (Connection, UnixStream) {
     let (mine, mut theirs) = UnixStream::pair().unwrap();
     let mut connection = Connection::new(mine, DriverId(1)).unwrap();
     theirs.write_all(&vec![b'x'; unfinished]).unwrap();
-    connection.set_ready(PollFlags::IN);
     while connection.unfinished() < unfinished {
         connection.set_ready(PollFlags::IN);
         assert!(connection.turn(true).next_line(<[u8]>::len).is_none());

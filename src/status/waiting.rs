@@ -183,13 +183,11 @@ fn until_window(opens: Duration, clock: &dyn Clock) -> String {
         .local()
         .and_then(|now| LocalTime::from_seconds(now.seconds().saturating_add(whole_seconds(wait))));
     // To the minute: the seconds are those of the wall clock, and up to one more.
-    let minute = |at: LocalTime| {
-        at.to_string().rsplit_once(':').map_or_else(String::new, |(minute, _)| minute.into())
+    let at = at.map(|at| at.to_string());
+    let at = match at.as_deref().and_then(|at| at.rsplit_once(':')) {
+        Some((minute, _)) => format!("at {minute} local time"),
+        None => format!("in {}", seconds(wait)),
     };
-    let at = at.map_or_else(
-        || format!("in {}", seconds(wait)),
-        |at| format!("at {} local time", minute(at)),
-    );
     format!("the server wants them {at} (Realtime=0, TransInterval, TransTimes); {REMEDY}")
 }
 
