@@ -167,9 +167,7 @@ fn after_a_failure(seed: u64, takes: Duration) -> Vec<&'static str> {
     terminal.run_until("idle", |terminal| terminal.heard_at("/getrequest").len() == 5);
     // The next poll is due while the request is under way.
     let begins_at = terminal.now() + SECOND * DELAY - Duration::from_millis(800);
-    while terminal.now() < begins_at {
-        terminal.step_until(begins_at);
-    }
+    terminal.run_to(begins_at);
     {
         let mut server = terminal.server.borrow_mut();
         server.breaks.push(("table=OPERLOG", Cause::Other));

@@ -97,9 +97,7 @@ fn a_link_that_comes_ends_the_pause_and_one_that_flaps_makes_no_storm() {
         let end = begun + SECOND * 3600;
         terminal.server.borrow_mut().outage = Some((begun, end, outage));
         terminal.run_until("another hour", |terminal| terminal.now() + SECOND * 20 >= end);
-        while terminal.now() < end {
-            terminal.step_until(end);
-        }
+        terminal.run_to(end);
         // when it comes at last, then the terminal is back at once.
         let came = terminal.now();
         terminal.link_came();

@@ -164,6 +164,13 @@ impl Terminal {
         }
     }
 
+    /// Runs to this time.
+    pub(super) fn run_to(&mut self, at: Duration) {
+        while self.now() < at {
+            self.step_until(at);
+        }
+    }
+
     /// When what programs and drivers do now will be done.
     fn ends(&self) -> impl Iterator<Item = Duration> {
         let programs =
@@ -207,18 +214,20 @@ impl Terminal {
 
     /// A punch as a driver reports it when it happens: without a time.
     pub(super) fn punch_now(&mut self, pin: &str) {
-        let clock = &self.clock;
-        let moment = Moment::of(clock.local(), clock.utc_if_set(), clock.boot(), clock.monotonic());
-        self.store().journal().add_punch(&NewPunch::of(pin, moment)).unwrap();
+        self.store().journal().add_punch(&NewPunch::of(pin, self.moment())).unwrap();
     }
 
     /// An operation, in the same way.
     pub(super) fn operation_now(&mut self) {
-        let clock = &self.clock;
-        let moment = Moment::of(clock.local(), clock.utc_if_set(), clock.boot(), clock.monotonic());
         let (operator, who, values) = Default::default();
-        let operation = NewOperation { code: 4, moment, operator, who, values };
+        let operation = NewOperation { code: 4, moment: self.moment(), operator, who, values };
         self.store().journal().add_operation(&operation).unwrap();
+    }
+
+    /// Now, for a row without a time of its own.
+    fn moment(&self) -> Moment {
+        let clock = &self.clock;
+        Moment::of(clock.local(), clock.utc_if_set(), clock.boot(), clock.monotonic())
     }
 
     /// When requests came with this part in their target.

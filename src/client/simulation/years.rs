@@ -21,9 +21,7 @@ const POLLS_A_DAY: u32 = 144;
 const KEPT: u32 = 1_200;
 /// Requests beside those: a day has its results, its punches, and what was changed.
 const OTHERS_A_DAY: u32 = PUNCHES_A_DAY + 12;
-/// In the last of three months the server is away for two days. Then the handshake and the poll go again
-/// after each `ErrorDelay`.
-const MONTHS_OF_A_ROUND: usize = 3;
+/// The server is away for two days of a month: the handshake and the poll go again after each `ErrorDelay`.
 const MOST_IN_OUTAGE: u32 = 2 * 48 * 60;
 /// The first round in which what is kept is full: nothing grows from then on.
 const FULL: std::ops::Range<usize> = 6..9;
@@ -35,6 +33,11 @@ struct Month {
     /// Bytes of the store and its log.
     bytes: u64,
     punches: u64,
+}
+
+/// In the last of three months the server is away.
+fn is_away(month: u32) -> bool {
+    month % 3 == 2
 }
 
 struct Life {
@@ -54,17 +57,11 @@ impl Life {
         Self { terminal, day: 0, commands: 0, expected: BTreeSet::new() }
     }
 
-    fn run_until(&mut self, at: Duration) {
-        while self.terminal.now() < at {
-            self.terminal.step_until(at);
-        }
-    }
-
     /// Once a week the terminal starts anew.
     fn live_a_day(&mut self) {
         let begun = HOUR * 24 * self.day;
         for nth in 0..PUNCHES_A_DAY {
-            self.run_until(begun + HOUR * 7 + HOUR / 2 * nth);
+            self.terminal.run_to(begun + HOUR * 7 + HOUR / 2 * nth);
             // The PIN tells the punches of a month from each other.
             let pin = format!("{}{nth:02}", 1 + self.day % DAYS_OF_A_MONTH);
             self.terminal.punch_now(&pin);
@@ -73,7 +70,7 @@ impl Life {
         let list = self.list_of_day();
         self.terminal.give(list);
         self.day += 1;
-        self.run_until(HOUR * 24 * self.day);
+        self.terminal.run_to(HOUR * 24 * self.day);
         if self.day.is_multiple_of(7) {
             self.terminal.restart();
         }
@@ -99,7 +96,7 @@ impl Life {
 
     /// In each third month the server is away for two days.
     fn live_a_month(&mut self) -> Month {
-        if (self.day / DAYS_OF_A_MONTH) % 3 == 2 {
+        if is_away(self.day / DAYS_OF_A_MONTH) {
             let from = HOUR * 24 * (self.day + 10);
             let outage = Some((from, from + HOUR * 48, Outage::Refused));
             self.terminal.server.borrow_mut().outage = outage;
@@ -147,8 +144,7 @@ fn nothing_grows_in_the_years_of_a_terminal() {
     let most_bytes = lived[FULL].iter().map(|month| month.bytes).max().unwrap();
     for (nth, month) in lived.iter().enumerate() {
         let told = format!("month {nth}: {month:?}, the store had {most_bytes} bytes before");
-        let is_away = nth % MONTHS_OF_A_ROUND == MONTHS_OF_A_ROUND - 1;
-        let away = if is_away { MOST_IN_OUTAGE } else { 0 };
+        let away = if is_away(nth as u32) { MOST_IN_OUTAGE } else { 0 };
         assert!(month.requests <= (POLLS_A_DAY + OTHERS_A_DAY) * DAYS_OF_A_MONTH + away, "{told}");
         assert!(month.punches <= u64::from(KEPT + PUNCHES_A_DAY), "{told}");
         assert!(nth < FULL.end || month.bytes <= most_bytes * 11 / 10, "{told}");
