@@ -70,27 +70,29 @@ struct Story {
 
 #[test]
 fn a_system_call_that_fails_once_loses_and_doubles_nothing() {
-    inject(60, |_| true);
+    let Some(cases) = all_cases() else { return };
+    inject(&cases, 60, |_| true);
 }
 
 #[test]
 fn a_read_that_fails_once_is_never_called_damage() {
-    let is_read = |case: &Case| name(case.injection.call) == "pread64";
-    inject(40, |case| is_read(case) && error_name(case.injection.error) == "EIO");
+    let Some(mut reads) = all_cases() else { return };
+    reads.retain(|case| name(case.injection.call) == "pread64");
+    inject(&reads, 40, |case| error_name(case.injection.error) == "EIO");
     // SQLite's check of a store at its start calls what it could not read malformed, whatever the error is.
-    inject(40, |case| is_read(case) && case.phase.is_start() && case.injection.nth >= EACH);
+    inject(&reads, 40, |case| case.phase.is_start() && case.injection.nth >= EACH);
 }
 
 #[test]
 #[ignore = "slow: 150 injected failures"]
 fn more_system_calls_that_fail_once_lose_and_double_nothing() {
-    inject(150, |_| true);
+    let Some(cases) = all_cases() else { return };
+    inject(&cases, 150, |_| true);
 }
 
 /// Runs so many of the cases that are wanted, if no other number is asked for.
-fn inject(sample: usize, is_wanted: impl Fn(&Case) -> bool) {
-    let Some(mut cases) = all_cases() else { return };
-    cases.retain(is_wanted);
+fn inject(cases: &[Case], sample: usize, is_wanted: impl Fn(&Case) -> bool) {
+    let cases: Vec<Case> = cases.iter().copied().filter(is_wanted).collect();
     let wanted = std::env::var("PUNCHD_INJECTIONS").unwrap_or_else(|_| sample.to_string());
     let total = cases.len();
     let cases = match (wanted.as_str(), wanted.parse()) {
