@@ -225,8 +225,8 @@ class Machine:
     """A terminal that runs. Its power is cut by `kill`."""
 
     def __init__(self, qemu, images, console=None, cable=True, forgetful=None, clock="1970-01-01T00:00:00"):
-        """With `cable` out there is no network at boot. `clock` is what the clock chip says then. `forgetful` is a source of chance: its disks forget, when the power is cut, what was not
-        flushed (disk.py)."""
+        """With `cable` out there is no network at boot. `clock` is what the clock chip says then. `forgetful` is a source of chance: its disks
+        forget, when the power is cut, what was not flushed (disk.py)."""
         self.place = images.place
         self.disks = {}
         self.begun = time.time()
