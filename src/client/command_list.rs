@@ -165,11 +165,12 @@ impl CommandReader {
     /// is a whole line if the end of the body is known; otherwise (`may_be_cut`) only if the next body
     /// ends with the same bytes.
     fn last_lines(&mut self, may_be_cut: bool, reading: &mut Reading) {
-        let Reading { lines, joiner, batch, earlier, .. } = reading;
+        let Reading { lines, joiner, batch, earlier, list, .. } = reading;
         let rest = lines.rest();
         let may_be_command = |bytes: &[u8]| CommandLine::begins(bytes) || joiner.continues(bytes);
         let is_open =
             may_be_cut && matches!(&rest, Some(Line::Whole(bytes)) if may_be_command(bytes));
+        list.may_be_cut = may_be_cut && rest.is_some() && !is_open;
         if let Some(rest) = rest {
             // A command before it is whole; a record belongs to the command before it.
             joiner.push(rest, |line| batch.push(line));
@@ -275,6 +276,9 @@ pub(super) struct List {
     origin: ListOrigin,
     /// All of it came.
     is_whole: bool,
+    /// Its last line is no command and has no line end, and nothing else tells where the body ends: it may
+    /// have been cut off.
+    pub(super) may_be_cut: bool,
     /// How many commands.
     pub(super) commands: usize,
     /// How many of them were not known before.
@@ -297,6 +301,7 @@ impl List {
         Self {
             origin: ListOrigin::new(kind),
             is_whole: false,
+            may_be_cut: false,
             commands: 0,
             fresh: 0,
             others: Vec::new(),

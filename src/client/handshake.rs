@@ -1,6 +1,6 @@
 //! The handshake: options, version, clock, stamps (§6).
 
-use super::command_list::CommandReader;
+use super::command_list::{CommandReader, List};
 use super::context::Context;
 use super::server_date::ServerDate;
 use super::server_zone::take_zone;
@@ -10,9 +10,11 @@ use super::stamps;
 use super::trouble::Trouble;
 use crate::protocol::handshake::{Handshake, read_handshake};
 use crate::protocol::options::ServerOptions;
+use crate::protocol::query::Target;
 use crate::protocol::stream::Table;
 use crate::protocol::{PUSH_VERSION, ack};
 use crate::store::{AnswerKind, StoreError};
+use crate::uplink::Response;
 
 /// Shakes hands with the server. Returns the date of its answer.
 pub(super) fn shake_hands(
@@ -23,11 +25,9 @@ pub(super) fn shake_hands(
     let Settings { dialect, profile, language, comm_key, error_delay, .. } = &context.settings;
     let target = dialect.handshake(&profile.serial, *language, PUSH_VERSION, comm_key);
     let base = ServerOptions { error_delay: *error_delay, ..ServerOptions::default() };
-    let mut response = context.get(&target)?;
-    let date = ServerDate::of(&response, context.clock.monotonic());
     let base = with_set_options(&context.store, base)?;
     let set_zone = base.time_zone;
-    let list = commands.read(context, session, &mut response, AnswerKind::Handshake)?;
+    let Reply { response, date, list } = ask(context, session, commands, &target)?;
     let was_online = session.is_online();
     let knew_of_key = was_online && lacks_key(context, session);
     let now = context.clock.monotonic();
@@ -73,6 +73,40 @@ pub(super) fn shake_hands(
         );
     }
     Ok(date)
+}
+
+/// The server's reply to a handshake.
+struct Reply {
+    response: Response,
+    date: ServerDate,
+    list: List,
+}
+
+/// Asks for the options. A reply that may have been cut off, so that its last number may have lost digits,
+/// counts only if the next is whole or the same.
+fn ask(
+    context: &mut Context,
+    session: &mut Session,
+    commands: &mut CommandReader,
+    target: &Target,
+) -> Result<Reply, Trouble> {
+    let mut once = || -> Result<Reply, Trouble> {
+        let mut response = context.get(target)?;
+        let date = ServerDate::of(&response, context.clock.monotonic());
+        let list = commands.read(context, session, &mut response, AnswerKind::Handshake)?;
+        Ok(Reply { response, date, list })
+    };
+    let first = once()?;
+    if !first.list.may_be_cut || first.list.others.len() < 2 {
+        return Ok(first);
+    }
+    log::debug!("the reply to the handshake may be cut off: asking again");
+    let second = once()?;
+    if second.list.may_be_cut && second.list.others != first.list.others {
+        let message = "the reply to the handshake is cut off; it names no Content-Length";
+        return Err(Trouble::Refused(message.into()));
+    }
+    Ok(second)
 }
 
 /// The serial number that a reply names, if it is not this one.

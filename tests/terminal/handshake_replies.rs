@@ -192,3 +192,37 @@ fn a_refused_handshake_is_made_again_after_error_delay() {
         assert!(!terminal.log().contains("for the serial number"), "{}", terminal.log());
     }
 }
+
+#[test]
+fn an_option_is_never_read_from_a_reply_that_may_be_cut_off() {
+    let whole = with(&[("Delay", "Delay=120")]);
+    let without_end = whole.trim_end().to_owned();
+    // The reply, how much of the first comes, and how many handshakes it takes.
+    for (reply, cut, expected) in [
+        (whole.clone(), 0, 1),
+        (whole, 2, 2),
+        (without_end.clone(), 0, 2),
+        (without_end.clone(), 1, 4),
+        (without_end, 2, 4),
+    ] {
+        let mut handshakes = 0;
+        let server = RawServer::start(move |request| match request {
+            request if request.is_handshake() => {
+                handshakes += 1;
+                let cut = if handshakes == 1 { cut } else { 0 };
+                let body = &reply[..reply.len() - cut];
+                RawAnswer::Exactly(format!("HTTP/1.0 200 OK\r\n\r\n{body}").into_bytes())
+            }
+            _ => says(200, "OK"),
+        });
+        let mut terminal = Terminal::prepare(&server.url(), "");
+        terminal.run();
+        terminal.wait_until_online();
+        let count = server.requests().iter().filter(|it| it.is_handshake()).count();
+        let told = terminal.log().matches("names no Content-Length").count();
+        assert_eq!((count, told), (expected, expected / 4), "{cut}: {}", terminal.log());
+        let connected = terminal.log().matches("connected to").count();
+        assert!(terminal.log().contains("polling every 120 s"), "{cut}: {}", terminal.log());
+        assert_eq!(connected, 1);
+    }
+}
