@@ -89,14 +89,15 @@ impl Backoffs {
         self.by_activity.remove(&activity).is_some_and(|backoff| backoff.failures > 0)
     }
 
-    /// Holds an activity back no longer, although nothing shows that it would succeed.
+    /// Holds an activity back no longer, although nothing shows that it would succeed; but for the time
+    /// for which the server asked.
     pub(super) fn release(&mut self, activity: Activity) {
-        if let Some(backoff) = self.by_activity.get_mut(&activity) {
+        if let Some(backoff) = self.by_activity.get_mut(&activity).filter(|it| !it.is_asked) {
             backoff.until = Duration::ZERO;
         }
     }
 
-    /// The same for all uploads.
+    /// The server asks for uploads: none is held back any longer.
     pub(super) fn release_uploads(&mut self) {
         let uploads = |activity: &Activity| matches!(activity, Activity::Upload(_));
         let held = self.by_activity.iter_mut().filter(|(activity, _)| uploads(activity));

@@ -41,6 +41,8 @@ pub(super) struct Backoff {
     pub(super) unconnected: u32,
     /// The last failure was one of the link.
     pub(super) is_of_link: bool,
+    /// The last pause is one that the server asked for.
+    pub(super) is_asked: bool,
     pub(super) until: Duration,
     /// The first failure since the last success.
     pub(super) since: Duration,
@@ -55,6 +57,7 @@ impl Backoff {
             failures: 0,
             unconnected: 0,
             is_of_link: false,
+            is_asked: false,
             until: Duration::ZERO,
             since: Duration::ZERO,
             message: String::new(),
@@ -71,6 +74,7 @@ impl Backoff {
             delay = delay.max(LASTING_PAUSE);
         }
         self.is_of_link = matches!(pause, Pause::Link(_));
+        self.is_asked = matches!(pause, Pause::AsAsked(_));
         let pause = match pause {
             Pause::ErrorDelay | Pause::Link(Cause::Other | Cause::Proxy) => self.with_jitter(delay),
             Pause::Link(Cause::NoConnection | Cause::LinkCame | Cause::Closed) => {
