@@ -164,7 +164,9 @@ fn resume(
         // The whole file: a server that knows no parts, or the file is another.
         200 => {
             if !response.framed {
-                let why = "the server does not say how long the file is";
+                // That will hardly change.
+                context.store.jobs().set_download(job.row, known, job.attempts + START_OVER)?;
+                let why = "the server does not say how long the file is (Content-Length)";
                 return Err(Trouble::Refused(why.into()));
             }
             if known.fetched > 0 {

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use iclock_emulator::{Act, Fault, Kind, On};
 
 use crate::harness::{
-    TIMEOUT, answer, noise, polls, returns, second, server, targets, terminal_with_files,
+    RawAnswer, RawServer, TIMEOUT, answer, noise, polls, returns, second, server, targets,
+    terminal_with_files,
 };
 
 #[test]
@@ -109,6 +110,18 @@ fn a_file_that_is_not_there_is_given_up_and_holds_up_no_other() {
     assert!(terminal.log().contains("the server has no such file"));
     let asked = targets(&server, "file").iter().filter(|target| target.ends_with("/a")).count();
     assert!((2..=4).contains(&asked), "{asked}");
+}
+
+#[test]
+fn a_file_without_a_length_is_given_up_soon_and_the_reason_told() {
+    let files = RawServer::start(|_| RawAnswer::Exactly(b"HTTP/1.0 200 OK\r\n\r\nabc".into()));
+    let server = server();
+    let terminal = terminal_with_files(&server, &format!("urls = [\"{}/\"]", files.url()));
+    assert_eq!(returns(&server, &format!("PutFile {}/a\ta", files.url())), -1008);
+    assert!(terminal.log().contains("does not say how long the file is (Content-Length)"));
+    let asked = files.requests().len();
+    assert!((2..=4).contains(&asked), "{asked}");
+    assert!(!terminal.path("files/a").exists());
 }
 
 #[test]
