@@ -48,7 +48,7 @@ impl Ask {
             }
             Self::QueryUsers => "DATA QUERY USERINFO".into(),
             Self::GetFile => format!("GetFile {file}"),
-            Self::PutFile => format!("PutFile put{nth}.bin\t{file}"),
+            Self::PutFile => format!("PutFile put{nth}.bin\t{file}.put"),
             Self::Unknown => format!("NONSENSE {nth}"),
             Self::Option => format!("SET OPTION Own{}={nth}", nth % 3),
             Self::Enroll(pin) => format!("ENROLL_FP PIN={pin}\tFID=1\tRETRY=1\tOVERWRITE=1"),

@@ -107,7 +107,7 @@ impl Commands {
             self.next_id += 1;
         }
         if ask == Ask::PutFile {
-            self.files.insert(format!("put{nth}.bin"), format!("P{nth}").into_bytes());
+            self.files.insert(format!("put{nth}.bin"), content(nth));
         }
         let shown = format!("C:{id}:{text}");
         self.askings.push(Asking {
@@ -278,6 +278,17 @@ impl Commands {
                 if !is_refused && !asking.may_be(&code) {
                     return Err(format!("{id}, {:?}, was answered with {code}", asking.text));
                 }
+                if asking.ask == Ask::PutFile && !code.starts_with('-') {
+                    let file = asking.text.split('\t').nth(1).unwrap_or_default();
+                    let found = std::fs::read(file).unwrap_or_default();
+                    // A later command may have put another file there by now.
+                    if !self.files.values().any(|content| *content == found) {
+                        let length = found.len();
+                        return Err(format!(
+                            "{id}: {length} bytes are in {file}, not those of a file"
+                        ));
+                    }
+                }
                 let is_shown = match asking.ask {
                     Ask::Name(pin) => asking.is_done || is_deleted(pin),
                     Ask::Shell => acts.has_started(&asking.text),
@@ -403,4 +414,9 @@ impl Commands {
             None => Ok(()),
         }
     }
+}
+
+/// The file of the nth asking.
+fn content(nth: usize) -> Vec<u8> {
+    format!("P{nth}.").bytes().cycle().take(1000).collect()
 }

@@ -144,6 +144,8 @@ pub(super) enum Mishap {
     Later(u32),
     /// The server holds a poll for so many seconds.
     Hold(u32),
+    /// Each part of a file takes so many milliseconds.
+    Slow(u32),
 }
 
 /// What the server asks for.
@@ -263,6 +265,11 @@ impl Plan {
             events.push((some_time(&mut random), Event::Mishap(Some(Kind::Poll), mishap)));
         }
         events.extend(interrupted(&mut random));
+        for _ in 0..1 + random.below(3) {
+            let (at, each) = (some_time(&mut random), 50 + random.below(2000) as u32);
+            events.push((at, Event::Mishap(Some(Kind::File), Mishap::Slow(each))));
+            events.push((at, Event::Command(Ask::PutFile)));
+        }
         events.sort_by_key(|(at, _)| *at);
         Self { seed, server, events }
     }

@@ -18,7 +18,7 @@ pub(super) struct DayUplink(pub(super) Rc<World>);
 
 impl Uplink for DayUplink {
     fn exchange(&mut self, request: &Request<'_>) -> Result<Response, Failure> {
-        let world = &*self.0;
+        let world = &self.0;
         let sent = world.send(request);
         world.finish(sent)
     }
@@ -47,21 +47,39 @@ struct Held {
 
 impl HeldExchange for Held {
     fn head(&mut self, reads: &ReadLimit) -> Result<Option<Response>, Failure> {
-        let (world, now) = (&self.world, self.world.now());
-        // The limit is on the real clock, of which little passes.
-        let left = reads.left().unwrap_or(Duration::MAX);
-        let left = Duration::from_millis((left.as_millis() as u64).saturating_add(1));
-        let next = world.next_event().unwrap_or(Duration::MAX);
-        world.pass_until(self.until.min(next).min(now.saturating_add(left)).max(now));
-        if world.now() < self.until {
+        if !self.world.waits_until(self.until, reads) {
             return Ok(None);
         }
+        let world = &self.world;
         match self.sent.take() {
             Some(sent) => world.finish(sent).map(Some),
             None => Err(Failure::new("it was answered before")),
         }
     }
 }
+
+/// A body that comes in parts, each after a time.
+struct SlowBody {
+    world: Rc<World>,
+    reads: ReadLimit,
+    body: Box<dyn Read>,
+    each: Duration,
+    next: Duration,
+}
+
+impl Read for SlowBody {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if !self.world.waits_until(self.next, &self.reads) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.next += self.each;
+        let part = into.len().min(PART);
+        self.body.read(&mut into[..part])
+    }
+}
+
+/// Bytes of a slow file that come at once.
+const PART: usize = 100;
 
 /// A request on its way.
 struct Sent {
@@ -72,6 +90,17 @@ struct Sent {
 }
 
 impl World {
+    /// Waits for something of the server until that time, or as long as reads may. Whether it came.
+    fn waits_until(&self, until: Duration, reads: &ReadLimit) -> bool {
+        let now = self.now();
+        // The limit is on the real clock, of which little passes.
+        let left = reads.left().unwrap_or(Duration::MAX);
+        let left = Duration::from_millis((left.as_millis() as u64).saturating_add(1));
+        let next = self.next_event().unwrap_or(Duration::MAX);
+        self.pass_until(until.min(next).min(now.saturating_add(left)).max(now));
+        self.now() >= until
+    }
+
     /// A request leaves the terminal.
     fn send(&self, request: &Request<'_>) -> Sent {
         let begun = self.now();
@@ -90,13 +119,13 @@ impl World {
     }
 
     /// It reaches the server, if it does, and an answer the terminal.
-    fn finish(&self, sent: Sent) -> Result<Response, Failure> {
+    fn finish(self: &Rc<Self>, sent: Sent) -> Result<Response, Failure> {
         let done = self.deliver(sent);
         self.attempts.borrow_mut().ended(self.now());
         done
     }
 
-    fn deliver(&self, sent: Sent) -> Result<Response, Failure> {
+    fn deliver(self: &Rc<Self>, sent: Sent) -> Result<Response, Failure> {
         let Sent { got, rows, fate, begun } = sent;
         let broken = |cause, what: &str| Err(Failure::Broken(cause, what.into()));
         let unsent = |cause, what: &str| Err(Failure::Unsent(cause, what.into()));
@@ -129,7 +158,14 @@ impl World {
         };
         self.heard(&got, &rows, &answer, cut);
         let took = self.now() - begun;
-        Ok(self.response(answer, cut, took, was_repeated))
+        let mut response = self.response(answer, cut, took, was_repeated);
+        if let Some(Mishap::Slow(each)) = fate {
+            let each = Duration::from_millis(each.into());
+            let (world, reads, body) = (Rc::clone(self), response.reads.clone(), response.body);
+            response.body =
+                Box::new(SlowBody { world, reads, body, each, next: self.now() + each });
+        }
+        Ok(response)
     }
 
     /// After how many bytes an answer breaks off. What follows the last line end of a list is never the same
