@@ -155,11 +155,11 @@ mod tests {
         Pin::new(&nth.to_string()).unwrap()
     }
 
-    /// A small store with photos that do not go up, and all that the server may put into it.
-    fn full_store() -> Store {
+    /// A small store with photos, and all that the server may put into it. `withheld`: what does not go up.
+    fn full_store(withheld: &[Stream]) -> Store {
         let limits = Limits { bytes: 1 << 20, free: 0, ..Limits::default() };
         let store = Store::open(std::path::Path::new(":memory:"), limits).unwrap();
-        store.retention().set_withheld(&[Stream::Photos]);
+        store.retention().set_withheld(withheld);
         let jpeg = [&[0xff, 0xd8, 0xff, 0xe0][..], &vec![7; 30_000], &[0xff, 0xd9]].concat();
         for nth in 0..PHOTOS {
             let time = LocalTime::from_seconds(1_800_000_000).unwrap();
@@ -174,17 +174,30 @@ mod tests {
         store
     }
 
+    /// How many punches were taken, up to the first that was refused.
+    fn punch_until_refused(store: &Store) -> u64 {
+        let time = LocalTime::from_seconds(1_800_000_000).unwrap();
+        let punch = NewPunch::of("1", Moment::At(time));
+        (0..50_000).take_while(|_| store.journal().add_punch(&punch).is_ok()).count() as u64
+    }
+
     #[test]
     fn only_a_punch_that_would_be_refused_deletes_what_does_not_go_up() {
-        let store = full_store();
+        let store = full_store(&[Stream::Photos]);
         let dropped = || store.retention().dropped(Stream::Photos).unwrap();
         for _ in 0..20 {
             assert_eq!(store.retention().make_room().unwrap(), Room::Enough);
         }
         assert_eq!(dropped(), 0);
-        let time = LocalTime::from_seconds(1_800_000_000).unwrap();
-        let punch = NewPunch::of("1", Moment::At(time));
-        let taken = (0..50_000).take_while(|_| store.journal().add_punch(&punch).is_ok()).count();
+        let taken = punch_until_refused(&store);
         assert_eq!(dropped(), PHOTOS, "after {taken} punches");
+    }
+
+    #[test]
+    fn a_punch_that_would_be_refused_deletes_photos_that_wait_and_no_punch() {
+        let store = full_store(&[]);
+        let taken = punch_until_refused(&store);
+        assert_eq!(store.retention().dropped(Stream::Photos).unwrap(), PHOTOS);
+        assert_eq!(store.outbox().backlog(Stream::Punches).unwrap().new, taken);
     }
 }
