@@ -80,11 +80,12 @@ fn scenario(seed: u64) {
     model.compare(&terminal, seed, &said);
 }
 
-/// `PUNCHD_SIMULATION` has the number of lists; scripts/test runs 4 000.
+/// `PUNCHD_SIMULATION` has the number of lists, 16 or more; scripts/test runs 4 000.
 #[test]
 fn random_lists_have_the_effect_of_their_commands_one_by_one() {
     let lists = std::env::var("PUNCHD_SIMULATION").map_or(160, |lists| lists.parse().unwrap());
     let half = lists / LISTS as u64 / 2;
+    assert!(half > 0, "PUNCHD_SIMULATION is {} or more", 2 * LISTS);
     std::thread::scope(|scope| {
         scope.spawn(|| run(1, half));
         scope.spawn(|| run(1_000_000, half));

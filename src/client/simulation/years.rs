@@ -1,6 +1,6 @@
 //! Years in the life of one terminal: what it keeps, and what it costs, does not grow.
 //!
-//! `PUNCHD_YEARS=10` runs so many years; without it one year.
+//! `PUNCHD_YEARS=10` runs so many years, 0.75 or more; without it one year.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -139,6 +139,7 @@ impl Life {
 fn nothing_grows_in_the_years_of_a_terminal() {
     let years = std::env::var("PUNCHD_YEARS").map_or(1.0, |years| years.parse().unwrap());
     let months = (years * 12.0) as usize;
+    assert!(months >= FULL.end, "PUNCHD_YEARS is 0.75 or more: what is kept is full after so long");
     let mut life = Life::new();
     let lived: Vec<Month> = (0..months).map(|_| life.live_a_month()).collect();
     let most_bytes = lived[FULL].iter().map(|month| month.bytes).max().unwrap();

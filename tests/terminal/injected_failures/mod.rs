@@ -4,7 +4,8 @@
 //!
 //! First each phase runs without a failure, and its system calls are counted; then once for each of them
 //! and each error. `PUNCHD_INJECTIONS=all` runs all of it, `PUNCHD_INJECTIONS=200` so many, and
-//! `PUNCHD_INJECTIONS=punch:write:3:EIO` one; without it a sample runs, always the same.
+//! `PUNCHD_INJECTIONS=Punch:pwrite64:2:EIO` one, named as a failure names it; without it a sample runs, always the
+//! same.
 
 mod bench;
 mod calls;
@@ -100,6 +101,7 @@ fn inject(cases: &[Case], sample: usize, is_wanted: impl Fn(&Case) -> bool) {
         (_, Ok(number)) => sample_of(cases, number),
         (one, _) => cases.into_iter().filter(|case| case.to_string() == one).collect(),
     };
+    assert!(!cases.is_empty(), "{total} cases, none of them is PUNCHD_INJECTIONS={wanted}");
     let begun = Instant::now();
     let stories = run(cases);
     report(&stories, total, begun);

@@ -115,6 +115,7 @@ fn every_promise_is_kept_at_every_step_of_a_day() {
         day(seed);
     }
     let days = number("PUNCHD_DAYS").unwrap_or(6);
+    assert!(days > 0, "PUNCHD_DAYS is 1 or more");
     let run = |first: u64| {
         let mut counts = (Counts::default(), Counts::of([u64::MAX; 6]));
         for seed in (first..days).step_by(2) {
