@@ -15,21 +15,30 @@ PLACE = PROJECT / "target" / "mutants"
 
 def main():
     parser = argparse.ArgumentParser(prog="scripts/mutants", description=__doc__.split(": ")[1])
-    parser.add_argument("--sample", type=int, metavar="N", help="instead of the table: N changes drawn at random")
+    parser.add_argument("--sample", type=positive, metavar="N", help="instead of the table: N changes drawn at random")
     parser.add_argument("--seed", type=int, default=1, help="of the sample (1)")
     parser.add_argument("--list", action="store_true", help="show what would be tried")
     parser.add_argument("--only", metavar="TEXT", help="those whose file, change or test contains TEXT")
-    parser.add_argument("--workers", type=int, default=2, help="copies of the tree that are built at the same time (2)")
-    parser.add_argument("--at-once", type=int, default=4, help="tests that run at the same time in each (4)")
-    parser.add_argument("--most", type=int, default=10_000, help="of the tests that reach a change, run so many at most")
+    parser.add_argument("--workers", type=positive, default=2, help="copies of the tree that are built at the same time (2)")
+    parser.add_argument("--at-once", type=positive, default=4, help="tests that run at the same time in each (4)")
+    parser.add_argument("--most", type=positive, default=10_000, help="of the tests that reach a change, run so many at most")
     options = parser.parse_args()
     PLACE.mkdir(parents=True, exist_ok=True)
     return try_sample(options) if options.sample else try_table(options)
 
 
+def positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("1 or more")
+    return number
+
+
 def try_table(options):
     """Each row of docs/promises.md: the tests that it names must fail."""
     rows = [row for row in table.rows(PROJECT) if not options.only or options.only in str(row)]
+    if not rows:
+        sys.exit(f"no row of docs/promises.md has {options.only!r} in its file, change or test")
     if options.list:
         print(*rows, sep="\n")
         return 0
