@@ -369,15 +369,38 @@ mod tests {
         log.db.work.take_steps()
     }
 
+    fn digest(nth: u32) -> [u8; 16] {
+        let mut digest = [0; 16];
+        digest[..4].copy_from_slice(&nth.to_be_bytes());
+        digest
+    }
+
+    /// Begins a command, which is done at once. Its row.
+    fn begin(log: &CommandLog<'_>, nth: u32) -> i64 {
+        let id = nth.to_string();
+        log.begin(&digest(nth), &id, "DATA", (1, 0), Some(ReturnCode::DONE)).unwrap()
+    }
+
+    #[test]
+    fn ten_thousand_commands_are_known_and_one_whose_result_was_not_taken_always() {
+        let store = Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap();
+        let log = store.command_log();
+        begin(&log, 0);
+        for nth in 1..=10_010 {
+            let row = begin(&log, nth);
+            log.replies_taken(&[row]).unwrap();
+        }
+        let is_known = |nth: &u32| log.find(&digest(*nth), &nth.to_string()).unwrap().is_some();
+        let known: Vec<u32> = (0..=10_010).filter(is_known).collect();
+        assert_eq!((known[0], known[1], known.len()), (0, 11, 10_001));
+    }
+
     #[test]
     fn a_look_for_replies_costs_the_same_however_many_wait() {
         let store = Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap();
         let log = store.command_log();
         for nth in 0..10_000u32 {
-            let mut digest = [0; 16];
-            digest[..4].copy_from_slice(&nth.to_be_bytes());
-            let id = nth.to_string();
-            log.begin(&digest, &id, "DATA", (1, 0), Some(ReturnCode::DONE)).unwrap();
+            begin(&log, nth);
             assert!(log.has_replies().unwrap() && !log.has_refused_replies().unwrap());
             let steps = [HAS_REPLIES, HAS_REFUSED].map(|sql| steps(&log, sql));
             assert!(
