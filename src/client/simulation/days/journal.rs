@@ -231,8 +231,13 @@ impl Journal {
         }
     }
 
-    /// Compares with the rows that wait in the store. What is unclear is as it is there.
-    pub(super) fn compare(&mut self, waiting: &BTreeSet<Seq>) -> Result<(), String> {
+    /// Compares with the rows that wait in the store. What is unclear is as it is there; if rows go again
+    /// that the server asked for, it is one of these.
+    pub(super) fn compare(
+        &mut self,
+        waiting: &BTreeSet<Seq>,
+        goes_again: bool,
+    ) -> Result<(), String> {
         for nth in 0..self.rows.len() {
             let row = &self.rows[nth];
             let waits = waiting.contains(&row.seq);
@@ -244,7 +249,14 @@ impl Journal {
                     return Err(format!("row {} waits although it was acknowledged", nth + 1));
                 }
                 State::Unclear => {
-                    self.set(nth, if waits { State::Pending } else { State::Acknowledged });
+                    self.set(
+                        nth,
+                        match waits {
+                            true => State::Pending,
+                            false if goes_again => State::AskedAgain,
+                            false => State::Acknowledged,
+                        },
+                    );
                 }
                 _ => {}
             }
