@@ -1,7 +1,9 @@
-//! Writes the table of GB18030's characters of two and four bytes, as the library `encoding_rs` has
-//! them: the program carries this table alone, and not those of all other encodings.
+//! What is made before the program is built: the words of `--version`, and the table of GB18030's
+//! characters of two and four bytes, as the library `encoding_rs` has them: the program carries this table
+//! alone, and not those of all other encodings.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::{env, fs};
 
 use encoding_rs::GB18030;
@@ -25,6 +27,38 @@ fn is_ordered(lead: u8, trail: u8) -> bool {
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-env=PUNCHD_BUILD={}", build());
+    write_gb18030();
+}
+
+/// Of what and for what the program is built. `PUNCHD_COMMIT` names the commit where there is no git.
+fn build() -> String {
+    println!("cargo:rerun-if-env-changed=PUNCHD_COMMIT");
+    let variable = |name| env::var(name).unwrap_or_default();
+    let target = variable("TARGET");
+    // A program for tests is not built again for each commit.
+    let commit = match env::var("PUNCHD_COMMIT") {
+        Ok(commit) => format!("commit {commit}"),
+        Err(_) if variable("PROFILE") != "release" => "debug build".into(),
+        Err(_) => git_commit().map_or("commit not known".into(), |it| format!("commit {it}")),
+    };
+    let tls = if env::var_os("CARGO_FEATURE_TLS").is_some() { "with TLS" } else { "without TLS" };
+    format!("{target}, {commit}, {tls}")
+}
+
+/// The commit that is checked out.
+fn git_commit() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).output().ok()?;
+        let text = output.status.success().then_some(output.stdout)?;
+        Some(String::from_utf8(text).ok()?.trim().to_owned())
+    };
+    // It changes with each commit.
+    println!("cargo:rerun-if-changed={}", git(&["rev-parse", "--git-path", "logs/HEAD"])?);
+    git(&["rev-parse", "--short=12", "HEAD"])
+}
+
+fn write_gb18030() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let write = |name: &str, values: Vec<u16>| {
         let bytes: Vec<u8> = values.into_iter().flat_map(u16::to_le_bytes).collect();

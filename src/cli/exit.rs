@@ -20,7 +20,7 @@ pub enum Exit {
     Unavailable = 69,
     /// The system refused something.
     System = 71,
-    /// The store cannot be opened.
+    /// The store cannot be opened, or a file cannot be written.
     CannotCreate = 73,
     /// This user may not use the driver socket.
     NoPermission = 77,

@@ -5,7 +5,9 @@ use std::ffi::OsStr;
 use super::arguments::{Argument, Arguments, Halt};
 use super::call::print;
 use super::page::{COMMON, Page};
-use super::{card_reader, check, doctor, export, import, punch, quarantine, relay, run, status};
+use super::{
+    card_reader, check, doctor, export, import, init, punch, quarantine, relay, run, status,
+};
 
 const INTRODUCTION: &str = "\
 punchd keeps what an attendance terminal's sensors recorded until the server
@@ -28,7 +30,7 @@ Exit codes:
   66  DEVICE is no card reader, or no row with this NUMBER is in quarantine
   69  no punchd is running, or it refused
   71  the system refused something, the LINE of the relay included
-  73  the store cannot be opened
+  73  the store cannot be opened, or a file cannot be written
   77  this user may not use the driver socket
   78  the configuration is wrong
 
@@ -51,6 +53,7 @@ Example:
 /// A command of punchd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
+    Init,
     Run,
     Check,
     Status,
@@ -66,7 +69,8 @@ pub enum Command {
 
 impl Command {
     /// Every command, in the order in which help lists them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
+        Self::Init,
         Self::Run,
         Self::Check,
         Self::Status,
@@ -89,6 +93,7 @@ impl Command {
     /// Its name and its help.
     pub fn page(self) -> &'static Page {
         match self {
+            Self::Init => &init::PAGE,
             Self::Run => &run::PAGE,
             Self::Check => &check::PAGE,
             Self::Status => &status::PAGE,

@@ -12,6 +12,7 @@ mod exit;
 mod export;
 mod help;
 mod import;
+mod init;
 mod page;
 mod punch;
 mod quarantine;
@@ -51,6 +52,7 @@ pub fn main() -> ExitCode {
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
 enum Action {
+    Init(init::Init),
     Run(run::Run),
     Check,
     Status(status::Status),
@@ -87,6 +89,7 @@ impl Action {
     /// The arguments that follow the command.
     fn of(command: Command, arguments: &mut Arguments) -> Result<Self, Halt> {
         Ok(match command {
+            Command::Init => Self::Init(init::Init::parse(arguments)?),
             Command::Run => Self::Run(run::Run::parse(arguments)?),
             Command::Check => arguments.end().map(|()| Self::Check)?,
             Command::Status => Self::Status(status::Status::parse(arguments)?),
@@ -116,6 +119,7 @@ impl Action {
 
     fn run(&self, config: &Path) -> Result<(), Failure> {
         match self {
+            Self::Init(init) => init.run(config),
             Self::Run(run) => run.run(config),
             Self::Check => check::run(config),
             Self::Status(status) => status.run(config),
@@ -131,7 +135,13 @@ impl Action {
                 Ok(())
             }
             Self::Version => {
-                call::print(&format!("punchd {}\n", env!("CARGO_PKG_VERSION")));
+                call::print(concat!(
+                    "punchd ",
+                    env!("CARGO_PKG_VERSION"),
+                    " (",
+                    env!("PUNCHD_BUILD"),
+                    ")\n"
+                ));
                 Ok(())
             }
         }

@@ -8,6 +8,7 @@ use ureq_proto::http::Uri;
 
 use super::Config;
 use crate::client::MOST_ROWS;
+use crate::driver_socket::{self, LONGEST_PATH};
 use crate::protocol::device::is_same_option;
 use crate::protocol::option_rule::{MOST_OPTIONS, check_name, check_value, is_taken};
 
@@ -18,6 +19,8 @@ impl Config {
         self.check_options()?;
         self.check_tls()?;
         self.check_directories()?;
+        let length = driver_socket::socket_path(&self.run_dir).as_os_str().len();
+        check("run_dir: the path of driver.sock in it", length, 1..=LONGEST_PATH, "bytes")?;
         self.check_urls()?;
         if self.limits.punches == 0 || self.limits.store_mib == 0 {
             return Err("[limits] punches and store_mib leave no room for a single punch".into());

@@ -100,11 +100,19 @@ impl Config {
     /// # Errors
     /// The file cannot be read, or what it says cannot be used.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path);
+        Self::parse(path, &text.map_err(|error| ConfigError::new(path, unreadable(&error)))?)
+    }
+
+    /// The configuration that is written so in the file `path`.
+    ///
+    /// # Errors
+    /// What it says cannot be used.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let failed = |why: String| ConfigError::new(path, why);
-        let text = std::fs::read_to_string(path).map_err(|error| failed(unreadable(&error)))?;
-        let config: Self = toml::from_str(&text).map_err(|mut error| {
+        let config: Self = toml::from_str(text).map_err(|mut error| {
             // It quotes the line.
-            error.set_input(Some(&masked::masked(&text)));
+            error.set_input(Some(&masked::masked(text)));
             failed(error.to_string())
         })?;
         config.check().map_err(failed)?;

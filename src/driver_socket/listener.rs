@@ -17,6 +17,9 @@ pub struct Access {
     pub group: Option<String>,
 }
 
+/// Most bytes of the path of a socket (`sun_path`, with a zero behind it).
+pub const LONGEST_PATH: usize = 107;
+
 /// Where the driver socket is.
 pub fn socket_path(run_dir: &Path) -> PathBuf {
     run_dir.join("driver.sock")

@@ -38,6 +38,6 @@ mod socket;
 mod subscription;
 
 pub use context::MethodContext;
-pub use listener::{Access, group_id, socket_path};
+pub use listener::{Access, LONGEST_PATH, group_id, socket_path};
 pub use registration_log::RegistrationLog;
 pub use socket::DriverSocket;

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::harness::{TIMEOUT, Terminal, second, server, set_aside};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
+    "init",
     "run",
     "check",
     "status",
@@ -143,7 +144,10 @@ fn without_permission_on_the_socket_the_exit_code_is_77() {
 #[test]
 fn help_shows_the_options_of_each_command() {
     let terminal = Terminal::prepare("http://127.0.0.1:1", "");
-    assert_eq!(done(&terminal.punchd(&["--version"])), "punchd 0.1.0\n");
+    let version = done(&terminal.punchd(&["--version"]));
+    let tls = if cfg!(feature = "tls") { "with TLS" } else { "without TLS" };
+    assert!(version.starts_with("punchd 0.1.0 ("), "{version}");
+    assert!(version.ends_with(&format!(", debug build, {tls})\n")), "{version}");
     let all = done(&terminal.punchd(&["help"]));
     assert_eq!(done(&terminal.punchd(&["--help"])), all);
     assert_eq!(done(&terminal.punchd(&["-h"])), all);

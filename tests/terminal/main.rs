@@ -60,6 +60,7 @@ mod guests;
 mod handshake;
 mod handshake_replies;
 mod held_polls;
+mod init;
 mod injected_failures;
 mod killed;
 mod killed_work;

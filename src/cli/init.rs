@@ -1,0 +1,124 @@
+//! `punchd init`: writes a configuration.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::arguments::{Arguments, Halt};
+use super::call::print;
+use super::exit::{Exit, Failure};
+use super::page::Page;
+use crate::config::Config;
+
+pub const PAGE: Page = Page {
+    name: "init",
+    arguments: "[--here] [--server URL] [--serial SERIAL]",
+    summary: "write a configuration",
+    details: "\
+Writes a configuration, as /etc/punchd.toml or as FILE of --config. A file that
+is there stays as it is, and the exit code is 73.
+
+Options:
+  --here              a terminal on this computer, without root: punchd.toml in
+                      this directory, with the store, the driver socket and a
+                      directory for files beside it; this computer's clock is
+                      not set
+  --server URL        the server (with --here: default http://127.0.0.1:8081)
+  --serial SERIAL     the serial number by which the server knows the terminal
+                      (with --here: default TEST0001)
+
+Example:
+  punchd init --here --server http://192.168.1.10:8081
+",
+};
+
+/// Where `--here` writes.
+const FILE_HERE: &str = "punchd.toml";
+
+/// What is to be written, and whether for this directory.
+#[derive(Debug, Default, PartialEq)]
+pub struct Init {
+    here: bool,
+    server: String,
+    serial: String,
+}
+
+impl Init {
+    pub fn parse(arguments: &mut Arguments) -> Result<Self, Halt> {
+        let (mut here, mut server, mut serial) = (false, None, None);
+        while let Some(argument) = arguments.next()? {
+            match argument.option() {
+                Some("--here") => here = true,
+                Some("--server") => server = Some(arguments.value()?),
+                Some("--serial") => serial = Some(arguments.value()?),
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        let or = |given: Option<String>, option: &str, default: &str| match given {
+            Some(given) => Ok(given),
+            None if here => Ok(default.to_owned()),
+            None => Err(Halt::Usage(format!("{option} is missing"))),
+        };
+        let server = or(server, "--server URL", "http://127.0.0.1:8081")?;
+        Ok(Self { here, server, serial: or(serial, "--serial SERIAL", "TEST0001")? })
+    }
+
+    pub fn run(&self, config: &Path) -> Result<(), Failure> {
+        let file = if self.here { Path::new(FILE_HERE) } else { config };
+        let failed = |path: &Path, exit, error: io::Error| {
+            Failure::new(exit, format!("{}: {error}", path.display()))
+        };
+        let here = std::env::current_dir();
+        let here = here.map_err(|error| failed(Path::new("."), Exit::System, error))?;
+        let text = self.text(&here)?;
+        Config::parse(file, &text)
+            .map_err(|error| Failure::new(Exit::Usage, format!("nothing is written: {error}")))?;
+        let written = OpenOptions::new().write(true).create_new(true).open(file);
+        let written = written.and_then(|mut written| written.write_all(text.as_bytes()));
+        written.map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => {
+                let why = "is there already, and stays as it is; --config FILE names another";
+                Failure::new(Exit::CannotCreate, format!("{} {why}", file.display()))
+            }
+            _ => failed(file, Exit::CannotCreate, error),
+        })?;
+        if self.here {
+            let files = here.join("files");
+            let made = fs::create_dir_all(&files);
+            made.map_err(|error| failed(&files, Exit::CannotCreate, error))?;
+        }
+        let file = file.display();
+        print(&format!(
+            "{file}: terminal {} of {}; start it with: punchd -c {file} run\n",
+            self.serial, self.server
+        ));
+        Ok(())
+    }
+
+    /// The file, for a terminal that lives in this directory if it is one.
+    fn text(&self, here: &Path) -> Result<String, Failure> {
+        let mut text =
+            String::from("# docs/configuration.md has all keys; punchd check checks them.\n");
+        let mut add = |key: &str, value: &str| text += &format!("{key} = {}\n", quoted(value));
+        add("server", &self.server);
+        add("serial", &self.serial);
+        if !self.here {
+            return Ok(text);
+        }
+        let path = |name: PathBuf| {
+            name.to_str().map(str::to_owned).ok_or_else(|| {
+                Failure::new(Exit::System, format!("{} is no text in UTF-8", name.display()))
+            })
+        };
+        add("store", &path(here.join("punchd.db"))?);
+        add("run_dir", &path(here.to_owned())?);
+        add("clock", "own");
+        let files = quoted(&path(here.join("files"))?);
+        Ok(text + &format!("\n[commands]\nput_dirs = [{files}]\nget_dirs = [{files}]\n"))
+    }
+}
+
+/// A string as TOML writes it: the escapes of JSON are among those of TOML.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

@@ -1,0 +1,123 @@
+//! `punchd init`: a first terminal, in a directory of its own, and what is refused.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::harness::{RawServer, options, says, until};
+
+/// A directory that is removed with its test, and the program in it.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let directory = format!("punchd-init-{}-{name}", std::process::id());
+        let directory = std::env::temp_dir().join(directory);
+        fs::create_dir_all(&directory).unwrap();
+        Self(directory)
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_punchd"));
+        command.args(line.split_whitespace()).current_dir(&self.0).stdin(Stdio::null());
+        command
+    }
+
+    fn punchd(&self, line: &str) -> Output {
+        self.command(line).output().unwrap()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).unwrap().map(Result::unwrap);
+        let mut names: Vec<_> = entries.map(|it| it.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn said(output: &Output) -> String {
+    let Output { stdout, stderr, .. } = output;
+    [stdout, stderr].map(|text| String::from_utf8_lossy(text)).concat()
+}
+
+#[test]
+fn a_terminal_in_this_directory_needs_nothing_but_a_server() {
+    let server = RawServer::start(|request| match request {
+        request if request.is_handshake() => options(""),
+        request if request.is_poll() => says(200, "OK"),
+        request => says(200, format!("OK:{}", request.lines().len())),
+    });
+    let place = Place::new("here");
+    let written = place.punchd(&format!("init --here --server {}", server.url()));
+    assert!(written.status.success(), "{written:?}");
+    assert_eq!(
+        said(&written),
+        format!(
+            "punchd.toml: terminal TEST0001 of {}; start it with: punchd -c punchd.toml run\n",
+            server.url()
+        )
+    );
+    assert_eq!(place.names(), ["files", "punchd.toml"]);
+    let text = fs::read_to_string(place.0.join("punchd.toml")).unwrap();
+    assert!(text.contains("\nclock = \"own\"\n"), "{text}");
+    let checked = place.punchd("-c punchd.toml check");
+    assert!(checked.status.success(), "{checked:?}");
+    let mut running = place.command("-c punchd.toml run").stderr(Stdio::null()).spawn().unwrap();
+    let punch = || place.punchd("-c punchd.toml punch --pin 1001").status.success();
+    until("recorded", punch, String::new);
+    let came = || server.requests().iter().any(|it| it.is_upload("ATTLOG"));
+    until("uploaded", came, || said(&place.punchd("-c punchd.toml status")));
+    running.kill().unwrap();
+    running.wait().unwrap();
+    // Everything is in the directory.
+    for name in place.names() {
+        assert!(
+            name.starts_with("punchd.") || ["files", "driver.sock"].contains(&&name[..]),
+            "{name}"
+        );
+    }
+    // What is there stays.
+    let again = place.punchd("init --here --serial OTHER1");
+    assert_eq!(again.status.code(), Some(73), "{again:?}");
+    assert!(said(&again).contains("punchd.toml is there already, and stays as it is"), "{again:?}");
+    assert_eq!(fs::read_to_string(place.0.join("punchd.toml")).unwrap(), text);
+}
+
+#[test]
+fn a_configuration_of_a_device_has_a_server_and_a_serial() {
+    let place = Place::new("device");
+    let written = place.punchd("-c own.toml init --server https://h:8443/x --serial MADE0007");
+    assert!(written.status.success(), "{written:?}");
+    let text = fs::read_to_string(place.0.join("own.toml")).unwrap();
+    let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(lines, ["server = \"https://h:8443/x\"", "serial = \"MADE0007\""]);
+    assert_eq!(place.names(), ["own.toml"]);
+}
+
+#[test]
+fn what_cannot_be_used_is_not_written() {
+    let place = Place::new("refused");
+    let deep = place.0.join("d".repeat(120));
+    fs::create_dir(&deep).unwrap();
+    for (directory, line, code, message) in [
+        (&place.0, "init", 64, "--server URL is missing; see punchd help init"),
+        (&place.0, "init --server http://h", 64, "--serial SERIAL is missing"),
+        (&place.0, "init --here --server ftp://h", 64, "nothing is written: punchd.toml: "),
+        (&place.0, "init --here --serial A\"B", 64, "serial"),
+        (&place.0, "init --here now", 64, "\"now\""),
+        (&place.0, "-c no/x.toml init --server http://h --serial S", 73, "no/x.toml: No such file"),
+        (&deep, "init --here", 64, "run_dir: the path of driver.sock"),
+    ] {
+        let output = place.command(line).current_dir(Path::new(directory)).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{line}: {output:?}");
+        assert!(said(&output).contains(message), "{line}: {output:?}");
+    }
+    assert_eq!(place.names().len(), 1);
+    assert_eq!(fs::read_dir(deep).unwrap().count(), 0);
+}
