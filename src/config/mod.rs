@@ -32,16 +32,19 @@ use tables::{
 /// Where the configuration is, unless `-c` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/punchd.toml";
 
-/// The whole configuration. Everything has a default but `server` and `serial`.
+/// The whole configuration. Everything has a default but `server` and one of `serial` and `serial_file`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The server; the scheme of its URL decides TLS.
     #[serde(deserialize_with = "values::server")]
     pub(crate) server: ServerAddress,
-    /// Serial number by which the server knows the terminal.
-    #[serde(deserialize_with = "values::serial")]
+    /// Serial number by which the server knows the terminal; empty until it is read from its file.
+    #[serde(default, deserialize_with = "values::serial")]
     pub(crate) serial: String,
+    /// The file that it is read from, where the configuration is the same on many terminals.
+    #[serde(default)]
+    serial_file: Option<PathBuf>,
     /// Number of the terminal's language (App. 2).
     #[serde(default = "values::english", deserialize_with = "values::language")]
     pub(crate) language: Language,
@@ -110,11 +113,16 @@ impl Config {
     /// What it says cannot be used.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let failed = |why: String| ConfigError::new(path, why);
-        let config: Self = toml::from_str(text).map_err(|mut error| {
+        let mut config: Self = toml::from_str(text).map_err(|mut error| {
             // It quotes the line.
             error.set_input(Some(&masked::masked(text)));
             failed(error.to_string())
         })?;
+        match (&config.serial_file, config.serial.is_empty()) {
+            (Some(file), true) => config.serial = values::read_serial(file).map_err(failed)?,
+            (None, false) => {}
+            _ => return Err(failed("one of `serial` and `serial_file` is needed".into())),
+        }
         config.check().map_err(failed)?;
         Ok(config)
     }

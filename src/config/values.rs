@@ -1,7 +1,9 @@
 //! Values of the configuration that are checked when they are read, and defaults.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -69,15 +71,27 @@ pub(super) fn proxy<'de, D: Deserializer<'de>>(input: D) -> Result<Option<ProxyA
 }
 
 pub(super) fn serial<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
-    let text = String::deserialize(input)?;
+    checked_serial(String::deserialize(input)?).map_err(D::Error::custom)
+}
+
+/// The serial number that stands in a file: its first line. A device tree ends it with a zero.
+pub(super) fn read_serial(file: &Path) -> Result<String, String> {
+    let failed = |why: String| format!("serial_file {}: {why}", file.display());
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(1024).read_to_end(&mut bytes));
+    read.map_err(|error| failed(error.to_string()))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let first = text.lines().next().unwrap_or_default();
+    checked_serial(first.trim_end_matches('\0').trim().to_owned()).map_err(failed)
+}
+
+fn checked_serial(text: String) -> Result<String, String> {
     let fits = (1..=32).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     if fits {
         Ok(text)
     } else {
-        Err(D::Error::custom(format!(
-            "serial {text:?} does not have 1 to 32 letters, digits, - and _"
-        )))
+        Err(format!("serial {text:?} does not have 1 to 32 letters, digits, - and _"))
     }
 }
 

@@ -121,3 +121,39 @@ fn what_cannot_be_used_is_not_written() {
     assert_eq!(place.names().len(), 1);
     assert_eq!(fs::read_dir(deep).unwrap().count(), 0);
 }
+
+#[test]
+fn the_serial_number_may_stand_in_a_file() {
+    let place = Place::new("serial");
+    let file = place.0.join("serial");
+    let configure = |keys: &str| {
+        let directory = place.0.display();
+        let text = format!(
+            "server = \"http://h\"\n{keys}store = \"{directory}/x.db\"\nrun_dir = \"{directory}\"\n"
+        );
+        fs::write(place.0.join("punchd.toml"), text).unwrap();
+        place.punchd("-c punchd.toml check")
+    };
+    let from_file = format!("serial_file = {:?}\n", file.display().to_string());
+    let both = format!("serial = \"A1\"\n{from_file}");
+    for (content, keys, message) in [
+        (Some("MADE0009\n"), &from_file[..], "terminal MADE0009 of http://h"),
+        (Some(" MADE0009 \0"), &from_file, "terminal MADE0009 of"),
+        (Some("MADE0009\nand more"), &from_file, "terminal MADE0009 of"),
+        (Some(""), &from_file, "serial: serial \"\" does not have 1 to 32"),
+        (Some("a b"), &from_file, "serial \"a b\" does not have"),
+        (Some("CHANGE-ME"), &from_file, "CHANGE-ME"),
+        (None, &from_file, "serial: No such file or directory"),
+        (None, "", "one of `serial` and `serial_file` is needed"),
+        (None, &both, "one of `serial` and `serial_file` is needed"),
+    ] {
+        let _ = fs::remove_file(&file);
+        if let Some(content) = content {
+            fs::write(&file, content).unwrap();
+        }
+        let output = configure(keys);
+        let expected = if message.starts_with("terminal") { 0 } else { 78 };
+        assert_eq!(output.status.code(), Some(expected), "{content:?} {keys}: {output:?}");
+        assert!(said(&output).contains(message), "{content:?} {keys}: {output:?}");
+    }
+}
