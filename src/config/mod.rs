@@ -132,8 +132,8 @@ impl Config {
 mod tests {
     use super::*;
 
-    fn load(text: &str) -> Result<Config, toml::de::Error> {
-        toml::from_str(text)
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("punchd.toml"), text)
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
         // Those that have no value of their own.
         assert_eq!(
             without.join(" "),
-            "server serial firmware comm_key reboot options suffix device_type pushver group \
+            "server serial serial_file firmware comm_key reboot options suffix device_type pushver group \
              shared poll attlog_key url ca pin cert key"
         );
     }
