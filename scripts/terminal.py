@@ -260,6 +260,7 @@ class Machine:
             self.network(False)
         self.console = Lines(self.console_path, self.process)
         self.marks = 0
+        self.words = ""  # what a shell is told at its start, so that it knows what commands refer to
 
     def monitor(self, command, **arguments):
         """Tells QEMU to do something."""
@@ -283,10 +284,14 @@ class Machine:
     def shell(self, line, timeout=TIMEOUT):
         """What a command prints on the terminal's console. The words around it tell it from the echo of the command."""
         self.marks += 1
-        self.console.send(f"\necho; echo BEGIN''{self.marks}; {line}\necho; echo END''{self.marks} $?\n")
+        command = f"\necho; echo BEGIN''{self.marks}; {line}\necho; echo END''{self.marks} $?\n"
+        self.console.send(command)
         got, until, inside = [], time.monotonic() + timeout, False
         while True:
             text = self.console.line(until - time.monotonic()).strip("\r\n")
+            if not inside and text.startswith("BusyBox v"):
+                # The shell ended before it read the command (it lost its terminal when a job was killed); init started another.
+                self.console.send(f"PS1=; stty -echo; export PS1; {self.words}{command}")
             if text.startswith(f"END{self.marks} "):
                 return "\n".join(row for row in got if row and not re.search(r"# (echo; echo|$)", row))
             if inside:

@@ -45,6 +45,7 @@ class FlashTrial(powercut.Trial):
     def boot(self):
         if not self.machine:
             super().boot()
+            self.machine.words = WORDS
             self.machine.shell(WORDS)
             return
         before, shell = len(self.server.requests("handshake")), self.machine.shell
