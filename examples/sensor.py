@@ -3,8 +3,9 @@
 
 A driver is any program that connects to punchd's `driver.sock` and uses JSON-RPC 2.0, one object per line.
 This one does everything that a sensor does: it loads users, enrols new ones, matches fingers, records punches,
-and enrols a person when the server asks for it. The answer {"seq": n} to a punch means that the punch is on the
-terminal's disk. punchd will upload it, and the driver need not keep it.
+enrols a person when the server asks for it, and opens the door. The answer {"seq": n} to a punch means that the
+punch is on the terminal's disk. punchd will upload it, and the driver need not keep it. When punchd ends or the
+terminal loses power, the driver connects again, and sends what was not answered once more.
 
     examples/sensor.py --socket /run/punchd/driver.sock --count 20 --interval 0.5
 """
@@ -23,6 +24,7 @@ PEOPLE = ["1001", "1002", "1003", "1004", "1005", "1006", "1007", "1008"]
 STATUS = {0: "in", 1: "out"}
 FINGERPRINT = 1  # verification by fingerprint (App. 7)
 INDEX_FINGER = 6
+LONGEST_ABSENCE = 60  # seconds for which punchd may be away
 
 
 def press(pin, number=INDEX_FINGER):
@@ -37,15 +39,36 @@ class Refused(Exception):
 class Terminal:
     """The connection to punchd. Requests of punchd may come between a call and its answer."""
 
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(path)
+    def __init__(self, path, **registration):
+        self.path, self.registration = path, registration
         self.ids = itertools.count(1)
+        self.connect()
+
+    def connect(self):
+        """Connects and registers; waits while punchd is not there."""
         self.unread = b""  # bytes of an unfinished line
         self.told = []  # notifications and requests of punchd
+        deadline = time.monotonic() + LONGEST_ABSENCE
+        while True:
+            self.socket = socket.socket(socket.AF_UNIX)
+            try:
+                self.socket.connect(self.path)
+                self.call_once("register", **self.registration)
+                return
+            except (ConnectionError, FileNotFoundError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
     def call(self, method, **params):
-        """Sends one request and returns its result."""
+        """Sends one request and returns its result. What was not answered goes again: it may not be on the disk."""
+        try:
+            return self.call_once(method, **params)
+        except ConnectionError:
+            self.connect()
+            return self.call_once(method, **params)
+
+    def call_once(self, method, **params):
         id = next(self.ids)
         self.send({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
         while True:
@@ -120,12 +143,22 @@ class Sensor:
 
     def attend(self, seconds):
         """Answers requests of punchd for some time."""
+        try:
+            self.answer(seconds)
+        except ConnectionError:
+            self.terminal.connect()
+            self.load()
+
+    def answer(self, seconds):
         for message in self.terminal.listen(seconds):
             if message["method"] == "changed":
                 self.load()
             elif message["method"] == "enroll":
                 result = self.enrol(message["params"])
                 self.terminal.send({"jsonrpc": "2.0", "id": message["id"], "result": result})
+            elif message["method"] == "unlock":
+                print("the door is open", flush=True)
+                self.terminal.send({"jsonrpc": "2.0", "id": message["id"], "result": True})
             elif "id" in message:
                 error = {"code": -32601, "message": "this sensor can't do that"}
                 self.terminal.send({"jsonrpc": "2.0", "id": message["id"], "error": error})
@@ -148,8 +181,7 @@ def main():
     options.add_argument("--stay", action="store_true", help="go on after the last punch, for who is to be enrolled")
     options = options.parse_args()
 
-    terminal = Terminal(options.socket)
-    terminal.call("register", name="sensor.py", provides=["fingerprint"])
+    terminal = Terminal(options.socket, name="sensor.py", provides=["fingerprint", "unlock"])
     sensor = Sensor(terminal)
     sensor.load()
     sensor.enrol_new(PEOPLE)

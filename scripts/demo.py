@@ -23,7 +23,7 @@ from terminal import end_in_order
 
 SERIAL = "DEMO0000001"
 PUNCHES = 24  # with --once
-SILENT_FROM, SILENT_UNTIL = 10, 18  # the punches between which the server does not answer
+AWAY_FROM, POWER_CUT, AWAY_UNTIL = 8, 13, 18  # the punches between which the server is away, and after which the power fails
 INTERVAL = 0.4  # seconds between two punches
 TIMEOUT = 60  # seconds for anything to happen
 
@@ -33,6 +33,7 @@ COMMANDS = [
     ("DATA QUERY USERINFO PIN=1001", 0),
     ("SET OPTION Delay=5", 0),
     ("ENROLL_FP PIN=1001\tFID=3\tRETRY=3", 0),
+    ("AC_UNLOCK", 0),
     ("INFO", 0),
     ("CHECK", 0),
     ("LOG", 0),
@@ -51,7 +52,7 @@ class Program:
 
     def __init__(self, at_the_end, name, place, *command):
         self.name, self.log = name, place / f"{name}.log"
-        with open(self.log, "wb") as log:
+        with open(self.log, "ab") as log:
             # In a session of its own, so that Ctrl-C does not reach it: the demo stops it when all is counted.
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         at_the_end.callback(self.stop)
@@ -71,8 +72,12 @@ class Program:
         if self.process.poll() is None:
             self.process.send_signal(number)
 
+    def kill(self):
+        """As a power cut ends it."""
+        self.process.kill()
+        self.process.wait()
+
     def stop(self):
-        self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         try:
             self.process.wait(5)
@@ -86,28 +91,30 @@ class Server(Program):
 
     def __init__(self, at_the_end, place, programs):
         ports = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
-        super().__init__(at_the_end, "server", place, programs / "iclock-emulator", *ports, "--option", "Delay=1")
+        super().__init__(at_the_end, "server", place, programs / "iclock-emulator", *ports, "--option", "Delay=1", "--option", "ErrorDelay=2")
         self.url = wait(lambda: self.find(r"terminals connect to (\S+)"), "the server to start", self)[1]
         self.admin = wait(lambda: self.find(r"admin interface is at (\S+)"), "the server to start", self)[1]
-        self.silent = False
+        self.is_away = False
 
     def get(self, path):
         with urllib.request.urlopen(self.admin + path, timeout=TIMEOUT) as answer:
             return json.load(answer)
 
-    def queue(self, commands):
-        body = "".join(command + "\n" for command in commands).encode()
-        with urllib.request.urlopen(self.admin + "/commands", body, timeout=TIMEOUT) as answer:
-            return json.load(answer)["ids"]
+    def send(self, path, body=None, method=None):
+        with urllib.request.urlopen(urllib.request.Request(self.admin + path, body, method=method), timeout=TIMEOUT) as answer:
+            return answer.read()
 
-    def fall_silent(self):
-        """It hangs: connections still open, but nobody reads or answers."""
-        self.silent = True
-        self.signal(signal.SIGSTOP)
+    def queue(self, commands):
+        return json.loads(self.send("/commands", "".join(command + "\n" for command in commands).encode()))["ids"]
+
+    def go_away(self):
+        """It closes each connection unread."""
+        self.is_away = True
+        self.send("/faults", json.dumps({"on": "any", "act": "drop", "times": 1_000_000}).encode())
 
     def come_back(self):
-        self.silent = False
-        self.signal(signal.SIGCONT)
+        self.is_away = False
+        self.send("/faults", method="DELETE")
 
 
 def start_terminal(at_the_end, place, programs, server):
@@ -116,9 +123,10 @@ def start_terminal(at_the_end, place, programs, server):
     settings |= {"clock": "own", "timezone": "system"}  # this machine's clock is left alone, and believed
     limits = "[limits]\nstart_spread = 0\n"  # one terminal need not wait for its turn
     config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()) + limits)
-    terminal = Program(at_the_end, "terminal", place, programs / "punchd", "run", "-c", config)
+    start = lambda: Program(at_the_end, "terminal", place, programs / "punchd", "run", "-c", config)
+    terminal = start()
     wait((place / "driver.sock").exists, "the terminal to start", terminal)
-    return terminal
+    return terminal, start
 
 
 def start_sensor(at_the_end, place, count):
@@ -142,18 +150,17 @@ class Show:
         now = time.monotonic()
         punches = [line for line in self.sensor.lines() if line.startswith("seq ")]
         self.seen += [(line, now) for line in punches[len(self.seen) :]]
-        if not self.server.silent:
-            self.rows = self.server.get("/attlog")
+        self.rows = self.server.get("/attlog")
         while self.right < min(len(self.rows), len(self.seen)):
             row = self.rows[self.right]
             how = f"{STATUS[row['status']]:<3}  {VERIFIED_BY[row['verify']]:<11}"
             line = self.seen[self.right][0]
             if self.right < self.left:
                 line = line.split("  ")[0] + " ..."  # on the screen already
-            columns(line, f"pin {row['pin']}  {how}  {row['time'].split()[1]}")
+            columns(line, f"pin {row['pin']}  {how}  {row['time'].split()[1]}  {time.strftime('%H:%M:%S')}")
             self.right += 1
             self.left = max(self.left, self.right)
-        while self.left < len(self.seen) and (self.server.silent or now - self.seen[self.left][1] > 1):
+        while self.left < len(self.seen) and (self.server.is_away or now - self.seen[self.left][1] > 1):
             columns(self.seen[self.left][0], "")
             self.left += 1
 
@@ -161,8 +168,9 @@ class Show:
         return [re.search(r"pin (\S+)", line)[1] for line, _ in self.seen] != [row["pin"] for row in self.rows]
 
 
-def obey(server, terminal):
+def obey(show):
     """Queues the commands and shows each with its answer. Returns what is wrong with the answers."""
+    server, terminal = show.server, show.terminal
     print()
     columns("THE SERVER ASKS", "THE TERMINAL ANSWERS")
     ids = server.queue(text for text, _ in COMMANDS)
@@ -170,21 +178,27 @@ def obey(server, terminal):
     for id, (text, expected) in zip(ids, COMMANDS):
         find = lambda: next((reply for reply in server.get("/replies") if reply["id"] == id), None)
         reply = wait(find, f"the answer to {text!r}", server, terminal)
-        columns(text.replace("\t", " "), textwrap.shorten(in_words(text, reply, server), 40, placeholder=" ..."))
+        columns(text.replace("\t", " "), textwrap.shorten(in_words(text, reply, show), 40, placeholder=" ..."))
         if reply["ret"] != expected:
             wrong.append(f"{text!r} was answered with {reply['ret']}, not {expected}")
     print()
     return wrong
 
 
-def in_words(text, reply, server):
+# What the sensor prints when it does what a command asks for.
+DONE_BY_SENSOR = {"ENROLL_FP": r"enrolled .*", "AC_UNLOCK": r"the door is open"}
+
+
+def in_words(text, reply, show):
     if reply["ret"] == -1002:
         return "-1002: this terminal cannot do that"
     if reply["ret"] < 0:
         return f"{reply['ret']}: it failed"
     if text.startswith("DATA QUERY USERINFO"):
-        users = [user["raw"].replace("\t", " ") for user in server.get("/users")]
+        users = [user["raw"].replace("\t", " ") for user in show.server.get("/users")]
         return f"done; {users[0] if users else 'but nothing came'}"
+    if said := show.sensor.find(DONE_BY_SENSOR.get(text.split()[0], "^$")):
+        return f"done; the sensor: {' '.join(said[0].split())}"
     if text == "INFO":
         return "done; " + " ".join(re.findall(r"(?m)^(?:User|Transaction)Count=\d+", reply["content"] or ""))
     return "done"
@@ -210,18 +224,24 @@ def wait(found, what, *programs, timeout=TIMEOUT):
     return result
 
 
-def play(show, once):
+def play(show, start, once):
     """The demo itself. Returns what is wrong."""
-    server, terminal = show.server, show.terminal
-    columns("THE SENSOR SAW", "THE SERVER HAS")
-    show.until(lambda: show.right >= SILENT_FROM, "the first punches")
-    note("the server stops answering; the terminal goes on recording")
-    server.fall_silent()
-    show.until(lambda: len(show.seen) >= SILENT_UNTIL, "punches while the server is silent")
+    server = show.server
+    columns("THE SENSOR SAW", "THE SERVER HAS                  of       arrived")
+    show.until(lambda: show.right >= AWAY_FROM, "the first punches")
+    note("the server goes away: it closes each connection. The terminal goes on recording")
+    server.go_away()
+    show.until(lambda: len(show.seen) >= POWER_CUT, "punches while the server is away")
+    note("the terminal loses its power (SIGKILL). Whatever was answered to the sensor is on its disk")
+    show.terminal.kill()
+    time.sleep(1)
+    show.terminal = start()
+    note("the power is back; the sensor connects again and goes on")
+    show.until(lambda: len(show.seen) >= AWAY_UNTIL, "punches after the power cut")
     note("the server is back")
     server.come_back()
-    show.until(lambda: show.right >= (PUNCHES if once else SILENT_UNTIL), "the punches to arrive")
-    wrong = obey(server, terminal)
+    show.until(lambda: show.right >= (PUNCHES if once else AWAY_UNTIL), "the punches to arrive")
+    wrong = obey(show)
     if not once:
         note("more punches, until you press Ctrl-C")
         with contextlib.suppress(KeyboardInterrupt):
@@ -266,7 +286,7 @@ def main():
         place = Path(at_the_end.enter_context(tempfile.TemporaryDirectory(prefix="punchd-demo-")))
         try:
             server = Server(at_the_end, place, options.programs)
-            terminal = start_terminal(at_the_end, place, options.programs, server)
+            terminal, start = start_terminal(at_the_end, place, options.programs, server)
             print()
             columns(f"sensor     examples/sensor.py, a punch every {INTERVAL} s", "")
             columns(f"terminal   punchd, serial number {SERIAL}", "")
@@ -274,7 +294,7 @@ def main():
             print()
             sensor = start_sensor(at_the_end, place, PUNCHES if options.once else None)
             show = Show(server, terminal, sensor)
-            return verdict(show, play(show, options.once))
+            return verdict(show, play(show, start, options.once))
         except Failure as failure:
             why, *programs = failure.args
             for program in programs:
