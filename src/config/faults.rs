@@ -11,7 +11,7 @@ use super::tables::{Commands, Permission};
 use crate::driver_socket::group_id;
 use crate::processes::find_program;
 
-/// The serial in the configuration that ships with `rootfs-overlay`.
+/// The serial, and the host of the server, in configurations that ship.
 const PLACEHOLDER: &str = "CHANGE-ME";
 /// What `SHELL` runs.
 const SHELL: &str = "/bin/sh";
@@ -27,6 +27,9 @@ impl Config {
                  terminal",
                 self.serial
             ));
+        }
+        if self.server.url.to_ascii_uppercase().contains(&format!("://{PLACEHOLDER}")) {
+            faults.push(format!("server is still {:?}: set it to your server", self.server.url));
         }
         faults.extend(self.missing_directories());
         faults.extend(self.missing_programs());
