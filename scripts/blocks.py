@@ -26,7 +26,7 @@ BLOCK = re.compile(r"^(?:<!-- not run: (?P<why>.+) -->\n)?```sh\n(?P<text>.*?)^`
 def run(text, programs, place, log):
     """Runs blocks in a directory; what they leave behind ends with them. The exit code."""
     script = f"set -e\nip link set lo up\n{text}"
-    environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "CURL_HOME": str(PROJECT / "tests/blocks")}
+    environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "CURL_HOME": str(PROJECT / "tests/blocks"), "PUNCHD": str(PROJECT)}
     command = ["unshare", "--net", *([] if os.getuid() == 0 else ["--map-root-user"]), "bash", "-c", script]
     process = subprocess.Popen(command, cwd=place, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     try:
