@@ -2,7 +2,7 @@
 //!
 //! One file for each topic. All data from the server is checked here before another room gets
 //! it; all data for the server is written here. Chapter numbers (`§11.2`) are those of the
-//! protocol document, version 3.6 (push 2.4.1).
+//! protocol document, version 3.6 (push 2.4.1); `docs/protocol.md` has each.
 
 pub(crate) mod ack;
 pub mod codes;
