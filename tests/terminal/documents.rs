@@ -105,6 +105,60 @@ fn each_mechanism_of_the_table_stands_once_in_its_file() {
     }
 }
 
+/// The chapters of the protocol document that a text cites: `§11.2`, `App. 3`.
+fn cited(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for sign in ["§", "App. "] {
+        for (at, _) in text.match_indices(sign) {
+            let rest = &text[at + sign.len()..];
+            let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+            let number = rest[..end].trim_end_matches('.');
+            if !number.is_empty() {
+                found.insert(format!("{sign}{number}"));
+            }
+        }
+    }
+    found
+}
+
+/// Every chapter that the sources and the documents cite has a heading in docs/protocol.md or beneath
+/// docs/protocol.
+#[test]
+fn every_cited_chapter_of_the_protocol_has_a_heading() {
+    let documents = |directory: &str| -> Vec<String> {
+        fs::read_dir(project(directory))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+            .map(|path| fs::read_to_string(path).unwrap())
+            .collect()
+    };
+    let protocol = documents("docs/protocol").join("\n");
+    let index = fs::read_to_string(project("docs/protocol.md")).unwrap();
+    let headings: BTreeSet<&str> = [&protocol, &index]
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter(|line| line.starts_with("## ") || line.starts_with("### "))
+        .map(|line| line.trim_start_matches(['#', ' ']))
+        .collect();
+    let has_heading = |chapter: &String| {
+        headings.iter().any(|heading| {
+            heading.strip_prefix(chapter.as_str()).is_some_and(|rest| rest.starts_with(' '))
+        })
+    };
+    let mut citing = protocol.clone();
+    for directory in ["src", "tests", "fuzz"] {
+        sources(&project(directory), &mut citing);
+    }
+    for text in documents("docs").into_iter().chain(documents(".")) {
+        citing.push_str(&text);
+    }
+    let chapters = cited(&citing);
+    assert!(chapters.len() > 60, "{chapters:?}");
+    let missing: Vec<_> = chapters.iter().filter(|chapter| !has_heading(chapter)).collect();
+    assert!(missing.is_empty(), "no heading in docs/protocol.md or docs/protocol: {missing:?}");
+}
+
 #[test]
 fn every_key_of_the_configuration_is_documented() {
     let config = ["mod", "tables", "dialect"]
