@@ -106,8 +106,10 @@ impl Asked {
 
     fn filter(&self, source: &Source) -> &'static str {
         match self.stream {
-            // Rows with and without an identity card are asked for together.
-            Stream::Punches | Stream::Photos => "held IS NULL",
+            // Rows with and without an identity card are asked for together; a verification of one is
+            // no attendance.
+            Stream::Punches => "held IS NULL AND coalesce(verification, 0) = 0",
+            Stream::Photos => "held IS NULL",
             // Who asks for a guest by name gets them.
             _ if self.pin.is_some() => {
                 source.filter.strip_suffix(RESIDENTS).unwrap_or(source.filter)

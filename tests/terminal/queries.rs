@@ -1,5 +1,8 @@
 //! `DATA QUERY` (§12.4) of every table that servers in use ask for, against a raw server.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::json;
 
 use crate::harness::{RawServer, Terminal, base64, jpeg, options, replies_to, says, second, until};
@@ -116,6 +119,52 @@ fn a_query_with_one_time_is_open_at_the_other_end_and_wrong_ones_say_why() {
         found.iter().map(|(code, rows)| (code.as_str(), rows.len())).collect();
     assert_eq!(second(2), "2026-11-02 00:00:02");
     assert_eq!(found, [("0", 1), ("0", 1), ("-1", 0), ("-10", 0), ("-1004", 0), ("-1", 0)]);
+}
+
+#[test]
+fn a_verification_of_a_card_is_no_attendance_to_who_asks_for_it() {
+    const TIMES: &str = "StartTime=2026-11-02 00:00:00\tEndTime=2026-11-02 23:59:59";
+    let is_asking = Arc::new(AtomicBool::new(false));
+    let asks = Arc::clone(&is_asking);
+    let server = RawServer::start(move |request| match request {
+        request if request.is_handshake() => options("PushProtVer=2.4.1\n"),
+        request if request.is_poll() && asks.load(Ordering::Relaxed) => {
+            says(200, format!("C:q:DATA QUERY ATTLOG {TIMES}\nC:v:VERIFY SUM ATTLOG {TIMES}\n"))
+        }
+        request if request.is_poll() => says(200, "OK"),
+        request => says(200, format!("OK:{}", request.lines().len())),
+    });
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    terminal.run();
+    let mut driver = terminal.driver();
+    driver.punch("7", &second(1));
+    for kind in [0, 1] {
+        let idnum = "11010519491231002X";
+        let punch = json!({"pin": "7", "time": second(2 + kind), "status": kind, "verify": 2,
+            "idnum": idnum, "type": kind});
+        driver.call("punch", punch).unwrap();
+    }
+    is_asking.store(true, Ordering::Relaxed);
+    let sum = || {
+        server.requests().into_iter().find_map(|it| {
+            let text = it.text();
+            let (_, sum) = text.split_once("&AttlogSum=")?;
+            Some(sum.chars().take_while(char::is_ascii_digit).collect::<String>())
+        })
+    };
+    until("both", || sum().is_some() && replies_to(&server).contains_key("q"), || terminal.log());
+    let rows: Vec<String> = server
+        .requests()
+        .into_iter()
+        .filter(|it| it.target.contains("CmdId=q"))
+        .flat_map(|it| it.lines())
+        .collect();
+    // In the form of a query's rows, seven fields.
+    assert_eq!(
+        rows,
+        [format!("7\t{}\t0\t1\t0\t0\t0", second(1)), format!("7\t{}\t0\t2\t0\t0\t0", second(2)),]
+    );
+    assert_eq!(sum().unwrap(), "2");
 }
 
 #[test]
