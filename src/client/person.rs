@@ -8,7 +8,7 @@ use super::trouble::Trouble;
 use crate::commands::CommandError;
 use crate::protocol::ack;
 use crate::protocol::codes::Language;
-use crate::protocol::command::Command;
+use crate::protocol::command::{Command, CommandLine};
 use crate::protocol::data_table::DataTable;
 use crate::protocol::fields::{Fields, Refusal};
 use crate::protocol::lines::{Line, Lines};
@@ -133,7 +133,9 @@ fn record_of<'l>(
     pin: &Pin,
     line: &'l [u8],
 ) -> Result<Option<PersonRecord<'l>>, Refusal> {
-    let Ok(Command::Update(table, record)) = Command::parse(line) else { return Ok(None) };
+    // Some servers write it as a command, with an id that nobody answers.
+    let text = CommandLine::parse(line).map_or(line, |line| line.text);
+    let Ok(Command::Update(table, record)) = Command::parse(text) else { return Ok(None) };
     if !matches!(table, DataTable::Users | DataTable::Templates(_)) {
         return Ok(None);
     }

@@ -123,6 +123,20 @@ fn the_servers_own_command_makes_a_guest_a_user() {
 }
 
 #[test]
+fn an_answer_about_a_person_may_be_written_as_commands() {
+    let server = server();
+    let mut terminal = Terminal::start(&server, "");
+    terminal.wait_until_online();
+    let lines = [user("1001", "Ann"), template("1001", 5)].map(|line| format!("C:7:{line}\n"));
+    server.set_remote_user("1001", &lines.concat());
+    assert_eq!(fetch(&terminal).unwrap()["name"], "Ann");
+    // Nobody asked for an answer to them.
+    assert!(server.received(|received| received.reply("7").is_none()));
+    terminal.kill();
+    assert_eq!((counted(&terminal, "guest"), counted(&terminal, "template")), (1, 1));
+}
+
+#[test]
 fn an_answer_about_a_person_is_taken_whole_or_not_at_all() {
     let server = server();
     let mut terminal = Terminal::start(&server, "[limits]\nusers = 2\nstart_spread = 0");
@@ -135,7 +149,7 @@ fn an_answer_about_a_person_is_taken_whole_or_not_at_all() {
         "",
         "\n\n",
         "GET OPTION FROM: MADE0001\nDelay=10\nTransFlag=1111111111",
-        "C:7:DATA UPDATE USERINFO PIN=1001\tName=Command",
+        "C:7:DATA UPDATE USERINFO PIN=10010\tName=Command",
         "DATA DELETE USERINFO PIN=1001",
         "DATA UPDATE WORKCODE PIN=1001\tCODE=12\tNAME=x",
         others.as_str(),
