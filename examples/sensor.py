@@ -165,7 +165,7 @@ class Sensor:
 
     def enrol(self, asked):
         """Enrols a finger. A real sensor needs three presses, and answers after them."""
-        number = asked.get("no", INDEX_FINGER)
+        number = asked.get("number", INDEX_FINGER)
         finger = press(asked["pin"], number)
         if self.match(finger) not in (None, asked["pin"]):
             return {"outcome": "duplicate"}

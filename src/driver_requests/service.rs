@@ -40,6 +40,7 @@ impl Service {
             "unlock" => Self::Unlock,
             "unalarm" => Self::Unalarm,
             "message" => Self::Message,
+            "fvein" => Self::Bio(BioType::FINGER_VEIN),
             kind => {
                 let code = KINDS.iter().position(|known| *known == kind)?;
                 Self::Bio(BioType::new(u8::try_from(code).ok()?)?)

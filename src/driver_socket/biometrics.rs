@@ -79,21 +79,18 @@ pub(super) fn template(
     pin: Pin,
     data: impl FnOnce() -> Result<Data, RpcError>,
 ) -> Result<Template, MethodError> {
-    let kind = match TemplateForm::from_name(&params.required_text("kind")?) {
-        Some(TemplateForm::Fingerprint) => TemplateKind::Fingerprint,
-        Some(TemplateForm::Face) => TemplateKind::Face,
-        Some(TemplateForm::FingerVein) => TemplateKind::FingerVein,
-        Some(TemplateForm::Unified) => TemplateKind::Unified(bio_type(params)?),
-        None => {
-            let why = "must be fingerprint, face, fvein or unified";
-            return Err(RpcError::param("kind", why).into());
-        }
+    let kind = match form(params)? {
+        (TemplateForm::Fingerprint, _) => TemplateKind::Fingerprint,
+        (TemplateForm::Face, _) => TemplateKind::Face,
+        (TemplateForm::FingerVein, _) => TemplateKind::FingerVein,
+        (TemplateForm::Unified, Some(bio_type)) => TemplateKind::Unified(bio_type),
+        (TemplateForm::Unified, None) => TemplateKind::Unified(bio_type(params)?),
     };
     let byte =
         |field| -> Result<u8, RpcError> { Ok(params.number(field, 255)?.unwrap_or(0) as u8) };
     let version =
         |field| -> Result<u16, RpcError> { Ok(params.number(field, 999)?.unwrap_or(0) as u16) };
-    let slot = TemplateSlot::new(kind, byte("number")?, byte("index")?)?;
+    let slot = TemplateSlot::new(kind, number(params)?.unwrap_or(0), byte("index")?)?;
     let algorithm = Algorithm::new(version("majorver")?, version("minorver")?, byte("format")?)?;
     let (valid, duress) = (params.switch("valid")?, params.switch("duress")?);
     let data = data()?;
@@ -105,6 +102,24 @@ pub(super) fn template(
         algorithm,
         data: TemplateData::new(data.field, data.bytes)?,
     })
+}
+
+/// The form of a template, and its type where the word says it: words of `provides` mean the same here.
+pub(super) fn form(params: &Params) -> Result<(TemplateForm, Option<BioType>), RpcError> {
+    let kind = params.required_text("kind")?;
+    let known = match kind.as_str() {
+        "fingervein" => return Ok((TemplateForm::FingerVein, None)),
+        "palm" => return Ok((TemplateForm::Unified, Some(BioType::PALM))),
+        other => TemplateForm::from_name(other),
+    };
+    let why = "must be fingerprint, face, fvein, palm or unified";
+    known.map(|form| (form, None)).ok_or_else(|| RpcError::param("kind", why))
+}
+
+/// Which finger, eye or hand: `number`, or `no`.
+pub(super) fn number(params: &Params) -> Result<Option<u8>, RpcError> {
+    let number = params.number("number", u8::MAX.into())?;
+    Ok(number.or(params.number("no", u8::MAX.into())?).map(|number| number as u8))
 }
 
 pub(super) fn bio_type(params: &Params) -> Result<BioType, RpcError> {

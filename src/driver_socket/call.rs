@@ -50,6 +50,16 @@ impl Call {
         self.request.as_ref().map_or(Execution::Read, |(method, _)| method.execution())
     }
 
+    /// Its method, for people.
+    pub(super) fn method(&self) -> &'static str {
+        self.request.as_ref().map_or("a call", |(method, _)| method.name())
+    }
+
+    /// Whether it gets no answer.
+    pub(super) fn is_notification(&self) -> bool {
+        self.id.is_none()
+    }
+
     /// The line that answers it; none for a notification.
     pub(super) fn answer(&self, result: Result<Value, RpcError>) -> Option<String> {
         let result = result.map_err(|mut error| {

@@ -8,7 +8,9 @@ use rustix::event::PollFlags;
 use rustix::net::sockopt::socket_peercred;
 use serde_json::Value;
 
+use super::call::Call;
 use crate::driver_requests::DriverId;
+use crate::protocol::foreign::{plain, quoted};
 use crate::rpc::{self, ErrorCode, LONGEST_LINE, LineBuffer, RpcError};
 
 /// A line of up to this length needs no room that others might have taken. Only one driver at a
@@ -23,9 +25,13 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT_IF_SHORT: Duration = Duration::from_secs(2);
 /// How long a driver may take to read everything, however little at a time.
 const LONGEST_READ: Duration = Duration::from_secs(60);
+/// Characters of a message that the log shows.
+const SHOWN: usize = 200;
 /// Bytes read from a driver at once, and in one round before the next has its turn.
 const CHUNK: usize = 16 << 10;
 const TURN_BYTES: usize = 64 << 10;
+/// Faults of one driver that the log has, each once.
+const MOST_FAULTS: usize = 16;
 /// Bytes of what it did not ask for that may wait for a driver.
 const MOST_UNREAD: usize = 256 << 10;
 
@@ -63,6 +69,8 @@ pub(super) struct Connection {
     stalled_since: Option<Instant>,
     /// Whether the log has a response to a request that was not sent.
     is_unexpected_logged: bool,
+    /// What the log has of calls that were refused, and of parameters that were ignored.
+    faults: Vec<String>,
     is_ready: bool,
     /// It sends nothing more, and may still read.
     has_ended: bool,
@@ -89,6 +97,7 @@ impl Connection {
             unread_since: None,
             stalled_since: None,
             is_unexpected_logged: false,
+            faults: Vec::new(),
             is_ready: false,
             has_ended: false,
             has_hung_up: false,
@@ -212,6 +221,10 @@ impl Connection {
     /// Closes the connection if it has ended and everything that came was answered.
     pub(super) fn close_if_ended(&mut self) {
         if self.has_ended && !self.may_have_line && self.output.is_empty() {
+            let rest = self.input.unfinished();
+            if rest > 0 {
+                self.log_fault(format!("its last {rest} bytes have no line end, and mean nothing"));
+            }
             self.close("it closed the connection");
         }
     }
@@ -260,6 +273,44 @@ impl Connection {
                 "driver {name} answered a request that it was not sent, or too late; \
                  ignored, and further ones are not logged"
             );
+        }
+    }
+
+    /// Adds to the result of a call which of its parameters meant nothing.
+    pub(super) fn name_ignored(&mut self, call: &Call, result: &mut Value) {
+        let Ok((_, params)) = &call.request else { return };
+        let ignored = params.ignored();
+        if ignored.is_empty() {
+            return;
+        }
+        let names =
+            ignored.iter().map(|name| quoted(name).to_string()).collect::<Vec<_>>().join(", ");
+        if let Value::Object(members) = result {
+            members.insert("ignored".into(), ignored.into());
+        }
+        self.log_fault(format!("{} has no parameter {names} here: ignored", call.method()));
+    }
+
+    /// A call was refused. What the store is at fault for is in the log already.
+    pub(super) fn log_refusal(&mut self, call: &Call, error: &RpcError) {
+        if matches!(error.code, ErrorCode::Capacity | ErrorCode::Busy) {
+            return;
+        }
+        let silent = if call.is_notification() { ", and it asked for no answer" } else { "" };
+        let message = plain(&error.message, SHOWN);
+        self.log_fault(format!("{} is refused{silent}: {message}", call.method()));
+    }
+
+    /// Writes a fault of the driver into the log, once.
+    fn log_fault(&mut self, fault: String) {
+        if self.faults.len() == MOST_FAULTS || self.faults.contains(&fault) {
+            return;
+        }
+        let name = self.name.as_deref().unwrap_or("without a name");
+        log::warn!("driver {name}: {fault}");
+        self.faults.push(fault);
+        if self.faults.len() == MOST_FAULTS {
+            log::warn!("driver {name}: further faults are not logged");
         }
     }
 

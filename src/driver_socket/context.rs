@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::error::MethodError;
 use super::registration_log::RegistrationLog;
-use crate::clock::Clock;
+use crate::clock::{Clock, ZoneSource};
 use crate::driver_requests::DriverRequests;
 use crate::protocol::codes::Language;
 use crate::protocol::time::LocalTime;
@@ -39,6 +39,9 @@ pub struct MethodContext {
     pub shared_dir: Option<PathBuf>,
 }
 
+/// Seconds by which a driver's time may be ahead of a clock that is set: of another zone, not of another day.
+const MOST_AHEAD: i64 = 86_400;
+
 impl MethodContext {
     /// The answer of a method that records something.
     pub(super) fn recorded(&self, seq: Result<Seq, StoreError>) -> Result<Value, MethodError> {
@@ -47,20 +50,41 @@ impl MethodContext {
         Ok(json!({"seq": seq?}))
     }
 
-    /// When it happened: what the driver says, else now. While the clock is not set, a moment
-    /// of this boot that is dated later.
+    /// When it happened: what the driver says, by the terminal's wall clock (`time`) or in seconds since
+    /// 1970 (`at`), else now. While the clock is not set, a moment of this boot that is dated later.
     pub(super) fn moment(&self, params: &Params) -> Result<Moment, RpcError> {
-        let Some(text) = params.text("time")? else {
-            let clock = &self.clock;
-            return Ok(Moment::of(
-                clock.local(),
-                clock.utc_if_set(),
-                clock.boot(),
-                clock.monotonic(),
-            ));
+        let clock = &self.clock;
+        let (text, at) = (params.text("time")?, params.number("at", u32::MAX.into())?);
+        let (field, moment) = match (text, at) {
+            (None, None) => {
+                let (local, utc) = (clock.local(), clock.utc_if_set());
+                return Ok(Moment::of(local, utc, clock.boot(), clock.monotonic()));
+            }
+            (Some(_), Some(_)) => return Err(RpcError::param("at", "cannot stand beside time")),
+            (Some(text), None) => {
+                let time = LocalTime::parse(&text).ok_or_else(|| {
+                    let form = "must be a date and time of the form YYYY-MM-DD hh:mm:ss";
+                    RpcError::param("time", form)
+                })?;
+                ("time", Moment::At(time))
+            }
+            // The zone comes later.
+            (None, Some(at)) if clock.zone_source() == ZoneSource::Awaited => {
+                ("at", Moment::AwaitingZone { utc: at as i64 })
+            }
+            (None, Some(at)) => {
+                let wall = clock.wall(at as i64);
+                ("at", Moment::At(wall.ok_or_else(|| RpcError::param("at", "is no time"))?))
+            }
         };
-        LocalTime::parse(&text).map(Moment::At).ok_or_else(|| {
-            RpcError::param("time", "must be a date and time of the form YYYY-MM-DD hh:mm:ss")
-        })
+        let ahead = match (&moment, clock.local(), clock.utc_if_set()) {
+            (Moment::At(time), Some(now), _) => time.seconds() - now.seconds(),
+            (Moment::AwaitingZone { utc }, _, Some(now)) => utc - now,
+            _ => 0,
+        };
+        if ahead > MOST_AHEAD {
+            return Err(RpcError::param(field, "is more than a day ahead of the terminal's clock"));
+        }
+        Ok(moment)
     }
 }

@@ -4,13 +4,14 @@
 
 use serde_json::{Value, json};
 
-use super::biometrics::bio_type;
+use super::biometrics::{self, bio_type};
 use super::context::MethodContext;
 use super::error::MethodError;
 use super::operations;
 use super::people::resident;
 use crate::protocol::codes::operation;
 use crate::protocol::record::{Operand, PictureKind, Pin, TemplateForm, card_number};
+use crate::protocol::tables::BioType;
 use crate::reactor;
 use crate::rpc::{Params, RpcError};
 use crate::store::{NewOperation, Seq, TemplateKey};
@@ -28,11 +29,11 @@ pub(super) fn user(context: &MethodContext, params: &Params) -> Result<Value, Me
 /// Deletes templates of a person of one kind: all, or those of a number or type.
 pub(super) fn template(context: &MethodContext, params: &Params) -> Result<Value, MethodError> {
     let pin = pin(params)?;
-    let form = TemplateForm::from_name(&params.required_text("kind")?)
-        .ok_or_else(|| RpcError::param("kind", "must be fingerprint, face, fvein or unified"))?;
-    let number = params.number("number", u8::MAX.into())?.map(|number| number as u8);
-    let bio_type =
-        narrowed(params, form == TemplateForm::Unified, "is for unified templates only")?;
+    let (form, of_word) = biometrics::form(params)?;
+    let number = biometrics::number(params)?;
+    let is_unified = form == TemplateForm::Unified;
+    let narrowed = narrowed(params, is_unified, "is for unified templates only")?;
+    let bio_type = of_word.map(BioType::code).or(narrowed);
     let mut log = Log::new(context, params, &pin)?;
     let key = TemplateKey { form, bio_type, number, index: None };
     let biometrics = context.store.biometrics();

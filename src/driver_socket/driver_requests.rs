@@ -45,7 +45,8 @@ fn describe(request: &DriverRequest) -> (DriverMethod, Value) {
         "overwrite": enroll.overwrite,
     });
     if let Some(number) = enroll.sought.number() {
-        params["no"] = number.into();
+        // Both words, as for answers.
+        (params["number"], params["no"]) = (number.into(), number.into());
     }
     if !name.is_empty() {
         params["name"] = name.as_str().into();

@@ -45,7 +45,7 @@ pub(super) fn register(
     }))
 }
 
-/// What a driver says it provides. A service that this version does not know is left out.
+/// What a driver says it provides.
 fn services(params: &Params) -> Result<Vec<Service>, RpcError> {
     let names = match params.get("provides") {
         Value::Null => return Ok(Vec::new()),
@@ -60,10 +60,10 @@ fn services(params: &Params) -> Result<Vec<Service>, RpcError> {
         match Service::from_name(name) {
             Some(service) if !services.contains(&service) => services.push(service),
             Some(_) => {}
-            None => log::warn!(
-                "a driver provides {}, which this version does not know: it gets no requests for it",
-                quoted(name)
-            ),
+            None => {
+                let why = format!("has {}, which this version does not know", quoted(name));
+                return Err(RpcError::param("provides", why));
+            }
         }
     }
     Ok(services)

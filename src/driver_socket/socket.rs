@@ -147,8 +147,14 @@ impl DriverSocket {
     fn answer(&mut self, place: usize, call: Call, reply: Reply) {
         let driver = self.drivers.at_mut(place);
         let line = match reply {
-            Reply::Done(result) => call.answer(Ok(result)),
-            Reply::Refused(error) => call.answer(Err(error)),
+            Reply::Done(mut result) => {
+                driver.connection.name_ignored(&call, &mut result);
+                call.answer(Ok(result))
+            }
+            Reply::Refused(error) => {
+                driver.connection.log_refusal(&call, &error);
+                call.answer(Err(error))
+            }
             Reply::NotYet => {
                 driver.calls.push_front(call);
                 None

@@ -1,6 +1,8 @@
 //! The parameters of a call, each read by its name and type. An error names the parameter and
 //! says what is right.
 
+use std::cell::Cell;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
@@ -9,20 +11,35 @@ use super::error::RpcError;
 
 /// The parameters of a call.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Params(Map<String, Value>);
+pub(crate) struct Params {
+    members: Map<String, Value>,
+    /// Which were looked at, by their place: a bit for each of the first ones.
+    read: Cell<u64>,
+}
 
 impl Params {
     /// The members of an object; `None` if it is something else.
     pub(crate) fn from_value(value: Value) -> Option<Self> {
         match value {
-            Value::Object(members) => Some(Self(members)),
+            Value::Object(members) => Some(Self { members, read: Cell::default() }),
             _ => None,
         }
     }
 
     /// A parameter as it came, null if it is missing.
     pub(crate) fn get(&self, field: &str) -> &Value {
-        self.0.get(field).unwrap_or(&Value::Null)
+        let Some(nth) = self.members.keys().position(|name| name == field) else {
+            return &Value::Null;
+        };
+        self.read.set(self.read.get() | 1u64.checked_shl(nth as u32).unwrap_or(0));
+        &self.members[field]
+    }
+
+    /// The names of those that nobody looked at: of a later version, or misspelt.
+    pub(crate) fn ignored(&self) -> Vec<&str> {
+        let names = self.members.keys().zip(0..u64::BITS);
+        let unread = names.filter(|(_, nth)| self.read.get() & (1 << nth) == 0);
+        unread.map(|(name, _)| name.as_str()).collect()
     }
 
     /// A text. A whole number is taken as text, too, since PINs often are.

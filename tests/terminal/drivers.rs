@@ -16,7 +16,8 @@ fn registration_tells_the_driver_where_it_is() {
         .call("register", json!({"name": "sensor", "provides": ["fingerprint"], "new": 1}));
     assert_eq!(
         here.unwrap(),
-        json!({"protocol": 1, "serial": "MADE0001", "version": env!("CARGO_PKG_VERSION")})
+        json!({"protocol": 1, "serial": "MADE0001", "version": env!("CARGO_PKG_VERSION"),
+            "ignored": ["new"]})
     );
     assert!(terminal.log().contains("driver sensor registered"));
 }

@@ -41,6 +41,7 @@ mod driver_abuse;
 mod driver_input;
 mod driver_limits;
 mod driver_places;
+mod driver_words;
 mod drivers;
 mod drivers_document;
 mod earlier_store;
