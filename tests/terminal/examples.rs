@@ -146,6 +146,14 @@ fn the_driver_in_python() {
 }
 
 #[test]
+fn the_driver_in_javascript() {
+    if has("node") {
+        let enrolled = json!({"outcome": "done", "card": "1234567"});
+        drives(&example("driver.js"), &["card", "unlock"], 4, "card", &enrolled);
+    }
+}
+
+#[test]
 fn the_punch_from_a_shell() {
     let server = server();
     let mut terminal = Terminal::start(&server, "");
