@@ -22,7 +22,9 @@ impl Listener {
         address: SocketAddr,
         accepted: impl Fn(TcpStream) + Send + 'static,
     ) -> io::Result<Listener> {
-        let socket = Arc::new(TcpListener::bind(address)?);
+        let socket = Arc::new(TcpListener::bind(address).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot listen at {address}: {error}"))
+        })?);
         let closing = Arc::new(AtomicBool::new(false));
         let (ours, asked) = (Arc::clone(&socket), Arc::clone(&closing));
         let thread = thread::Builder::new().name("accept".into()).spawn(move || {
