@@ -5,12 +5,15 @@
 //! | `GET /state` | | the figures |
 //! | `GET /attlog` `/oplog` `/users` `/templates` `/photos` `/idcards` `/errors` `/options` | | what came in |
 //! | `GET /replies` `/requests` `/deviations` | | what came in |
+//! | `GET /requests/<number>` | | the bytes of a request that deviated, in base64; of the last 256 |
+//! | `GET /personas` | | their names, and what each does |
 //! | `POST /commands` | one command a line | their ids |
 //! | `POST /faults` | a [`Fault`], or `{"percent":20,"seed":7}` | |
 //! | `DELETE /faults` | | |
 //! | `POST /release` | | stalled requests end |
 //! | `POST /handshake` | lines `key=value`; `key` alone takes it out | |
 //! | `POST /allow` | names of [`Kind`]s | |
+//! | `POST /persona` | a name | |
 //! | `POST /clock` | seconds by which its clock is ahead | |
 //! | `POST /files/<path>` | the bytes | |
 //! | `POST /reset` | | all that came in is forgotten |
@@ -31,7 +34,8 @@ use crate::fault::{Fault, Weather};
 use crate::file::Offered;
 use crate::http::{Inbound, Request};
 use crate::listener::Listener;
-use crate::received::Summary;
+use crate::received::{Received, Summary};
+use crate::settings::{Manners, Persona};
 use crate::state::State;
 use crate::wire::Wire;
 
@@ -50,15 +54,23 @@ fn serve(shared: &Shared, socket: TcpStream) {
     let mut inbound = Inbound::new(wire, false);
     let request = inbound.head().and_then(|head| inbound.body(head, TIMEOUT));
     if let Ok(request) = request {
-        let answer = match handle(&mut shared.lock(), &request) {
-            Ok(value) => Answer::ok(format!("{value:#}\n")),
-            Err((status, why)) => Answer::of(status, format!("{}\n", json!({ "error": why }))),
-        };
-        shared.changed.notify_all();
-        let answer = answer.with("Content-Type", "application/json");
+        let answer = answer(shared, &request);
         let _ = answer::send(&mut inbound.wire, &Delivery::last(answer, Vec::new()));
     }
     inbound.wire.close();
+}
+
+/// Does what a request asks for.
+pub(crate) fn answer(shared: &Shared, request: &Request) -> Answer {
+    let outcome = handle(&mut shared.lock(), request);
+    if request.head.method != "GET" {
+        shared.announce();
+    }
+    let answer = match outcome {
+        Ok(value) => Answer::ok(format!("{value:#}\n")),
+        Err((status, why)) => Answer::of(status, format!("{}\n", json!({ "error": why }))),
+    };
+    answer.with("Content-Type", "application/json")
 }
 
 type Outcome = Result<Value, (u16, String)>;
@@ -93,8 +105,19 @@ fn show(state: &State, path: &str) -> Outcome {
         "/replies" => json(received.replies()),
         "/requests" => json(&received.requests().collect::<Vec<_>>()),
         "/deviations" => json(received.deviations()),
-        _ => Err(nothing_there(path)),
+        "/personas" => Ok(Persona::ALL
+            .map(|persona| json!({ "name": persona, "about": persona.about() }))
+            .into_iter()
+            .collect()),
+        _ => show_request(received, path),
     }
+}
+
+fn show_request(received: &Received, path: &str) -> Outcome {
+    let number = path.strip_prefix("/requests/").and_then(|number| number.parse().ok());
+    let number: u64 = number.ok_or_else(|| nothing_there(path))?;
+    let gone = || (404, format!("the bytes of request {number} are not kept"));
+    json(received.deviant(number).ok_or_else(gone)?)
 }
 
 fn act(state: &mut State, path: &str, bytes: &[u8]) -> Outcome {
@@ -105,6 +128,7 @@ fn act(state: &mut State, path: &str, bytes: &[u8]) -> Outcome {
         "/release" => state.released += 1,
         "/handshake" => set_options(state, &body),
         "/allow" => allow(state, &body)?,
+        "/persona" => state.settings.manners = Manners::of(persona(body.trim())?),
         "/clock" => {
             state.clock_offset =
                 body.trim().parse().map_err(|_| (400, "not a number of seconds".to_owned()))?;
@@ -127,11 +151,11 @@ fn json<T: Serialize + ?Sized>(what: &T) -> Outcome {
 }
 
 fn queue(state: &mut State, body: &str) -> Vec<String> {
-    let prefix = state.settings.id_prefix.clone();
-    body.lines()
-        .filter(|line| !line.is_empty())
-        .map(|text| state.commands.queue(&prefix, text))
-        .collect()
+    body.lines().filter(|line| !line.is_empty()).map(|text| state.queue(text)).collect()
+}
+
+fn persona(name: &str) -> Result<Persona, (u16, String)> {
+    Persona::named(name).ok_or_else(|| (400, format!("there is no persona {name:?}")))
 }
 
 fn arm(state: &mut State, body: &str) -> Result<(), (u16, String)> {
@@ -165,6 +189,11 @@ fn allow(state: &mut State, body: &str) -> Result<(), (u16, String)> {
 }
 
 impl State {
+    /// Queues a command under the next id, which it gives back.
+    pub(crate) fn queue(&mut self, text: &str) -> String {
+        self.commands.queue(&self.settings.id_prefix, text)
+    }
+
     pub(crate) fn summary(&self) -> Summary {
         self.received.summary(self.commands.queued(), self.commands.answered())
     }

@@ -26,7 +26,7 @@ pub(crate) struct Command {
     pub id: String,
     pub text: String,
     repeat: Repeat,
-    handed_out: u32,
+    pub handed_out: u32,
     pub replies: u32,
 }
 
@@ -133,6 +133,11 @@ impl Commands {
     pub(crate) fn handed_out(&mut self, id: &str) -> Option<&mut Command> {
         let place = self.places(id).find(|place| self.all[*place].handed_out > 0)?;
         self.all.get_mut(place)
+    }
+
+    /// All of them, in the order in which they were queued.
+    pub(crate) fn all(&self) -> &[Command] {
+        &self.all
     }
 
     pub(crate) fn queued(&self) -> usize {

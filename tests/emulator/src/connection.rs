@@ -17,7 +17,7 @@ use crate::wire::Wire;
 /// The state, and the condition that is signalled when it changes.
 pub(crate) struct Shared {
     state: Mutex<State>,
-    pub changed: Condvar,
+    changed: Condvar,
     pub tls: Option<Arc<ServerConfig>>,
 }
 
@@ -28,6 +28,12 @@ impl Shared {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells those who wait that something changed.
+    pub(crate) fn announce(&self) {
+        self.lock().revision += 1;
+        self.changed.notify_all();
     }
 
     /// Waits until `done`, at most `timeout`; returns the state in both cases.
@@ -131,7 +137,7 @@ fn exchange(shared: &Shared, inbound: &mut Inbound, peer: Peer) -> After {
         Err(broken) => return refuse(shared, inbound, &head, broken, peer),
     };
     let delivery = shared.lock().receive(&request, peer);
-    shared.changed.notify_all();
+    shared.announce();
     deliver(shared, inbound, &delivery)
 }
 
@@ -169,10 +175,10 @@ fn refuse(
         return After::Dropped;
     }
     state.record(head, &Exchange::Unknown, 0, 400, peer);
-    state.deviate(head, vec![flaw]);
+    state.deviate(head, inbound.unread(), vec![flaw]);
     let answer = Answer::of(400, "Bad Request");
     let delivery = Delivery::last(answer, state.dates());
     drop(state);
-    shared.changed.notify_all();
+    shared.announce();
     deliver(shared, inbound, &delivery)
 }

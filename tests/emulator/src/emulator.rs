@@ -17,6 +17,7 @@ use crate::deviation::Kind;
 use crate::fault::{Fault, Weather};
 use crate::file::Offered;
 use crate::listener::Listener;
+use crate::page;
 use crate::received::{AttRow, Received, Reply, Row, Seen, Summary};
 use crate::record::oplog::Oplog;
 use crate::record::user::User;
@@ -29,24 +30,35 @@ pub struct Emulator {
     address: SocketAddr,
     /// `None` while it plays dead.
     device: Mutex<Option<Listener>>,
-    admin: Option<(SocketAddr, Listener)>,
+    admin: Option<Service>,
+    page: Option<Service>,
+}
+
+/// A listener beside that of the terminals.
+struct Service {
+    address: SocketAddr,
+    /// Held until the end.
+    _listener: Listener,
+}
+
+impl Service {
+    fn of(listener: Listener) -> io::Result<Service> {
+        Ok(Service { address: listener.address()?, _listener: listener })
+    }
 }
 
 impl Emulator {
     /// Starts to listen.
     pub fn start(settings: Settings) -> io::Result<Emulator> {
         let tls = settings.tls.as_ref().map(tls_config).transpose()?;
-        let (listen, admin) = (settings.listen, settings.admin);
+        let (listen, admin, page) = (settings.listen, settings.admin, settings.page);
         let shared = Arc::new(Shared::new(State::new(settings), tls));
         let device = listen_for_devices(&shared, listen)?;
-        let admin = match admin {
-            Some(address) => {
-                let listener = admin::listen(&shared, address)?;
-                Some((listener.address()?, listener))
-            }
-            None => None,
-        };
-        Ok(Emulator { shared, address: device.address()?, device: Mutex::new(Some(device)), admin })
+        let admin =
+            admin.map(|address| Service::of(admin::listen(&shared, address)?)).transpose()?;
+        let page = page.map(|address| Service::of(page::listen(&shared, address)?)).transpose()?;
+        let (address, device) = (device.address()?, Mutex::new(Some(device)));
+        Ok(Emulator { shared, address, device, admin, page })
     }
 
     /// Where terminals connect.
@@ -65,14 +77,17 @@ impl Emulator {
 
     /// Where the admin interface is, if [`Settings::admin`] asked for one.
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(|(address, _)| *address)
+        self.admin.as_ref().map(|service| service.address)
+    }
+
+    /// Where the page is, if [`Settings::page`] asked for one.
+    pub fn page_address(&self) -> Option<SocketAddr> {
+        self.page.as_ref().map(|service| service.address)
     }
 
     /// Queues a command under the next id, which it gives back.
     pub fn queue(&self, text: &str) -> String {
-        let mut state = self.shared.lock();
-        let prefix = state.settings.id_prefix.clone();
-        state.commands.queue(&prefix, text)
+        self.change(|state| state.queue(text))
     }
 
     /// Queues a command under an id of the test's choice. The same id with another text is another
@@ -83,7 +98,7 @@ impl Emulator {
 
     /// Queues a command that goes out once, or so many times, answered or not.
     pub fn queue_repeated(&self, id: &str, text: &str, repeat: Repeat) {
-        self.shared.lock().commands.queue_as(id, text, repeat);
+        self.change(|state| state.commands.queue_as(id, text, repeat));
     }
 
     /// The whole body of the next poll's answer. Commands in it count as handed out.
@@ -98,17 +113,17 @@ impl Emulator {
 
     /// Arms a fault.
     pub fn fault(&self, fault: Fault) {
-        self.shared.lock().faults.arm(fault);
+        self.change(|state| state.faults.arm(fault));
     }
 
     /// Lets a share of all requests meet trouble from now on, or no longer.
     pub fn weather(&self, weather: Option<Weather>) {
-        self.shared.lock().faults.weather(weather);
+        self.change(|state| state.faults.weather(weather));
     }
 
     /// Removes all faults, the random ones too.
     pub fn clear_faults(&self) {
-        self.shared.lock().faults.clear();
+        self.change(|state| state.faults.clear());
     }
 
     /// Ends the silence of every stalled request: its connection is closed.
@@ -263,15 +278,17 @@ impl Emulator {
     /// Ends it, as dropping it does.
     pub fn stop(self) {}
 
-    fn change(&self, how: impl FnOnce(&mut State)) {
-        how(&mut self.shared.lock());
-        self.shared.changed.notify_all();
+    fn change<T>(&self, how: impl FnOnce(&mut State) -> T) -> T {
+        let result = how(&mut self.shared.lock());
+        self.shared.announce();
+        result
     }
 }
 
 impl Drop for Emulator {
     fn drop(&mut self) {
         self.admin.take();
+        self.page.take();
         self.pause();
     }
 }
@@ -285,7 +302,7 @@ impl Shared {
             let _ = socket.shutdown(Shutdown::Both);
         }
         drop(state);
-        self.changed.notify_all();
+        self.announce();
         drop(self.wait(Some(Duration::from_secs(5)), |state| state.open.is_empty()));
     }
 }

@@ -159,6 +159,15 @@ impl Faults {
         *self = Faults::default();
     }
 
+    pub(crate) fn armed(&self) -> &[Fault] {
+        &self.armed
+    }
+
+    /// The random faults, with the seed of the next draw.
+    pub(crate) fn standing(&self) -> Option<Weather> {
+        self.weather
+    }
+
     /// The fault for a connection nothing was read from yet.
     pub(crate) fn at_accept(&mut self) -> Option<Act> {
         self.take(|fault| {

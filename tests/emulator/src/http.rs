@@ -18,6 +18,8 @@ pub(crate) struct Head {
     pub target: String,
     pub minor_version: u8,
     pub fields: Vec<(String, String)>,
+    /// Its bytes, the blank line included.
+    pub raw: Vec<u8>,
 }
 
 /// A request as it came.
@@ -119,6 +121,11 @@ impl Inbound {
         Ok(request)
     }
 
+    /// What was read and is no whole request yet.
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.buffer
+    }
+
     fn fill(&mut self) -> io::Result<usize> {
         if self.once && self.reads > 0 {
             return Ok(0);
@@ -152,6 +159,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, Flaw> {
                     .iter()
                     .map(|field| (field.name.to_ascii_lowercase(), text(field.value)))
                     .collect(),
+                raw: bytes[..length].to_vec(),
             };
             Ok(Some((head, length)))
         }

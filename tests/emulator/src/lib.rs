@@ -21,7 +21,7 @@
 //! The parts: [`record`] reads the records; `http` and `wire` the requests; `state` serves them
 //! with `session`, `upload`, `command`, `reply` and `file`; `answer` and [`Fault`] send or damage
 //! the answers; `connection`, `listener` and [`Emulator`] hold threads and sockets; `admin` is the
-//! interface for programs.
+//! interface for programs, and `page` shows the same to people in a browser.
 
 mod act;
 mod admin;
@@ -30,12 +30,14 @@ mod ca;
 mod command;
 mod connection;
 mod deviation;
+mod documented;
 mod emulator;
 mod exchange;
 mod fault;
 mod file;
 mod http;
 mod listener;
+mod page;
 mod query;
 mod received;
 pub mod record;

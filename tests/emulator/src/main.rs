@@ -15,6 +15,7 @@ Usage: iclock-emulator [OPTIONS]
 
   --listen ADDRESS       where terminals connect (127.0.0.1:8081)
   --admin ADDRESS        where the admin interface is, JSON over HTTP (none)
+  --page ADDRESS         where the page for browsers is (none)
   --option KEY=VALUE     an option of the handshake; may be repeated
   --serial SN            a serial number it knows; may be repeated (any)
   --attlog-key KEY       the key of attendance rows, for --option EncryptFlag=1
@@ -60,6 +61,9 @@ fn run(arguments: Arguments) -> Result<(), lexopt::Error> {
     if let Some(admin) = emulator.admin_address() {
         println!("the admin interface is at http://{admin}");
     }
+    if let Some(page) = emulator.page_address() {
+        println!("the page is at http://{page}");
+    }
     loop {
         thread::park();
     }
@@ -76,6 +80,7 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
         match argument {
             Long("listen") => settings.listen = parser.value()?.parse()?,
             Long("admin") => settings.admin = Some(parser.value()?.parse()?),
+            Long("page") => settings.page = Some(parser.value()?.parse()?),
             Long("option") => settings.options.push(parser.value()?.parse_with(pair)?),
             Long("serial") => settings.serials.push(parser.value()?.string()?),
             Long("attlog-key") => settings.attlog_key = Some(parser.value()?.string()?),

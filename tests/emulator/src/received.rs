@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use serde::{Serialize, Serializer};
 
 use crate::deviation::{Deviation, Flaw, Kind};
+use crate::record::as_base64;
 use crate::record::attlog::Punch;
 use crate::record::attphoto::AttPhoto;
 use crate::record::errorlog::ErrorLog;
@@ -16,6 +17,9 @@ use crate::record::template::Template;
 use crate::record::user::User;
 
 const REQUESTS_KEPT: usize = 100_000;
+/// Of so many requests that deviate the bytes are kept, so many of each.
+const DEVIANTS_KEPT: usize = 256;
+const BYTES_KEPT: usize = 8 * 1024;
 
 /// A row: what it says, its bytes, how often it came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,17 +44,20 @@ pub type AttRow = Row<Punch>;
 pub(crate) struct Rows<T> {
     rows: Vec<Row<T>>,
     places: HashMap<Vec<u8>, usize>,
+    /// How many came in all, each as often as it came.
+    total: u64,
 }
 
 impl<T> Default for Rows<T> {
     fn default() -> Rows<T> {
-        Rows { rows: Vec::new(), places: HashMap::new() }
+        Rows { rows: Vec::new(), places: HashMap::new(), total: 0 }
     }
 }
 
 impl<T> Rows<T> {
     /// Takes a row; says whether it is new.
     pub(crate) fn take(&mut self, record: T, raw: &[u8], sn: &str) -> bool {
+        self.total += 1;
         if let Some(place) = self.places.get(raw) {
             self.rows[*place].times += 1;
             return false;
@@ -58,11 +65,6 @@ impl<T> Rows<T> {
         self.places.insert(raw.to_vec(), self.rows.len());
         self.rows.push(Row { record, raw: raw.to_vec(), sn: sn.to_owned(), times: 1 });
         true
-    }
-
-    /// How many came in all, each as often as it came.
-    fn total(&self) -> u64 {
-        self.rows.iter().map(|row| u64::from(row.times)).sum()
     }
 }
 
@@ -108,6 +110,18 @@ pub struct Seen {
     pub remote_port: u16,
 }
 
+/// The bytes of a request that deviated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Deviant {
+    /// The number of the request, counted from 1.
+    pub number: u64,
+    /// Header and body, cut after 8 KiB.
+    #[serde(serialize_with = "as_base64")]
+    pub bytes: Vec<u8>,
+    /// How many they were.
+    pub length: usize,
+}
+
 /// Everything that came in.
 #[derive(Debug, Default)]
 pub struct Received {
@@ -126,6 +140,7 @@ pub struct Received {
     pub(crate) requests: VecDeque<Seen>,
     pub(crate) request_count: u64,
     pub(crate) deviations: Vec<Deviation>,
+    deviants: VecDeque<Deviant>,
     pub(crate) sealed: Option<Vec<u8>>,
     pub(crate) file_bytes: u64,
     punch_of: HashMap<(String, String), usize>,
@@ -162,7 +177,7 @@ impl Received {
 
     /// Attendance rows as often as they came.
     pub fn punch_rows_received_total(&self) -> u64 {
-        self.attlog.total()
+        self.attlog.total
     }
 
     /// The last body of attendance rows that was decrypted, as it came.
@@ -284,8 +299,23 @@ impl Received {
         self.requests.push_back(seen);
     }
 
+    /// Keeps the bytes of the last request.
+    pub(crate) fn keep_bytes(&mut self, parts: &[&[u8]]) {
+        let bytes = parts.iter().copied().flatten().copied().take(BYTES_KEPT).collect();
+        let length = parts.iter().map(|part| part.len()).sum();
+        if self.deviants.len() == DEVIANTS_KEPT {
+            self.deviants.pop_front();
+        }
+        self.deviants.push_back(Deviant { number: self.request_count, bytes, length });
+    }
+
+    /// The bytes of a request, if it was one of the last that deviated.
+    pub(crate) fn deviant(&self, number: u64) -> Option<&Deviant> {
+        self.deviants.iter().rev().find(|deviant| deviant.number == number)
+    }
+
     pub(crate) fn summary(&self, queued: usize, answered: usize) -> Summary {
-        let total = self.attlog.total();
+        let total = self.attlog.total;
         Summary {
             punches: self.attlog.rows.len(),
             punch_rows_received_total: total,

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::answer::Answer;
 use crate::deviation::{Flaws, Kind};
+use crate::exchange::Exchange;
 use crate::http::Request;
 use crate::settings::Stamps;
 use crate::stamp::Stamp;
@@ -96,6 +97,31 @@ pub(crate) struct Session {
     pub stamps: HashMap<String, Stamp>,
     /// The tables whose stamp went out as 0, or lower than it came: old rows may follow.
     pub again: HashSet<String>,
+    pub presence: Presence,
+}
+
+/// What a terminal was last seen to do.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Presence {
+    /// How many requests it made.
+    pub requests: u64,
+    /// When the last one came, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// What that was for, as `On` names it.
+    pub exchange: String,
+    /// `INFO` of its last poll that had one.
+    pub info: Option<String>,
+}
+
+impl Presence {
+    pub(crate) fn take(&mut self, request: &Request, exchange: &Exchange, at_ms: u64) {
+        self.requests += 1;
+        self.at_ms = at_ms;
+        self.exchange = exchange.to_string();
+        if let Some(info) = request.parameter("INFO") {
+            self.info = Some(info.to_owned());
+        }
+    }
 }
 
 impl Session {

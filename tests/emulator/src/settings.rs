@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::deviation;
+use crate::documented::documented;
 
 /// Where a line for each event goes.
 pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
@@ -20,6 +21,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where the admin interface is, if it is wanted.
     pub admin: Option<SocketAddr>,
+    /// Where the page for browsers is, if it is wanted.
+    pub page: Option<SocketAddr>,
     /// How it behaves where servers differ.
     pub manners: Manners,
     /// The serial numbers it knows; none means any.
@@ -60,6 +63,7 @@ impl Default for Settings {
         Settings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             admin: None,
+            page: None,
             manners: Manners::default(),
             serials: Vec::new(),
             options: Vec::new(),
@@ -87,68 +91,58 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("listen", &self.listen)
             .field("admin", &self.admin)
+            .field("page", &self.page)
             .field("manners", &self.manners)
             .finish_non_exhaustive()
     }
 }
 
-/// Servers of the field, by their oddity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Persona {
-    /// As the document has it.
-    Document,
-    /// Stamps `None` under the new names and the old ones.
-    NoneStamps,
-    /// Answers only `OK` to the handshake.
-    OkOnly,
-    /// Ends its lines with CRLF.
-    Crlf,
-    /// Sends commands at the end of the handshake's reply.
-    CommandsInHandshake,
-    /// `OK: n` counts only rows it did not have.
-    CountNewOnly,
-    /// Reads its socket once, half a second after the connection.
-    ReadOnce,
-    /// Ends commands with LF CR LF.
-    LfCrLf,
-    /// Every stamp is 0.
-    ZeroStamps,
-    /// Keeps stamps and gives them back.
-    KeepStamps,
-    /// Every stamp is 9999.
-    #[serde(rename = "stamps-9999")]
-    Stamps9999,
-    /// Every stamp is the time in unix seconds.
-    UnixStamps,
-    /// Answers a page to whom or what it does not know.
-    HtmlOnUnknown,
-    /// Passes over the other rows of a body in which `USERPIC` stands, and says OK to all.
-    UserpicAlone,
+documented! {
+    /// Servers of the field, by their oddity.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum Persona {
+        /// As the document says.
+        Document,
+        /// Sends stamps `None`, by the new names and by the old ones.
+        NoneStamps,
+        /// Answers only `OK` to the handshake.
+        OkOnly,
+        /// Ends its lines with CRLF.
+        Crlf,
+        /// Sends commands at the end of its options.
+        CommandsInHandshake,
+        /// `OK: n` counts only new rows.
+        CountNewOnly,
+        /// Reads its socket once, half a second after the connection, and answers `OK` also for what came later.
+        ReadOnce,
+        /// Ends commands with LF CR LF.
+        LfCrLf,
+        /// Every stamp is 0.
+        ZeroStamps,
+        /// Stores stamps and sends them back.
+        KeepStamps,
+        /// Every stamp is 9999.
+        #[serde(rename = "stamps-9999")]
+        Stamps9999,
+        /// Every stamp is the time in unix seconds.
+        UnixStamps,
+        /// A web page for unknown terminals and paths.
+        HtmlOnUnknown,
+        /// Passes over the other rows of a body in which `USERPIC` stands, and says OK to all.
+        UserpicAlone,
+    }
 }
 
 impl Persona {
-    /// All of them.
-    pub const ALL: [Persona; 14] = [
-        Persona::Document,
-        Persona::NoneStamps,
-        Persona::OkOnly,
-        Persona::Crlf,
-        Persona::CommandsInHandshake,
-        Persona::CountNewOnly,
-        Persona::ReadOnce,
-        Persona::LfCrLf,
-        Persona::ZeroStamps,
-        Persona::KeepStamps,
-        Persona::Stamps9999,
-        Persona::UnixStamps,
-        Persona::HtmlOnUnknown,
-        Persona::UserpicAlone,
-    ];
-
     /// The persona of that name, as `--persona` takes it.
     pub fn named(name: &str) -> Option<Persona> {
         deviation::named(name)
+    }
+
+    /// The persona that behaves like this; `None` for a mixture.
+    pub(crate) fn with(manners: &Manners) -> Option<Persona> {
+        Persona::ALL.into_iter().find(|persona| Manners::of(*persona) == *manners)
     }
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct State {
     pub released: u64,
     /// The server plays dead, or is.
     pub down: bool,
+    /// Another number after each change. Two programs one after the other do not begin with the same.
+    pub revision: u64,
 }
 
 /// Where a request came from.
@@ -81,6 +83,7 @@ impl State {
             connections: 0,
             released: 0,
             down: false,
+            revision: unix_time().as_micros() as u64,
         }
     }
 
@@ -139,7 +142,8 @@ impl State {
         }
         let status = if act.as_ref().is_some_and(Act::silent) { 0 } else { answer.status };
         self.record(&request.head, &exchange, request.body.len(), status, peer);
-        self.deviate(&request.head, flaws.0);
+        self.note_terminal(request, &exchange);
+        self.deviate(&request.head, &request.body, flaws.0);
         let close =
             request.head.wants_close() || !self.settings.keep_alive || request.length().is_none();
         Delivery { answer, dates: self.dates(), close, act, released: self.released }
@@ -169,7 +173,8 @@ impl State {
     }
 
     /// Keeps what is wrong with the request last recorded, unless it is allowed.
-    pub(crate) fn deviate(&mut self, head: &Head, flaws: Vec<Flaw>) {
+    pub(crate) fn deviate(&mut self, head: &Head, body: &[u8], flaws: Vec<Flaw>) {
+        let mut kept = false;
         for flaw in flaws.into_iter().filter(|flaw| !self.allowed.contains(&flaw.kind)) {
             let of = head.target.replace("/iclock/", "");
             let of = if of.len() > 100 {
@@ -186,6 +191,10 @@ impl State {
             };
             self.note(&format!("deviation: {deviation}"));
             self.received.deviations.push(deviation);
+            if !kept {
+                self.received.keep_bytes(&[&head.raw, body]);
+                kept = true;
+            }
         }
     }
 
@@ -229,15 +238,26 @@ impl State {
         }
     }
 
+    /// When a terminal was last here, and what for.
+    fn note_terminal(&mut self, request: &Request, exchange: &Exchange) {
+        let sn = request.parameter("SN").unwrap_or("");
+        if exchange.needs_serial() && self.knows(sn) {
+            self.session(sn).presence.take(request, exchange, unix_time().as_millis() as u64);
+        }
+    }
+
+    fn knows(&self, sn: &str) -> bool {
+        let known = &self.settings.serials;
+        !sn.is_empty() && (known.is_empty() || known.iter().any(|known| known == sn))
+    }
+
     fn check_serial(&self, sn: &str, flaws: &mut Flaws) -> Option<Answer> {
-        if sn.is_empty() {
-            flaws.add(Kind::MissingSerial, "there is no SN");
-        } else if !self.settings.serials.is_empty()
-            && !self.settings.serials.iter().any(|known| known == sn)
-        {
-            flaws.add(Kind::UnknownSerial, format!("the server does not know {sn}"));
-        } else {
+        if self.knows(sn) {
             return None;
+        }
+        match sn {
+            "" => flaws.add(Kind::MissingSerial, "there is no SN"),
+            _ => flaws.add(Kind::UnknownSerial, format!("the server does not know {sn}")),
         }
         Some(if self.settings.manners.html_on_unknown {
             page()
@@ -299,6 +319,6 @@ fn page() -> Answer {
         .with("Content-Type", "text/html")
 }
 
-fn unix_time() -> Duration {
+pub(crate) fn unix_time() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

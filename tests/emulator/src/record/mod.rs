@@ -100,7 +100,7 @@ fn base64(field: &str, text: &str) -> Result<Vec<u8>, Flaw> {
 }
 
 /// Binary data as JSON shows it.
-fn as_base64<S: Serializer>(data: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn as_base64<S: Serializer>(data: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     STANDARD.encode(data).serialize(serializer)
 }
 
