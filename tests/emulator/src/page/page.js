@@ -4,9 +4,11 @@
 
 const PAUSE_MS = 250; // between two views, so that a busy server is not asked for each punch
 const RETRY_MS = 1000;
+const SILENT_MS = 30_000; // a view comes after 20 s at the latest
 const STATUS = ["in", "out", "break out", "break in", "overtime in", "overtime out"];
 const VERIFIED_BY = { 0: "any", 1: "fingerprint", 2: "PIN", 3: "password", 4: "card", 15: "face", 21: "finger vein", 25: "palm" };
 const PRIVILEGE = { 0: "user", 2: "enroller", 6: "administrator", 10: "own rights", 14: "super administrator" };
+const ENCODING = { Utf8: "UTF-8", Gbk: "GBK" };
 const FIELDS = {
   stall: ["ms"], answer: ["status", "body"], garbage: ["garbage"], "long-line": ["bytes"],
   delay: ["ms"], drip: ["ms"], "lose-ack": ["reset"], "count-off": ["by"],
@@ -45,7 +47,7 @@ const LISTS = {
       age(row),
       String(row.requests),
       row.established ? row.version : "",
-      row.established ? row.encoding : "",
+      row.established ? ENCODING[row.encoding] : "",
       info(row.info),
     ],
   },
@@ -73,7 +75,7 @@ const LISTS = {
   },
   deviations: {
     empty: "None: the terminals do as the document says.",
-    cells: (row) => [element("code", row.kind), found(row), [`${row.request}`, element("small", row.of)], actions(row)],
+    cells: deviation,
   },
   punch_photos: { empty: "None.", cells: (row, place) => photo("punches", row, place) },
   people_photos: { empty: "None.", cells: (row, place) => photo("people", row, place) },
@@ -103,40 +105,37 @@ function content(text) {
   return details;
 }
 
-function found(row) {
+function deviation(row) {
   const rule = element("small");
   row.rule.split("`").forEach((part, n) => rule.append(n % 2 ? element("code", part) : part));
-  return [row.text, rule];
-}
-
-function actions(row) {
   const bytes = element("pre", "", { tabindex: "0", "aria-label": `Bytes of request ${row.request}` });
   bytes.hidden = true;
   const show = button("Bytes", `Bytes of request ${row.request}`, async () => {
     bytes.hidden = !bytes.hidden;
     show.setAttribute("aria-expanded", String(!bytes.hidden));
-    if (!bytes.hidden && !bytes.textContent) await act("GET", `/requests/${row.request}`, undefined, (kept) => {
+    if (bytes.hidden || bytes.textContent) return;
+    await act("GET", `/requests/${row.request}`, undefined, (kept) => {
       bytes.textContent = visible(kept);
-      return "";
     });
   });
   show.setAttribute("aria-expanded", "false");
   show.disabled = !row.has_bytes;
   const permit = button("Permit", `Permit ${row.kind} from now on`, () =>
     act("POST", "/allow", row.kind, () => `${row.kind} is permitted from now on.`));
-  return [show, " ", permit, bytes];
+  const request = [String(row.request), element("small", row.of)];
+  return [element("code", row.kind), [row.text, rule, bytes], request, [show, " ", permit]];
 }
 
-/* The bytes of a request, with control characters made visible. */
+/* The bytes of a request as text; what is no text is written \r, \xff, and a backslash \\. */
 function visible(kept) {
   const bytes = Uint8Array.from(atob(kept.bytes), (char) => char.charCodeAt(0));
+  const escape = (char) => ({ "\t": "\\t", "\r": "\\r", "\n": "\\n\n", "\\": "\\\\" })[char] ?? hex(char);
   let text;
   try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes).replace(/[\0-\x1f\x7f\\]/g, escape);
   } catch {
-    text = String.fromCharCode(...bytes).replace(/[\x80-\xff]/g, hex);
+    text = Array.from(bytes, (byte) => String.fromCharCode(byte)).join("").replace(/[^\x20-\x5b\x5d-\x7e]/g, escape);
   }
-  text = text.replace(/[\0-\x1f\x7f]/g, (char) => ({ "\t": "⇥", "\r": "␍", "\n": "␊\n" })[char] ?? hex(char));
   return kept.length > bytes.length ? `${text}\n… ${kept.length} bytes in all` : text;
 }
 
@@ -163,7 +162,8 @@ async function watch() {
     const query = new URLSearchParams(starts);
     if (revision !== null) query.set("revision", revision);
     try {
-      const answer = await fetch(`/view?${query}`, { signal: asking.signal });
+      const signal = AbortSignal.any([asking.signal, AbortSignal.timeout(SILENT_MS)]);
+      const answer = await fetch(`/view?${query}`, { signal });
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       show(await answer.json());
       await pause(PAUSE_MS);

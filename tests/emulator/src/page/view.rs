@@ -86,7 +86,7 @@ fn terminals(state: &State, page: Range<usize>) -> Value {
             "sn": cut(sn, SHORT),
             "established": session.established,
             "version": terms.version.to_string(),
-            "encoding": format!("{:?}", terms.charset),
+            "encoding": terms.charset,
             "requests": presence.requests,
             "at_ms": presence.at_ms,
             "exchange": cut(&presence.exchange, SHORT),
