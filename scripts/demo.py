@@ -90,10 +90,11 @@ class Server(Program):
     """iclock-emulator, which stands for the server."""
 
     def __init__(self, at_the_end, place, programs):
-        ports = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+        ports = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--page", "127.0.0.1:0"]
         super().__init__(at_the_end, "server", place, programs / "iclock-emulator", *ports, "--option", "Delay=1", "--option", "ErrorDelay=2")
         self.url = wait(lambda: self.find(r"terminals connect to (\S+)"), "the server to start", self)[1]
         self.admin = wait(lambda: self.find(r"admin interface is at (\S+)"), "the server to start", self)[1]
+        self.page = wait(lambda: self.find(r"the page is at (\S+)"), "the server to start", self)[1]
         self.is_away = False
 
     def get(self, path):
@@ -291,6 +292,7 @@ def main():
             columns(f"sensor     examples/sensor.py, a punch every {INTERVAL} s", "")
             columns(f"terminal   punchd, serial number {SERIAL}", "")
             columns(f"server     iclock-emulator at {server.url}", "")
+            columns(f"page       {server.page}: the same in a browser, with buttons", "")
             print()
             sensor = start_sensor(at_the_end, place, PUNCHES if options.once else None)
             show = Show(server, terminal, sensor)
