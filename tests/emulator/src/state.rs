@@ -48,7 +48,7 @@ pub(crate) struct State {
     pub released: u64,
     /// The server plays dead, or is.
     pub down: bool,
-    /// Another number after each change. Two programs one after the other do not begin with the same.
+    /// Another number after each change.
     pub revision: u64,
 }
 
@@ -83,7 +83,7 @@ impl State {
             connections: 0,
             released: 0,
             down: false,
-            revision: unix_time().as_micros() as u64,
+            revision: 0,
         }
     }
 
