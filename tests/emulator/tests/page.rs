@@ -343,6 +343,40 @@ fn the_page_offers_each_fault_of_the_readme() {
 }
 
 #[test]
+fn the_page_offers_each_command() {
+    let (server, _) = start();
+    let html = get(&server, "/").body;
+    for command in [
+        "DATA UPDATE",
+        "DATA DELETE",
+        "DATA QUERY",
+        "CLEAR LOG",
+        "CLEAR PHOTO",
+        "CLEAR DATA",
+        "CHECK",
+        "LOG",
+        "VERIFY SUM",
+        "SET OPTION",
+        "RELOAD OPTIONS",
+        "INFO",
+        "GetFile",
+        "PutFile",
+        "ENROLL_FP",
+        "ENROLL_MF",
+        "ENROLL_BIO",
+        "REBOOT",
+        "AC_UNLOCK",
+        "AC_UNALARM",
+        "SHELL",
+        "UPGRADE",
+    ] {
+        let is_there =
+            ["queue", "fill"].iter().any(|kind| html.contains(&format!("data-{kind}=\"{command}")));
+        assert!(is_there, "{command}");
+    }
+}
+
+#[test]
 fn an_address_that_is_taken_is_named() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -155,29 +155,44 @@ let revision = null; // of the view that is shown
 let starts = {}; // at which row a list begins, where it does not show the latest
 let before = null; // the figures of the last view
 let ahead = 0; // milliseconds that the server's clock is ahead of ours
-let asking = new AbortController();
+let asking = null; // what ends the request that waits
 
 async function watch() {
   for (;;) {
-    const query = new URLSearchParams(starts);
-    if (revision !== null) query.set("revision", revision);
+    let view;
     try {
-      const signal = AbortSignal.any([asking.signal, AbortSignal.timeout(SILENT_MS)]);
-      const answer = await fetch(`/view?${query}`, { signal });
-      if (!answer.ok) throw new Error(`status ${answer.status}`);
-      show(await answer.json());
-      await pause(PAUSE_MS);
+      view = await latest();
     } catch (error) {
-      if (error.name === "AbortError") {
-        asking = new AbortController();
-        continue;
-      }
-      id("link").textContent = "No connection to the emulator. Trying again.";
-      id("link").className = "lost";
+      if (error.name === "AbortError") continue;
+      say("No connection to the emulator. Trying again.", "lost");
       revision = null;
       await pause(RETRY_MS);
+      continue;
     }
+    show(view);
+    await pause(PAUSE_MS);
   }
+}
+
+async function latest() {
+  const query = new URLSearchParams(starts);
+  if (revision !== null) query.set("revision", revision);
+  const controller = new AbortController();
+  asking = controller;
+  const silence = setTimeout(() => controller.abort(new Error("silence")), SILENT_MS);
+  try {
+    const answer = await fetch(`/view?${query}`, { signal: controller.signal });
+    if (!answer.ok) throw new Error(`status ${answer.status}`);
+    return await answer.json();
+  } finally {
+    clearTimeout(silence);
+  }
+}
+
+/* How it is with the connection. */
+function say(text, state) {
+  id("link").textContent = text;
+  id("link").className = state;
 }
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -191,8 +206,7 @@ function refresh() {
 function show(view) {
   revision = view.revision;
   ahead = view.now_ms - Date.now();
-  id("link").textContent = "Live";
-  id("link").className = "";
+  say("Live", "");
   const figures = Object.entries(FIGURES).map(([key, text]) => {
     const figure = element("div");
     figure.append(element("dt", text), element("dd", String(view.figures[key])));
@@ -403,4 +417,7 @@ id("act").addEventListener("change", showFields);
 showFields();
 choosePersonas();
 setInterval(tick, 1000);
-watch();
+watch().catch((error) => {
+  say(`This page failed: ${error.message}. Please load it again.`, "lost");
+  throw error;
+});
