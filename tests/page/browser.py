@@ -13,7 +13,7 @@ TIMEOUT = 30  # seconds for anything to be seen
 TAB, ENTER, SPACE = "\ue004", "\ue007", " "
 OPTIONS = {
     # As root, and in containers, Chromium's sandbox cannot be made.
-    "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1000,800"],
+    "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=960,720"],
     "binary": "/usr/bin/chromium",
 }
 
@@ -112,7 +112,9 @@ class Browser:
     def screenshot(self, file, selector):
         """What is to be seen from an element on."""
         self.run("document.querySelector(arguments[0]).scrollIntoView()", selector)
-        file.write_bytes(base64.b64decode(self.send("GET", "/screenshot")))
+        picture = base64.b64decode(self.send("GET", "/screenshot"))
+        assert len(picture) < 100_000, f"{file.name} has {len(picture)} bytes, which is much for the tree"
+        file.write_bytes(picture)
 
 
 class Element:
