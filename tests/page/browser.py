@@ -7,6 +7,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+import zlib
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key of an element's id in JSON
 TIMEOUT = 30  # seconds for anything to be seen
@@ -112,7 +113,7 @@ class Browser:
     def screenshot(self, file, selector):
         """What is to be seen from an element on."""
         self.run("document.querySelector(arguments[0]).scrollIntoView()", selector)
-        picture = base64.b64decode(self.send("GET", "/screenshot"))
+        picture = smaller(base64.b64decode(self.send("GET", "/screenshot")))
         assert len(picture) < 100_000, f"{file.name} has {len(picture)} bytes, which is much for the tree"
         file.write_bytes(picture)
 
@@ -132,6 +133,19 @@ class Element:
     def label(self):
         """The name that a screen reader says."""
         return self.send("GET", "/computedlabel")
+
+
+def smaller(png):
+    """The same picture, deflated with more effort than a browser takes."""
+    at, chunks = 8, []
+    while at < len(png):
+        length = int.from_bytes(png[at : at + 4], "big")
+        chunks.append((png[at + 4 : at + 8], png[at + 8 : at + 8 + length]))
+        at += 12 + length
+    data = zlib.compress(zlib.decompress(b"".join(data for kind, data in chunks if kind == b"IDAT")), 9)
+    chunks = [chunk for chunk in chunks if chunk[0] == b"IHDR"] + [(b"IDAT", data), (b"IEND", b"")]
+    parts = ((len(data).to_bytes(4, "big"), kind, data, zlib.crc32(kind + data).to_bytes(4, "big")) for kind, data in chunks)
+    return png[:8] + b"".join(b"".join(part) for part in parts)
 
 
 def wait(what, found, timeout=TIMEOUT):
