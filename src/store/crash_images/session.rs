@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::ledger::{Ledger, Rows};
 use crate::client::simulation::random::Random;
 use crate::protocol::stream::Table;
+use crate::store::marker::End;
 use crate::store::recorded_disk::{Image, Recording, Tape};
 use crate::store::{Limits, Result, Store};
 
@@ -49,6 +50,8 @@ pub(super) struct Recorded {
     pub(super) tape: Tape,
     pub(super) ledger: Ledger,
     pub(super) limits: Limits,
+    /// What the marker has to say from a position on.
+    pub(super) marks: Vec<(usize, End)>,
 }
 
 /// A load under way.
@@ -57,6 +60,7 @@ pub(super) struct Session {
     recording: Option<Recording>,
     ledger: Ledger,
     store: Option<Store>,
+    marks: Vec<(usize, End)>,
     pub(super) limits: Limits,
     /// What `PRAGMA synchronous` is set to, for faults.
     pub(super) synchronous: Option<&'static str>,
@@ -78,7 +82,8 @@ impl Session {
         let recording = Some(Recording::start(&dir.0));
         let random = Random::new(seed);
         let limits = Limits::default();
-        Self { dir, recording, ledger, store: None, limits, synchronous: None, random }
+        let marks = Vec::new();
+        Self { dir, recording, ledger, store: None, marks, limits, synchronous: None, random }
     }
 
     /// Starts as the daemon does.
@@ -90,6 +95,7 @@ impl Session {
             store.db.connection().execute_batch(&sql).unwrap();
         }
         self.store = Some(store);
+        self.marks.push((self.position(), End::Open));
         self.note();
         self.store().fill_log();
         self.note();
@@ -98,15 +104,21 @@ impl Session {
     pub(super) fn close(&mut self) {
         self.note();
         self.store = None;
+        self.marks.push((self.position(), End::Closed));
     }
 
     pub(super) fn store(&self) -> &Store {
         self.store.as_ref().unwrap()
     }
 
+    /// Where on the tape.
+    fn position(&self) -> usize {
+        self.recording.as_ref().unwrap().position()
+    }
+
     /// What the store holds now is acknowledged.
     fn note(&mut self) {
-        let position = self.recording.as_ref().unwrap().position();
+        let position = self.position();
         let rows = Rows::read(self.store().db.connection()).unwrap();
         self.ledger.note(&rows, position);
     }
@@ -143,6 +155,11 @@ impl Session {
             self.close();
         }
         let tape = self.recording.take().unwrap().end();
-        Recorded { tape, ledger: std::mem::take(&mut self.ledger), limits: self.limits }
+        Recorded {
+            tape,
+            ledger: std::mem::take(&mut self.ledger),
+            limits: self.limits,
+            marks: std::mem::take(&mut self.marks),
+        }
     }
 }
