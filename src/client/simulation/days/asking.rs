@@ -15,6 +15,8 @@ pub(super) struct Asking {
     pub(super) was_heard: bool,
     /// Its effect was seen.
     pub(super) is_done: bool,
+    /// It deletes a person who was not there, and whom a driver has named since.
+    pub(super) is_unseen: bool,
     /// What the terminal answered.
     pub(super) code: Option<String>,
     /// The terminal knows that the server has its answer.

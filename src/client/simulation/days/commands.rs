@@ -118,6 +118,7 @@ impl Commands {
             was_given: false,
             was_heard: false,
             is_done: false,
+            is_unseen: false,
             code: None,
             is_settled: false,
             may_come_again: false,
@@ -291,6 +292,9 @@ impl Commands {
                 }
                 let is_shown = match asking.ask {
                     Ask::Name(pin) => asking.is_done || is_deleted(pin),
+                    Ask::Delete(pin) => {
+                        asking.is_done || asking.is_unseen || !known_people.contains_key(&pin)
+                    }
                     Ask::Shell => acts.has_started(&asking.text),
                     Ask::Unlock | Ask::Button => opened < acts.doors,
                     _ => true,
@@ -321,7 +325,11 @@ impl Commands {
 
     /// A driver gave a person a name.
     pub(super) fn edited(&mut self, pin: u32, name: String) {
-        self.people.insert(pin, name);
+        let before = self.people.insert(pin, name);
+        if before.is_none() {
+            let of_pin = |asking: &&mut Asking| asking.ask == Ask::Delete(pin) && asking.was_given;
+            self.askings.iter_mut().filter(of_pin).for_each(|asking| asking.is_unseen = true);
+        }
     }
 
     /// Sees what commands did since it looked last.
@@ -409,10 +417,28 @@ impl Commands {
             let is_refused = asking.code.as_ref().is_some_and(|code| code != "0");
             matches!(asking.ask, Ask::Name(_)) && !asking.is_done && !is_refused
         });
-        match undone {
-            Some(asking) => Err(format!("{}, {:?}, has no effect", asking.id, asking.text)),
-            None => Ok(()),
+        if let Some(asking) = undone {
+            return Err(format!("{}, {:?}, has no effect", asking.id, asking.text));
         }
+        self.check_options(store)
+    }
+
+    /// Whether each option has the value that was set last.
+    fn check_options(&self, store: &Store) -> Result<(), String> {
+        for name in 0..3 {
+            let sets = |asking: &&Asking| {
+                asking.ask == Ask::Option
+                    && asking.nth % 3 == name
+                    && asking.code.as_deref() == Some("0")
+            };
+            let Some(last) = self.askings.iter().rfind(sets) else { continue };
+            let found = store.options().get(&format!("Own{name}")).unwrap();
+            if found != Some(last.nth.to_string()) {
+                let (id, text) = (&last.id, &last.text);
+                return Err(format!("{id}, {text:?}, was answered 0, and it is {found:?}"));
+            }
+        }
+        Ok(())
     }
 }
 
