@@ -9,6 +9,7 @@ use super::acts::Acts;
 use super::asking::Asking;
 use super::plan::{Ask, Character, Ids, Kind};
 use super::server::{Answer, Request};
+use super::uploads::Uploads;
 use crate::protocol::record::Pin;
 use crate::store::Store;
 
@@ -28,6 +29,7 @@ pub(super) struct Commands {
     /// The names of people, by PIN, as they have to be.
     people: BTreeMap<u32, String>,
     pub(super) acts: Acts,
+    pub(super) uploads: Uploads,
     /// Which askings the last answer holds.
     in_answer: Vec<usize>,
     /// What followed the last line end of the last answer that was cut.
@@ -60,6 +62,7 @@ impl Commands {
             risen: 0,
             people: BTreeMap::new(),
             acts: Acts::default(),
+            uploads: Uploads::default(),
             in_answer: Vec::new(),
             fragment: Vec::new(),
             in_request: Vec::new(),
@@ -325,11 +328,12 @@ impl Commands {
 
     /// A driver gave a person a name.
     pub(super) fn edited(&mut self, pin: u32, name: String) {
-        let before = self.people.insert(pin, name);
+        let before = self.people.insert(pin, name.clone());
         if before.is_none() {
             let of_pin = |asking: &&mut Asking| asking.ask == Ask::Delete(pin) && asking.was_given;
             self.askings.iter_mut().filter(of_pin).for_each(|asking| asking.is_unseen = true);
         }
+        self.uploads.edited(pin, before, name);
     }
 
     /// Sees what commands did since it looked last.
@@ -372,7 +376,12 @@ impl Commands {
             }
             passed.push(nth);
             if name == found {
-                passed.into_iter().for_each(|nth| self.askings[nth].is_done = true);
+                for nth in passed {
+                    self.askings[nth].is_done = true;
+                    if matches!(self.askings[nth].ask, Ask::Delete(_)) {
+                        self.uploads.deleted(pin);
+                    }
+                }
                 match found {
                     Some(name) => self.people.insert(pin, name),
                     None => self.people.remove(&pin),

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::journal::Now;
 use super::story::violated;
+use super::uploads::Uploads;
 use super::world::World;
 use crate::clock::Clock;
 use crate::protocol::record::{Jpeg, Operand, Pin, User, WorkCode};
@@ -60,7 +61,7 @@ impl World {
 
     pub(super) fn record_photo(&self) {
         let Some((store, moment)) = self.moment() else { return };
-        let photo = Jpeg::new("photo", b"\xFF\xD8\xFFphoto\xFF\xD9".to_vec()).unwrap();
+        let photo = Jpeg::new("photo", Uploads::photo(self.photos.get() + 1)).unwrap();
         let pin = Pin::new("3").unwrap();
         if let Err(error) = store.journal().add_photo(&NewPhoto { pin, moment, card: None, photo })
         {

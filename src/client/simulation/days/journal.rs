@@ -180,6 +180,9 @@ impl Journal {
                 }
             }
             row.bytes = Some(line.to_vec());
+            if found.last().is_some_and(|last| *last >= nth - 1) {
+                return Err(format!("row {nth} comes after a later one"));
+            }
             found.push(nth - 1);
         }
         Ok(found)

@@ -19,6 +19,7 @@ mod stamps;
 mod story;
 mod terminal;
 mod uplink;
+mod uploads;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -31,7 +31,6 @@ pub(super) struct Server {
     zone: i32,
     /// All zones that it had.
     zones: Vec<i32>,
-    pub(super) photos: u32,
 }
 
 impl Request {
@@ -78,7 +77,6 @@ impl Server {
         Self {
             zone: character.zone,
             zones: vec![character.zone],
-            photos: 0,
             character: character.clone(),
             knows: false,
             stamps: Stamps::default(),
@@ -156,7 +154,7 @@ impl Server {
             }
             _ => {
                 operations.store(rows);
-                self.photos += u32::from(got.target.contains("table=ATTPHOTO"));
+                commands.uploads.take(&got.body);
                 Ok(Answer::says(format!("OK:{}\n", count_rows(&got.body))))
             }
         }

@@ -91,9 +91,18 @@ impl DayTerminal {
         let world = &self.world;
         world.require(world.punches.borrow().settle(&aside));
         world.require(world.operations.borrow().settle(&self.refused(Stream::Operations)));
-        if world.server.borrow().photos < world.photos() {
-            violated(format!("{} photos were taken, fewer are at the server", world.photos()));
-        }
+        let are_people_refused =
+            [Stream::Users, Stream::NewUsers].into_iter().any(|it| !self.refused(it).is_empty());
+        let refused_photos = self.refused(Stream::Photos).len();
+        let commands = world.commands.borrow();
+        let found = commands.uploads.settle(
+            world.photos(),
+            refused_photos,
+            are_people_refused,
+            self.store(),
+        );
+        drop(commands);
+        world.require(found);
         let found = world.commands.borrow_mut().settle(self.store());
         world.require(found);
     }
