@@ -46,12 +46,14 @@ pub(super) struct Commands {
     pub(super) may_be_refused: bool,
     /// The punches that came for queries.
     rows: BTreeMap<String, BTreeSet<usize>>,
+    /// The terminal keeps few punches.
+    drops_rows: bool,
     /// The log may have been cleared.
     was_cleared: bool,
 }
 
 impl Commands {
-    pub(super) fn new(server: &Character) -> Self {
+    pub(super) fn new(server: &Character, drops_rows: bool) -> Self {
         Self {
             ids: server.ids,
             most: server.most_commands,
@@ -72,6 +74,7 @@ impl Commands {
             files: BTreeMap::new(),
             may_be_refused: false,
             rows: BTreeMap::new(),
+            drops_rows,
             was_cleared: false,
         }
     }
@@ -272,7 +275,7 @@ impl Commands {
                 if is_refused && asking.is_done {
                     return Err(format!("{id}, {:?}, is done and answered {code}", asking.text));
                 }
-                if asking.ask == Ask::QueryLog && code == "0" {
+                if asking.ask == Ask::QueryLog && code == "0" && !self.drops_rows {
                     let came = self.rows.get(&id);
                     let lacks = |row: &usize| !came.is_some_and(|came| came.contains(row));
                     if let Some(row) = (0..asking.log_before).find(lacks) {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::journal::Now;
+use super::journal::{Journal, Now};
 use super::story::violated;
 use super::uploads::Uploads;
 use super::world::World;
@@ -43,10 +43,20 @@ impl World {
         });
         let added = match added {
             Ok(added) => added,
+            // So many wait that none can be deleted for them.
+            Err(_)
+                if self.plan.most_punches().is_some_and(|most| is_more(&punches, count, most)) =>
+            {
+                return;
+            }
             Err(error) => return self.refused("punches", &error),
         };
         for seq in added {
             punches.record(seq, &moment, self.true_time(), self.boots.get(), self.now());
+        }
+        if self.plan.most_punches().is_some() {
+            // What the server has may be deleted at any time.
+            punches.clear();
         }
         self.attempts.borrow_mut().add_work(count.into());
         let last = punches.rows.len();
@@ -121,4 +131,9 @@ impl World {
         let found = self.commands.borrow_mut().observe(&store);
         self.require(found);
     }
+}
+
+/// Whether these punches and those that the server may not have are more than the terminal keeps.
+fn is_more(punches: &Journal, count: u32, most: u64) -> bool {
+    punches.kept() + u64::from(count) > most
 }

@@ -139,6 +139,12 @@ impl Journal {
         self.pending
     }
 
+    /// How many the terminal may not delete.
+    pub(super) fn kept(&self) -> u64 {
+        let is_kept = |row: &&Row| row.state != State::Acknowledged;
+        self.rows.iter().filter(is_kept).count() as u64
+    }
+
     /// How many rows the server asked for again that it does not have yet.
     pub(super) fn asked_again(&self) -> u64 {
         self.rows.iter().filter(|row| row.state == State::AskedAgain).count() as u64

@@ -122,7 +122,9 @@ impl DayTerminal {
 
     fn start(&mut self) {
         let world = &self.world;
-        let store = Rc::new(Store::open(&world.path_of_store(), Limits::default()).unwrap());
+        let mut limits = Limits::default();
+        limits.punches = world.plan.most_punches().unwrap_or(limits.punches);
+        let store = Rc::new(Store::open(&world.path_of_store(), limits).unwrap());
         let zone = ServerZone::from_kept(store.options().get(ZONE).unwrap().as_deref());
         let day_clock = Rc::new(DayClock::new(world, zone));
         let clock = Rc::clone(&day_clock) as Rc<dyn Clock>;

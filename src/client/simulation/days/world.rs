@@ -89,7 +89,7 @@ impl World {
             punches: RefCell::new(Journal::new(Stream::Punches)),
             operations: RefCell::new(Journal::new(Stream::Operations)),
             photos: Cell::default(),
-            commands: RefCell::new(Commands::new(&plan.server)),
+            commands: RefCell::new(Commands::new(&plan.server, plan.most_punches().is_some())),
             attempts: RefCell::default(),
             store: RefCell::default(),
             clock: RefCell::default(),
