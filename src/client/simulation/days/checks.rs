@@ -115,9 +115,11 @@ impl DayTerminal {
         let Some((nth, since)) = world.punches.borrow().waits_since() else { return };
         let since = since.max(world.failed_at.get());
         let error_delay = SECOND * world.plan.server.error_delay.max(30);
-        let is_quiet = world.now() > world.failed_at.get() + HOUR;
+        let is_quiet = world.now() > world.failed_at.get() + MINUTE * 30;
         let most = match world.has_poison() {
             true => HOUR,
+            // Also while a poll is held or a file comes slowly.
+            false if is_quiet && world.now() > world.alone_until.get() => SECOND * 20,
             false if is_quiet => MINUTE * 2,
             false => error_delay * 4 + MINUTE * 15,
         };

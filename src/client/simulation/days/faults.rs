@@ -29,7 +29,11 @@ impl World {
         };
         if let Some(nth) = mishaps.iter().position(fits) {
             let (_, mishap) = mishaps.remove(nth)?;
-            self.fail();
+            match mishap {
+                // What cannot wait goes on meanwhile.
+                Mishap::Hold(_) | Mishap::Slow(_) => self.faults.set(self.faults.get() + 1),
+                _ => self.fail(),
+            }
             self.was_short.set(kind == Kind::Punches && matches!(mishap, Mishap::Short(_)));
             return Some(mishap);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::world::{TIME_OUT, says};
 use super::journal::Heard;
-use super::plan::{Kind, Mishap, Says};
+use super::plan::{DAY, Event, Kind, MINUTE, Mishap, Says};
 use super::server::{Answer, Request as Got};
 use super::story::violated;
 use super::world::World;
@@ -30,6 +30,9 @@ impl Uplink for DayUplink {
         };
         let until = self.0.now() + Duration::from_secs(seconds.into());
         self.0.attempts.borrow_mut().ask_later(until);
+        self.0.held_until.set(until);
+        // A punch comes while it is held.
+        self.0.soon(HELD_AFTER + Duration::from_secs(1), Event::Punches(1));
         self.0.pass(HELD_AFTER);
         Ok(Exchange::Held(Box::new(Held { world: Rc::clone(&self.0), sent: Some(sent), until })))
     }
@@ -79,7 +82,7 @@ impl Read for SlowBody {
 }
 
 /// Bytes of a slow file that come at once.
-const PART: usize = 100;
+const PART: usize = 40;
 
 /// A request on its way.
 struct Sent {
@@ -132,10 +135,7 @@ impl World {
         match fate {
             Some(Mishap::Refused) => return unsent(Cause::NoConnection, "refused"),
             Some(Mishap::CutRequest) => return unsent(Cause::Closed, "reset in the request"),
-            Some(Mishap::TimeOut(false)) => {
-                self.pass(TIME_OUT);
-                return broken(Cause::Other, "timed out");
-            }
+            Some(Mishap::TimeOut(false)) => return self.time_out(got.kind),
             _ => {}
         }
         let mut answer = self.answer(&got, &rows, fate);
@@ -146,10 +146,7 @@ impl World {
         self.pass(Duration::from_millis(10 + self.below(60)));
         match fate {
             Some(Mishap::LostAnswer) => return broken(Cause::Closed, "closed"),
-            Some(Mishap::TimeOut(true)) => {
-                self.pass(TIME_OUT);
-                return broken(Cause::Other, "timed out");
-            }
+            Some(Mishap::TimeOut(true)) => return self.time_out(got.kind),
             _ => {}
         }
         let cut = match fate {
@@ -161,11 +158,22 @@ impl World {
         let mut response = self.response(answer, cut, took, was_repeated);
         if let Some(Mishap::Slow(each)) = fate {
             let each = Duration::from_millis(each.into());
+            self.soon(each * 2, Event::Punches(1));
             let (world, reads, body) = (Rc::clone(self), response.reads.clone(), response.body);
             response.body =
                 Box::new(SlowBody { world, reads, body, each, next: self.now() + each });
         }
         Ok(response)
+    }
+
+    /// No answer comes in time.
+    fn time_out(&self, kind: Kind) -> Result<Response, Failure> {
+        if kind == Kind::Punches && self.now() < self.held_until.get() {
+            // For a day, punches wait for a poll that is held.
+            self.alone_until.set(self.now() + DAY + MINUTE);
+        }
+        self.pass(TIME_OUT);
+        Err(Failure::Broken(Cause::Other, "timed out".into()))
     }
 
     /// After how many bytes an answer breaks off. What follows the last line end of a list is never the same

@@ -64,6 +64,9 @@ pub(super) struct World {
     /// The next punch is one that the server refuses so, until then.
     pub(super) poison_next: Cell<Option<(Mishap, Duration)>>,
     pub(super) poison: RefCell<Vec<(usize, Mishap, Duration)>>,
+    /// A poll is held until then; and until then nothing goes beside one, since the server did not answer.
+    pub(super) held_until: Cell<Duration>,
+    pub(super) alone_until: Cell<Duration>,
     /// The last upload of punches was counted short.
     pub(super) was_short: Cell<bool>,
     /// When something failed last.
@@ -107,6 +110,8 @@ impl World {
             outage: Cell::default(),
             poison_next: Cell::default(),
             poison: RefCell::default(),
+            held_until: Cell::default(),
+            alone_until: Cell::default(),
             was_short: Cell::default(),
             failed_at: Cell::default(),
             faults: Cell::default(),
@@ -186,6 +191,13 @@ impl World {
             let file = |path: &PathBuf| format!("{}{suffix}", path.display());
             let _ = std::fs::copy(file(&from), file(&to));
         }
+    }
+
+    /// Something comes that is no part of the plan.
+    pub(super) fn soon(&self, after: Duration, event: Event) {
+        let (at, mut coming) = (self.now() + after, self.coming.borrow_mut());
+        let place = coming.partition_point(|(other, _)| *other <= at);
+        coming.insert(place, (at, event));
     }
 
     /// When something comes next.
