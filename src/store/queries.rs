@@ -108,7 +108,7 @@ impl Asked {
         match self.stream {
             // Rows with and without an identity card are asked for together; a verification of one is
             // no attendance.
-            Stream::Punches => "held IS NULL AND coalesce(verification, 0) = 0",
+            Stream::Punches => "held IS NULL AND verification IS NOT 1",
             Stream::Photos => "held IS NULL",
             // Who asks for a guest by name gets them.
             _ if self.pin.is_some() => {

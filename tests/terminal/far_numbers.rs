@@ -60,7 +60,9 @@ fn life_at(utc: i64) {
     });
     let Some(mut terminal) = terminal_at(&server, utc) else { return };
     terminal.wait_until_online();
-    // Punches of now, of the last second of 31 bits, and of the last day that has a date.
+    // Punches of now, of the last second of 31 bits, and of a day ahead or the last one that has a date.
+    let last = LAST.min(utc + 86_400);
+    let last_text = punchd::protocol::time::LocalTime::from_seconds(last).unwrap().to_string();
     let mut driver = terminal.driver();
     let mut expected = Vec::new();
     for nth in 0..60 {
@@ -68,7 +70,7 @@ fn life_at(utc: i64) {
         let time = match nth % 3 {
             0 => None,
             1 => Some(("2038-01-19 03:14:07", BEYOND - 1)),
-            _ => Some(("2099-12-31 23:59:59", LAST)),
+            _ => Some((&last_text[..], last)),
         };
         let mut params = json!({"pin": pin});
         if let Some((text, _)) = time {

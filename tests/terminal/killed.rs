@@ -266,7 +266,10 @@ fn every_command_five_times(kills: u32) {
     assert!(server.wait_until(TIMEOUT, |received| received.reply(&last).is_some()));
     for (id, (text, codes)) in ids.iter().zip(&commands) {
         let ret = server.received(|received| received.reply(id).unwrap().ret);
-        assert!(codes.contains(&ret), "{text}: {ret}");
+        // One that met a kill three times is given up, and the log says so.
+        let given_up = format!("command {id} failed with -1003: it was begun 3 times");
+        let is_given_up = ret == -1003 && terminal.log().contains(&given_up);
+        assert!(codes.contains(&ret) || is_given_up, "{text}: {ret}");
     }
     let times = |name: &str| std::fs::read_to_string(at(name)).unwrap_or_default().len() / 2;
     // Once, or not at all if it was cut off between its record and its act.
