@@ -19,45 +19,29 @@
 //! | `POST /reset` | | all that came in is forgotten |
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::answer::{self, Answer, Delivery};
+use crate::answer::Answer;
 use crate::connection::Shared;
 use crate::deviation::Kind;
 use crate::fault::{Fault, Weather};
 use crate::file::Offered;
-use crate::http::{Inbound, Request};
-use crate::listener::Listener;
+use crate::http::Request;
 use crate::received::{Received, Summary};
+use crate::service::{Service, TIMEOUT, refusal};
 use crate::settings::{Manners, Persona};
 use crate::state::State;
-use crate::wire::Wire;
 
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-pub(crate) fn listen(shared: &Arc<Shared>, address: SocketAddr) -> io::Result<Listener> {
-    let shared = Arc::clone(shared);
-    Listener::open(address, move |socket| {
-        let shared = Arc::clone(&shared);
-        let _ = thread::Builder::new().name("admin".into()).spawn(move || serve(&shared, socket));
+pub(crate) fn listen(shared: &Arc<Shared>, address: SocketAddr) -> io::Result<Service> {
+    Service::start(shared, address, "admin", |shared, inbound| {
+        let head = inbound.head().ok()?;
+        let request = inbound.body(head, TIMEOUT).ok()?;
+        Some(answer(shared, &request))
     })
-}
-
-fn serve(shared: &Shared, socket: TcpStream) {
-    let Ok(wire) = Wire::new(socket, None, TIMEOUT) else { return };
-    let mut inbound = Inbound::new(wire, false);
-    let request = inbound.head().and_then(|head| inbound.body(head, TIMEOUT));
-    if let Ok(request) = request {
-        let answer = answer(shared, &request);
-        let _ = answer::send(&mut inbound.wire, &Delivery::last(answer, Vec::new()));
-    }
-    inbound.wire.close();
 }
 
 /// Does what a request asks for.
@@ -66,11 +50,10 @@ pub(crate) fn answer(shared: &Shared, request: &Request) -> Answer {
     if request.head.method != "GET" {
         shared.announce();
     }
-    let answer = match outcome {
-        Ok(value) => Answer::ok(format!("{value:#}\n")),
-        Err((status, why)) => Answer::of(status, format!("{}\n", json!({ "error": why }))),
-    };
-    answer.with("Content-Type", "application/json")
+    match outcome {
+        Ok(value) => Answer::ok(format!("{value:#}\n")).with("Content-Type", "application/json"),
+        Err((status, why)) => refusal(status, &why),
+    }
 }
 
 type Outcome = Result<Value, (u16, String)>;

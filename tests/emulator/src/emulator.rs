@@ -21,6 +21,7 @@ use crate::page;
 use crate::received::{AttRow, Received, Reply, Row, Seen, Summary};
 use crate::record::oplog::Oplog;
 use crate::record::user::User;
+use crate::service::Service;
 use crate::settings::{DateField, Manners, Settings, Tls};
 use crate::state::State;
 
@@ -34,19 +35,6 @@ pub struct Emulator {
     page: Option<Service>,
 }
 
-/// A listener beside that of the terminals.
-struct Service {
-    address: SocketAddr,
-    /// Held until the end.
-    _listener: Listener,
-}
-
-impl Service {
-    fn of(listener: Listener) -> io::Result<Service> {
-        Ok(Service { address: listener.address()?, _listener: listener })
-    }
-}
-
 impl Emulator {
     /// Starts to listen.
     pub fn start(settings: Settings) -> io::Result<Emulator> {
@@ -54,9 +42,8 @@ impl Emulator {
         let (listen, admin, page) = (settings.listen, settings.admin, settings.page);
         let shared = Arc::new(Shared::new(State::new(settings), tls));
         let device = listen_for_devices(&shared, listen)?;
-        let admin =
-            admin.map(|address| Service::of(admin::listen(&shared, address)?)).transpose()?;
-        let page = page.map(|address| Service::of(page::listen(&shared, address)?)).transpose()?;
+        let admin = admin.map(|address| admin::listen(&shared, address)).transpose()?;
+        let page = page.map(|address| page::listen(&shared, address)).transpose()?;
         let (address, device) = (device.address()?, Mutex::new(Some(device)));
         Ok(Emulator { shared, address, device, admin, page })
     }

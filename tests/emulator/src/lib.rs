@@ -42,6 +42,7 @@ mod query;
 mod received;
 pub mod record;
 pub mod reply;
+mod service;
 mod session;
 mod settings;
 mod stamp;

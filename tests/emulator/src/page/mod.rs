@@ -15,22 +15,17 @@ mod picture;
 mod view;
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
-use serde_json::json;
-
 use crate::admin;
-use crate::answer::{self, Answer, Delivery};
+use crate::answer::Answer;
 use crate::connection::Shared;
 use crate::http::{Inbound, Request};
-use crate::listener::Listener;
 use crate::received::Received;
-use crate::wire::Wire;
+use crate::service::{Service, TIMEOUT, refusal};
 
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// A viewer to which nothing new is to be shown asks again after this.
 const HOLD: Duration = Duration::from_secs(20);
 
@@ -40,30 +35,19 @@ const STYLE: &str = include_str!("page.css");
 const ICON: &str = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><path d='M8 1a7 7 0 1 0 .1 0zM8 4v4l3 2' \
                     fill='none' stroke='#2a6' stroke-width='2'/></svg>";
 
-pub(crate) fn listen(shared: &Arc<Shared>, address: SocketAddr) -> io::Result<Listener> {
-    let shared = Arc::clone(shared);
-    Listener::open(address, move |socket| {
-        let shared = Arc::clone(&shared);
-        let _ = thread::Builder::new().name("page".into()).spawn(move || serve(&shared, socket));
+pub(crate) fn listen(shared: &Arc<Shared>, address: SocketAddr) -> io::Result<Service> {
+    Service::start(shared, address, "page", |shared, inbound| {
+        respond(shared, inbound).map(guard::protect)
     })
 }
 
-fn serve(shared: &Shared, socket: TcpStream) {
-    let Ok(wire) = Wire::new(socket, None, TIMEOUT) else { return };
-    let mut inbound = Inbound::new(wire, false);
-    let request = inbound.head().and_then(|head| match guard::check(&head) {
-        Ok(()) => inbound.body(head, TIMEOUT).map(Ok),
-        Err(refusal) => Ok(Err(refusal)),
-    });
-    let answer = match request {
-        Ok(Ok(request)) => answer(shared, &request),
-        Ok(Err(refusal)) => Answer::of(403, format!("{}\n", json!({ "error": refusal })))
-            .with("Content-Type", "application/json"),
-        Err(_) => return inbound.wire.close(),
-    };
-    let answer = guard::protect(answer);
-    let _ = answer::send(&mut inbound.wire, &Delivery::last(answer, Vec::new()));
-    inbound.wire.close();
+fn respond(shared: &Shared, inbound: &mut Inbound) -> Option<Answer> {
+    let head = inbound.head().ok()?;
+    if let Err(why) = guard::check(&head) {
+        return Some(refusal(403, &why));
+    }
+    let request = inbound.body(head, TIMEOUT).ok()?;
+    Some(answer(shared, &request))
 }
 
 fn answer(shared: &Shared, request: &Request) -> Answer {
