@@ -23,6 +23,7 @@ from disk import SECTOR, Disk
 REPO = Path(__file__).resolve().parent.parent
 WITH_SBIN = os.environ | {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
 TIMEOUT = 120  # seconds for anything to happen: emulated machines are slow
+QUIETLY = "PS1=; stty -echo; export PS1"  # what a shell is told first: it prints neither its prompt nor what it reads
 MODULES = ["virtio_mmio", "virtio_blk", "virtio_net", "virtio_input", "virtio_rng", "evdev", "crc32c_generic", "ext4"]
 NANDSIM = "nandsim id_bytes=0x20,0xa2,0x00,0x15"  # 64 MB in blocks of 128 KB
 
@@ -291,7 +292,7 @@ class Machine:
             text = self.console.line(until - time.monotonic()).strip("\r\n")
             if not inside and text.startswith("BusyBox v"):
                 # The shell ended before it read the command (it lost its terminal when a job was killed); init started another.
-                self.console.send(f"PS1=; stty -echo; export PS1; {self.words}{command}")
+                self.console.send(f"{QUIETLY}; {self.words}{command}")
             if text.startswith(f"END{self.marks} "):
                 return "\n".join(row for row in got if row and not re.search(r"# (echo; echo|$)", row))
             if inside:
@@ -301,7 +302,7 @@ class Machine:
     def wait_for_shell(self):
         """Until the shell of this boot answers. What the console prints before is passed over."""
         self.console.after(b"BusyBox v")
-        self.shell("PS1=; stty -echo; export PS1")
+        self.shell(QUIETLY)
 
     def number(self, line):
         text = self.shell(line)

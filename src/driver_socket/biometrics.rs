@@ -79,12 +79,14 @@ pub(super) fn template(
     pin: Pin,
     data: impl FnOnce() -> Result<Data, RpcError>,
 ) -> Result<Template, MethodError> {
-    let kind = match form(params)? {
-        (TemplateForm::Fingerprint, _) => TemplateKind::Fingerprint,
-        (TemplateForm::Face, _) => TemplateKind::Face,
-        (TemplateForm::FingerVein, _) => TemplateKind::FingerVein,
-        (TemplateForm::Unified, Some(bio_type)) => TemplateKind::Unified(bio_type),
-        (TemplateForm::Unified, None) => TemplateKind::Unified(bio_type(params)?),
+    let (form, of_word) = form(params)?;
+    let kind = match form {
+        TemplateForm::Fingerprint => TemplateKind::Fingerprint,
+        TemplateForm::Face => TemplateKind::Face,
+        TemplateForm::FingerVein => TemplateKind::FingerVein,
+        TemplateForm::Unified => {
+            TemplateKind::Unified(of_word.map_or_else(|| bio_type(params), Ok)?)
+        }
     };
     let byte =
         |field| -> Result<u8, RpcError> { Ok(params.number(field, 255)?.unwrap_or(0) as u8) };

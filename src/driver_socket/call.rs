@@ -6,8 +6,9 @@ use crate::protocol::foreign::{plain, quoted};
 use crate::rpc::{self, ErrorCode, Execution, Malformed, Method, Params, Request, RpcError};
 use crate::server_queries::Question;
 
-/// Characters of an error message.
+/// Characters of an error message, and so many of one that the log shows.
 const LONGEST_MESSAGE: usize = 500;
+pub(super) const SHOWN: usize = 200;
 
 /// A line that is to be answered: a call, or what is no message.
 pub(super) struct Call {

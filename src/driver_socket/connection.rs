@@ -8,7 +8,7 @@ use rustix::event::PollFlags;
 use rustix::net::sockopt::socket_peercred;
 use serde_json::Value;
 
-use super::call::Call;
+use super::call::{Call, SHOWN};
 use crate::driver_requests::DriverId;
 use crate::protocol::foreign::{plain, quoted};
 use crate::rpc::{self, ErrorCode, LONGEST_LINE, LineBuffer, RpcError};
@@ -25,8 +25,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT_IF_SHORT: Duration = Duration::from_secs(2);
 /// How long a driver may take to read everything, however little at a time.
 const LONGEST_READ: Duration = Duration::from_secs(60);
-/// Characters of a message that the log shows.
-const SHOWN: usize = 200;
 /// Bytes read from a driver at once, and in one round before the next has its turn.
 const CHUNK: usize = 16 << 10;
 const TURN_BYTES: usize = 64 << 10;

@@ -31,9 +31,8 @@ pub(super) fn template(context: &MethodContext, params: &Params) -> Result<Value
     let pin = pin(params)?;
     let (form, of_word) = biometrics::form(params)?;
     let number = biometrics::number(params)?;
-    let is_unified = form == TemplateForm::Unified;
-    let narrowed = narrowed(params, is_unified, "is for unified templates only")?;
-    let bio_type = of_word.map(BioType::code).or(narrowed);
+    let asked = narrowed(params, form == TemplateForm::Unified, "is for unified templates only")?;
+    let bio_type = of_word.map(BioType::code).or(asked);
     let mut log = Log::new(context, params, &pin)?;
     let key = TemplateKey { form, bio_type, number, index: None };
     let biometrics = context.store.biometrics();

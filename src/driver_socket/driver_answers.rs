@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::biometrics::{self, Data};
+use super::call::SHOWN;
 use super::context::MethodContext;
 use crate::driver_requests::{Answer, DriverRequest};
 use crate::protocol::codes::Language;
@@ -14,8 +15,6 @@ use crate::rpc::{ErrorCode, Params, RpcError};
 
 /// Most templates of one enrolment: a finger has three at most, a face some twelve.
 const MOST_TEMPLATES: usize = 32;
-/// Characters of a driver's message that the log shows.
-const SHOWN: usize = 200;
 
 pub(super) fn interpret(
     context: &MethodContext,

@@ -23,7 +23,7 @@ struct Named {
 impl Uploads {
     /// The content of a photo.
     pub(super) fn photo(number: u32) -> Vec<u8> {
-        [b"\xFF\xD8\xFF", photo_text(number).as_bytes(), b"\xFF\xD9"].concat()
+        [b"\xFF\xD8\xFF", format!("photo {number};").as_bytes(), b"\xFF\xD9"].concat()
     }
 
     /// A driver gave a person a name in place of another.
@@ -78,8 +78,4 @@ impl Uploads {
         }
         Ok(())
     }
-}
-
-fn photo_text(number: u32) -> String {
-    format!("photo {number};")
 }
