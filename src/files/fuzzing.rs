@@ -1,6 +1,7 @@
 //! What `scripts/fuzz` calls with any bytes as an archive (built only with `--cfg fuzzing`).
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use super::name::OURS;
 use super::{ArchiveLimits, ConfinedPath, FileError, unpack};
 
 const LIMITS: ArchiveLimits = ArchiveLimits { members: 50, bytes: 256 << 10, ratio: 100, free: 0 };
@@ -46,7 +48,8 @@ pub fn archive(bytes: &[u8]) {
                 after.iter().filter(|(path, _)| !before.contains_key(*path)).collect();
             assert!(new.iter().all(|(path, _)| inside(path)), "{new:?}");
             assert!(bytes <= LIMITS.bytes && new.len() as u64 <= LIMITS.members, "{bytes} {new:?}");
-            let is_left = |(path, _): &(&PathBuf, _)| path.to_string_lossy().contains(".punchd");
+            let is_own = |name: &OsStr| name.as_encoded_bytes().starts_with(OURS.as_bytes());
+            let is_left = |(path, _): &(&PathBuf, _)| path.iter().any(is_own);
             assert!(!new.iter().any(is_left), "{new:?}");
         }
         Err(FileError::Io { .. }) => panic!("{done:?}"),

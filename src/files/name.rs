@@ -1,7 +1,7 @@
 //! The rules for paths and names from the network.
 
 /// Names with this beginning are punchd's own temporary files.
-const OURS: &str = ".punchd-";
+pub(super) const OURS: &str = ".punchd-";
 
 /// Most bytes of a path.
 const LONGEST: usize = 4096;
