@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A driver for punchd: records a punch for each PIN on stdin, and answers requests of the server.
 
-    examples/driver.py /run/punchd/driver.sock
+examples/driver.py /run/punchd/driver.sock
 """
 
 import json

@@ -67,7 +67,7 @@ def document_page(document, name, section, summary, version):
     text = re.sub(r"\[([^\]]*)\]\(#[^)]*\)", r"\1", text)
     text = re.sub(r"\[([^\]]*)\]\((?!http)[^)]*\)", r"\1", text)
     made = subprocess.run(["lowdown", "-Tman"], input=text, check=True, capture_output=True, text=True).stdout
-    head = f"'\\\" t\n.TH {name.upper()} {section} \"\" \"punchd {version}\"\n.SH NAME\n{roff(name)} \\- {roff(summary)}\n.SH DESCRIPTION\n"
+    head = f'\'\\" t\n.TH {name.upper()} {section} "" "punchd {version}"\n.SH NAME\n{roff(name)} \\- {roff(summary)}\n.SH DESCRIPTION\n'
     return head + made
 
 
@@ -79,10 +79,10 @@ def completion(program):
 
     names = commands_of(program)
     lines = ["# Completion of bash for punchd.", "_punchd() {", "    local word=${COMP_WORDS[COMP_CWORD]} command= words"]
-    lines += ["    for words in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do", "        case $words in"]
+    lines += ['    for words in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do', "        case $words in"]
     lines += [f"        {'|'.join(names)})", "            command=$words", "            break ;;", "        esac", "    done"]
     lines += ["    case ${COMP_WORDS[COMP_CWORD - 1]} in", f"    {'|'.join(sorted(FILES))})"]
-    lines += ["        mapfile -t COMPREPLY < <(compgen -f -- \"$word\")", "        return ;;", "    esac", "    case $command in"]
+    lines += ['        mapfile -t COMPREPLY < <(compgen -f -- "$word")', "        return ;;", "    esac", "    case $command in"]
     for name in names:
         text = help_of(program, name)
         words = options(text)

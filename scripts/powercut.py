@@ -129,7 +129,9 @@ class Trial:
             wait("the punches that were answered", arrived, 180)
         except Failure:
             missing = answered - {row["pin"] for row in self.server.get("/attlog")}
-            raise Failure(f"{len(missing)} punches that were answered are LOST: {sorted(missing)[:5]}; {self.machine.shell('punchd status; tail -n 5 /run/messages')}") from None
+            raise Failure(
+                f"{len(missing)} punches that were answered are LOST: {sorted(missing)[:5]}; {self.machine.shell('punchd status; tail -n 5 /run/messages')}"
+            ) from None
         wait("answers to all commands", lambda: {reply["id"] for reply in self.server.get("/replies")} >= set(self.commands), 300)
         rows = self.look()
         order = list(before)
@@ -196,7 +198,10 @@ def main(kind=Trial):
             trial.boot()
             answered, again = trial.compare(before, last)
             trial.whole()
-            print(f"   cut {cut}: {answered} punches answered so far, 0 lost, {again} twice; {len(trial.commands)} commands; {time.time() - since:.0f} s", flush=True)
+            print(
+                f"   cut {cut}: {answered} punches answered so far, 0 lost, {again} twice; {len(trial.commands)} commands; {time.time() - since:.0f} s",
+                flush=True,
+            )
         trial.measure()
         status = 0
     except Failure as failure:

@@ -46,12 +46,15 @@ def run(arguments):
         images.make_root(server, drivers=DRIVERS)
         if not images.data.exists():
             images.make_data()
-        print(f"""
+        print(
+            f"""
 The server has its log in {server.log} (tail -f it beside this) and answers at {server.admin}:
     curl {server.admin}/attlog;  curl -d 'DATA UPDATE USERINFO PIN=7\tName=Ann' {server.admin}/commands
 On the terminal: punchd status; punchd punch --pin 7; tail -f /run/messages. Its store is kept in {images.data}.
 Ctrl-A X ends it.
-""", flush=True)
+""",
+            flush=True,
+        )
         Machine(arguments.qemu, images, console="here").process.wait()
     finally:
         server.stop()
@@ -106,7 +109,9 @@ class Bench:
         expect(value <= (most or goal), f"{name}: more than {most or goal} {unit}")
 
     def pid(self):
-        return self.machine.number("for p in $(pidof punchd); do grep -qs '^.*run' /proc/$p/cmdline && ls -l /proc/$p/exe | grep -q bin/punchd && echo $p; done | head -n 1")
+        return self.machine.number(
+            "for p in $(pidof punchd); do grep -qs '^.*run' /proc/$p/cmdline && ls -l /proc/$p/exe | grep -q bin/punchd && echo $p; done | head -n 1"
+        )
 
     def memory(self):
         """VmHWM in kB; and in words what of the memory is the program's own, and what pages of its file."""
@@ -139,7 +144,10 @@ class Bench:
 def session(bench):
     """It boots, and the server sets its clock."""
     bench.figure("boot to first handshake", f"{bench.boot():.1f} s of the host's")
-    bench.figure("uptime at the first handshake", bench.machine.shell("grep -m 1 -o 'runs as.*' /run/messages; cut -d' ' -f1 /proc/uptime").split("\n")[-1] + " s or less")
+    bench.figure(
+        "uptime at the first handshake",
+        bench.machine.shell("grep -m 1 -o 'runs as.*' /run/messages; cut -d' ' -f1 /proc/uptime").split("\n")[-1] + " s or less",
+    )
     wait("the clock", lambda: abs(bench.machine.number("date +%s") - time.time()) < 100)
     expect("MemTotal" in bench.machine.shell("head -n 1 /proc/meminfo"), "no memory")
     expect(bench.machine.number("head -n 1 /proc/meminfo") < 65536, "more than 64 MB")
@@ -148,7 +156,7 @@ def session(bench):
 def idle(bench):
     """What an idle minute costs, at the end of which it is still there."""
     time.sleep(5)
-    bench.figure("VmHWM idle", "%d kB%s" % bench.memory())
+    bench.figure("VmHWM idle", "{} kB{}".format(*bench.memory()))
     pid = bench.pid()
     stat = f"awk '{{print $14 + $15}}' /proc/{pid}/stat"
     switches = f"awk '/voluntary/ {{n += $2}} END {{print n}}' /proc/{pid}/status"
@@ -156,7 +164,10 @@ def idle(bench):
     time.sleep(60)
     ticks, woken = bench.machine.number(stat) - before, bench.machine.number(switches) - woken
     polls = len(bench.server.requests("poll")) - polls
-    bench.figure("CPU time of an idle minute", f"{ticks * 10} ms for {polls} polls, {woken} switches (emulated: the CPU is some ten times slower than a terminal's)")
+    bench.figure(
+        "CPU time of an idle minute",
+        f"{ticks * 10} ms for {polls} polls, {woken} switches (emulated: the CPU is some ten times slower than a terminal's)",
+    )
 
 
 def punch_from_a_shell(bench):
@@ -286,9 +297,13 @@ def cable(bench):
         time.sleep(seconds)
         begun = time.time()
         bench.machine.network(True)
-        first = wait("the first exchange", lambda: [request for request in server.get("/requests") if request["at_ms"] > begun * 1000], 2 * ERROR_DELAY)[0]
+        first = wait(
+            "the first exchange", lambda: [request for request in server.get("/requests") if request["at_ms"] > begun * 1000], 2 * ERROR_DELAY
+        )[0]
         passed = round(first["at_ms"] / 1000 - begun, 1)
-        bench.hold(f"from cable in to the first exchange, after {seconds} s", passed, "s", START_SPREAD + 3, 1.25 * ERROR_DELAY, f", {first['exchange']}")
+        bench.hold(
+            f"from cable in to the first exchange, after {seconds} s", passed, "s", START_SPREAD + 3, 1.25 * ERROR_DELAY, f", {first['exchange']}"
+        )
 
 
 def https_kept(bench):
@@ -407,7 +422,7 @@ def https(bench):
     server = bench.serve("https.log", ca=bench.arguments.place / "ca.pem")
     bench.figure("boot to first handshake, HTTPS", f"{bench.boot(server=server):.1f} s of the host's")
     wait("the clock", lambda: abs(bench.machine.number("date +%s") - time.time()) < 100)
-    bench.figure("VmHWM idle, HTTPS", "%d kB%s" % bench.memory())
+    bench.figure("VmHWM idle, HTTPS", "{} kB{}".format(*bench.memory()))
     drain(bench, server, "HTTPS", PUNCHES, 4608)
 
 
@@ -462,7 +477,10 @@ def year_2038(bench):
     times += live(2005)
     seconds = [calendar.timegm(time.strptime(text, "%Y-%m-%d %H:%M:%S")) - 8 * 3600 for text in times]
     bench.figure("times of six punches, from the first second beyond 31 bits", f"{[at - border for at in seconds]}")
-    expect(begins <= seconds[0] and seconds == sorted(seconds) and seconds[1] < border < seconds[2] and seconds[-1] <= now(), f"the times are wrong: {times}")
+    expect(
+        begins <= seconds[0] and seconds == sorted(seconds) and seconds[1] < border < seconds[2] and seconds[-1] <= now(),
+        f"the times are wrong: {times}",
+    )
     bench.boot(clock="2099-06-01T00:00:00")
     wait("the clock of a chip that was far ahead", lambda: abs(bench.machine.number("date +%s") - time.time()) < 100)
 
@@ -484,7 +502,14 @@ def prefilled(arguments, count):
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
     config = place / "punchd.toml"
-    settings = {"server": "http://127.0.0.1:9", "serial": "QEMU0000001", "store": f"{place}/punchd.db", "run_dir": str(place), "clock": "own", "timezone": "+00:00"}
+    settings = {
+        "server": "http://127.0.0.1:9",
+        "serial": "QEMU0000001",
+        "store": f"{place}/punchd.db",
+        "run_dir": str(place),
+        "clock": "own",
+        "timezone": "+00:00",
+    }
     config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()) + "[commands]\nput_dirs = []\n")
     with open(place / "log", "wb") as log:
         punchd = subprocess.Popen([arguments.host_punchd, "run", "-c", config], stdout=log, stderr=log)
@@ -496,7 +521,9 @@ def prefilled(arguments, count):
         calls = []
         for nth in range(begin, begin + 500):
             at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(1_790_000_000 + 7 * nth))
-            calls.append(json.dumps({"jsonrpc": "2.0", "id": nth, "method": "punch", "params": {"pin": str(count + nth), "time": at, "verify": 1}}) + "\n")
+            calls.append(
+                json.dumps({"jsonrpc": "2.0", "id": nth, "method": "punch", "params": {"pin": str(count + nth), "time": at, "verify": 1}}) + "\n"
+            )
         driver.sendall("".join(calls).encode())
         for _ in calls:
             answer = answers.readline()
@@ -519,11 +546,33 @@ def mass(bench):
     wait("all to be answered", lambda: bench.server.get("/state")["commands_answered"] == answered + len(commands), 1800)
     refused = [reply for reply in bench.server.get("/replies") if reply["id"] in ids and reply["ret"] != 0]
     expect(not refused, f"{len(refused)} were refused, first {refused[:1]}")
-    bench.figure(f"VmHWM receiving {USERS} users with templates", "%d kB%s" % bench.memory())
+    bench.figure(f"VmHWM receiving {USERS} users with templates", "{} kB{}".format(*bench.memory()))
     bench.figure(f"{USERS} users with templates", f"{time.time() - begun:.0f} s")
 
 
-CHECKS = [session, idle, punch_from_a_shell, card, door, enrolment, files_and_shell, upgrade, reboot, network, damage, wear, backlog, cable, https, https_kept, wrong_clocks, year_2038, mass, fill_ext4, fill_ubifs]
+CHECKS = [
+    session,
+    idle,
+    punch_from_a_shell,
+    card,
+    door,
+    enrolment,
+    files_and_shell,
+    upgrade,
+    reboot,
+    network,
+    damage,
+    wear,
+    backlog,
+    cable,
+    https,
+    https_kept,
+    wrong_clocks,
+    year_2038,
+    mass,
+    fill_ext4,
+    fill_ubifs,
+]
 LONG = [fill_ext4, fill_ubifs]  # not among the quick ones
 
 

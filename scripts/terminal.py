@@ -200,7 +200,25 @@ class Images:
     @staticmethod
     def disk(image, megabytes, tree):
         image.unlink(missing_ok=True)
-        command = ["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-J", "size=4", "-E", "root_owner=0:0", "-d", tree, image, f"{megabytes}M"]
+        command = [
+            "mke2fs",
+            "-q",
+            "-F",
+            "-t",
+            "ext4",
+            "-b",
+            "4096",
+            "-m",
+            "0",
+            "-J",
+            "size=4",
+            "-E",
+            "root_owner=0:0",
+            "-d",
+            tree,
+            image,
+            f"{megabytes}M",
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=WITH_SBIN)
 
     def note_errors(self):

@@ -89,7 +89,10 @@ class FlashTrial(powercut.Trial):
                     wait("all punches at the server", lambda: self.punches() >= there + count)
                     time.sleep(2)
                 pages, blocks = (now - then for now, then in zip(self.written(), [pages, blocks]))
-                print(f"   written per punch, {name}, {words}: {pages / count:.2f} pages, {pages * PAGE / count:.0f} bytes; {blocks} blocks erased", flush=True)
+                print(
+                    f"   written per punch, {name}, {words}: {pages / count:.2f} pages, {pages * PAGE / count:.0f} bytes; {blocks} blocks erased",
+                    flush=True,
+                )
                 self.machine.network(True)
                 wait("all punches at the server", lambda: self.punches() >= there + count)
 

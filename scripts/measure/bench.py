@@ -92,8 +92,23 @@ def certificates(place):
     for command in [
         ["req", "-x509", *new_key, "-keyout", place / "ca.key", "-out", ca, "-subj", "/CN=bench authority", "-days", "2"],
         ["req", *new_key, "-keyout", key, "-out", place / "request.pem", "-subj", "/CN=bench server"],
-        ["x509", "-req", "-in", place / "request.pem", "-CA", ca, "-CAkey", place / "ca.key", "-CAcreateserial", "-out", signed, "-days", "2"]
-        + ["-extfile", place / "openssl.conf"],
+        [
+            "x509",
+            "-req",
+            "-in",
+            place / "request.pem",
+            "-CA",
+            ca,
+            "-CAkey",
+            place / "ca.key",
+            "-CAcreateserial",
+            "-out",
+            signed,
+            "-days",
+            "2",
+            "-extfile",
+            place / "openssl.conf",
+        ],
     ]:
         subprocess.run(["openssl", *map(str, command)], check=True, capture_output=True)
     return ca, (signed, key)

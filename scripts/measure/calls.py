@@ -40,10 +40,25 @@ def system_calls(bench):
     up = between(lines, "POST /iclock/cdata?")
     writes = [Writes(part).commits for part in up]
     return [
-        Figure("system calls of an idle poll", values=[a_poll], floors=[EXCHANGE], floor_name="send, wait, receive", key="poll-calls", remark=told(parts)),
+        Figure(
+            "system calls of an idle poll", values=[a_poll], floors=[EXCHANGE], floor_name="send, wait, receive", key="poll-calls", remark=told(parts)
+        ),
         Figure(f"commits of {len(parts)} idle polls", values=[poll_commits], key="poll-commits"),
-        Figure("system calls of a punch that goes up at once", values=[statistics.median(map(len, up))], key="upload-calls", floors=[2 * EXCHANGE + 2 * COMMIT], floor_name="two exchanges, two commits", remark=told(up)),
-        Figure("commits of a punch that goes up at once", values=[statistics.median(writes)], floors=[2], floor_name="the punch, and the cursor after its acknowledgement", key="upload-commits"),
+        Figure(
+            "system calls of a punch that goes up at once",
+            values=[statistics.median(map(len, up))],
+            key="upload-calls",
+            floors=[2 * EXCHANGE + 2 * COMMIT],
+            floor_name="two exchanges, two commits",
+            remark=told(up),
+        ),
+        Figure(
+            "commits of a punch that goes up at once",
+            values=[statistics.median(writes)],
+            floors=[2],
+            floor_name="the punch, and the cursor after its acknowledgement",
+            key="upload-commits",
+        ),
     ]
 
 
@@ -73,8 +88,13 @@ def flash(bench):
         traced.terminal.stop()
         figures.append(
             Figure(
-                f"flash of a punch, {what}, server away", "B", [writes.blocks * BLOCK / punches], [writes.commits * BLOCK / punches], "one block a commit",
-                remark=f"{writes.commits} commits, {writes.checkpoints} checkpoints, {writes.bytes / punches:.0f} bytes a punch", key=f"flash-{together}",
+                f"flash of a punch, {what}, server away",
+                "B",
+                [writes.blocks * BLOCK / punches],
+                [writes.commits * BLOCK / punches],
+                "one block a commit",
+                remark=f"{writes.commits} commits, {writes.checkpoints} checkpoints, {writes.bytes / punches:.0f} bytes a punch",
+                key=f"flash-{together}",
             )
         )
     return figures
@@ -91,4 +111,13 @@ def idle_flash(bench):
     writes = Writes(traced.lines())
     traced.terminal.stop()
     day = writes.blocks * BLOCK * POLLS_A_DAY / IDLE_POLLS
-    return [Figure("flash of an idle day, Delay=30", "B", [day], goal="≤ 64 KB", key="flash-idle", remark=f"{writes.blocks} blocks and {writes.commits} commits in {IDLE_POLLS} polls")]
+    return [
+        Figure(
+            "flash of an idle day, Delay=30",
+            "B",
+            [day],
+            goal="≤ 64 KB",
+            key="flash-idle",
+            remark=f"{writes.blocks} blocks and {writes.commits} commits in {IDLE_POLLS} polls",
+        )
+    ]

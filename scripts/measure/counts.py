@@ -48,12 +48,20 @@ def rows_up(bench):
         Figure("instructions of an upload request", floor_name="curl, the same exchange", goal="≤ 270 k", key="upload"),
         Figure("instructions of a row that goes up", floor_name="the sqlite3 program prints it", goal="≤ 3 000", key="row"),
         Figure(
-            f"requests for {number(large.rows)} rows, server counts", values=[large.requests], floors=[sum(len(it.body) for it in large.sent) / LARGEST_BODY],
-            floor_name="all bodies of 64 KiB", key="upload-requests",
+            f"requests for {number(large.rows)} rows, server counts",
+            values=[large.requests],
+            floors=[sum(len(it.body) for it in large.sent) / LARGEST_BODY],
+            floor_name="all bodies of 64 KiB",
+            key="upload-requests",
         ),
         Figure(
-            f"instructions of a request with rows, MaxPostSize={SMALL_BODY}", values=[limited.each], floors=[small.each],
-            floor_name=f"bare OK, {small.rows_each:.0f} rows each", goal="≤ 1.1 ×", key="upload-limited", remark=f"{limited.rows_each:.0f} rows each",
+            f"instructions of a request with rows, MaxPostSize={SMALL_BODY}",
+            values=[limited.each],
+            floors=[small.each],
+            floor_name=f"bare OK, {small.rows_each:.0f} rows each",
+            goal="≤ 1.1 ×",
+            key="upload-limited",
+            remark=f"{limited.rows_each:.0f} rows each",
         ),
     ]
     if large.rows_each < 2 * small.rows_each:

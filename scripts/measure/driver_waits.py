@@ -20,4 +20,6 @@ class DriverWaits:
 
     def figure(self, work):
         remark = f"of {len(self.waits)} punches; p99 {1000 * p99(self.waits):.1f} ms, the disk alone {1000 * p99(self.disk_waits):.1f} ms"
-        return Figure(f"slowest answer to a driver, {work}", "ms", [1000 * max(self.waits)], [1000 * max(self.disk_waits)], "the disk alone", remark=remark)
+        return Figure(
+            f"slowest answer to a driver, {work}", "ms", [1000 * max(self.waits)], [1000 * max(self.disk_waits)], "the disk alone", remark=remark
+        )

@@ -45,7 +45,9 @@ def next_round(bench, at_once):
     busiest = max(sum(begin <= at < begin + 1 for at in second) for begin in second)
     how = "connected at the same time" if at_once else "started together"
     remark = f"they come within {max(second) - min(second):.0f} s" + ("" if not at_once or all_asked.is_set() else "; NOT ALL ASKED IN TIME")
-    return Figure(f"{count} terminals {how}, next round of polls, busiest second", "requests", [busiest], [count / DELAY], "even", "≤ 2 ×", remark, key="fleet")
+    return Figure(
+        f"{count} terminals {how}, next round of polls, busiest second", "requests", [busiest], [count / DELAY], "even", "≤ 2 ×", remark, key="fleet"
+    )
 
 
 def second_polls(server):

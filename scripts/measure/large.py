@@ -20,7 +20,12 @@ def large_file(bench):
     """100 MB over the loopback, and over a line with 50 ms each way. The time is from the command's arrival at the terminal until its answer leaves it."""
     figures = []
     for one_way, goal in (0, "≤ 1.5 ×"), (ONE_WAY, "≤ 1.3 ×"):
-        figure = Figure(f"100 MB PutFile, {f'{1000 * one_way:.0f} ms each way' if one_way else 'loopback'}", "s", floor_name="curl and the file made durable", goal=goal)
+        figure = Figure(
+            f"100 MB PutFile, {f'{1000 * one_way:.0f} ms each way' if one_way else 'loopback'}",
+            "s",
+            floor_name="curl and the file made durable",
+            goal=goal,
+        )
         figures.append(figure)
         if not shutil.which("curl"):
             figure.remark = "not measured: there is no curl"
@@ -54,14 +59,22 @@ def list_of_commands(bench):
     traced = TracedTerminal(bench, server.url(), calls=WRITING)
     waited(server.wait(lambda: server.of("poll"), 60), "a poll", traced.terminal)
     traced.lines()
-    server.queue(traced.terminal.serial, "\n".join(f"C:{1 + nth}:DATA UPDATE USERINFO PIN={1 + nth}\tName=Person {nth}\tPri=0\tGrp=1" for nth in range(COMMANDS)))
+    server.queue(
+        traced.terminal.serial,
+        "\n".join(f"C:{1 + nth}:DATA UPDATE USERINFO PIN={1 + nth}\tName=Person {nth}\tPri=0\tGrp=1" for nth in range(COMMANDS)),
+    )
     first = waited(server.wait(lambda: server.of("reply"), 900), "the first reply", traced.terminal)[0]
     commits = Writes(traced.lines()).commits
     traced.terminal.stop()
     written, rows = written_by_sqlite(bench, traced.terminal.place / "punchd.db", commits)
     return [
         Figure(
-            "100 000 commands in one answer, until the first reply", "s", [first.arrived - server.given[traced.terminal.serial]], [written], "SQLite, the same rows and commits", "≤ 1.6 ×",
+            "100 000 commands in one answer, until the first reply",
+            "s",
+            [first.arrived - server.given[traced.terminal.serial]],
+            [written],
+            "SQLite, the same rows and commits",
+            "≤ 1.6 ×",
             f"{commits} commits, {rows} rows",
         )
     ]
@@ -72,7 +85,10 @@ def written_by_sqlite(bench, store, commits):
     empty = bench.terminal("http://127.0.0.1:9")
     empty.wait_until_ready()
     empty.stop()
-    with contextlib.closing(sqlite3.connect(store)) as full, contextlib.closing(sqlite3.connect(empty.place / "punchd.db", isolation_level=None)) as db:
+    with (
+        contextlib.closing(sqlite3.connect(store)) as full,
+        contextlib.closing(sqlite3.connect(empty.place / "punchd.db", isolation_level=None)) as db,
+    ):
         work = []
         for table in "user", "command":
             rows = full.execute(f"SELECT * FROM {table}").fetchall()

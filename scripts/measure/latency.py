@@ -22,7 +22,17 @@ def answer(bench):
             values.append(driver.call("punch", punch(nth)))
             floors.append(floor.write())
     terminal.stop()
-    return [Figure("a driver's answer, p50", "ms", [1000 * p50(values)], [1000 * p50(floors)], "one block and fdatasync", "≤ 1.2 ×", f"p99 {1000 * sorted(values)[PUNCHES * 99 // 100]:.2f} ms")]
+    return [
+        Figure(
+            "a driver's answer, p50",
+            "ms",
+            [1000 * p50(values)],
+            [1000 * p50(floors)],
+            "one block and fdatasync",
+            "≤ 1.2 ×",
+            f"p99 {1000 * sorted(values)[PUNCHES * 99 // 100]:.2f} ms",
+        )
+    ]
 
 
 def to_server(bench):
@@ -46,7 +56,17 @@ def to_server(bench):
             plain.recv(65536)
             floors.append(server.of("punches")[-1].arrived - sent)
     terminal.stop()
-    return [Figure("from the sensor to the server, p50", "ms", [1000 * p50(values)], [1000 * p50(floors)], "one block and fdatasync, then the same request", "≤ 1.2 ×", "until it has arrived")]
+    return [
+        Figure(
+            "from the sensor to the server, p50",
+            "ms",
+            [1000 * p50(values)],
+            [1000 * p50(floors)],
+            "one block and fdatasync, then the same request",
+            "≤ 1.2 ×",
+            "until it has arrived",
+        )
+    ]
 
 
 class FloorFile:

@@ -30,7 +30,9 @@ def punches(bench):
     figures = {
         (counts, scheme): Figure(
             f"20 000 punches, server {'counts' if counts else 'says bare OK'}, {1000 * ROUND_TRIP:.0f} ms round trip, {scheme}",
-            "s", floor_name="requests × one round trip", goal="≤ 1.15 ×",
+            "s",
+            floor_name="requests × one round trip",
+            goal="≤ 1.15 ×",
         )
         for counts, scheme, _ in kinds
     }
@@ -42,7 +44,9 @@ def punches(bench):
         requests = sum(request.arrived <= end for request in list(server.requests))
         figure.values.append(end - line.first)
         figure.floors.append(requests * round_trip)
-        figure.remark = f"{requests} requests, {line.connections} connections, {line.round_trips} round trips, {line.bytes_up + line.bytes_down} bytes"
+        figure.remark = (
+            f"{requests} requests, {line.connections} connections, {line.round_trips} round trips, {line.bytes_up + line.bytes_down} bytes"
+        )
         if server.rows_again:
             figure.remark += f", {server.rows_again} ROWS TWICE"
         terminal.stop()
@@ -79,7 +83,9 @@ def idle_day(bench):
     bench.as_on_ethernet()
     figures = []
     for scheme, tls in bench.schemes():
-        figure = Figure(f"bytes on the wire of an idle day, Delay=30, {scheme}", "B", floor_name="one kept connection, the same requests", goal="≤ 1.1 ×")
+        figure = Figure(
+            f"bytes on the wire of an idle day, Delay=30, {scheme}", "B", floor_name="one kept connection, the same requests", goal="≤ 1.1 ×"
+        )
         figures.append(figure)
         if not bench.namespace:
             figure.remark = NOT_IN_A_NAMESPACE
@@ -160,7 +166,17 @@ def put_file(bench):
         return [figure]
     server = bench.server(files={"file/bench.bin": FILE}, Delay=2)
     line = DelayedLine(server.port)
-    command = ["curl", "-sS", "--noproxy", "*", "-o", bench.place / "curl.bin", "-w", "%{time_total}", f"{server.url(line.port)}/iclock/file/bench.bin"]
+    command = [
+        "curl",
+        "-sS",
+        "--noproxy",
+        "*",
+        "-o",
+        bench.place / "curl.bin",
+        "-w",
+        "%{time_total}",
+        f"{server.url(line.port)}/iclock/file/bench.bin",
+    ]
     figure.floors.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
     fetched, connections = len(server.of("file")), line.connections
     terminal = bench.terminal(server.url(line.port))

@@ -27,7 +27,10 @@ def outage(bench):
     server.open()
     measure_return(figure, server, terminals, time.monotonic(), ERROR_DELAY)
     figure.remark = f"slowest of {len(terminals)} terminals {max(figure.values):.1f} s"
-    longer = [Figure(f"back after an outage of {it}, ErrorDelay={ERROR_DELAY}", floor_name="ErrorDelay", goal=figure.goal, remark=LONGER) for it in ("10 min", "10 h")]
+    longer = [
+        Figure(f"back after an outage of {it}, ErrorDelay={ERROR_DELAY}", floor_name="ErrorDelay", goal=figure.goal, remark=LONGER)
+        for it in ("10 min", "10 h")
+    ]
     return [figure, *longer]
 
 

@@ -28,7 +28,11 @@ class LocalTerminal:
             shutil.copy(store, place / "punchd.db")
         # The machine's clock stays as it is: this program may run as root.
         settings = {"server": server, "serial": serial, "store": f"{place}/punchd.db", "run_dir": str(place), "clock": "own", "timezone": "+00:00"}
-        tables = {"limits": ({} if start_spread is None else {"start_spread": start_spread}) | (limits or {}), "commands": {"put_dirs": [str(self.files)]} | (commands or {}), "tls": {"ca": str(ca)} if ca else {}}
+        tables = {
+            "limits": ({} if start_spread is None else {"start_spread": start_spread}) | (limits or {}),
+            "commands": {"put_dirs": [str(self.files)]} | (commands or {}),
+            "tls": {"ca": str(ca)} if ca else {},
+        }
         self.config = place / "punchd.toml"
         self.config.write_text(lines(settings) + "".join(f"[{name}]\n{lines(table)}" for name, table in tables.items() if table))
         self.log = place / "log"

@@ -61,7 +61,10 @@ def main():
         about = about_this(arguments, time.monotonic() - begun)
         if arguments.json not in (None, "-"):
             write(arguments.json, about, figures)  # after each, so that nothing is lost if this is ended
-    print(f"\n{table(figures)}\n\n" + "; ".join(f"{name} {value}" for name, value in about.items()), file=sys.stderr if arguments.json == "-" else sys.stdout)
+    print(
+        f"\n{table(figures)}\n\n" + "; ".join(f"{name} {value}" for name, value in about.items()),
+        file=sys.stderr if arguments.json == "-" else sys.stdout,
+    )
     if arguments.json == "-":
         write("-", about, figures)
     exceeded = budgets.exceeded(figures, arguments.group, not arguments.only)
@@ -83,7 +86,8 @@ def parse():
         prog="scripts/bench",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Figures of punchd, each beside its floor of the same run. Times are ratios; none is a pass or a failure.",
-        epilog="groups, and the figures of each:\n" + "\n".join(f"  {name:13} {', '.join(those)}" for name, those in names.items())
+        epilog="groups, and the figures of each:\n"
+        + "\n".join(f"  {name:13} {', '.join(those)}" for name, those in names.items())
         + "\n  budgets       the counts that have a budget; like limits, it ends with 1 if one exceeds it",
     )
     parser.add_argument("group", nargs="?", choices=[*GROUPS, "budgets"], metavar="GROUP", help="without one, all but budgets and limits")

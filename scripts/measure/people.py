@@ -42,12 +42,21 @@ def many_people(bench):
             step.driver.figure(name),
             Figure(f"that did not come exactly once as it was sent, {name}", "", [faults], goal="0", remark=words, key=key),
         ]
-    return figures + [
+    return [
+        *figures,
         Figure(f"start, {people} people", "s", [many.start], [few.start], less, remark=f"{kept}; a file of more than 32 MiB is not checked"),
         Figure(f"peak memory before the restart, {people} people", "kB", [many.memory], [few.memory], less),
-        Figure("peak memory above the same with few people, before the restart", "kB", [many.memory - few.memory], goal="≤ 1 024 kB", key="people-memory"),
+        Figure(
+            "peak memory above the same with few people, before the restart", "kB", [many.memory - few.memory], goal="≤ 1 024 kB", key="people-memory"
+        ),
         Figure(f"peak memory after the restart, {people} people", "kB", [many.restart_memory], [few.restart_memory], less),
-        Figure("peak memory above the same with few people, after the restart", "kB", [many.restart_memory - few.restart_memory], goal="≤ 1 024 kB", key="people-restart-memory"),
+        Figure(
+            "peak memory above the same with few people, after the restart",
+            "kB",
+            [many.restart_memory - few.restart_memory],
+            goal="≤ 1 024 kB",
+            key="people-restart-memory",
+        ),
     ]
 
 

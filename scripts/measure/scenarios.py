@@ -39,7 +39,9 @@ def acknowledged_punches(bench):
 
 def fingerprints():
     template = base64.b64encode(bytes(range(256)) * 2).decode()
-    return "".join(f"DATA UPDATE FINGERTMP PIN={pin}\tFID=3\tSize={len(template)}\tValid=1\tTMP={template}\n" for pin in range(1, PEOPLE + 1)).encode()
+    return "".join(
+        f"DATA UPDATE FINGERTMP PIN={pin}\tFID=3\tSize={len(template)}\tValid=1\tTMP={template}\n" for pin in range(1, PEOPLE + 1)
+    ).encode()
 
 
 def archive():
@@ -58,19 +60,29 @@ def export(terminal):
 
 
 SCENARIOS = [
-    Scenario("while_drain", "drain of 20 000 punches", lambda bench: bench.store_with_punches(20_000), done=lambda server: server.row_count >= 20_000),
-    Scenario("while_list", "100 000 commands", command="\n".join(f"C:{nth}:DATA UPDATE USERINFO PIN={nth}\tName=Person {nth}" for nth in range(1, 100_001))),
+    Scenario(
+        "while_drain", "drain of 20 000 punches", lambda bench: bench.store_with_punches(20_000), done=lambda server: server.row_count >= 20_000
+    ),
+    Scenario(
+        "while_list", "100 000 commands", command="\n".join(f"C:{nth}:DATA UPDATE USERINFO PIN={nth}\tName=Person {nth}" for nth in range(1, 100_001))
+    ),
     Scenario("while_file", "PutFile of 100 MB", command="C:1:PutFile file/x.bin\tx.bin", files=lambda: {"file/x.bin": bytes(range(256)) * 390_625}),
     Scenario("while_archive", "an archive of 9 900 members", command="C:1:PutFile file/x.tgz", files=lambda: {"file/x.tgz": archive()}),
     Scenario(
-        "while_sync_data", "SyncData of 50 000 fingerprints", lambda bench: stores.with_people(bench, PEOPLE, 1), goal="≤ 50 ms",
-        command=f"C:1:PutFile file/x.txt\t\tAction=SyncData\tTableName=FINGERTMP\tRecordCount={PEOPLE}", files=lambda: {"file/x.txt": fingerprints()},
+        "while_sync_data",
+        "SyncData of 50 000 fingerprints",
+        lambda bench: stores.with_people(bench, PEOPLE, 1),
+        goal="≤ 50 ms",
+        command=f"C:1:PutFile file/x.txt\t\tAction=SyncData\tTableName=FINGERTMP\tRecordCount={PEOPLE}",
+        files=lambda: {"file/x.txt": fingerprints()},
     ),
     Scenario("while_clear_log", "CLEAR LOG of 500 000 punches", acknowledged_punches, "C:1:CLEAR LOG"),
     Scenario("while_clear_data", "CLEAR DATA of 50 000 people", lambda bench: stores.with_people(bench, PEOPLE, 1), "C:1:CLEAR DATA"),
     Scenario("while_query_attlog", "DATA QUERY ATTLOG of 500 000 punches", acknowledged_punches, f"C:1:DATA QUERY ATTLOG {ALL_TIMES}"),
     Scenario("while_verify_sum", "VERIFY SUM of 500 000 punches", acknowledged_punches, f"C:1:VERIFY SUM ATTLOG {ALL_TIMES}"),
-    Scenario("while_query_users", "DATA QUERY USERINFO of 50 000 people", lambda bench: stores.with_people(bench, PEOPLE, 1), "C:1:DATA QUERY USERINFO"),
+    Scenario(
+        "while_query_users", "DATA QUERY USERINFO of 50 000 people", lambda bench: stores.with_people(bench, PEOPLE, 1), "C:1:DATA QUERY USERINFO"
+    ),
     Scenario("while_retention", "retention of 100 000 punches", acknowledged_punches, limits={"punches": PUNCHES - 100_000}),
     Scenario("while_export", "export of 500 000 punches", acknowledged_punches, starts=export),
 ]
@@ -101,7 +113,15 @@ def run(bench, scenario):
     other = scenario.starts(terminal) if scenario.starts else None
     commands = scenario.command.count("C:") if scenario.command else 0
     replies = lambda: sum(request.body.count(b"Return=") for request in server.of("reply"))
-    done = lambda: other.poll() is not None if other else scenario.done(server) if scenario.done else replies() >= commands if commands else time.monotonic() > begun + 10
+    done = lambda: (
+        other.poll() is not None
+        if other
+        else scenario.done(server)
+        if scenario.done
+        else replies() >= commands
+        if commands
+        else time.monotonic() > begun + 10
+    )
     while not done() and time.monotonic() < begun + LONGEST and terminal.process.poll() is None:
         time.sleep(0.05)
     seconds, ended = time.monotonic() - begun, done()

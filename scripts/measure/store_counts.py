@@ -22,7 +22,14 @@ def status(bench):
     small, large = (calls(bench, stores.with_punches(bench, rows), rows, Call("status")) for rows in (few, many))
     return [
         Figure(f"instructions of status, {number(few)} rows pending", values=[small], goal="≤ 2 M", key="status"),
-        Figure(f"instructions of status, {number(many)} rows pending", values=[large], floors=[small], floor_name=f"{number(few)} pending", goal="≤ 1.1 ×", key="status-large"),
+        Figure(
+            f"instructions of status, {number(many)} rows pending",
+            values=[large],
+            floors=[small],
+            floor_name=f"{number(few)} pending",
+            goal="≤ 1.1 ×",
+            key="status-large",
+        ),
     ]
 
 
@@ -39,7 +46,8 @@ USER_GET = Call("user.get", lambda nth, size: {"pin": str(size // 2 + nth)})
 USER_BY_CARD = Call("user.get", lambda nth, size: {"card": str(1_000_000 + size // 2 + nth)})
 CHANGES = Call("changes", lambda nth, size: {"after": 6 * size + nth, "most": 30}, 30)  # in the middle of the templates
 TEMPLATE = Call(
-    "template.put", lambda nth, size: {"pin": str(size // 2 + nth), "kind": "fingerprint", "number": 1, "data": base64.b64encode(bytes(stores.TEMPLATE)).decode()}
+    "template.put",
+    lambda nth, size: {"pin": str(size // 2 + nth), "kind": "fingerprint", "number": 1, "data": base64.b64encode(bytes(stores.TEMPLATE)).decode()},
 )
 
 
@@ -52,7 +60,12 @@ def with_punches(bench):
 @once
 def with_people(bench):
     """Calls that concern people, with few people and with 50 000, each with ten templates."""
-    those = [("user.get by PIN", "user-get", USER_GET), ("user.get by card", "user-card", USER_BY_CARD), ("a row of changes", "changes", CHANGES), ("template.put", "template", TEMPLATE)]
+    those = [
+        ("user.get by PIN", "user-get", USER_GET),
+        ("user.get by card", "user-card", USER_BY_CARD),
+        ("a row of changes", "changes", CHANGES),
+        ("template.put", "template", TEMPLATE),
+    ]
     return compared(bench, those, stores.with_people, [FEW_PEOPLE, MANY_PEOPLE], "people")
 
 
@@ -65,8 +78,12 @@ def compared(bench, those, make, sizes, what):
             measured[name, size] = calls(bench, store, size, call)
     return [
         Figure(
-            f"instructions of {name}, {number(size)} {what}", values=[measured[name, size]], floors=[measured[name, sizes[0]]],
-            floor_name=f"{number(sizes[0])} {what}", goal="≤ 1.1 ×", key=f"{key}-{size}",
+            f"instructions of {name}, {number(size)} {what}",
+            values=[measured[name, size]],
+            floors=[measured[name, sizes[0]]],
+            floor_name=f"{number(sizes[0])} {what}",
+            goal="≤ 1.1 ×",
+            key=f"{key}-{size}",
         )
         for name, key, _ in those
         for size in sizes[1:]
@@ -79,8 +96,12 @@ def acknowledgement(bench):
     measured = [acknowledged(bench, stores.with_punches(bench, size)) for size in PUNCHES]
     return [
         Figure(
-            f"instructions of a punch, its upload and its acknowledgement, {number(size)} punches", values=[value], floors=[measured[0]],
-            floor_name=f"{number(PUNCHES[0])} punches", goal="≤ 1.1 ×", key=f"acknowledgement-{size}",
+            f"instructions of a punch, its upload and its acknowledgement, {number(size)} punches",
+            values=[value],
+            floors=[measured[0]],
+            floor_name=f"{number(PUNCHES[0])} punches",
+            goal="≤ 1.1 ×",
+            key=f"acknowledgement-{size}",
         )
         for size, value in zip(PUNCHES[1:], measured[1:])
     ]
@@ -111,8 +132,21 @@ def start(bench):
     small, with_check, without = (start_of(bench, stores.with_punches(bench, rows)) for rows in (few, checked, unchecked))
     by_sqlite = instructions_of(bench, "sqlite3", stores.with_punches(bench, checked), "PRAGMA quick_check(1)")
     return [
-        Figure(f"instructions of a start, {number(unchecked)} punches, file not checked", values=[without], floors=[small], floor_name=f"{number(few)} punches", goal="≤ 1.2 ×", key="start"),
-        Figure(f"instructions of a start, {number(checked)} punches, file checked", values=[with_check], floors=[by_sqlite], floor_name="the check by the sqlite3 program", key="start-checked"),
+        Figure(
+            f"instructions of a start, {number(unchecked)} punches, file not checked",
+            values=[without],
+            floors=[small],
+            floor_name=f"{number(few)} punches",
+            goal="≤ 1.2 ×",
+            key="start",
+        ),
+        Figure(
+            f"instructions of a start, {number(checked)} punches, file checked",
+            values=[with_check],
+            floors=[by_sqlite],
+            floor_name="the check by the sqlite3 program",
+            key="start-checked",
+        ),
     ]
 
 

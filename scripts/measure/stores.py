@@ -44,7 +44,7 @@ def kept(bench, name, fill):
     terminal.stop()
     (terminal.place / "punchd.db").rename(base)
     with contextlib.closing(sqlite3.connect(base)) as db:
-        schema = "\n".join(sql for sql, in db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"))
+        schema = "\n".join(sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"))
     path = bench.kept / f"{name}-{hashlib.sha256(schema.encode()).hexdigest()[:8]}.db"
     if not path.exists():
         print(f"   making {path.name}", file=sys.stderr, flush=True)

@@ -1,5 +1,6 @@
 """System calls of a terminal, by strace; and what they write to the store, in blocks of the file system."""
 
+import itertools
 import re
 
 from bench import BLOCK
@@ -53,7 +54,7 @@ class Writes:
 def between(lines, marker):
     """The lines from each one with the marker until the next such line; what stands before the first and from the last on is left out."""
     places = [nth for nth, line in enumerate(lines) if marker in line]
-    return [lines[begin:end] for begin, end in zip(places, places[1:])]
+    return [lines[begin:end] for begin, end in itertools.pairwise(places)]
 
 
 def names(lines):

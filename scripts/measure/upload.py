@@ -15,7 +15,10 @@ def drain(bench):
     figures = []
     for counts in True, False:
         figure = Figure(
-            f"20 000 punches, loopback, server {'counts' if counts else 'says bare OK'}", "s", floor_name="curl with the same requests + one fdatasync a request", goal="≤ 1.3 ×"
+            f"20 000 punches, loopback, server {'counts' if counts else 'says bare OK'}",
+            "s",
+            floor_name="curl with the same requests + one fdatasync a request",
+            goal="≤ 1.3 ×",
         )
         figures.append(figure)
         if not shutil.which("curl"):

@@ -62,7 +62,7 @@ def changes(source: Source):
 
 def _of_token(source, number, token):
     spaced = source.text[token.start - 1 : token.start] == " " and source.text[token.end : token.end + 1] in (" ", "\n")
-    change = lambda new: Change(source.path, token.start, token.text, new)  # noqa: E731
+    change = lambda new: Change(source.path, token.start, token.text, new)
     if token.kind == "sign" and token.text in OPPOSITE and (spaced or token.text.startswith("..")):
         yield change(OPPOSITE[token.text])
     elif token.text == "!" and source.tokens[number + 1].kind == "word" and source.tokens[number - 1].kind != "word":

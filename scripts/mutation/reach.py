@@ -60,7 +60,4 @@ def _find(tree, place, at_once, known):
     results = [result if result[0] else run(number) for number, result in enumerate(results)]
     for path, text in originals.items():
         tree.write(path, text)
-    return {
-        tests[number][1]: {"passed": passed, "seconds": seconds, "reached": reached}
-        for number, (passed, seconds, reached) in enumerate(results)
-    }
+    return {tests[number][1]: {"passed": passed, "seconds": seconds, "reached": reached} for number, (passed, seconds, reached) in enumerate(results)}

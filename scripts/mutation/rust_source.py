@@ -50,8 +50,7 @@ class Source:
     def __init__(self, path, text):
         self.path, self.text = path, text
         self.tokens = [
-            Token(match.lastgroup if match.lastgroup != "hash" else "string", match.group(), match.start())
-            for match in TOKEN.finditer(text)
+            Token(match.lastgroup if match.lastgroup != "hash" else "string", match.group(), match.start()) for match in TOKEN.finditer(text)
         ]
         self.tokens = [token for token in self.tokens if token.kind != "comment"]
         self._leave_out_tests()

@@ -79,7 +79,7 @@ class Sample:
             # What is known of no test, or reaches nothing (it reads the sources), is tried as well.
             if known is None or (known["passed"] and (not known["reached"] or wanted & set(known["reached"]) or not source.functions)):
                 tests.append(test)
-        seconds = lambda test: (self.known.get(test[1]) or {}).get("seconds", LONGEST)  # noqa: E731
+        seconds = lambda test: (self.known.get(test[1]) or {}).get("seconds", LONGEST)
         tests.sort(key=seconds)
         beside = [test for test in tests if test[1].startswith(near)]
         tests = (beside + _spread([test for test in tests if test not in beside]))[: self.most]

@@ -43,7 +43,7 @@ class Tree:
         # Nobody looks for a line in these programs: without debug information they are built in half the time.
         quick = {"CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_PROFILE_TEST_DEBUG": "0"}
         environment = {**os.environ, "CARGO_TARGET_DIR": str(self.target), **quick, **environment}
-        built = subprocess.run(BUILD, cwd=self.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        built = subprocess.run(BUILD, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
         if built.returncode != 0:
             self.complaint = built.stdout + built.stderr
             return None

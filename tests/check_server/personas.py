@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tries scripts/check-server: it names the fault of each persona of the emulator, and none where there is none.
 
-    tests/check_server/personas.py ICLOCK_EMULATOR
+tests/check_server/personas.py ICLOCK_EMULATOR
 """
 
 import re

@@ -105,8 +105,17 @@ def made_up():
             for nth, (at, code) in enumerate(zip(moments(66), [*range(33)] * 2))
         ],
         "user.put": [
-            dict(pin=pin(nth), name=dice.choice(names), pri=dice.choice([0, 14]), passwd=str(dice.randrange(9999)),
-                 card=str(dice.randrange(1, 10**9)), grp=dice.randrange(1, 9), tz="0001000100000000", verify=-1, vicecard="")
+            dict(
+                pin=pin(nth),
+                name=dice.choice(names),
+                pri=dice.choice([0, 14]),
+                passwd=str(dice.randrange(9999)),
+                card=str(dice.randrange(1, 10**9)),
+                grp=dice.randrange(1, 9),
+                tz="0001000100000000",
+                verify=-1,
+                vicecard="",
+            )
             for nth in range(60)
         ],
         "template.put": [dict(pin=pin(nth), kind="fingerprint", number=nth % 10, data=data()) for nth in range(40)],
@@ -133,13 +142,29 @@ def read_back():
         elif read.table == TableEnum.operlog:
             log = read.operation_log
             found["operation"] += [
-                dict(op=int(row.operation.value), operator=row.admin, time=str(row.server_datetime), who=row.object,
-                     v1=int(row.param_1), v2=int(row.param_2), v3=int(row.param_3))
+                dict(
+                    op=int(row.operation.value),
+                    operator=row.admin,
+                    time=str(row.server_datetime),
+                    who=row.object,
+                    v1=int(row.param_1),
+                    v2=int(row.param_2),
+                    v3=int(row.param_3),
+                )
                 for row in log.operations
             ]
             found["user.put"] += [
-                dict(pin=row.pin, name=row.name, pri=int(row.privileges), passwd=row.password, card=row.card, grp=int(row.group),
-                     tz=row.tz, verify=int(row.verify), vicecard=row.vice_card)
+                dict(
+                    pin=row.pin,
+                    name=row.name,
+                    pri=int(row.privileges),
+                    passwd=row.password,
+                    card=row.card,
+                    grp=int(row.group),
+                    tz=row.tz,
+                    verify=int(row.verify),
+                    vicecard=row.vice_card,
+                )
                 for row in log.users
             ]
             found["template.put"] += [dict(pin=row.pin, kind="fingerprint", number=int(row.fid), data=row.tmp) for row in log.fingerprints]

@@ -1,6 +1,8 @@
 """What makes a page usable with a keyboard and a screen reader, as far as it can be counted."""
 
 # Elements with text whose contrast to what is behind them is less than 4.5 to 1 (WCAG 2.1, AA).
+import itertools
+
 FAINT = """
 const light = (colour) => {
   const [r, g, b] = colour.map((c) => c / 255).map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
@@ -36,9 +38,9 @@ def audit(browser):
     assert run("return document.querySelectorAll('th:not([scope])').length") == 0
     assert run("return document.querySelectorAll('table th').length") > 20
     levels = run("return [...document.querySelectorAll('h1, h2, h3')].map((it) => Number(it.tagName[1]))")
-    assert levels[0] == 1 and all(b - a <= 1 for a, b in zip(levels, levels[1:])), levels
+    assert levels[0] == 1 and all(b - a <= 1 for a, b in itertools.pairwise(levels)), levels
     assert run("return document.querySelector('#news').role ?? document.querySelector('#news').getAttribute('role')") == "status"
-    assert run("return document.querySelectorAll('[tabindex]:not([tabindex=\"0\"]):not([tabindex=\"-1\"])').length") == 0
+    assert run('return document.querySelectorAll(\'[tabindex]:not([tabindex="0"]):not([tabindex="-1"])\').length') == 0
     faint = run(FAINT)
     assert not faint, faint
     run("document.querySelector('#act').dispatchEvent(new Event('change'))")

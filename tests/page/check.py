@@ -10,14 +10,12 @@ import contextlib
 import json
 import os
 import re
-import signal
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 import zlib
 from pathlib import Path
 
