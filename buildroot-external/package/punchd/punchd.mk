@@ -12,38 +12,56 @@ PUNCHD_OVERRIDE_SRCDIR_RSYNC_EXCLUSIONS = --exclude /target --exclude /fuzz/targ
 PUNCHD_LICENSE = MIT or Apache-2.0
 PUNCHD_LICENSE_FILES = LICENSE-MIT LICENSE-APACHE
 
-# Without that unit, one that does without.
-PUNCHD_TARGET = $(if $(BR2_ARM_CPU_HAS_VFPV3),armv7-unknown-linux-musleabihf,$(if $(BR2_ARM_CPU_ARMV5),armv5te,arm)-unknown-linux-musleabi)
-PUNCHD_BINARY = $(PUNCHD_SITE)/target/arm/$(PUNCHD_TARGET)$(if $(BR2_PACKAGE_PUNCHD_TLS),,/without-tls)/punchd
+# The profile of Cargo.toml, in place of Buildroot's: flash is scarce. The
+# sources that are built have no .git, so --version takes the commit from here.
+PUNCHD_CARGO_ENV = \
+	CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
+	CARGO_PROFILE_RELEASE_LTO=fat \
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=z \
+	PUNCHD_COMMIT=$(or $(shell git -C $(PUNCHD_SITE) rev-parse --short=12 HEAD 2>/dev/null),unknown)
 
-PUNCHD_SOURCES = $(addprefix $(PUNCHD_SITE)/,src Cargo.toml Cargo.lock .cargo scripts/build-arm scripts/setup)
+PUNCHD_CARGO_BUILD_OPTS = --package punchd
 
-# What is for Buildroot's compiler, and would reach ours; and what would have cargo build elsewhere. All else stays: proxies, say.
-PUNCHD_NOT_OURS = CC CXX CPP LD AR AS NM RANLIB STRIP OBJCOPY CFLAGS CXXFLAGS CPPFLAGS LDFLAGS RUSTC RUSTFLAGS CARGO CARGO_ENCODED_RUSTFLAGS \
-	CARGO_BUILD_TARGET CARGO_TARGET_DIR MAKEFLAGS MFLAGS
+ifeq ($(BR2_PACKAGE_PUNCHD_TLS),)
+PUNCHD_CARGO_BUILD_OPTS += --no-default-features
+PUNCHD_CARGO_INSTALL_OPTS += --no-default-features
+endif
 
-# In the work tree, so that it builds only what changed; a binary that is younger than all sources is taken as it is.
-define PUNCHD_BUILD_CMDS
-	{ test -x $(PUNCHD_BINARY) && test -z "$$(find $(PUNCHD_SOURCES) -newer $(PUNCHD_BINARY))"; } || env $(addprefix -u ,$(PUNCHD_NOT_OURS)) \
-		$(PUNCHD_SITE)/scripts/build-arm $(if $(BR2_PACKAGE_PUNCHD_TLS),,--without-tls) $(PUNCHD_TARGET)
+# Buildroot vendors crates into the archives that it downloads. These sources
+# are a directory: the crates of Cargo.lock go where Buildroot keeps those of
+# other packages. When they are there, nothing is fetched.
+define PUNCHD_FETCH_CRATES
+	mkdir -p $(BR_CARGO_HOME)
+	cd $(@D) && \
+		$(TARGET_MAKE_ENV) $(PKG_COMMON_CARGO_ENV) \
+		flock $(BR_CARGO_HOME)/.br-lock \
+		cargo fetch --locked
 endef
+PUNCHD_PRE_CONFIGURE_HOOKS += PUNCHD_FETCH_CRATES
 
 # Files of yours belong into an overlay: those are copied last, over these.
-define PUNCHD_INSTALL_TARGET_CMDS
-	$(INSTALL) -D -m 0755 $(PUNCHD_BINARY) $(TARGET_DIR)/usr/bin/punchd
-	$(INSTALL) -D -m 0600 $(@D)/rootfs-overlay/etc/punchd.toml $(TARGET_DIR)/etc/punchd.toml
-	$(INSTALL) -D -m 0644 $(@D)/rootfs-overlay/etc/default/punchd $(TARGET_DIR)/etc/default/punchd
-	$(INSTALL) -D -m 0644 $(@D)/rootfs-overlay/etc/punchd.drivers $(TARGET_DIR)/etc/punchd.drivers
-	$(INSTALL) -D -m 0755 $(@D)/rootfs-overlay/usr/lib/punchd/respawn $(TARGET_DIR)/usr/lib/punchd/respawn
-	$(INSTALL) -D -m 0755 $(@D)/rootfs-overlay/usr/lib/punchd/upgrade $(TARGET_DIR)/usr/lib/punchd/upgrade
+define PUNCHD_INSTALL_CONFIGURATION
+	$(INSTALL) -D -m 0600 $(@D)/rootfs-overlay/etc/punchd.toml \
+		$(TARGET_DIR)/etc/punchd.toml
+	$(INSTALL) -D -m 0644 $(@D)/rootfs-overlay/etc/default/punchd \
+		$(TARGET_DIR)/etc/default/punchd
+	$(INSTALL) -D -m 0644 $(@D)/rootfs-overlay/etc/punchd.drivers \
+		$(TARGET_DIR)/etc/punchd.drivers
+	$(INSTALL) -D -m 0755 $(@D)/rootfs-overlay/usr/lib/punchd/respawn \
+		$(TARGET_DIR)/usr/lib/punchd/respawn
+	$(INSTALL) -D -m 0755 $(@D)/rootfs-overlay/usr/lib/punchd/upgrade \
+		$(TARGET_DIR)/usr/lib/punchd/upgrade
 endef
+PUNCHD_POST_INSTALL_TARGET_HOOKS += PUNCHD_INSTALL_CONFIGURATION
 
 define PUNCHD_INSTALL_INIT_SYSV
-	$(INSTALL) -D -m 0755 $(@D)/rootfs-overlay/etc/init.d/S60punchd $(TARGET_DIR)/etc/init.d/S60punchd
+	$(INSTALL) -D -m 0755 $(@D)/rootfs-overlay/etc/init.d/S60punchd \
+		$(TARGET_DIR)/etc/init.d/S60punchd
 endef
 
 define PUNCHD_INSTALL_INIT_SYSTEMD
-	$(INSTALL) -D -m 0644 $(@D)/contrib/punchd.service $(TARGET_DIR)/usr/lib/systemd/system/punchd.service
+	$(INSTALL) -D -m 0644 $(@D)/contrib/punchd.service \
+		$(TARGET_DIR)/usr/lib/systemd/system/punchd.service
 endef
 
 define PUNCHD_PERMISSIONS
@@ -51,4 +69,4 @@ define PUNCHD_PERMISSIONS
 	/var/lib/punchd/files d 0700 root root - - - - -
 endef
 
-$(eval $(generic-package))
+$(eval $(cargo-package))
