@@ -125,6 +125,36 @@ fn stop_stops_what_was_started_just_before() {
 }
 
 #[test]
+fn syslog_gets_priorities_and_no_second_time() {
+    let root = Root::new(
+        r#"[ $1 != check ] || exit
+        printf '%s\n' '2026-11-27 06:51:05 terminal T1 runs' \
+            '2026-11-27 06:51:06 warning: no answer from * -n %s \n' \
+            '(clock not set) error: the store failed' '' \
+            '-t: words of a driver  with two spaces' 'the last line'
+        exec sleep 100"#,
+    );
+    // One line for each call: the options, and the message as one word.
+    let said = root.path("said");
+    let logger = r#"#!/bin/sh
+        while [ "$1" != -- ]; do printf '%s ' "$1"; shift; done >>SAID; shift
+        printf '<%s>\n' "$@" >>SAID"#;
+    root.script("usr/bin/logger", &logger.replace("SAID", &said.display().to_string()));
+    root.init("start");
+    let said = || fs::read_to_string(&said).unwrap_or_default();
+    wait_for("the last line", || said().contains("the last line>"));
+    assert_eq!(
+        said(),
+        r"-t punchd -p daemon.info <terminal T1 runs>
+-t punchd -p daemon.warning <warning: no answer from * -n %s \n>
+-t punchd -p daemon.err <error: the store failed>
+-t punchd -p daemon.info <-t: words of a driver  with two spaces>
+-t punchd -p daemon.info <the last line>
+"
+    );
+}
+
+#[test]
 fn it_is_started_again_when_nobody_takes_in_the_log() {
     let root = Root::new("echo $1 >>\"$0.runs\"; echo words");
     let mut child = Command::new(root.path("usr/lib/punchd/respawn"))
