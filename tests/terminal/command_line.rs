@@ -146,7 +146,7 @@ fn help_shows_the_options_of_each_command() {
     let terminal = Terminal::prepare("http://127.0.0.1:1", "");
     let version = done(&terminal.punchd(&["--version"]));
     let tls = if cfg!(feature = "tls") { "with TLS" } else { "without TLS" };
-    assert!(version.starts_with("punchd 0.1.0 ("), "{version}");
+    assert!(version.starts_with(concat!("punchd ", env!("CARGO_PKG_VERSION"), " (")), "{version}");
     assert!(version.ends_with(&format!(", debug build, {tls})\n")), "{version}");
     let all = done(&terminal.punchd(&["help"]));
     assert_eq!(done(&terminal.punchd(&["--help"])), all);
