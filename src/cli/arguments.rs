@@ -8,13 +8,11 @@ use std::path::PathBuf;
 use lexopt::prelude::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 
-use crate::config::DEFAULT_PATH;
-
 /// The options and arguments that were not read yet.
 pub struct Arguments {
     parser: Parser,
     /// `--config`: the configuration.
-    pub config: PathBuf,
+    pub config: Option<PathBuf>,
     /// `--verbose`.
     pub verbose: bool,
 }
@@ -42,7 +40,7 @@ pub enum Halt {
 impl Arguments {
     /// The arguments that `parser` reads.
     pub fn new(parser: Parser) -> Self {
-        Self { parser, config: DEFAULT_PATH.into(), verbose: false }
+        Self { parser, config: None, verbose: false }
     }
 
     /// The next argument that is for the command; none at the end.
@@ -51,7 +49,7 @@ impl Arguments {
             return Ok(Some(match self.parser.next()? {
                 None => return Ok(None),
                 Some(Short('c') | Long("config")) => {
-                    self.config = self.parser.value()?.into();
+                    self.config = Some(self.parser.value()?.into());
                     continue;
                 }
                 Some(Short('v') | Long("verbose")) => {

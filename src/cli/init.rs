@@ -9,20 +9,21 @@ use super::call::print;
 use super::exit::{Exit, Failure};
 use super::page::Page;
 use crate::config::Config;
+use crate::store::sync_directory;
 
 pub const PAGE: Page = Page {
     name: "init",
     arguments: "[--here] [--server URL] [--serial SERIAL]",
     summary: "write a configuration",
     details: "\
-Writes a configuration, as /etc/punchd.toml or as FILE of --config. A file that
-is there stays as it is, and the exit code is 73.
+Writes a configuration, as FILE of --config if that is given. A file that is
+there stays as it is, and the exit code is 73.
 
 Options:
   --here              a terminal on this computer, without root: punchd.toml in
-                      this directory, with the store, the driver socket and a
-                      directory for files beside it; this computer's clock is
-                      not set
+                      this directory (without it: /etc/punchd.toml), and the
+                      store, the driver socket and a directory for files in
+                      this directory, too; this computer's clock is not set
   --server URL        the server (with --here: default http://127.0.0.1:8081)
   --serial SERIAL     the serial number by which the server knows the terminal
                       (with --here: default TEST0001)
@@ -32,7 +33,7 @@ Example:
 ",
 };
 
-/// Where `--here` writes.
+/// Where `--here` writes, without `--config`.
 const FILE_HERE: &str = "punchd.toml";
 
 /// What is to be written, and whether for this directory.
@@ -54,6 +55,9 @@ impl Init {
                 _ => return Err(argument.unexpected()),
             }
         }
+        if here {
+            arguments.config.get_or_insert_with(|| FILE_HERE.into());
+        }
         let or = |given: Option<String>, option: &str, default: &str| match given {
             Some(given) => Ok(given),
             None if here => Ok(default.to_owned()),
@@ -63,8 +67,7 @@ impl Init {
         Ok(Self { here, server, serial: or(serial, "--serial SERIAL", "TEST0001")? })
     }
 
-    pub fn run(&self, config: &Path) -> Result<(), Failure> {
-        let file = if self.here { Path::new(FILE_HERE) } else { config };
+    pub fn run(&self, file: &Path) -> Result<(), Failure> {
         let failed = |path: &Path, exit, error: io::Error| {
             Failure::new(exit, format!("{}: {error}", path.display()))
         };
@@ -73,9 +76,7 @@ impl Init {
         let text = self.text(&here)?;
         Config::parse(file, &text)
             .map_err(|error| Failure::new(Exit::Usage, format!("nothing is written: {error}")))?;
-        let written = OpenOptions::new().write(true).create_new(true).open(file);
-        let written = written.and_then(|mut written| written.write_all(text.as_bytes()));
-        written.map_err(|error| match error.kind() {
+        create(file, &text).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => {
                 let why = "is there already, and stays as it is; --config FILE names another";
                 Failure::new(Exit::CannotCreate, format!("{} {why}", file.display()))
@@ -116,6 +117,16 @@ impl Init {
         let files = quoted(&path(here.join("files"))?);
         Ok(text + &format!("\n[commands]\nput_dirs = [{files}]\nget_dirs = [{files}]\n"))
     }
+}
+
+/// Creates a file that is on disk when this returns. What could not be written whole is removed.
+fn create(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    if written.is_err() {
+        let _ = fs::remove_file(path);
+    }
+    written.and_then(|()| sync_directory(path))
 }
 
 /// A string as TOML writes it: the escapes of JSON are among those of TOML.

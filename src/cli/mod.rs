@@ -29,6 +29,7 @@ use arguments::{Argument, Arguments, Halt};
 use exit::{Exit, Failure};
 use help::Command;
 
+use crate::config::DEFAULT_PATH;
 use crate::drivers::settings;
 use crate::logging;
 use crate::protocol::foreign;
@@ -38,7 +39,7 @@ pub fn main() -> ExitCode {
     let mut arguments = Arguments::new(lexopt::Parser::from_env());
     let done = Action::parse(&mut arguments).and_then(|action| {
         logging::start(arguments.verbose);
-        action.run(&arguments.config)
+        action.run(arguments.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH)))
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

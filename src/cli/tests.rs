@@ -84,8 +84,8 @@ fn the_options_of_every_command_stand_anywhere() {
         let parsed = Action::parse(&mut arguments);
         assert!(matches!(parsed, Ok(Action::Status(_))), "{line:?}");
         assert_eq!(
-            (arguments.config.as_path(), arguments.verbose),
-            (Path::new("a"), true),
+            (arguments.config.as_deref(), arguments.verbose),
+            (Some(Path::new("a")), true),
             "{line:?}"
         );
     }

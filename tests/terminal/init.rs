@@ -101,6 +101,26 @@ fn a_configuration_of_a_device_has_a_server_and_a_serial() {
 }
 
 #[test]
+fn config_names_the_file_of_a_terminal_in_this_directory() {
+    let place = Place::new("named");
+    let written = place.punchd("init --here -c own.toml");
+    assert!(said(&written).contains("start it with: punchd -c own.toml run"), "{written:?}");
+    assert_eq!(place.names(), ["files", "own.toml"]);
+    assert!(place.punchd("-c own.toml check").status.success());
+}
+
+#[test]
+fn a_file_that_cannot_be_written_whole_is_not_left() {
+    let place = Place::new("full");
+    let punchd = env!("CARGO_BIN_EXE_punchd");
+    let line = format!("trap '' XFSZ; ulimit -f 0; exec {punchd} init --here");
+    let output = Command::new("sh").args(["-c", &line]).current_dir(&place.0).output().unwrap();
+    assert_eq!(output.status.code(), Some(73), "{output:?}");
+    assert!(said(&output).contains("punchd.toml: File too large"), "{output:?}");
+    assert!(place.names().is_empty(), "{:?}", place.names());
+}
+
+#[test]
 fn what_cannot_be_used_is_not_written() {
     let place = Place::new("refused");
     let deep = place.0.join("d".repeat(120));
