@@ -94,6 +94,9 @@ fn open(address: SocketAddr, deadline: Instant) -> Result<TcpStream, LinkError> 
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -115,5 +118,34 @@ mod tests {
             memory.is_silent(SocketAddr::new(a.ip(), port));
         }
         assert_eq!(memory.silent.len(), MOST_SILENT);
+    }
+
+    /// A port that answers no more: its only place is taken. What holds it comes with it.
+    fn deaf_port() -> (SocketAddr, (TcpListener, Vec<TcpStream>)) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let short = Duration::from_millis(200);
+        let fill = std::iter::from_fn(|| TcpStream::connect_timeout(&address, short).ok());
+        let taken = fill.take(10).collect();
+        (address, (listener, taken))
+    }
+
+    #[test]
+    fn addresses_that_do_not_answer_leave_time_for_the_next_and_use_all_of_it() {
+        let (first, _kept) = deaf_port();
+        let (second, _kept_too) = deaf_port();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = listener.local_addr().unwrap();
+        let time = Duration::from_secs(2);
+        let connect = |addresses: Vec<_>| {
+            let deadline = Instant::now() + time;
+            let connected = connect_to_one(addresses, deadline, &mut AddressMemory::default());
+            (connected, deadline)
+        };
+        let (connected, _) = connect(vec![first, second, good]);
+        assert_eq!(connected.expect("the last one answers").1, good);
+        let (connected, deadline) = connect(vec![first, second]);
+        assert!(connected.is_err() && Instant::now() >= deadline);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -139,8 +140,16 @@ fn a_log_that_nobody_takes_in_stops_nothing() {
     let here = |name: &str| {
         terminal.driver().call("register", json!({"name": name, "provides": []})).unwrap();
     };
-    // Far more lines than the pipe takes.
-    (0..3_000).for_each(|_| here("somebody with a name that is not short"));
+    let some = |count: u32| {
+        let begun = Instant::now();
+        (0..count).for_each(|_| here("somebody with a name that is not short"));
+        begun.elapsed()
+    };
+    // Far more lines than the pipe takes; and none of those that find no room is waited for.
+    let with_room = some(20);
+    some(1_500);
+    let without = some(20);
+    assert!(without < 20 * with_room + Duration::from_secs(10), "{without:?}, {with_room:?}");
     terminal.driver().punch("1001", &second(1));
     // Whoever comes back to it reads how many are missing.
     let mut lines = BufReader::new(log).lines().map(Result::unwrap);
