@@ -39,6 +39,11 @@ use crate::state::State;
 pub(crate) fn listen(shared: &Arc<Shared>, address: SocketAddr) -> io::Result<Service> {
     Service::start(shared, address, "admin", |shared, inbound| {
         let head = inbound.head().ok()?;
+        // Programs send none, and browsers one with everything that a web site has them send.
+        if let Some(origin) = head.field("origin") {
+            let why = format!("Origin is {origin:?}: for browsers there is the page (--page)");
+            return Some(refusal(403, &why));
+        }
         let request = inbound.body(head, TIMEOUT).ok()?;
         Some(answer(shared, &request))
     })

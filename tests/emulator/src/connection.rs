@@ -5,24 +5,23 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustls::ServerConfig;
-
 use crate::act::Act;
 use crate::answer::{self, After, Answer, Delivery};
 use crate::exchange::Exchange;
 use crate::http::{Broken, Head, Inbound};
 use crate::state::{Peer, State};
+use crate::tls::Acceptor;
 use crate::wire::Wire;
 
 /// The state, and the condition that is signalled when it changes.
 pub(crate) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<Acceptor>,
 }
 
 impl Shared {
-    pub(crate) fn new(state: State, tls: Option<Arc<ServerConfig>>) -> Shared {
+    pub(crate) fn new(state: State, tls: Option<Acceptor>) -> Shared {
         Shared { state: Mutex::new(state), changed: Condvar::new(), tls }
     }
 
@@ -83,7 +82,7 @@ fn serve(shared: &Shared, socket: TcpStream, number: u64) {
         let mut state = shared.lock();
         (state.faults.at_accept(), state.settings.manners.read_once, state.settings.timeout)
     };
-    let Ok(wire) = Wire::new(socket, shared.tls.clone(), timeout) else { return };
+    let Ok(wire) = Wire::new(socket, shared.tls.as_ref(), timeout) else { return };
     if let Some(act) = act {
         shared.lock().open.remove(&number);
         return end(wire, unread(&act));

@@ -5,11 +5,6 @@ use std::net::{Shutdown, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
-
 use crate::admin;
 use crate::command::Repeat;
 use crate::connection::{self, Shared};
@@ -22,8 +17,9 @@ use crate::received::{AttRow, Received, Reply, Row, Seen, Summary};
 use crate::record::oplog::Oplog;
 use crate::record::user::User;
 use crate::service::Service;
-use crate::settings::{DateField, Manners, Settings, Tls};
+use crate::settings::{DateField, Manners, Settings};
 use crate::state::State;
+use crate::tls::Acceptor;
 
 /// A strict server for the PUSH protocol, in threads of this process. It ends when it is dropped.
 pub struct Emulator {
@@ -38,7 +34,7 @@ pub struct Emulator {
 impl Emulator {
     /// Starts to listen.
     pub fn start(settings: Settings) -> io::Result<Emulator> {
-        let tls = settings.tls.as_ref().map(tls_config).transpose()?;
+        let tls = settings.tls.as_ref().map(Acceptor::new).transpose()?;
         let (listen, admin, page) = (settings.listen, settings.admin, settings.page);
         let shared = Arc::new(Shared::new(State::new(settings), tls));
         let device = listen_for_devices(&shared, listen)?;
@@ -53,8 +49,7 @@ impl Emulator {
         self.address
     }
 
-    /// The same as a URL. With TLS it names `localhost`, as the certificate of
-    /// [`private_ca`](crate::private_ca) does.
+    /// The same as a URL. With TLS it names `localhost`, as the certificate of `private_ca` does.
     pub fn url(&self) -> String {
         match self.shared.tls {
             Some(_) => format!("https://localhost:{}", self.address.port()),
@@ -297,29 +292,4 @@ impl Shared {
 fn listen_for_devices(shared: &Arc<Shared>, address: SocketAddr) -> io::Result<Listener> {
     let shared = Arc::clone(shared);
     Listener::open(address, move |socket| connection::accept(&shared, socket))
-}
-
-fn tls_config(tls: &Tls) -> io::Result<Arc<ServerConfig>> {
-    let chain = certificates(&tls.certificates)?;
-    let key = PrivateKeyDer::from_pem_slice(tls.key.as_bytes()).map_err(io::Error::other)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?;
-    let builder = match &tls.clients {
-        None => builder.with_no_client_auth(),
-        Some(authorities) => {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(certificates(authorities)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
-            builder.with_client_cert_verifier(verifier.build().map_err(io::Error::other)?)
-        }
-    };
-    builder.with_single_cert(chain, key).map(Arc::new).map_err(io::Error::other)
-}
-
-fn certificates(pem: &str) -> io::Result<Vec<CertificateDer<'static>>> {
-    CertificateDer::pem_slice_iter(pem.as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(io::Error::other)
 }

@@ -18,6 +18,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! Without the feature `tls`, which is on by default, there is no HTTPS, and neither rustls nor rcgen.
+//!
 //! The parts: [`record`] reads the records; `http` and `wire` the requests; `state` serves them
 //! with `session`, `upload`, `command`, `reply` and `file`; `answer` and [`Fault`] send or damage
 //! the answers; `connection`, `listener` and [`Emulator`] hold threads and sockets; `admin` is the
@@ -26,6 +28,7 @@
 mod act;
 mod admin;
 mod answer;
+#[cfg(feature = "tls")]
 mod ca;
 mod command;
 mod connection;
@@ -49,10 +52,13 @@ mod stamp;
 mod state;
 mod target;
 mod text;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+mod tls;
 mod upload;
 mod wire;
 
 pub use act::Act;
+#[cfg(feature = "tls")]
 pub use ca::{PrivateCa, private_ca, private_ca_valid};
 pub use command::Repeat;
 pub use deviation::{Deviation, Flaw, Kind};

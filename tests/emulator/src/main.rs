@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::{fs, thread};
 
-use iclock_emulator::{Emulator, Kind, Manners, Persona, Settings, Tls, private_ca};
+use iclock_emulator::{Emulator, Kind, Manners, Persona, Settings, Tls};
 use lexopt::prelude::*;
 
 const HELP: &str = "\
@@ -139,8 +139,14 @@ fn read(path: &str) -> Result<String, lexopt::Error> {
     fs::read_to_string(path).map_err(|error| format!("{path}: {error}").into())
 }
 
+#[cfg(not(feature = "tls"))]
+fn make_ca(_: &str) -> Result<Tls, lexopt::Error> {
+    Err("--tls-private-ca is not in this build: it needs the feature tls".into())
+}
+
+#[cfg(feature = "tls")]
 fn make_ca(path: &str) -> Result<Tls, lexopt::Error> {
-    let made = private_ca().map_err(|error| error.to_string())?;
+    let made = iclock_emulator::private_ca().map_err(|error| error.to_string())?;
     fs::write(path, &made.ca).map_err(|error| format!("{path}: {error}"))?;
     Ok(Tls { certificates: made.certificate, key: made.key, clients: None })
 }

@@ -2,23 +2,23 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use socket2::SockRef;
+
+use crate::tls::{Acceptor, Stream};
 
 /// The stream a request comes in on.
 pub(crate) enum Wire {
     Plain(TcpStream),
-    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
+    Tls(Stream),
 }
 
 impl Wire {
     /// Waits at most `timeout` for each read and write.
     pub(crate) fn new(
         socket: TcpStream,
-        tls: Option<Arc<ServerConfig>>,
+        tls: Option<&Acceptor>,
         timeout: Duration,
     ) -> io::Result<Wire> {
         socket.set_read_timeout(Some(timeout))?;
@@ -26,26 +26,21 @@ impl Wire {
         socket.set_nodelay(true)?;
         Ok(match tls {
             None => Wire::Plain(socket),
-            Some(config) => Wire::Tls(Box::new(StreamOwned::new(
-                ServerConnection::new(config).map_err(io::Error::other)?,
-                socket,
-            ))),
+            Some(acceptor) => Wire::Tls(acceptor.accept(socket)?),
         })
     }
 
     pub(crate) fn socket(&self) -> &TcpStream {
         match self {
             Wire::Plain(socket) => socket,
-            Wire::Tls(stream) => &stream.sock,
+            Wire::Tls(stream) => stream.socket(),
         }
     }
 
     /// The orderly end: the peer has read everything, then sees the end.
     pub(crate) fn close(mut self) {
         if let Wire::Tls(stream) = &mut self {
-            stream.conn.send_close_notify();
-            // Not `flush`: it would wait for a handshake that may never come.
-            while stream.conn.wants_write() && stream.conn.write_tls(&mut stream.sock).is_ok() {}
+            stream.say_end();
         }
         let socket = self.socket();
         let _ = socket.shutdown(Shutdown::Write);

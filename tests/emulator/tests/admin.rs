@@ -33,6 +33,20 @@ fn ask_at(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Va
 }
 
 #[test]
+fn web_sites_are_refused() {
+    let (server, _) = start();
+    for (method, path, body) in
+        [("POST", "/commands", "REBOOT"), ("POST", "/reset", ""), ("DELETE", "/faults", "")]
+    {
+        let foreign = format!("{path} HTTP/1.1\r\nOrigin: http://example.org\r\nX: ");
+        let (status, answer) = ask(&server, method, &foreign, body);
+        assert_eq!(status, 403, "{answer}");
+        assert!(answer["error"].as_str().unwrap().contains("http://example.org"), "{answer}");
+    }
+    assert_eq!(ask(&server, "GET", "/state", "").1["commands_queued"], 0);
+}
+
+#[test]
 fn what_came_in() {
     let (server, t) = start();
     t.upload("ATTLOG", 1, &punch(7, 0));

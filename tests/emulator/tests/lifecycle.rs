@@ -1,19 +1,16 @@
-//! The emulator starts, plays dead, comes back, forgets, speaks TLS, and ends.
+//! The emulator starts, plays dead, comes back, forgets, and ends.
 #![allow(clippy::unwrap_used)] // this is a test
 
 mod terminal;
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use iclock_emulator::{Emulator, Settings, Tls, private_ca};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use terminal::{SN, Terminal, get, punch, start};
+use iclock_emulator::{Emulator, Settings};
+use terminal::{punch, start};
 
 #[test]
 fn a_server_that_is_down_keeps_what_it_has() {
@@ -88,32 +85,10 @@ fn the_log_has_a_line_for_each_event() {
     }
 }
 
+#[cfg(not(feature = "tls"))]
 #[test]
-fn https() {
-    let made = private_ca().unwrap();
-    let tls = Some(Tls { certificates: made.certificate, key: made.key, clients: None });
-    let server = Emulator::start(Settings { tls, ..Settings::default() }).unwrap();
-    assert_eq!(server.url(), format!("https://localhost:{}", server.address().port()));
-
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(made.ca.as_bytes()).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    for name in ["localhost", "127.0.0.1"] {
-        let name = ServerName::try_from(name).unwrap();
-        let connection = ClientConnection::new(Arc::new(config.clone()), name).unwrap();
-        let socket = TcpStream::connect(server.address()).unwrap();
-        let mut stream = StreamOwned::new(connection, socket);
-        let request = get(&format!("/iclock/cdata?SN={SN}&options=all"));
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("GET OPTION FROM: "));
-    }
-    assert_eq!(Terminal::at(&server).poll_bytes().first(), Some(&0x15), "plain HTTP gets an alert");
-    server.assert_strict();
+fn a_certificate_is_an_error_where_there_is_no_https() {
+    let tls = Some(iclock_emulator::Tls::default());
+    let error = Emulator::start(Settings { tls, ..Settings::default() }).err().unwrap();
+    assert!(error.to_string().contains("feature `tls`"), "{error}");
 }
