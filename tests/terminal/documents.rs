@@ -159,6 +159,53 @@ fn every_cited_chapter_of_the_protocol_has_a_heading() {
     assert!(missing.is_empty(), "no heading in docs/protocol.md or docs/protocol: {missing:?}");
 }
 
+/// The tables of a document, each with the heading above it, without links.
+fn tables(text: &str) -> Vec<(String, String)> {
+    let (mut heading, mut found) = (String::new(), Vec::<(String, String)>::new());
+    let mut is_going_on = false;
+    for line in text.lines() {
+        let is_row = line.starts_with('|');
+        if let Some(words) = line.strip_prefix("##") {
+            heading = words.trim_start_matches('#').trim().to_owned();
+        } else if is_row {
+            if !is_going_on {
+                found.push((heading.clone(), String::new()));
+            }
+            let row = without_links(line) + "\n";
+            found.last_mut().expect("one was begun").1 += &row;
+        }
+        is_going_on = is_row;
+    }
+    found
+}
+
+/// `[words](target)` is its words.
+fn without_links(line: &str) -> String {
+    let (mut text, mut rest) = (String::new(), line);
+    while let Some((before, link)) = rest.split_once('[') {
+        let (words, after) = link.split_once("](").expect("a link has a target");
+        text += &[before, words].concat();
+        rest = after.split_once(')').expect("a target has an end").1;
+    }
+    text + rest
+}
+
+#[test]
+fn the_code_tables_for_drivers_are_those_of_the_protocol() {
+    let chapters: Vec<_> = ["codes", "uploads-people"]
+        .iter()
+        .map(|name| fs::read_to_string(project(&format!("docs/protocol/{name}.md"))).unwrap())
+        .flat_map(|text| tables(&text))
+        .collect();
+    let drivers = fs::read_to_string(project("docs/drivers.md")).unwrap();
+    let (_, codes) = drivers.split_once("\n## Code tables\n").unwrap();
+    let codes = tables(codes);
+    assert_eq!(codes.len(), 6);
+    for table in codes {
+        assert!(chapters.contains(&table), "no chapter of docs/protocol has {table:?}");
+    }
+}
+
 #[test]
 fn every_key_of_the_configuration_is_documented() {
     let config = ["mod", "tables", "dialect"]
