@@ -99,7 +99,8 @@ def completion(program):
 
 def main():
     if len(sys.argv) != 3:
-        sys.exit(__doc__.strip())
+        print(__doc__.strip())
+        sys.exit(0 if sys.argv[1:] in (["-h"], ["--help"]) else 64)
     program, directory = sys.argv[1], Path(sys.argv[2])
     version = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout.split()[1]
     directory.mkdir(parents=True, exist_ok=True)
