@@ -68,6 +68,10 @@ pub fn name(call: usize) -> String {
     found.map_or_else(|| call.to_string(), |(_, name)| (*name).to_owned())
 }
 
+pub fn number(name: &str) -> usize {
+    NAMES.iter().find(|(_, known)| *known == name).expect("a call of the table").0
+}
+
 pub fn error_name(error: Option<i32>) -> &'static str {
     let found = ERRORS.iter().find(|(number, _)| Some(*number) == error);
     found.map_or("short", |(_, name)| name)

@@ -75,6 +75,27 @@ fn a_system_call_that_fails_once_loses_and_doubles_nothing() {
     inject(&cases, 60, |_| true);
 }
 
+/// A file that a command saved survives a power cut after the answer: it is synced, and so is the directory in
+/// which it got its name. When one of these syncs fails, the command is not answered with success.
+#[test]
+fn a_file_that_was_saved_is_synced_with_its_directory() {
+    let Some(mut bench) = Bench::start() else { return };
+    let call = calls::number("fsync");
+    for phase in [Phase::Put, Phase::Download] {
+        let (outcome, counts) = drive(&mut bench, phase, None).unwrap();
+        assert_eq!(outcome, Outcome::Done, "{phase:?}");
+        let ends = [".part", "/files"];
+        assert_eq!(counts[call], 2, "{phase:?}: of the file, and of its directory");
+        for (nth, end) in (1..).zip(ends) {
+            let injection = Injection { call, nth, error: Some(5) };
+            let (outcome, _) = drive(&mut bench, phase, Some(injection)).unwrap();
+            let file = bench.tracer.hit().expect("the call was made");
+            assert!(file.ends_with(end), "{phase:?}: {file}");
+            assert_eq!(outcome, Outcome::Refused("-3".into()), "{phase:?}: {file}");
+        }
+    }
+}
+
 #[test]
 fn a_read_that_fails_once_is_never_called_damage() {
     let Some(mut reads) = all_cases() else { return };
