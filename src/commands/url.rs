@@ -91,6 +91,7 @@ mod tests {
             ("file/fw/main.tgz", "/iclock/file/fw/main.tgz"),
             ("/iclock/x", "/iclock/x"),
             ("/x y?a=b#c", "/iclock/x%20y?a=b"),
+            ("/!~|\u{7f}é", "/iclock/!~%7C%7F%C3%A9"),
             ("../x", "/iclock/../x"),
             ("http://Server:8081/any/x", "http://Server:8081/any/x"),
             ("https://files.example/terminals/a%20b", "https://files.example/terminals/a%20b"),

@@ -94,6 +94,15 @@ fn a_file_that_was_saved_is_synced_with_its_directory() {
             assert_eq!(outcome, Outcome::Refused("-3".into()), "{phase:?}: {file}");
         }
     }
+    // What has come of a download is on disk before the store says how far it is.
+    let call = calls::number("fdatasync");
+    let (_, counts) = drive(&mut bench, Phase::Download, None).unwrap();
+    let is_of_part = |nth| {
+        let injection = Injection { call, nth, error: Some(5) };
+        drive(&mut bench, Phase::Download, Some(injection)).unwrap();
+        bench.tracer.hit().is_some_and(|file| file.ends_with(".part"))
+    };
+    assert!((1..=counts[call]).any(is_of_part), "{} calls", counts[call]);
 }
 
 #[test]
