@@ -195,6 +195,7 @@ fn a_stamp_of_zero_with_check_uploads_everything_once_more() {
     terminal.run();
     terminal.driver().punch("1002", &second(100));
     assert!(server.wait_until(TIMEOUT, |received| received.attlog().len() == 101));
+    terminal.wait_for("nothing left", |status| status["streams"]["punches"]["again"] == 0);
     assert_eq!(server.attlog().iter().map(|row| row.times).sum::<u32>(), 201);
     server.assert_strict();
 }
