@@ -113,3 +113,77 @@ pub(crate) mod operation {
     /// Also for what was enrolled and has no number of its own, such as a face.
     pub(crate) const USER_ENROLLED: u16 = 30;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tables of App. 1 to 3, and of §12.9.2.
+    const CODES: &str = include_str!("../../docs/protocol/codes.md");
+    const CARDS: &str = include_str!("../../docs/protocol/control.md");
+
+    fn row(number: i64, meaning: &str) -> String {
+        format!("| {number} | {meaning}").replace('-', "\u{2212}")
+    }
+
+    #[test]
+    fn each_return_code_has_the_number_of_its_meaning() {
+        for (code, meaning) in [
+            (ReturnCode::DONE, "success"),
+            (ReturnCode::PARAMETER, "a parameter is wrong"),
+            (ReturnCode::PHOTO_SIZE, "the data of a user's photo"),
+            (ReturnCode::STORAGE, "reading or writing failed"),
+            (ReturnCode::TEMPLATE_SIZE, "the data of a template"),
+            (ReturnCode::UNKNOWN_PIN, "there is no user with this PIN"),
+            (ReturnCode::TEMPLATE_FORMAT, "a template has a format that is not allowed"),
+            (ReturnCode::TEMPLATE, "a template is not valid"),
+            (ReturnCode::CAPACITY, "a limit of capacity"),
+            (ReturnCode::UNSUPPORTED, "the terminal does not support it"),
+            (ReturnCode::TIMED_OUT, "the command took too long"),
+            (ReturnCode::MISMATCH, "the data does not fit the configuration"),
+            (ReturnCode::BUSY, "the terminal is busy"),
+            (ReturnCode::TOO_LONG, "the data is too long"),
+            (ReturnCode::MEMORY, "memory failed"),
+            (ReturnCode::NOT_FETCHED, "the data could not be fetched"),
+            (ReturnCode::ENROLL_EXISTS, "the user has this fingerprint already"),
+            (ReturnCode::ENROLL_FAILED, "it failed: bad quality"),
+            (ReturnCode::ENROLL_DUPLICATE, "the fingerprint is there already"),
+            (ReturnCode::ENROLL_CANCELLED, "cancelled"),
+            (ReturnCode::ENROLL_BUSY, "the terminal is busy"),
+        ] {
+            assert!(CODES.contains(&row(code.0, meaning)), "{code}: {meaning}");
+        }
+        for (code, meaning) in [
+            (ReturnCode::CARD_FAILED, "it failed, after all tries"),
+            (ReturnCode::CARD_TIMED_OUT, "nobody came in time"),
+            (ReturnCode::CARD_CANCELLED, "somebody left the enrolment"),
+        ] {
+            assert!(CARDS.contains(&row(code.0, meaning)), "{code}: {meaning}");
+        }
+    }
+
+    #[test]
+    fn languages_and_operations_have_the_numbers_of_their_names() {
+        for (number, name) in [
+            (u16::from(Language::ENGLISH.0), "English |"),
+            (u16::from(Language::SIMPLIFIED_CHINESE.0), "Chinese, simplified |"),
+            (operation::POWER_ON, "switched on |"),
+            (operation::POWER_OFF, "switched off |"),
+            (operation::ALARM, "alarm |"),
+            (operation::FINGERPRINT_ENROLLED, "fingerprint enrolled |"),
+            (operation::USER_DELETED, "user deleted |"),
+            (operation::FINGERPRINT_DELETED, "fingerprint deleted |"),
+            (operation::CARD_DELETED, "card deleted |"),
+            (operation::CARD_ENROLLED, "Mifare card: enrolled |"),
+            (operation::USER_ENROLLED, "user enrolled |"),
+        ] {
+            assert!(CODES.contains(&row(number.into(), name)), "{number}: {name}");
+        }
+        let (_, languages) = CODES.split_once("## App. 2").expect("a chapter");
+        let (languages, _) = languages.split_once("## App. 3").expect("the next chapter");
+        for number in 0..=255 {
+            let is_listed = languages.contains(&format!("| {number} | "));
+            assert_eq!(Language(number).is_known(), is_listed, "{number}");
+        }
+    }
+}

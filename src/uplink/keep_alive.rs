@@ -182,9 +182,41 @@ pub(super) enum NoAnswer {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn two_connections_to_a_place_and_four_in_all_are_kept_the_newest() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        // The peers stay open.
+        let mut peers = Vec::new();
+        let mut kept = KeptConnections::default();
+        let now = Instant::now();
+        let place = |host: u32| Place { https: false, host: host.to_string(), port: 80 };
+        let mut put = |kept: &mut KeptConnections, host: u32, at: Instant| {
+            let socket = TcpStream::connect(address).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            peers.push(listener.accept().unwrap());
+            kept.put(Connection::new(place(host), address, socket), at);
+        };
+        let count = |kept: &mut KeptConnections, host: u32| {
+            let taken = std::iter::from_fn(|| kept.take(&place(host), now + MINUTE));
+            taken.map(|(_, idle)| (MINUTE - idle).as_secs()).collect::<Vec<_>>()
+        };
+        for seconds in 0..3 {
+            put(&mut kept, 1, now + Duration::from_secs(seconds));
+        }
+        assert_eq!(count(&mut kept, 1), [2, 1], "the one that was used last goes first");
+        for host in 1..=5 {
+            put(&mut kept, host, now);
+        }
+        assert!(count(&mut kept, 1).is_empty(), "the oldest of five places is closed");
+        (2..=5).for_each(|host| assert_eq!(count(&mut kept, host), [0]));
+    }
 
     #[test]
     fn a_place_whose_kept_connections_fail_three_times_gets_one_each_for_a_day() {

@@ -246,6 +246,7 @@ fn a_server_that_mixes_the_stamps_of_tables_gets_no_punch_twice() {
     let taken = kept.lock().unwrap().punches.clone();
     assert_eq!(taken.len(), 97);
     assert!(taken.values().all(|times| *times == 1), "{taken:?}\n{}", terminal.log());
+    assert!(terminal.log().contains("gives the stamp of another table back as that of ATTLOG"));
 }
 
 #[test]
