@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Commanding, base64, until};
+use crate::harness::{Commanding, RawRequest, base64, until};
 
 const DEVICE: &str = "[device]\nface_version = 7\nfp_version = 10\n[device.options]\n\"~MaxFingerCount\" = \"3000\"\n\"~OEMVendor\" = \"ACME CO., LTD.\"\n";
 
@@ -207,6 +207,30 @@ fn options_are_pushed_only_to_a_server_that_wants_to_know_some_that_exist() {
         assert_eq!(!bodies.is_empty(), is_pushed, "{options:?}: {bodies:?}");
         assert!(bodies.iter().all(|body| !body.is_empty()), "{options:?}");
     }
+}
+
+#[test]
+fn an_option_that_was_set_is_pushed_before_the_next_polls() {
+    let mut commanding = Commanding::start_with("PushOptionsFlag=1\n", DEVICE);
+    let pushed = |text: &str, requests: &[RawRequest]| {
+        let is_it =
+            |it: &RawRequest| it.target.contains("table=options") && it.text().contains(text);
+        requests.iter().rposition(is_it)
+    };
+    let wait_for = |text: &str, commanding: &Commanding| {
+        let came = || pushed(text, &commanding.server.requests()).is_some();
+        until(text, came, || format!("{:?}", commanding.server.requests()));
+    };
+    wait_for("FaceFunOn=1", &commanding);
+    // They are compared, and are as the server knows them: otherwise not for ten seconds.
+    assert_eq!((commanding.returns("LOG"), commanding.returns("INFO")), (0, 0));
+    let before = commanding.server.requests().len();
+    assert_eq!(commanding.returns("SET OPTION FaceFunOn=0"), 0);
+    wait_for("FaceFunOn=0", &commanding);
+    let requests = commanding.server.requests();
+    let at = pushed("FaceFunOn=0", &requests).expect("it came");
+    let polls = requests[before..at].iter().filter(|it| it.is_poll()).count();
+    assert!(polls < 4, "{polls} polls before it");
 }
 
 #[test]
