@@ -372,3 +372,25 @@ pub(super) fn highest_seq(connection: &Connection) -> rusqlite::Result<Seq> {
     );
     connection.query_row(&sql, [], |row| row.get(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::store::{Limits, Store, StoreError};
+
+    #[test]
+    fn a_failure_to_write_is_over_with_the_next_write_and_not_before() {
+        let store = Store::open(Path::new(":memory:"), Limits::default()).unwrap();
+        // It cannot begin where another transaction is open.
+        store.db.run("BEGIN").unwrap();
+        let nothing = || store.db.atomically(|| Ok::<_, StoreError>(()));
+        assert!(nothing().is_err());
+        store.db.run("ROLLBACK").unwrap();
+        assert!(store.write_failure().is_some());
+        nothing().unwrap();
+        assert!(store.write_failure().is_some(), "nothing was written: the disk may still fail");
+        store.atomically(|| store.options().set("Own", "1")).unwrap();
+        assert_eq!(store.write_failure(), None);
+    }
+}
