@@ -254,7 +254,10 @@ pub(super) fn write(db: &Db, askings: &Askings) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::store::{Limits, Store};
 
     #[test]
     fn ids_rise_fall_and_mix() {
@@ -289,6 +292,22 @@ mod tests {
         assert_eq!(time.now(reading("b", 5, Some(1_800_000_300))), 360);
         assert_eq!(time.now(reading("b", 5, None)), 65);
         assert_eq!(time.now(reading("b", 5, Some(1_700_000_000))), 65);
+    }
+
+    #[test]
+    fn what_is_written_is_read_the_same() {
+        let store = Store::open(Path::new(":memory:"), Limits::default()).unwrap();
+        let written = Askings {
+            list: 1,
+            without_it: [2, 3, 4],
+            without_any: [5, 6, 7],
+            forgotten: 8,
+            ids: Ids { highest: Some(u128::MAX), before: Some(10), risen: 11, mixed: true },
+            host: "h".into(),
+            time: LogTime { at: 13, boot: "b".into(), monotonic: 14, utc: Some(15) },
+        };
+        store.command_log().set_askings(&written).unwrap();
+        assert_eq!(store.command_log().askings().unwrap(), written);
     }
 
     #[test]

@@ -275,6 +275,9 @@ mod tests {
         }
         assert_eq!(parse("PIN=1\tCard=0").unwrap().card, "");
         assert_eq!(parse("PIN=1\tCard=[00000000]").unwrap().card, "");
+        let highest = "9223372036854775807";
+        assert_eq!(parse(&format!("PIN=1\tCard={highest}")).unwrap().card, highest);
+        assert!(parse("PIN=1\tCard=9223372036854775808").is_err());
     }
 
     #[test]
