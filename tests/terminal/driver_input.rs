@@ -137,7 +137,7 @@ fn wrong_data_from_drivers_is_refused_with_the_field() {
             json!({"pin": "1", "idnum": "11010519491231002X", "gender": 1, "nation": 1, "name": "a\tb"}),
             "name",
         ),
-        ("error", json!({"code": "oops"}), "errcode"),
+        ("error", json!({"code": "oops"}), "code"),
         ("error", json!({"code": "D01E0001", "additional": [1]}), "additional"),
         ("punch", json!({"pin": "1", "idnum": "x y"}), "idnum"),
         ("punch", json!({"pin": "1", "verify": 20}), "verify"),

@@ -34,7 +34,7 @@ impl ErrorCode {
         if fits {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Invalid::new("errcode", "is not of the form D01E0001"))
+            Err(Invalid::new("code", "is not of the form D01E0001"))
         }
     }
 
@@ -79,7 +79,7 @@ impl ErrorLog {
             let fits = (1..=LONGEST_ID).contains(&id.len())
                 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
             if !fits {
-                return Err(Invalid::new("cmdid", "is not 1 to 32 letters, digits, - and _"));
+                return Err(Invalid::new("command", "is not 1 to 32 letters, digits, - and _"));
             }
         }
         let additional = match additional {
@@ -89,7 +89,7 @@ impl ErrorLog {
         };
         let error = Self {
             code,
-            message: visible(clean("errmsg", message, LONGEST_MESSAGE)?),
+            message: visible(clean("message", message, LONGEST_MESSAGE)?),
             command: command.map(str::to_owned),
             additional,
         };
@@ -128,7 +128,7 @@ impl ErrorLog {
         });
         Self {
             code,
-            message: visible(clean("errmsg", message, LONGEST_MESSAGE).unwrap_or_default()),
+            message: visible(clean("message", message, LONGEST_MESSAGE).unwrap_or_default()),
             command: id.map(str::to_owned),
             additional: None,
         }
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn codes_have_one_form_and_a_text() {
         for text in ["", "00000000", "D01E001", "X01E0001", "D01e0001", "D01E000é", "D0AE0001"] {
-            assert_eq!(ErrorCode::new(text).unwrap_err().field, "errcode", "{text}");
+            assert_eq!(ErrorCode::new(text).unwrap_err().field, "code", "{text}");
         }
         for (text, message) in [
             ("D01E0001", "D01E0001 (no face found)"),
@@ -238,10 +238,10 @@ mod tests {
         let long = "x".repeat(LONGEST_MESSAGE + 1);
         let huge = json!({"a": "x".repeat(LONGEST_ADDITIONAL)});
         for (message, command, additional, field) in [
-            ("a\tb", None, Value::Null, "errmsg"),
-            (long.as_str(), None, Value::Null, "errmsg"),
-            ("", Some(""), Value::Null, "cmdid"),
-            ("", Some("1\t2"), Value::Null, "cmdid"),
+            ("a\tb", None, Value::Null, "message"),
+            (long.as_str(), None, Value::Null, "message"),
+            ("", Some(""), Value::Null, "command"),
+            ("", Some("1\t2"), Value::Null, "command"),
             ("", None, json!([1]), "additional"),
             ("", None, json!("text"), "additional"),
             ("", None, huge, "additional"),

@@ -36,6 +36,12 @@ use crate::service::{Service, TIMEOUT, refusal};
 use crate::settings::{Manners, Persona};
 use crate::state::State;
 
+const PATHS: &str = "\
+    GET /state /attlog /oplog /users /templates /photos /idcards /errors /options /replies /requests \
+    /requests/NUMBER /deviations /personas; \
+    POST /commands /faults /release /handshake /allow /persona /clock /reset /files/PATH; \
+    DELETE /faults";
+
 pub(crate) fn listen(shared: &Arc<Shared>, address: SocketAddr) -> io::Result<Service> {
     Service::start(shared, address, "admin", |shared, inbound| {
         let head = inbound.head().ok()?;
@@ -131,7 +137,7 @@ fn act(state: &mut State, path: &str, bytes: &[u8]) -> Outcome {
 }
 
 fn nothing_there(path: &str) -> (u16, String) {
-    (404, format!("there is nothing at {path}, or not by this method"))
+    (404, format!("there is nothing at {path}, or not by this method; there is: {PATHS}"))
 }
 
 fn json<T: Serialize + ?Sized>(what: &T) -> Outcome {

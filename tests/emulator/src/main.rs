@@ -14,7 +14,8 @@ A strict server for the PUSH protocol.
 Usage: iclock-emulator [OPTIONS]
 
   --listen ADDRESS       where terminals connect (127.0.0.1:8081)
-  --admin ADDRESS        where the admin interface is, JSON over HTTP (none)
+  --admin ADDRESS        where the admin interface is, JSON over HTTP (none);
+                         GET / lists its paths
   --page ADDRESS         where the page for browsers is (none)
   --option KEY=VALUE     an option of the handshake; may be repeated
   --serial SN            a serial number it knows; may be repeated (any)

@@ -77,7 +77,13 @@ fn what_came_in() {
         assert_eq!(get(empty), json!([]), "{empty}");
     }
     assert_eq!(get("/photos"), json!({ "attendance": [], "people": [] }));
-    assert_eq!(ask(&server, "GET", "/nothing", "").0, 404);
+    let (status, answer) = ask(&server, "GET", "/", "");
+    assert_eq!(status, 404);
+    let listed = answer["error"].as_str().unwrap().split_once("there is: GET ").unwrap().1;
+    let listed = listed.split_once(';').unwrap().0.split(' ');
+    for path in listed.filter(|path| !path.ends_with("NUMBER")) {
+        assert_eq!(ask(&server, "GET", path, "").0, 200, "{path}");
+    }
 }
 
 #[test]
