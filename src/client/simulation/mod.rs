@@ -13,6 +13,7 @@ mod model;
 mod pauses;
 pub(crate) mod random;
 mod recovery;
+mod repeats;
 mod terminal;
 mod world;
 mod years;
