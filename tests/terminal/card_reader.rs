@@ -135,6 +135,16 @@ fn a_card_is_enrolled_when_the_daemon_asks() {
     daemon.answer("user.get", &json!({"card": "100"}), Value::Null);
     daemon.answer("operation", &json!({"op": 2}), json!({"seq": 2}));
     reader.says("card 100 belongs to nobody");
+    // One that dies during an enrolment has none any more: the next card is a punch.
+    daemon.ask(6, "enroll", json!({"pin": "7", "kind": "card", "retry": 1, "overwrite": true}));
+    reader.says("the next card is enrolled for 7");
+    daemon.hang_up();
+    daemon.welcome("card-reader", &json!(["card"]));
+    reader.says("no card is enrolled for 7: the connection to punchd broke");
+    fifo.write_all(b"101\n").unwrap();
+    daemon.answer("user.get", &json!({"card": "101"}), json!({"pin": "8"}));
+    daemon.answer("punch", &json!({"pin": "8", "verify": 4, "status": 0}), json!({"seq": 3}));
+    reader.says("8 by card: recorded as number 3");
 }
 
 #[test]
