@@ -91,3 +91,13 @@ fn a_reboot_waits_for_its_answer_as_long_as_the_server_does_not_hear_it() {
     terminal.run_until("rebooted", |terminal| !terminal.acts.borrow().is_empty());
     assert_eq!(terminal.code("1").unwrap(), "0");
 }
+
+#[test]
+fn the_audit_log_has_the_last_thousand_commands() {
+    let mut terminal = Terminal::new(5_300_000);
+    // Each is audited: the owner does not allow it.
+    terminal.give((1..=1100).map(|nth| format!("C:{nth}:CLEAR DATA\n")).collect());
+    terminal.run_until("answered", |terminal| terminal.code("1100").is_some());
+    let kept = terminal.store().audit_log().latest(2000).unwrap();
+    assert_eq!((kept.len(), kept[0].id.as_str(), kept[999].id.as_str()), (1000, "1100", "101"));
+}
