@@ -218,3 +218,28 @@ fn refused(path: &Path) -> Option<String> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_a_fault_of_the_disk_and_no_damage() {
+        let place = std::env::temp_dir().join(format!("punchd-open-{}", std::process::id()));
+        fs::create_dir_all(&place).unwrap();
+        let path = place.join("punchd.db");
+        let malformed = "database disk image is malformed";
+        fs::write(&path, "these are no pages of SQLite's").unwrap();
+        assert!(matches!(open(&path, true), Err(StoreError::Damaged { .. })));
+        assert_eq!(disk_error(malformed, &path), None);
+        // Nobody can read what is in the place of the log; a bad block is the same to a program.
+        let log = beside(&path, "-wal");
+        fs::create_dir(&log).unwrap();
+        let why = disk_error(malformed, &path);
+        fs::remove_dir_all(&place).unwrap();
+        let expected = format!("{} cannot be read: Is a directory (os error 21)", log.display());
+        assert_eq!(why, Some(expected));
+    }
+}
