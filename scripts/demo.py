@@ -293,6 +293,7 @@ def main():
             columns(f"terminal   punchd, serial number {SERIAL}", "")
             columns(f"server     iclock-emulator at {server.url}", "")
             columns(f"page       {server.page}: the same in a browser, with buttons", "")
+            columns("seq        the number of a record on the terminal; people, fingers and operations have numbers, too", "")
             print()
             sensor = start_sensor(at_the_end, place, PUNCHES if options.once else None)
             show = Show(server, terminal, sensor)
