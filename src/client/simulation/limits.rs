@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use super::terminal::Terminal;
+use crate::protocol::stream::{Stream, Table};
+use crate::protocol::time::LocalTime;
+use crate::store::{Moment, NewPunch};
 use crate::uplink::Cause;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -100,4 +103,30 @@ fn the_audit_log_has_the_last_thousand_commands() {
     terminal.run_until("answered", |terminal| terminal.code("1100").is_some());
     let kept = terminal.store().audit_log().latest(2000).unwrap();
     assert_eq!((kept.len(), kept[0].id.as_str(), kept[999].id.as_str()), (1000, "1100", "101"));
+}
+
+#[test]
+fn a_clear_that_gets_on_between_kills_is_never_given_up() {
+    let mut terminal = Terminal::new(5_300_001);
+    let store = terminal.store().clone();
+    for nth in 0..20_000 {
+        let at = LocalTime::from_seconds(1_793_600_000 + nth).expect("a time");
+        store.journal().add_punch(&NewPunch::of("7", Moment::At(at))).unwrap();
+    }
+    let streams = [Stream::Punches.into()];
+    while let Some(batch) = store.outbox().next_batch(&streams, 4096).unwrap() {
+        store.outbox().acknowledge(Table::Attlog, batch.pass, &batch.rows).unwrap();
+    }
+    drop(store);
+    let left = |terminal: &Terminal| terminal.store().journal().count_punches().unwrap();
+    assert_eq!(left(&terminal), 20_000);
+    terminal.give("C:1:CLEAR LOG\n".into());
+    for _ in 0..5 {
+        let before = left(&terminal);
+        terminal.run_until("some are deleted", |terminal| left(terminal) < before);
+        assert_eq!(terminal.code("1"), None);
+        terminal.restart();
+    }
+    terminal.run_until("answered", |terminal| terminal.code("1").is_some());
+    assert_eq!((terminal.code("1").unwrap().as_str(), left(&terminal)), ("0", 0));
 }
