@@ -30,9 +30,9 @@ use crate::connection::Shared;
 use crate::deviation::Kind;
 use crate::fault::{Fault, Weather};
 use crate::file::Offered;
-use crate::http::Request;
+use crate::http::{Head, Request};
 use crate::received::{Received, Summary};
-use crate::service::{Service, TIMEOUT, refusal};
+use crate::service::{Service, TIMEOUT, is_here, refusal};
 use crate::settings::{Manners, Persona};
 use crate::state::State;
 
@@ -45,14 +45,26 @@ const PATHS: &str = "\
 pub(crate) fn listen(shared: &Arc<Shared>, address: SocketAddr) -> io::Result<Service> {
     Service::start(shared, address, "admin", |shared, inbound| {
         let head = inbound.head().ok()?;
-        // Programs send none, and browsers one with everything that a web site has them send.
-        if let Some(origin) = head.field("origin") {
-            let why = format!("Origin is {origin:?}: for browsers there is the page (--page)");
+        if let Err(why) = check(&head) {
             return Some(refusal(403, &why));
         }
         let request = inbound.body(head, TIMEOUT).ok()?;
         Some(answer(shared, &request))
     })
+}
+
+/// Why a request is refused, if it is: a browser sent it for a web site. Programs send no `Origin`. A site whose
+/// name leads here (DNS rebinding) sends none either; its name has a dot.
+fn check(head: &Head) -> Result<(), String> {
+    let for_browsers = "for browsers there is the page (--page)";
+    if let Some(origin) = head.field("origin") {
+        return Err(format!("Origin is {origin:?}: {for_browsers}"));
+    }
+    let host = head.field("host").unwrap_or_default();
+    match is_here(host) || !host.contains('.') {
+        true => Ok(()),
+        false => Err(format!("Host is {host:?}, and no address: {for_browsers}")),
+    }
 }
 
 /// Does what a request asks for.
@@ -124,8 +136,10 @@ fn act(state: &mut State, path: &str, bytes: &[u8]) -> Outcome {
         "/allow" => allow(state, &body)?,
         "/persona" => state.settings.manners = Manners::of(persona(body.trim())?),
         "/clock" => {
+            // A century is enough, and no time overflows.
+            let seconds = body.trim().parse().ok().filter(|it: &i64| it.abs() < 3_200_000_000);
             state.clock_offset =
-                body.trim().parse().map_err(|_| (400, "not a number of seconds".to_owned()))?;
+                seconds.ok_or_else(|| (400, "not a number of seconds".to_owned()))?;
         }
         "/reset" => state.reset(),
         _ => {

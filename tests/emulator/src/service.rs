@@ -2,7 +2,7 @@
 //! connection, each on a thread of its own.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -59,4 +59,17 @@ fn serve(shared: &Shared, socket: TcpStream, respond: Respond) {
 pub(crate) fn refusal(status: u16, why: &str) -> Answer {
     let text = format!("{}\n", json!({ "error": why }));
     Answer::of(status, text).with("Content-Type", "application/json")
+}
+
+/// Whether this is an address or `localhost`, with or without a port.
+pub(crate) fn is_here(host: &str) -> bool {
+    let is_ipv6 = |host: &str| {
+        let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        inner.is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok())
+    };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.parse::<u16>().is_ok() => name,
+        _ => host,
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok() || is_ipv6(name)
 }

@@ -44,6 +44,10 @@ fn web_sites_are_refused() {
         assert!(answer["error"].as_str().unwrap().contains("http://example.org"), "{answer}");
     }
     assert_eq!(ask(&server, "GET", "/state", "").1["commands_queued"], 0);
+    // A name that leads here; `x`, a name without a dot, is a machine of the same network.
+    let (status, answer) = ask(&server, "GET", "/users HTTP/1.1\r\nHost: example.org\r\nX:", "");
+    assert_eq!(status, 403, "{answer}");
+    assert_eq!(ask(&server, "POST", "/clock", "9223372036854775807").0, 400);
 }
 
 #[test]

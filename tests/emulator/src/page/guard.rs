@@ -6,10 +6,9 @@
 //!   page's own.
 //! - The browser runs and loads nothing but what comes from here, and shows the page in no frame.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use crate::answer::Answer;
 use crate::http::Head;
+use crate::service::is_here;
 
 /// Why a request is refused, if it is.
 pub(crate) fn check(head: &Head) -> Result<(), String> {
@@ -34,19 +33,6 @@ pub(crate) fn check(head: &Head) -> Result<(), String> {
 fn only<'a>(head: &'a Head, name: &str) -> Option<&'a str> {
     let mut values = head.fields.iter().filter(|(key, _)| key == name).map(|(_, value)| value);
     values.next().filter(|_| values.next().is_none()).map(|value| value.trim())
-}
-
-/// Whether this is an address or `localhost`, with or without a port.
-fn is_here(host: &str) -> bool {
-    let is_ipv6 = |host: &str| {
-        let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        inner.is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok())
-    };
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.parse::<u16>().is_ok() => name,
-        _ => host,
-    };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok() || is_ipv6(name)
 }
 
 /// Adds the fields by which a browser keeps to what comes from here.
