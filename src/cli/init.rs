@@ -1,7 +1,7 @@
 //! `punchd init`: writes a configuration.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::arguments::{Arguments, Halt};
@@ -9,7 +9,7 @@ use super::call::print;
 use super::exit::{Exit, Failure};
 use super::page::Page;
 use crate::config::Config;
-use crate::store::sync_directory;
+use crate::store::replace;
 
 pub const PAGE: Page = Page {
     name: "init",
@@ -74,25 +74,21 @@ impl Init {
         let here = std::env::current_dir();
         let here = here.map_err(|error| failed(Path::new("."), Exit::System, error))?;
         let text = self.text(&here)?;
-        Config::parse(file, &text)
-            .map_err(|error| Failure::new(Exit::Usage, format!("nothing is written: {error}")))?;
-        create(file, &text).map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => {
-                let why = "is there already, and stays as it is; --config FILE names another";
-                Failure::new(Exit::CannotCreate, format!("{} {why}", file.display()))
-            }
-            _ => failed(file, Exit::CannotCreate, error),
-        })?;
+        let config = Config::parse(file, &text).map_err(|error| error.to_string());
+        let fault = config.and_then(|config| config.faults_of_values().pop().map_or(Ok(()), Err));
+        fault.map_err(|why| Failure::new(Exit::Usage, format!("nothing is written: {why}")))?;
+        if file.symlink_metadata().is_ok() {
+            let why = "is there already, and stays as it is; --config FILE names another";
+            return Err(Failure::new(Exit::CannotCreate, format!("{} {why}", file.display())));
+        }
         if self.here {
             let files = here.join("files");
             let made = fs::create_dir_all(&files);
             made.map_err(|error| failed(&files, Exit::CannotCreate, error))?;
         }
+        replace(file, &text).map_err(|error| failed(file, Exit::CannotCreate, error))?;
         let file = file.display();
-        print(&format!(
-            "{file}: terminal {} of {}; start it with: punchd -c {file} run\n",
-            self.serial, self.server
-        ));
+        print(&format!("{file}: terminal {}; start it with: punchd -c {file} run\n", self.serial));
         Ok(())
     }
 
@@ -117,16 +113,6 @@ impl Init {
         let files = quoted(&path(here.join("files"))?);
         Ok(text + &format!("\n[commands]\nput_dirs = [{files}]\nget_dirs = [{files}]\n"))
     }
-}
-
-/// Creates a file that is on disk when this returns. What could not be written whole is removed.
-fn create(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    if written.is_err() {
-        let _ = fs::remove_file(path);
-    }
-    written.and_then(|()| sync_directory(path))
 }
 
 /// A string as TOML writes it: the escapes of JSON are among those of TOML.

@@ -19,6 +19,21 @@ const SHELL: &str = "/bin/sh";
 impl Config {
     /// Each begins with its key, and says what to change.
     pub fn faults(&self) -> Vec<String> {
+        let mut faults = self.faults_of_values();
+        faults.extend(self.missing_directories());
+        faults.extend(self.missing_programs());
+        if let Some(group) = &self.drivers.group
+            && let Err(error) = group_id(group)
+        {
+            faults.push(format!(
+                "[drivers] group: {error}: create it (addgroup --system {group}), or name another"
+            ));
+        }
+        faults
+    }
+
+    /// Those that are so whatever the machine has.
+    pub fn faults_of_values(&self) -> Vec<String> {
         let mut faults = Vec::new();
         faults.extend(self.path_of_protocol());
         if self.serial.eq_ignore_ascii_case(PLACEHOLDER) {
@@ -30,15 +45,6 @@ impl Config {
         }
         if self.server.url.to_ascii_uppercase().contains(&format!("://{PLACEHOLDER}")) {
             faults.push(format!("server is still {:?}: set it to your server", self.server.url));
-        }
-        faults.extend(self.missing_directories());
-        faults.extend(self.missing_programs());
-        if let Some(group) = &self.drivers.group
-            && let Err(error) = group_id(group)
-        {
-            faults.push(format!(
-                "[drivers] group: {error}: create it (addgroup --system {group}), or name another"
-            ));
         }
         faults
     }

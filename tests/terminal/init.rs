@@ -1,6 +1,7 @@
 //! `punchd init`: a first terminal, in a directory of its own, and what is refused.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -58,10 +59,7 @@ fn a_terminal_in_this_directory_needs_nothing_but_a_server() {
     assert!(written.status.success(), "{written:?}");
     assert_eq!(
         said(&written),
-        format!(
-            "punchd.toml: terminal TEST0001 of {}; start it with: punchd -c punchd.toml run\n",
-            server.url()
-        )
+        "punchd.toml: terminal TEST0001; start it with: punchd -c punchd.toml run\n"
     );
     assert_eq!(place.names(), ["files", "punchd.toml"]);
     let text = fs::read_to_string(place.0.join("punchd.toml")).unwrap();
@@ -110,6 +108,20 @@ fn config_names_the_file_of_a_terminal_in_this_directory() {
 }
 
 #[test]
+fn a_password_is_for_the_owner_alone() {
+    let place = Place::new("secret");
+    let written = place.punchd("init --here --server http://ann:s3cret@h");
+    assert!(written.status.success() && !said(&written).contains("s3cret"), "{written:?}");
+    let mode = fs::metadata(place.0.join("punchd.toml")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // Nothing is written where there is no room for its directory.
+    let other = Place::new("no-room");
+    fs::write(other.0.join("files"), "").unwrap();
+    assert_eq!(other.punchd("init --here").status.code(), Some(73));
+    assert_eq!(other.names(), ["files"]);
+}
+
+#[test]
 fn a_file_that_cannot_be_written_whole_is_not_left() {
     let place = Place::new("full");
     let punchd = env!("CARGO_BIN_EXE_punchd");
@@ -117,7 +129,8 @@ fn a_file_that_cannot_be_written_whole_is_not_left() {
     let output = Command::new("sh").args(["-c", &line]).current_dir(&place.0).output().unwrap();
     assert_eq!(output.status.code(), Some(73), "{output:?}");
     assert!(said(&output).contains("punchd.toml: File too large"), "{output:?}");
-    assert!(place.names().is_empty(), "{:?}", place.names());
+    assert_eq!(place.names(), ["files"]);
+    assert!(place.punchd("init --here").status.success());
 }
 
 #[test]
@@ -130,6 +143,8 @@ fn what_cannot_be_used_is_not_written() {
         (&place.0, "init --server http://h", 64, "--serial SERIAL is missing"),
         (&place.0, "init --here --server ftp://h", 64, "nothing is written: punchd.toml: "),
         (&place.0, "init --here --serial A\"B", 64, "serial"),
+        (&place.0, "init --here --serial CHANGE-ME", 64, "serial is still"),
+        (&place.0, "init --here --server http://h/iclock/cdata", 64, "ends with a path of the"),
         (&place.0, "init --here now", 64, "\"now\""),
         (&place.0, "-c no/x.toml init --server http://h --serial S", 73, "no/x.toml: No such file"),
         (&deep, "init --here", 64, "run_dir: the path of driver.sock"),
