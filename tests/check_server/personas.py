@@ -4,10 +4,12 @@
 tests/check_server/personas.py ICLOCK_EMULATOR
 """
 
+import http.server
 import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -65,8 +67,68 @@ def wrong(emulator, *options, fault=None):
     return names, done.stdout + done.stderr
 
 
+class Raw(http.server.BaseHTTPRequestHandler):
+    """A server of a few lines, with one fault."""
+
+    protocol_version = "HTTP/1.1"
+    fault = None
+
+    def do_GET(self):
+        if self.path.startswith("/iclock/nothing"):
+            return self.send_error(404)
+        if self.fault == "keep-alive" and self.headers["Connection"] == "keep-alive":
+            self.close_connection = True
+            return
+        number = "\u00b2" if self.fault == "digits" else "10"
+        serial = "CHECK00019" if self.fault == "serial" else "CHECK0001"
+        options = f"ErrorDelay={number}\nDelay=10\nTransTimes=00:00\nTransInterval=1\nTransFlag=1111000000\nTimeZone=8\nRealtime=1\n"
+        is_handshake = "options=all" in self.path
+        body = (
+            f"GET OPTION FROM: {serial}\n{options}" if is_handshake else "C:1\n" if self.fault == "command" and "getrequest" in self.path else "OK"
+        ).encode()
+        self.send_response_only(200)
+        if is_handshake or self.fault != "Date":
+            self.send_header("Date", self.date_time_string())
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+
+    def log_message(self, *_):
+        pass
+
+
+RAW = {None: [], "keep-alive": ["keep-alive"], "digits": ["ErrorDelay"], "serial": ["handshake"], "command": ["command-form"], "Date": ["Date"]}
+REFUSED = ["http://127.0.0.1:99999", "http://[::1", "http://a..b/", "ftp://x", "http://:80"]
+
+
+def try_raw():
+    """How many of the raw servers, and of the command lines that are wrong, are not told as they should be."""
+    failed = 0
+    for fault, expected in RAW.items():
+        handler = type("Faulty", (Raw,), {"fault": fault})
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            url = f"http://127.0.0.1:{server.server_port}"
+            done = subprocess.run([PROJECT / "scripts/check-server", url], capture_output=True, text=True)
+            server.shutdown()
+        found = re.findall(r"^WRONG ([\w-]+):", done.stdout, re.M)
+        good = found == expected and done.returncode == bool(expected) and "not looked at: " in done.stdout and not done.stderr
+        print(f"{'ok    ' if good else 'FAILED'} raw server, {fault or 'as it should be'}: {', '.join(found) or 'nothing wrong'}")
+        failed += not good
+    for url in REFUSED:
+        done = subprocess.run([PROJECT / "scripts/check-server", url], capture_output=True, text=True)
+        good = done.returncode == 64 and done.stderr.startswith(f"check-server: {url}: ") and not done.stdout
+        print(f"{'ok    ' if good else 'FAILED'} {done.stderr.strip()}")
+        failed += not good
+    return failed
+
+
 def main():
-    emulator, failed = sys.argv[1], 0
+    emulator, failed = sys.argv[1], try_raw()
     cells = re.findall(r"^\| (`[^|]*)\|", (PROJECT / "docs/servers.md").read_text(), re.M)
     documented = set(re.findall(r"`([\w-]+)`", "".join(cells)))
     cases = [(["--persona", name], None, expected) for name, expected in EXPECTED.items()]
