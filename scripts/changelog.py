@@ -5,7 +5,8 @@ import re
 import sys
 
 KINDS = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
-RELEASE = re.compile(r"\[(\d+)\.(\d+)\.(\d+)\] - (\d{4}-\d\d-\d\d)")
+NUMBER = r"(0|[1-9]\d*)"
+RELEASE = re.compile(rf"\[{NUMBER}\.{NUMBER}\.{NUMBER}\] - (\d{{4}}-\d\d-\d\d)")
 
 
 def main(path, version, *options):
@@ -18,11 +19,18 @@ def main(path, version, *options):
 
 def check(text, version, nothing_unreleased):
     """Each fault, with the number of its line."""
-    releases, kinds, last = [], None, 0
-    for number, line in enumerate(text.splitlines(), 1):
+    releases, kinds, last, is_empty = [], None, 0, False
+    for number, line in enumerate([*text.splitlines(), "## end"], 1):
         heading = re.fullmatch(r"(#{2,3}) (.*)", line)
+        if re.match(r"(#{1,6}[^# ]|<<<<<<<|=======|>>>>>>>)", line):
+            yield number, f"{line[:40]!r} is no heading, or what a merge left"
         if heading and heading[1] == "##":
+            if is_empty:
+                yield last, "nothing stands in this release"
+            if heading[2] == "end" and number == len(text.splitlines()) + 1:
+                break
             kinds = []
+            is_empty = heading[2] != "[Unreleased]"
             release = RELEASE.fullmatch(heading[2])
             if heading[2] == "[Unreleased]":
                 if last:
@@ -30,7 +38,7 @@ def check(text, version, nothing_unreleased):
             elif not release:
                 yield number, f"{heading[2]!r} is neither [Unreleased] nor [1.2.3] - 2026-12-31"
             elif not is_date(release[4]):
-                yield number, f"{release[4]} is no date"
+                yield number, f"{release[4]} is no date, or one to come"
             else:
                 key = tuple(int(part) for part in release.groups()[:3])
                 if releases and not (key < releases[-1][0] and release[4] <= releases[-1][1]):
@@ -44,8 +52,14 @@ def check(text, version, nothing_unreleased):
                 yield number, f"{heading[2]} is in no release, or in one twice"
             else:
                 kinds.append(heading[2])
-        elif line.startswith("- ") and not releases and nothing_unreleased:
-            yield number, "this is unreleased: give it a version"
+        elif line.strip() and kinds is not None:
+            is_empty = False
+            if line.startswith("- ") and not kinds:
+                yield number, "this line is of no kind"
+            if not releases and nothing_unreleased and not line.startswith("#"):
+                yield number, "this is unreleased: give it a version"
+    if "\n## [Unreleased]\n" not in text:
+        yield 1, "there is no section [Unreleased]"
     newest = ".".join(map(str, releases[0][0])) if releases else "none"
     if newest != version:
         yield last, f"the newest release is {newest}, and Cargo.toml has {version}"
@@ -53,7 +67,7 @@ def check(text, version, nothing_unreleased):
 
 def is_date(text):
     try:
-        return bool(datetime.date.fromisoformat(text))
+        return datetime.date.fromisoformat(text) <= datetime.date.today() + datetime.timedelta(days=1)
     except ValueError:
         return False
 
