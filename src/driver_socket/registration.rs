@@ -23,7 +23,7 @@ pub(super) fn register(
 ) -> Result<Value, MethodError> {
     let name = params.required_text("name")?;
     if name.is_empty() || name.len() > LONGEST_NAME || name.contains(is_hidden) {
-        return Err(RpcError::param("name", "must have 1 to 64 printable characters").into());
+        return Err(RpcError::param("name", "must have 1 to 64 bytes of printable text").into());
     }
     let services = services(params)?;
     if !driver.keep_place() {
