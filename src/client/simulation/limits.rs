@@ -108,7 +108,7 @@ fn the_audit_log_has_the_last_thousand_commands() {
 #[test]
 fn a_clear_that_gets_on_between_kills_is_never_given_up() {
     let mut terminal = Terminal::new(5_300_001);
-    let store = terminal.store().clone();
+    let store = terminal.store();
     for nth in 0..20_000 {
         let at = LocalTime::from_seconds(1_793_600_000 + nth).expect("a time");
         store.journal().add_punch(&NewPunch::of("7", Moment::At(at))).unwrap();
@@ -117,7 +117,6 @@ fn a_clear_that_gets_on_between_kills_is_never_given_up() {
     while let Some(batch) = store.outbox().next_batch(&streams, 4096).unwrap() {
         store.outbox().acknowledge(Table::Attlog, batch.pass, &batch.rows).unwrap();
     }
-    drop(store);
     let left = |terminal: &Terminal| terminal.store().journal().count_punches().unwrap();
     assert_eq!(left(&terminal), 20_000);
     terminal.give("C:1:CLEAR LOG\n".into());
