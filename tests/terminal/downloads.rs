@@ -68,7 +68,8 @@ fn a_file_that_changes_is_fetched_anew() {
     let terminal = terminal_with_files(&server, "");
     let (old, new) = (noise(3 << 20), noise(2 << 20));
     server.serve_file("f", old);
-    server.fault(Fault::new(On::file(), Act::Delay { ms: 200 }).always());
+    // Each part comes so late that the file changes before the last, however busy the machine is.
+    server.fault(Fault::new(On::file(), Act::Delay { ms: 3000 }).always());
     let id = server.queue("PutFile f\tf");
     terminal.wait_for("some of it", |status| status["jobs"][0]["fetched"].as_u64() > Some(0));
     server.serve_file("f", new.clone());

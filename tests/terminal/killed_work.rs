@@ -126,7 +126,8 @@ fn one_command(work: &Work, most: u32, seed: u64) -> u32 {
     let is_over = || server.received(|received: &Received| received.reply(&id).is_some());
     let is_begun = || terminal.status()["jobs"].as_array().is_some_and(|jobs| !jobs.is_empty());
     until("begun", || is_begun() || is_over(), || terminal.log());
-    let first = sensor.answered.lock().unwrap().last().copied().unwrap_or(0) + 1;
+    // The punch after the last that was answered may be on its way, and older than the command.
+    let first = sensor.answered.lock().unwrap().last().copied().unwrap_or(0) + 2;
     let (mut killed, mut moment) = (0, seed);
     while killed < most && !is_over() {
         moment =
