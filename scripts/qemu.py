@@ -226,7 +226,7 @@ def files_and_shell(bench):
 
 def upgrade(bench):
     """UPGRADE installs another punchd, which answers for it. The other one differs by its version only."""
-    old = bench.machine.shell("punchd --version").split()[-1]
+    old = bench.machine.shell("punchd --version").split()[1]
     new = old[:-1] + chr(ord(old[-1]) + 1)
     program = bench.arguments.punchd.read_bytes().replace(old.encode(), new.encode())
     bench.server.post("/files/fw/emfw.cfg", program)
@@ -237,7 +237,7 @@ def upgrade(bench):
     reply = bench.server.ask(command)
     expect(reply["ret"] == 0, f"UPGRADE: {reply}; {bench.machine.shell('tail -n 5 /run/messages')}")
     bench.figure("UPGRADE, to its answer", f"{time.time() - begun:.1f} s for {len(program)} bytes")
-    expect(bench.machine.shell("punchd --version").split()[-1] == new, "the program is the old one")
+    expect(bench.machine.shell("punchd --version").split()[1] == new, "the program is the old one")
     expect(bench.pid() == pid, "it is another process")
     expect(new in bench.server.ask("INFO")["body"], "INFO does not say the new version")
     # A file that is no punchd changes nothing.
@@ -245,7 +245,7 @@ def upgrade(bench):
     bench.server.post("/files/data/emfw.cfg", bad)
     reply = bench.server.ask(re.sub(r"checksum=\w+,size=\d+", f"checksum={hashlib.md5(bad).hexdigest()},size={len(bad)}", command))
     expect(reply["ret"] == -3, f"UPGRADE of nonsense: {reply}")
-    expect(bench.machine.shell("punchd --version").split()[-1] == new, "nonsense was installed")
+    expect(bench.machine.shell("punchd --version").split()[1] == new, "nonsense was installed")
 
 
 def reboot(bench):
@@ -440,8 +440,8 @@ def wrong_clocks(bench):
     said = shell("/etc/init.d/S60punchd stop; date -s '2037-06-01 00:00:00'; /etc/init.d/S60punchd start")
     expect("2037" in said, f"the clock could not be set: {said}")
     wait("the clock that is far ahead", is_right)
-    log = shell("grep 'clock set' /run/messages")
-    expect(log.count("clock set") == 3, f"the clock was not set three times: {log}")
+    # A message takes its way through a shell and syslog.
+    wait("three words of it in the log", lambda: bench.machine.number("grep -c 'clock set' /run/messages") == 3)
 
 
 def year_2038(bench):
