@@ -32,7 +32,7 @@ use crate::fault::{Fault, Weather};
 use crate::file::Offered;
 use crate::http::{Head, Request};
 use crate::received::{Received, Summary};
-use crate::service::{Service, TIMEOUT, is_here, refusal};
+use crate::service::{Service, is_here, refusal, respond};
 use crate::settings::{Manners, Persona};
 use crate::state::State;
 
@@ -44,12 +44,7 @@ const PATHS: &str = "\
 
 pub(crate) fn listen(shared: &Arc<Shared>, address: SocketAddr) -> io::Result<Service> {
     Service::start(shared, address, "admin", |shared, inbound| {
-        let head = inbound.head().ok()?;
-        if let Err(why) = check(&head) {
-            return Some(refusal(403, &why));
-        }
-        let request = inbound.body(head, TIMEOUT).ok()?;
-        Some(answer(shared, &request))
+        respond(shared, inbound, check, answer)
     })
 }
 

@@ -5,7 +5,6 @@ use std::net::TcpStream;
 
 use crate::settings::Tls;
 
-#[derive(Clone)]
 pub(crate) enum Acceptor {}
 
 pub(crate) enum Stream {}

@@ -11,12 +11,12 @@ use serde_json::json;
 
 use crate::answer::{self, Answer, Delivery};
 use crate::connection::Shared;
-use crate::http::Inbound;
+use crate::http::{Head, Inbound, Request};
 use crate::listener::Listener;
 use crate::wire::Wire;
 
 /// How long a request may take to come in.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads a request and answers it; `None` if it did not come.
 pub(crate) type Respond = fn(&Shared, &mut Inbound) -> Option<Answer>;
@@ -53,6 +53,21 @@ fn serve(shared: &Shared, socket: TcpStream, respond: Respond) {
         let _ = answer::send(&mut inbound.wire, &Delivery::last(answer, Vec::new()));
     }
     inbound.wire.close();
+}
+
+/// Reads a request, and answers it unless `check` refuses its head.
+pub(crate) fn respond(
+    shared: &Shared,
+    inbound: &mut Inbound,
+    check: fn(&Head) -> Result<(), String>,
+    answer: fn(&Shared, &Request) -> Answer,
+) -> Option<Answer> {
+    let head = inbound.head().ok()?;
+    if let Err(why) = check(&head) {
+        return Some(refusal(403, &why));
+    }
+    let request = inbound.body(head, TIMEOUT).ok()?;
+    Some(answer(shared, &request))
 }
 
 /// The answer to a request that is refused, as the other answers in JSON.

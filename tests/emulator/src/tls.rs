@@ -12,7 +12,6 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use crate::settings::Tls;
 
 /// What makes streams of connections.
-#[derive(Clone)]
 pub(crate) struct Acceptor(Arc<ServerConfig>);
 
 /// A connection with TLS.

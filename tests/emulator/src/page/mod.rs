@@ -22,9 +22,9 @@ use std::time::Duration;
 use crate::admin;
 use crate::answer::Answer;
 use crate::connection::Shared;
-use crate::http::{Inbound, Request};
+use crate::http::Request;
 use crate::received::Received;
-use crate::service::{Service, TIMEOUT, refusal};
+use crate::service::{Service, respond};
 
 /// A viewer to which nothing new is to be shown asks again after this.
 const HOLD: Duration = Duration::from_secs(20);
@@ -37,17 +37,8 @@ const ICON: &str = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>
 
 pub(crate) fn listen(shared: &Arc<Shared>, address: SocketAddr) -> io::Result<Service> {
     Service::start(shared, address, "page", |shared, inbound| {
-        respond(shared, inbound).map(guard::protect)
+        respond(shared, inbound, guard::check, answer).map(guard::protect)
     })
-}
-
-fn respond(shared: &Shared, inbound: &mut Inbound) -> Option<Answer> {
-    let head = inbound.head().ok()?;
-    if let Err(why) = guard::check(&head) {
-        return Some(refusal(403, &why));
-    }
-    let request = inbound.body(head, TIMEOUT).ok()?;
-    Some(answer(shared, &request))
 }
 
 fn answer(shared: &Shared, request: &Request) -> Answer {
