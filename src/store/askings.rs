@@ -254,8 +254,6 @@ pub(super) fn write(db: &Db, askings: &Askings) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::store::{Limits, Store};
 
@@ -296,7 +294,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_the_same() {
-        let store = Store::open(Path::new(":memory:"), Limits::default()).unwrap();
+        let store = Store::in_memory(Limits::default());
         let written = Askings {
             list: 1,
             without_it: [2, 3, 4],

@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_loss_does_not_go_up_but_what_the_server_asked_for_does() {
-        let store = Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap();
+        let store = Store::in_memory(Limits::default());
         let put = |pin, card, origin| store.people().put(&user(pin, card), origin).unwrap();
         put("1", "5", Origin::Server);
         put("2", "5", Origin::Terminal);
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn who_lost_a_card_is_as_old_as_before() {
-        let store = Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap();
+        let store = Store::in_memory(Limits::default());
         store.people().put(&user("1", "5"), Origin::Server).unwrap();
         let high_water_mark = store.high_water_mark();
         store.people().put(&user("2", "5"), Origin::Server).unwrap();

@@ -167,7 +167,7 @@ mod tests {
     use crate::store::{Cleared, Clearing, Limits, Origin, Store};
 
     fn store() -> Store {
-        Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap()
+        Store::in_memory(Limits::default())
     }
 
     fn pin(nth: u64) -> Pin {

@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn ten_thousand_commands_are_known_and_one_whose_result_was_not_taken_always() {
-        let store = Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap();
+        let store = Store::in_memory(Limits::default());
         let log = store.command_log();
         begin(&log, 0);
         for nth in 1..=10_010 {
@@ -397,7 +397,7 @@ mod tests {
 
     #[test]
     fn a_look_for_replies_costs_the_same_however_many_wait() {
-        let store = Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap();
+        let store = Store::in_memory(Limits::default());
         let log = store.command_log();
         for nth in 0..10_000u32 {
             begin(&log, nth);

@@ -375,13 +375,11 @@ pub(super) fn highest_seq(connection: &Connection) -> rusqlite::Result<Seq> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use crate::store::{Limits, Store, StoreError};
 
     #[test]
     fn a_failure_to_write_is_over_with_the_next_write_and_not_before() {
-        let store = Store::open(Path::new(":memory:"), Limits::default()).unwrap();
+        let store = Store::in_memory(Limits::default());
         // It cannot begin where another transaction is open.
         store.db.run("BEGIN").unwrap();
         let nothing = || store.db.atomically(|| Ok::<_, StoreError>(()));

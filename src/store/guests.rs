@@ -133,7 +133,7 @@ mod tests {
     const NOW: i64 = 1_793_500_000;
 
     fn with_guest(now: Option<i64>) -> (Store, Pin) {
-        let store = Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap();
+        let store = Store::in_memory(Limits::default());
         let pin = Pin::new("1001").unwrap();
         store.people().put(&User::new(pin.clone()), Origin::Server).unwrap();
         store.guests().put(&pin, now, HOUR).unwrap();

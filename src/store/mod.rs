@@ -171,6 +171,12 @@ impl Store {
         Ok((store, loss))
     }
 
+    /// An empty one in memory.
+    #[cfg(test)]
+    pub(crate) fn in_memory(limits: Limits) -> Self {
+        Self::open(Path::new(":memory:"), limits).expect("memory can be had")
+    }
+
     fn open_checked(path: &Path, limits: Limits, check_all: bool) -> Result<Self> {
         let connection = open::open(path, check_all)?;
         // The indexes of a large store, which was not checked as a whole, are first read here.

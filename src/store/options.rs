@@ -127,7 +127,7 @@ mod tests {
     use crate::store::{Limits, Store};
 
     fn store() -> Store {
-        Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap()
+        Store::in_memory(Limits::default())
     }
 
     #[test]

@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn what_the_server_asked_for_goes_once_and_asking_for_nothing_writes_nothing() {
-        let store = Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap();
+        let store = Store::in_memory(Limits::default());
         let (outbox, streams) = (store.outbox(), [Stream::NewUsers]);
         let asked = streams.map(|stream| Outgoing { stream, new_rows: NewRows::Asked });
         let put = |pin| {
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn punches_that_the_server_asked_for_again_are_not_deleted_before_they_went() {
         let limits = Limits { punches: 2, ..Limits::default() };
-        let store = Store::open(std::path::Path::new(":memory:"), limits).unwrap();
+        let store = Store::in_memory(limits);
         let (outbox, streams) = (store.outbox(), [Stream::Punches.into()]);
         let punch = |pin| {
             let time = crate::protocol::time::LocalTime::parse("2026-11-10 08:00:00").unwrap();
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_look_for_rows_asks_for_what_was_written_since_and_for_nothing_else() {
-        let store = Store::open(std::path::Path::new(":memory:"), Limits::default()).unwrap();
+        let store = Store::in_memory(Limits::default());
         for (place, stream) in Stream::ALL.into_iter().enumerate() {
             assert_eq!(stream as usize, place);
         }

@@ -158,7 +158,7 @@ mod tests {
     /// A small store with photos, and all that the server may put into it. `withheld`: what does not go up.
     fn full_store(withheld: &[Stream]) -> Store {
         let limits = Limits { bytes: 1 << 20, free: 0, ..Limits::default() };
-        let store = Store::open(std::path::Path::new(":memory:"), limits).unwrap();
+        let store = Store::in_memory(limits);
         store.retention().set_withheld(withheld);
         let jpeg = [&[0xff, 0xd8, 0xff, 0xe0][..], &vec![7; 30_000], &[0xff, 0xd9]].concat();
         for nth in 0..PHOTOS {
