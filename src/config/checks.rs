@@ -149,6 +149,11 @@ mod tests {
         toml::from_str::<Config>(text).unwrap().check()
     }
 
+    /// The same, of this beside a server and a serial number.
+    fn check_more(more: &str) -> Result<(), String> {
+        check(&format!("server = \"http://h\"\nserial = \"S\"\n{more}"))
+    }
+
     #[test]
     fn each_number_has_a_lowest_and_a_highest() {
         for (table, key, lowest, highest) in [
@@ -167,11 +172,7 @@ mod tests {
             ("upload", "rows", 1, 4_096),
             ("limits", "command_bytes", 1_024, 67_108_864),
         ] {
-            let set = |number: u64| {
-                let text =
-                    format!("server = \"http://h\"\nserial = \"S\"\n[{table}]\n{key} = {number}");
-                check(&text)
-            };
+            let set = |number: u64| check_more(&format!("[{table}]\n{key} = {number}"));
             assert_eq!((set(lowest), set(highest)), (Ok(()), Ok(())), "{key}");
             for wrong in lowest.checked_sub(1).into_iter().chain([highest + 1]) {
                 let message = set(wrong).expect_err(key);
@@ -180,11 +181,8 @@ mod tests {
                 assert!(message.starts_with(&begin), "{message}");
             }
         }
-        let post_bytes = |bytes: u64| {
-            check(&format!("server = \"http://h\"\nserial = \"S\"\n[limits]\npost_bytes = {bytes}"))
-        };
-        assert_eq!(post_bytes(1_024), Ok(()));
-        assert!(post_bytes(1_023).unwrap_err().contains("post_bytes"));
+        assert_eq!(check_more("[limits]\npost_bytes = 1024"), Ok(()));
+        assert!(check_more("[limits]\npost_bytes = 1023").unwrap_err().contains("post_bytes"));
     }
 
     #[test]
@@ -194,13 +192,9 @@ mod tests {
         std::os::unix::fs::symlink(&place, place.join("files/link")).unwrap();
         let check_dir = |key: &str, dir: &str| {
             let place = place.display();
-            let lines = [
-                "server = \"http://h\"".to_owned(),
-                "serial = \"S\"".to_owned(),
-                format!("store = \"{place}/punchd.db\""),
-                format!("[commands]\n{key} = [\"{place}{dir}\"]"),
-            ];
-            check(&lines.join("\n"))
+            check_more(&format!(
+                "store = \"{place}/punchd.db\"\n[commands]\n{key} = [\"{place}{dir}\"]"
+            ))
         };
         for key in ["put_dirs", "get_dirs"] {
             assert_eq!(check_dir(key, "/files"), Ok(()));
@@ -224,8 +218,7 @@ mod tests {
             ("[commands]\nurls = [\"ftp://h\"]", "is not a URL"),
             ("[commands]\nput_dirs = [\"files\"]", "is not an absolute path"),
         ] {
-            let refused =
-                check(&format!("server = \"http://h\"\nserial = \"S\"\n{more}")).unwrap_err();
+            let refused = check_more(more).unwrap_err();
             assert!(refused.contains(message), "{more:?}: {refused}");
         }
     }

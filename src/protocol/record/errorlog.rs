@@ -57,6 +57,12 @@ impl fmt::Display for ErrorCode {
     }
 }
 
+/// Whether this can be the id of a command.
+fn is_id(id: &str) -> bool {
+    (1..=LONGEST_ID).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
 /// An error that the terminal met.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorLog {
@@ -75,12 +81,8 @@ impl ErrorLog {
         command: Option<&str>,
         additional: Value,
     ) -> Result<Self, Invalid> {
-        if let Some(id) = command {
-            let fits = (1..=LONGEST_ID).contains(&id.len())
-                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-            if !fits {
-                return Err(Invalid::new("command", "is not 1 to 32 letters, digits, - and _"));
-            }
+        if command.is_some_and(|id| !is_id(id)) {
+            return Err(Invalid::new("command", "is not 1 to 32 letters, digits, - and _"));
         }
         let additional = match additional {
             Value::Null => None,
@@ -122,10 +124,7 @@ impl ErrorLog {
     /// a rule; a message or an id that breaks a rule is left out: they come from the server.
     pub fn of_data(code: &str, message: &str, command: &str) -> Self {
         let code = ErrorCode::new(code).unwrap_or(ErrorCode("D06E0001".into()));
-        let id = Some(command).filter(|id| {
-            (1..=LONGEST_ID).contains(&id.len())
-                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-        });
+        let id = Some(command).filter(|id| is_id(id));
         Self {
             code,
             message: visible(clean("message", message, LONGEST_MESSAGE).unwrap_or_default()),
