@@ -19,50 +19,64 @@ def main(path, version, *options):
 
 def check(text, version, nothing_unreleased):
     """Each fault, with the number of its line."""
-    releases, kinds, last, is_empty = [], None, 0, False
-    for number, line in enumerate([*text.splitlines(), "## end"], 1):
-        heading = re.fullmatch(r"(#{2,3}) (.*)", line)
+    is_head = True
+    for number, line in enumerate(text.splitlines(), 1):
+        is_head &= not line.startswith("## ")
+        if is_head and line.startswith("### "):
+            yield number, f"{line!r} is in no section"
         if re.match(r"(#{1,6}[^# ]|<<<<<<<|=======|>>>>>>>)", line):
             yield number, f"{line[:40]!r} is no heading, or what a merge left"
-        if heading and heading[1] == "##":
-            if is_empty:
-                yield last, "nothing stands in this release"
-            if heading[2] == "end" and number == len(text.splitlines()) + 1:
-                break
-            kinds = []
-            is_empty = heading[2] != "[Unreleased]"
-            release = RELEASE.fullmatch(heading[2])
-            if heading[2] == "[Unreleased]":
-                if last:
-                    yield number, "[Unreleased] is the first section, and there is one"
-            elif not release:
-                yield number, f"{heading[2]!r} is neither [Unreleased] nor [1.2.3] - 2026-12-31"
-            elif not is_date(release[4]):
-                yield number, f"{release[4]} is no date, or one to come"
-            else:
-                key = tuple(int(part) for part in release.groups()[:3])
-                if releases and not (key < releases[-1][0] and release[4] <= releases[-1][1]):
-                    yield number, "the newest release is first"
-                releases.append((key, release[4]))
-            last = number
-        elif heading:
-            if heading[2] not in KINDS:
-                yield number, f"{heading[2]!r} is none of {', '.join(KINDS)}"
-            elif kinds is None or heading[2] in kinds:
-                yield number, f"{heading[2]} is in no release, or in one twice"
-            else:
-                kinds.append(heading[2])
-        elif line.strip() and kinds is not None:
-            is_empty = False
-            if line.startswith("- ") and not kinds:
-                yield number, "this line is of no kind"
-            if not releases and nothing_unreleased and not line.startswith("#"):
-                yield number, "this is unreleased: give it a version"
-    if "\n## [Unreleased]\n" not in text:
-        yield 1, "there is no section [Unreleased]"
-    newest = ".".join(map(str, releases[0][0])) if releases else "none"
+    unreleased, *releases = [*sections(text), (1, "no section", [])]
+    if unreleased[1] != "[Unreleased]":
+        yield unreleased[0], f"the first section is [Unreleased], not {unreleased[1]!r}"
+        releases.insert(0, unreleased)
+    elif nothing_unreleased:
+        yield from ((number, "this is unreleased: give it a version") for number, line in unreleased[2] if not line.startswith("#"))
+    known = []
+    for number, title, lines in releases[:-1]:
+        yield from check_kinds(lines)
+        if not lines:
+            yield number, "nothing stands in this release"
+        release = RELEASE.fullmatch(title)
+        if not release:
+            yield number, f"{title!r} is not of the form [1.2.3] - 2026-12-31"
+        elif not is_date(release[4]):
+            yield number, f"{release[4]} is no date, or one to come"
+        else:
+            key = tuple(int(part) for part in release.groups()[:3])
+            if known and not (key < known[-1][0] and release[4] <= known[-1][1]):
+                yield number, "the newest release is first"
+            known.append((key, release[4]))
+    yield from check_kinds(unreleased[2])
+    newest = ".".join(map(str, known[0][0])) if known else "none"
     if newest != version:
-        yield last, f"the newest release is {newest}, and Cargo.toml has {version}"
+        yield releases[0][0], f"the newest release is {newest}, and Cargo.toml has {version}"
+
+
+def sections(text):
+    """The sections of `##`: number of the line and text of each heading, and the numbered lines below it that are not empty."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("## "):
+            found.append((number, line.removeprefix("## "), []))
+        elif line.strip() and found:
+            found[-1][2].append((number, line))
+    return found
+
+
+def check_kinds(lines):
+    """Each line stands below a kind, and each kind once in a section."""
+    kinds = []
+    for number, line in lines:
+        if line.startswith("### "):
+            kind = line.removeprefix("### ")
+            if kind not in KINDS:
+                yield number, f"{kind!r} is none of {', '.join(KINDS)}"
+            elif kind in kinds:
+                yield number, f"{kind} is in this section twice"
+            kinds.append(kind)
+        elif line.startswith("- ") and not kinds:
+            yield number, "this line is of no kind"
 
 
 def is_date(text):
