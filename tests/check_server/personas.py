@@ -73,21 +73,23 @@ class Raw(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     fault = None
 
+    def says(self):
+        if "options=all" in self.path:
+            number = "\u00b2" if self.fault == "digits" else "10"
+            serial = "CHECK00019" if self.fault == "serial" else "CHECK0001"
+            options = f"ErrorDelay={number}\nDelay=10\nTransTimes=00:00\nTransInterval=1\nTransFlag=1111000000\nTimeZone=8\nRealtime=1\n"
+            return f"GET OPTION FROM: {serial}\n{options}"
+        return "C:1\n" if self.fault == "command" and "getrequest" in self.path else "OK"
+
     def do_GET(self):
         if self.path.startswith("/iclock/nothing"):
             return self.send_error(404)
         if self.fault == "keep-alive" and self.headers["Connection"] == "keep-alive":
             self.close_connection = True
             return
-        number = "\u00b2" if self.fault == "digits" else "10"
-        serial = "CHECK00019" if self.fault == "serial" else "CHECK0001"
-        options = f"ErrorDelay={number}\nDelay=10\nTransTimes=00:00\nTransInterval=1\nTransFlag=1111000000\nTimeZone=8\nRealtime=1\n"
-        is_handshake = "options=all" in self.path
-        body = (
-            f"GET OPTION FROM: {serial}\n{options}" if is_handshake else "C:1\n" if self.fault == "command" and "getrequest" in self.path else "OK"
-        ).encode()
+        body = self.says().encode()
         self.send_response_only(200)
-        if is_handshake or self.fault != "Date":
+        if "options=all" in self.path or self.fault != "Date":
             self.send_header("Date", self.date_time_string())
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
