@@ -226,7 +226,8 @@ def files_and_shell(bench):
 
 def upgrade(bench):
     """UPGRADE installs another punchd, which answers for it. The other one differs by its version only."""
-    old = bench.machine.shell("punchd --version").split()[1]
+    version = lambda: bench.machine.shell("punchd --version").split()[1]
+    old = version()
     new = old[:-1] + chr(ord(old[-1]) + 1)
     program = bench.arguments.punchd.read_bytes().replace(old.encode(), new.encode())
     bench.server.post("/files/fw/emfw.cfg", program)
@@ -237,7 +238,7 @@ def upgrade(bench):
     reply = bench.server.ask(command)
     expect(reply["ret"] == 0, f"UPGRADE: {reply}; {bench.machine.shell('tail -n 5 /run/messages')}")
     bench.figure("UPGRADE, to its answer", f"{time.time() - begun:.1f} s for {len(program)} bytes")
-    expect(bench.machine.shell("punchd --version").split()[1] == new, "the program is the old one")
+    expect(version() == new, "the program is the old one")
     expect(bench.pid() == pid, "it is another process")
     expect(new in bench.server.ask("INFO")["body"], "INFO does not say the new version")
     # A file that is no punchd changes nothing.
@@ -245,7 +246,7 @@ def upgrade(bench):
     bench.server.post("/files/data/emfw.cfg", bad)
     reply = bench.server.ask(re.sub(r"checksum=\w+,size=\d+", f"checksum={hashlib.md5(bad).hexdigest()},size={len(bad)}", command))
     expect(reply["ret"] == -3, f"UPGRADE of nonsense: {reply}")
-    expect(bench.machine.shell("punchd --version").split()[1] == new, "nonsense was installed")
+    expect(version() == new, "nonsense was installed")
 
 
 def reboot(bench):
