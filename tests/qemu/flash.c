@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 enum { PAGE = 2048, OOB = 64, BLOCK = 64 * PAGE, NODE_HEAD = 24, DATA_NODE = 1, PADDING_NODE = 5, PADDING = 0xce };
+// A node with a whole page of a file. With less room than this in a block, UBIFS may write its next node into another.
+enum { LONGEST_NODE = 4096 + 48 };
 #define UBIFS_MAGIC 0x06101831u
 
 static int must(const char *what, long result) {
@@ -55,13 +57,14 @@ static uint32_t little(const uint8_t *at) {
     return le32toh(value);
 }
 
-// Where the nodes of a block end; *newest is the sequence number of its newest node with data of a file.
-static long nodes_end(const uint8_t *block, long at, uint64_t *newest) {
+// The sequence number of the newest node with data of a file in a block.
+static uint64_t newest_data(const uint8_t *block, long at) {
+    uint64_t newest = 0;
     for (;;) {
         while (at < BLOCK && block[at] == PADDING) at++;
-        if (at + NODE_HEAD + 4 > BLOCK || little(block + at) != UBIFS_MAGIC) return at;
+        if (at + NODE_HEAD + 4 > BLOCK || little(block + at) != UBIFS_MAGIC) return newest;
         uint64_t sequence = little(block + at + 8) | (uint64_t)little(block + at + 12) << 32;
-        if (block[at + 20] == DATA_NODE && sequence > *newest) *newest = sequence;
+        if (block[at + 20] == DATA_NODE && sequence > newest) newest = sequence;
         long length = little(block + at + 16);
         if (block[at + 20] == PADDING_NODE) length += little(block + at + NODE_HEAD);
         at += (length + 7) & ~7;
@@ -72,6 +75,13 @@ static int is_erased(const uint8_t *page) {
     for (int at = 0; at < PAGE; at++)
         if (page[at] != 0xff) return 0;
     return 1;
+}
+
+// The page behind the last that is written. The last node need not be whole: its end may wait in the write buffer that the cut took.
+static long next_page(const uint8_t *block) {
+    long next = BLOCK;
+    while (next > PAGE && is_erased(block + next - PAGE)) next -= PAGE;
+    return next;
 }
 
 static void tear(int noecc) {
@@ -87,12 +97,11 @@ static void tear(int noecc) {
         uint32_t volume_head = big(block + 16), data = big(block + 20);
         if (memcmp(block, "UBI#", 4) != 0 || volume_head >= BLOCK || data >= BLOCK) continue;
         if (memcmp(block + volume_head, "UBI!", 4) != 0 || big(block + volume_head + 8) != 0) continue;
-        uint64_t newest_here = 0;
-        long end = nodes_end(block, data, &newest_here);
-        long next = (end + PAGE - 1) / PAGE * PAGE;
-        if (newest_here <= newest || next >= BLOCK) continue;
+        uint64_t newest_here = newest_data(block, data);
+        if (newest_here <= newest) continue;
         newest = newest_here;
-        place = is_erased(block + next) ? from + next : -1;
+        long next = next_page(block);
+        place = next + LONGEST_NODE < BLOCK ? from + next : -1;
         memcpy(page, block + next - PAGE, PAGE);
     }
     if (place < 0) {
