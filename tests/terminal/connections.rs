@@ -2,6 +2,7 @@
 //! that knows only the rule.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::harness::{
     RawAnswer, RawRequest, RawServer, Terminal, kept, options, polls_of, says, second, until,
@@ -115,6 +116,45 @@ fn a_server_that_is_silent_at_a_second_request_is_found_out() {
     let seconds = server.requests().iter().filter(|request| request.connection.1 > 1).count();
     assert_eq!(seconds, 1, "{:#?}", server.requests());
     terminal.wait_for("no trouble", |status| status["trouble"].is_null());
+}
+
+#[test]
+fn a_poll_that_was_held_and_not_answered_counts_as_any_request_on_a_kept_connection() {
+    const HELD: Duration = Duration::from_millis(1500);
+    let silent: fn() -> RawAnswer = || RawAnswer::Hangs;
+    let closes: fn() -> RawAnswer = || {
+        std::thread::sleep(HELD);
+        RawAnswer::Closes
+    };
+    std::thread::scope(|scope| {
+        for (dies, poll, most) in [(silent, 2, 1), (closes, 20, 3)] {
+            scope.spawn(move || {
+                // The first upload says that the terminal started; then there are polls only.
+                let mut has_begun = false;
+                let server = RawServer::start(move |request| {
+                    has_begun |= request.is_upload("OPERLOG");
+                    match request.connection.1 {
+                        1 if request.is_poll() && has_begun => kept(healthy(request)),
+                        1 => healthy(request),
+                        _ => dies(),
+                    }
+                });
+                let settings = format!("{SETTINGS}poll = {poll}\n");
+                let mut terminal = Terminal::prepare(&server.url(), &settings);
+                terminal.run();
+                let died = || {
+                    let requests = server.requests().into_iter();
+                    requests.filter(|request| request.connection.1 > 1).collect::<Vec<_>>()
+                };
+                until("polls died", || died().len() >= most, || terminal.log());
+                polls_of(&server, 3);
+                assert!(died().iter().all(RawRequest::is_poll), "{:#?}", server.requests());
+                assert_eq!(died().len(), most, "{:#?}", server.requests());
+                let log = terminal.log();
+                assert!(log.contains("a connection of its own"), "{log}");
+            });
+        }
+    });
 }
 
 #[test]
