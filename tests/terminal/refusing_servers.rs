@@ -195,6 +195,25 @@ fn many_rows_at_fault_are_found_without_a_pause_for_each() {
 }
 
 #[test]
+fn a_refused_row_behind_which_none_waits_is_compared_with_those_that_were_taken_before_it() {
+    std::thread::scope(|scope| {
+        for answer in [says(400, "no such employee"), says(500, "no such employee")] {
+            scope.spawn(move || {
+                let server = refusing_666(answer);
+                let mut terminal = with_punches(&["1", "1", "1", "666"]);
+                connect(&mut terminal, &server);
+                // It is the row's fault, and not the server's.
+                let status = terminal.wait_for("passed over", |status| {
+                    status["streams"]["punches"]["suspect"] == 1 && status["trouble"].is_null()
+                });
+                assert_eq!(status["streams"]["punches"]["pending"], 1, "{status:#}");
+                assert_eq!(status["suspects"][0]["refusals"], 1, "{status:#}");
+            });
+        }
+    });
+}
+
+#[test]
 fn a_row_that_is_called_unknown_costs_one_handshake_per_pause() {
     let server = refusing_666(says(200, "UNKNOWN USER"));
     let mut terminal = with_punches(&["666", "1", "666", "1", "666", "1"]);
