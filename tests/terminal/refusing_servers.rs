@@ -214,6 +214,34 @@ fn a_refused_row_behind_which_none_waits_is_compared_with_those_that_were_taken_
 }
 
 #[test]
+fn healthy_rows_beside_one_that_gets_no_answer_go_at_once_when_the_server_takes_others() {
+    let server = RawServer::start(|request| match request {
+        request if request.is_handshake() => options("ErrorDelay=6\n"),
+        request if request.is_poll() => says(200, "OK"),
+        request if request.text().contains("666\t") => RawAnswer::Hangs,
+        request => says(200, format!("OK:{}", request.lines().len())),
+    });
+    let mut terminal = with_punches(&["1", "2", "3", "666"]);
+    connect(&mut terminal, &server);
+    until("without an answer", || uploads(&server) == 1, || terminal.log());
+    // It is the row that shows that the server takes others.
+    terminal.driver().punch("9", &second(9));
+    let alone = |pin: &str| {
+        let is_alone = |request: &RawRequest| {
+            request.lines().len() == 1 && request.text().starts_with(&format!("{pin}\t"))
+        };
+        server.requests().iter().position(is_alone)
+    };
+    let all_came = || ["9", "1", "2", "3"].iter().all(|pin| alone(pin).is_some());
+    until("all came", all_came, || terminal.log());
+    let requests = server.requests();
+    let between = &requests[alone("9").unwrap()..alone("3").unwrap()];
+    // A poll comes each second: they do not wait for `ErrorDelay`.
+    let polls = between.iter().filter(|request| request.is_poll()).count();
+    assert!(polls < 3, "{polls} polls: {}", terminal.log());
+}
+
+#[test]
 fn a_row_that_is_called_unknown_costs_one_handshake_per_pause() {
     let server = refusing_666(says(200, "UNKNOWN USER"));
     let mut terminal = with_punches(&["666", "1", "666", "1", "666", "1"]);
