@@ -262,6 +262,48 @@ fn a_store_of_an_earlier_version_is_tallied_in_steps_and_counted_rightly_meanwhi
 }
 
 #[test]
+fn a_write_of_the_tally_that_fails_changes_no_count_and_is_tried_again_in_the_next_chunk() {
+    let file = TestFile::new("failed-tally");
+    let store = file.open();
+    let punch = || {
+        take(&store, &Step::Punch(false));
+        Ok::<_, StoreError>(())
+    };
+    // Given three chunks that were left, of which the first is tallied, and the third cannot be,
+    store.atomically(|| (0..=3 * CHUNK).try_for_each(|_| punch())).unwrap();
+    let fails =
+        "CREATE TEMP TRIGGER fails BEFORE INSERT ON tally WHEN NEW.level = 0 AND NEW.chunk = 2
+        BEGIN SELECT RAISE(ABORT, 'it cannot be written'); END";
+    store.db.connection().execute_batch(fails).unwrap();
+    let tallied = || -> Vec<Seq> {
+        let sql = "SELECT chunk FROM tally WHERE level = 0";
+        let mut statement = store.db.connection().prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(|chunk| chunk.unwrap()).collect()
+    };
+    assert_eq!(tallied(), [0]);
+    let tries = || {
+        let before = store.db.asked_for.get();
+        Tally::new(&store.db).catch_up_for(Duration::MAX);
+        store.db.asked_for.get() > before
+    };
+    // when both are to be tallied at once,
+    assert!(tries());
+    // then neither is, and no count is wrong;
+    assert_eq!(tallied(), [0]);
+    check(&store);
+    // it is not tried with each punch, but in the next chunk.
+    store.atomically(punch).unwrap();
+    assert!(!tries());
+    store.db.connection().execute_batch("DROP TRIGGER fails").unwrap();
+    while store.db.last_seq() / CHUNK == 3 {
+        store.atomically(punch).unwrap();
+    }
+    tries();
+    assert_eq!(tallied(), [0, 1, 2, 3]);
+    check(&store);
+}
+
+#[test]
 fn a_number_of_a_chunk_that_is_tallied_is_not_given_again() {
     let file = TestFile::new("numbers");
     let store = file.open();
