@@ -26,7 +26,7 @@ const CHECKED_AT_START: u64 = 32 << 20;
 /// if `check_all`.
 ///
 /// # Errors
-/// A file that is damaged, foreign, in use or of a later version is left untouched.
+/// A file that is damaged, foreign, in use, or of a later version that this one cannot go on with, is left untouched.
 pub(super) fn open(path: &Path, check_all: bool) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -132,7 +132,9 @@ pub(super) fn examine(db: &Connection, path: &Path, check_all: bool) -> Result<i
     if !is_empty && application != schema::APPLICATION_ID {
         return Err(StoreError::Foreign { path: path.into() });
     }
-    if version > schema::VERSION {
+    if version > schema::VERSION
+        && !schema::is_readable(db).map_err(|error| failure(error, db, path))?
+    {
         return Err(StoreError::Newer { path: path.into(), found: version });
     }
     if check_all || std::fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_AT_START) {

@@ -5,7 +5,7 @@
 //! journals have no index but that number (and one of the few rows that await the clock): every
 //! further index would be written with every punch.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 /// Marks the file as a store of punchd ("pnch").
 pub const APPLICATION_ID: i64 = 0x706e_6368;
@@ -383,13 +383,30 @@ const STEPS: [&str; 7] = [
 /// The version of the schema that this program writes.
 pub const VERSION: i64 = STEPS.len() as i64;
 
+/// The oldest version whose program can go on with a store of [`VERSION`]: an upgrade that is taken back
+/// leaves the store as the later program made it. So a step that is added here adds columns with a
+/// default, tables and indexes, and changes nothing that an earlier program reads; only if that
+/// cannot be, this number rises to the step, and the release before it has to be installed first.
+const READABLE_FROM: i64 = 7;
+
+/// Where a store says from which version on a program can go on with it, among its options.
+const OLDEST: &str = "punchd.readable-from";
+
 /// Brings a store of version `from` up to [`VERSION`], in one transaction.
 pub fn migrate(db: &Connection, from: i64) -> rusqlite::Result<()> {
     let steps: String = STEPS[from as usize..].concat();
     db.execute_batch(&format!(
         "BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION_ID}; \
-         PRAGMA user_version = {VERSION}; COMMIT;"
+         PRAGMA user_version = {VERSION}; \
+         INSERT OR REPLACE INTO option (key, value) VALUES ('{OLDEST}', '{READABLE_FROM}'); COMMIT;"
     ))
+}
+
+/// Whether this program can go on with a store of a later version. That stays as it is.
+pub fn is_readable(db: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT CAST(value AS INTEGER) <= ?2 FROM option WHERE key = ?1";
+    let found = db.query_row(sql, (OLDEST, VERSION), |row| row.get(0)).optional()?;
+    Ok(found.unwrap_or(false))
 }
 
 /// Makes a store of an earlier version in an empty file.
@@ -427,6 +444,36 @@ mod tests {
             "a77e097eac56c62a4072866383a7828b",
         ];
         assert_eq!(digests.map(|digest| format!("{digest:032x}")), expected);
+    }
+
+    #[test]
+    fn a_store_of_a_later_version_is_used_only_if_it_says_so() {
+        let path = std::env::temp_dir().join(format!("punchd-later-{}.db", std::process::id()));
+        for (says, is_used) in [
+            (None, false),
+            (Some(VERSION + 1), false),
+            (Some(VERSION), true),
+            (Some(VERSION - 1), true),
+        ] {
+            let _ = std::fs::remove_file(&path);
+            drop(Store::open(&path, Limits::default()).unwrap());
+            let db = Connection::open(&path).unwrap();
+            let later = VERSION + 1;
+            db.execute_batch(&format!("PRAGMA user_version = {later};")).unwrap();
+            db.execute("UPDATE option SET value = ?2 WHERE key = ?1", (OLDEST, says.unwrap_or(0)))
+                .unwrap();
+            if says.is_none() {
+                db.execute("DELETE FROM option WHERE key = ?1", [OLDEST]).unwrap();
+            }
+            drop(db);
+            let opened = Store::open(&path, Limits::default());
+            assert_eq!(opened.is_ok(), is_used, "readable from {says:?}");
+            drop(opened);
+            let db = Connection::open(&path).unwrap();
+            let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+            assert_eq!(version, later, "readable from {says:?}");
+        }
+        let _ = std::fs::remove_file(&path);
     }
 
     #[test]
