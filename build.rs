@@ -28,6 +28,7 @@ fn is_ordered(lead: u8, trail: u8) -> bool {
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-env=PUNCHD_BUILD={}", build());
+    println!("cargo:rustc-env=PUNCHD_TARGET={}", env::var("TARGET").unwrap_or_default());
     write_gb18030();
 }
 

@@ -1,5 +1,6 @@
 //! `punchd run`: makes the parts and turns the loop.
 
+mod guard;
 mod stop;
 mod store_start;
 #[cfg(debug_assertions)]
@@ -25,6 +26,7 @@ use crate::protocol::codes::operation::{POWER_OFF, POWER_ON};
 use crate::protocol::record::Operand;
 use crate::reactor::{self, Served, Stopping};
 use crate::server_queries::ServerQueries;
+use crate::signature;
 use crate::status::Status;
 use crate::store::options::ZONE;
 use crate::store::{Moment, NewOperation, Store, StoreError};
@@ -48,7 +50,16 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
     log_faults(path, &config);
     reactor::take_signals()
         .map_err(|error| Stop::System(format!("cannot take signals: {error}")))?;
-    let mut daemon = Daemon::start(path, config, clock_offset, set_aside)?;
+    let store = store_start::open(&config, set_aside)?;
+    let is_on_trial = signature::IS_BUILT_IN && guard::is_guarded();
+    let store = match is_on_trial || !signature::IS_BUILT_IN {
+        true => store,
+        false => match guard::watch(store, &config)? {
+            Some(store) => store,
+            None => return Ok(()),
+        },
+    };
+    let mut daemon = Daemon::start(path, config, store, clock_offset, is_on_trial)?;
     daemon.store.fill_log();
     daemon.record_power(POWER_ON);
     log::info!("punchd {} runs as {}", env!("CARGO_PKG_VERSION"), daemon.config.serial);
@@ -74,16 +85,19 @@ struct Daemon<'a> {
     pending: Rc<machine::Pending>,
     /// None where the kernel does not tell of links.
     links: Option<Rc<RefCell<LinkWatch>>>,
+    /// This is the new program of an upgrade, and is not trusted yet.
+    is_on_trial: bool,
 }
 
 impl<'a> Daemon<'a> {
     fn start(
         path: &'a Path,
         config: Config,
+        store: Store,
         clock_offset: ClockOffset,
-        set_aside: bool,
+        is_on_trial: bool,
     ) -> Result<Self, Stop> {
-        let store = Rc::new(store_start::open(&config, set_aside)?);
+        let store = Rc::new(store);
         let programs = Processes::new()
             .map_err(|error| Stop::System(format!("cannot look after programs: {error}")))?;
         let clock = Rc::new(clock(&config, &store, clock_offset)?);
@@ -100,6 +114,7 @@ impl<'a> Daemon<'a> {
             store,
             clock,
             status,
+            is_on_trial,
         };
         #[cfg(debug_assertions)]
         reactor::serve(Rc::new(RefCell::new(work_budget::WorkBudget(Rc::clone(&daemon.store)))));
@@ -129,6 +144,7 @@ impl<'a> Daemon<'a> {
 
     fn run_loop(&mut self, server: Server) -> Result<(), Stop> {
         let mut client = self.client(server);
+        client.begin_probation(self.is_on_trial).map_err(Stop::Store)?;
         loop {
             let next = client.step();
             if self.store.is_damaged() && self.config.sets_damaged_store_aside() {
@@ -138,6 +154,10 @@ impl<'a> Daemon<'a> {
                 }));
             }
             if self.pending.take_restart() {
+                if self.is_on_trial {
+                    // The guard puts this program in the place of the old one.
+                    return Ok(());
+                }
                 self.restart(&mut client);
             }
             let deadline = match next {
@@ -171,6 +191,7 @@ impl<'a> Daemon<'a> {
         let path = self.path.to_owned();
         let machine = Machine::new(
             config.machine_settings(),
+            self.path.to_owned(),
             Box::new(move || Config::load(&path).map(drop).map_err(|error| error.to_string())),
             Rc::clone(&self.pending),
             Rc::clone(&self.programs),

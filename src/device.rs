@@ -5,6 +5,7 @@
 //! was started with, until it is forgotten.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use crate::driver_requests::{Answer, DriverRequest, Unasked};
 use crate::processes::{Order, Outcome};
@@ -34,7 +35,13 @@ pub trait Device {
     /// Starts the program that now stands in the place of punchd, only to tell its version. If it
     /// cannot do that, punchd must not be replaced by it: there would be no way back.
     fn start_version_check(&mut self, key: i64) -> Result<(), String>;
-    /// Replaces punchd, after the current exchange, by the program that now stands in its place.
+    /// Where a program stands that is to be tried before it replaces this one: beside it, with `.new` behind
+    /// its name. It need not be there.
+    fn candidate(&self) -> Result<PathBuf, String>;
+    /// Starts that program, only to check whether it can use the configuration.
+    fn start_candidate_check(&mut self, key: i64) -> Result<(), String>;
+    /// Makes way, after the current exchange, for the program that is to run next: the one that now
+    /// stands in the place of punchd.
     fn restart(&mut self);
     /// The address of the terminal in its network.
     fn address(&self) -> IpAddr;

@@ -28,6 +28,7 @@ pub mod protocol;
 pub mod reactor;
 pub mod rpc;
 pub mod server_queries;
+pub(crate) mod signature;
 pub mod status;
 pub mod store;
 pub(crate) mod uplink;

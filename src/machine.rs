@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,10 +15,12 @@ use crate::processes::{Order, Outcome, Processes};
 
 /// How long a driver may take for a door.
 const DOOR: Duration = Duration::from_secs(10);
-/// How long a new program may take to tell its version.
-const VERSION: Duration = Duration::from_secs(10);
-/// Most bytes of the version.
-const VERSION_BYTES: usize = 4 << 10;
+/// How long a new program may take to tell its version, or to check the configuration.
+const CHECK: Duration = Duration::from_secs(10);
+/// Most bytes of what it says.
+const CHECK_BYTES: usize = 4 << 10;
+
+const NOT_BUILT_IN: &str = "this punchd was built without the feature `signed-upgrades`";
 
 /// What the owner says about the device.
 #[derive(Clone, Debug)]
@@ -51,6 +53,7 @@ impl Pending {
 /// The machine that punchd runs on.
 pub struct Machine {
     settings: Settings,
+    config: PathBuf,
     check_config: Box<dyn Fn() -> Result<(), String>>,
     pending: Rc<Pending>,
     programs: Rc<RefCell<Processes>>,
@@ -58,16 +61,29 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The machine. `check_config` says why the configuration file cannot be used, if so; what
+    /// The machine. `check_config` says why the configuration file, `config`, cannot be used, if so; what
     /// is left to the daemon is noted in `pending`.
     pub fn new(
         settings: Settings,
+        config: PathBuf,
         check_config: Box<dyn Fn() -> Result<(), String>>,
         pending: Rc<Pending>,
         programs: Rc<RefCell<Processes>>,
         driver_requests: Rc<DriverRequests>,
     ) -> Self {
-        Self { settings, check_config, pending, programs, driver_requests }
+        Self { settings, config, check_config, pending, programs, driver_requests }
+    }
+}
+
+impl Machine {
+    /// Starts a new program for a short task, with the environment of punchd.
+    fn start_check(&mut self, key: i64, argv: Vec<OsString>) -> Result<(), String> {
+        let variables = std::env::vars_os();
+        let env = variables.filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        let order = Order { argv, env: env.collect(), most_output: CHECK_BYTES, time: CHECK };
+        self.start(key, &order)
     }
 }
 
@@ -122,18 +138,23 @@ impl Device for Machine {
     }
 
     fn start_version_check(&mut self, key: i64) -> Result<(), String> {
-        let variables = std::env::vars_os();
-        let order = Order {
-            argv: vec![absolute(own_program()), "--version".into()],
-            env: variables
-                .filter_map(|(name, value)| {
-                    Some((name.into_string().ok()?, value.into_string().ok()?))
-                })
-                .collect(),
-            most_output: VERSION_BYTES,
-            time: VERSION,
-        };
-        self.start(key, &order)
+        self.start_check(key, vec![absolute(own_program()), "--version".into()])
+    }
+
+    fn candidate(&self) -> Result<PathBuf, String> {
+        if cfg!(not(feature = "signed-upgrades")) {
+            return Err(NOT_BUILT_IN.into());
+        }
+        own_path().map(|own| candidate_of(&own))
+    }
+
+    fn start_candidate_check(&mut self, key: i64) -> Result<(), String> {
+        if cfg!(not(feature = "signed-upgrades")) {
+            return Err(NOT_BUILT_IN.into());
+        }
+        let config = std::path::absolute(&self.config).unwrap_or_else(|_| self.config.clone());
+        let argv = vec![self.candidate()?.into(), "check".into(), "-c".into(), config.into()];
+        self.start_check(key, argv)
     }
 
     fn restart(&mut self) {
@@ -150,6 +171,35 @@ impl Device for Machine {
         };
         route().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }
+}
+
+/// The file of this program, behind all links.
+///
+/// # Errors
+/// It cannot be found, with a message for a person.
+pub fn own_path() -> Result<PathBuf, String> {
+    let program = own_program();
+    let path = match Path::new(&program).components().count() {
+        ..=1 => std::fs::read_link("/proc/self/exe"),
+        _ => Path::new(&program).canonicalize(),
+    };
+    path.map_err(|error| format!("the file of {} cannot be found: {error}", program.display()))
+}
+
+/// Where a program stands that is to replace the one at `own`.
+pub fn candidate_of(own: &Path) -> PathBuf {
+    beside(own, ".new")
+}
+
+/// Where the program at `own` is kept when another replaces it.
+pub fn previous_of(own: &Path) -> PathBuf {
+    beside(own, ".old")
+}
+
+fn beside(own: &Path, suffix: &str) -> PathBuf {
+    let mut name = own.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// Replaces this process by the program that now stands in the place of this one (exec).

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::protocol::command::Command;
 use crate::protocol::file::{Action, SyncTable};
+use crate::signature::PublicKey;
 
 /// Commands that are allowed or denied together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,6 +124,10 @@ pub struct Policy {
     pub shell_bytes: usize,
     /// The program that installs an upgrade, and its arguments. Empty if there is none.
     pub upgrade: Vec<String>,
+    /// Whose signature an upgrade needs. Without a program that installs it, punchd does so itself.
+    pub upgrade_key: Option<PublicKey>,
+    /// Whether a signed upgrade may be older than this program.
+    pub downgrade: bool,
     /// How long it may run.
     pub upgrade_time: Duration,
 }

@@ -12,7 +12,7 @@ use super::driver_request;
 use super::job_end::{Progress, end, finish, forget, refuse};
 use super::receive::{Fetched, Source};
 use super::trouble::Trouble;
-use crate::commands::{CommandError, RecordProgress, RowWork, Step, is_joined};
+use crate::commands::{CommandError, RecordProgress, RowWork, Step, data_error, is_joined};
 use crate::policy::Family;
 use crate::protocol::codes::ReturnCode;
 use crate::protocol::command::Command;
@@ -21,8 +21,9 @@ use crate::protocol::file::{Action, PutFile, Upgrade};
 use crate::protocol::record::{BioPhotoUpdate, LONGEST_PHOTO};
 use crate::protocol::touches::Things;
 use crate::reactor;
-use crate::store::options::REBOOT;
-use crate::store::{Download, Job, Lane, Replacement, Stage, StoreError};
+use crate::signature;
+use crate::store::options::{REBOOT, UPGRADE_FAILED};
+use crate::store::{Download, Job, Lane, Replacement, Stage, StoreError, Trial};
 use crate::uplink::Failure;
 
 /// Jobs that are looked at together: one in trouble does not hold up the others.
@@ -53,17 +54,39 @@ pub(super) fn reboot_would_cut(context: &Context) -> Result<bool, StoreError> {
     Ok(a_program_runs || driver_request::is_under_way(context)?)
 }
 
-/// Ends the upgrades whose new program could not be started. Returns their rows.
+/// Ends the upgrades whose new program could not be started, or did not stand its trial. Returns their rows.
 pub(super) fn fail_upgrades(context: &mut Context, message: &str) -> Result<Vec<i64>, StoreError> {
     let mut rows = Vec::new();
     for job in context.store.jobs().in_lane(Lane::Work, LOOKED_AT)? {
-        if job.stage == Stage::Running {
-            log::error!("upgrade {} failed: {message}", job.id);
-            end(context, &job, ReturnCode::STORAGE, &[])?;
+        if matches!(job.stage, Stage::Running | Stage::OnTrial) {
+            refuse_upgrade(context, &job, &Refusal::new(ReturnCode::STORAGE, message))?;
             rows.push(job.row);
         }
     }
     Ok(rows)
+}
+
+/// Ends an upgrade that is not installed, and says why: to the owner in the log, in the audit log and in
+/// `status`, to the server in the error log (§11.16).
+fn refuse_upgrade(
+    context: &mut Context,
+    job: &Job,
+    refusal: &Refusal,
+) -> Result<Progress, StoreError> {
+    let (id, why) = (&job.id, &refusal.why);
+    log::error!("upgrade {id} is not installed ({}): {why}", refusal.code);
+    let store = Rc::clone(&context.store);
+    store.atomically(|| {
+        store.options().set(UPGRADE_FAILED, &format!("upgrade {id}: {why}"))?;
+        store.audit_log().add_reason(job.row, why)?;
+        store.error_log().add(&data_error(&job.id, refusal))?;
+        Trial::clear(store.options())?;
+        store.jobs().finish(job.row, refusal.code, &[])
+    })?;
+    if let Err(error) = context.spool.remove(job.row) {
+        log::warn!("{error}");
+    }
+    Ok(forget(context, job))
 }
 
 impl Jobs {
@@ -74,7 +97,8 @@ impl Jobs {
         let reboots = !jobs.is_empty() && context.store.options().get(REBOOT)?.is_some();
         jobs.retain(|job| {
             let begins = job.touches.writes.meets(Things::DEVICE) && job.stage != Stage::HandedOver;
-            !(context.device.is_running(job.row) || reboots && begins)
+            let rests = job.stage == Stage::OnTrial || context.device.is_running(job.row);
+            !(rests || reboots && begins)
         });
         self.downloads.close_if_of_none(&jobs);
         let next = jobs.iter().position(|job| job.turn > self.turn).unwrap_or(0);
@@ -90,6 +114,12 @@ impl Jobs {
     /// Takes a job one step on.
     pub(super) fn step(&mut self, context: &mut Context, row: i64) -> Result<Progress, Trouble> {
         let Some(job) = context.store.jobs().get(row)? else { return Ok(Progress::Ended) };
+        if fetches_signature(&job) && job.attempts >= MOST_FAILURES {
+            let why = "it is not signed: there is no signature at its end, and none can be fetched from its \
+                       URL with .minisig behind it";
+            let refusal = Refusal::new(ReturnCode::STORAGE, why);
+            return Ok(refuse_upgrade(context, &job, &refusal)?);
+        }
         if job.stage == Stage::Fetching && job.attempts >= MOST_FAILURES {
             log::warn!("command {} is given up: its download failed too often", job.id);
             return Ok(end(context, &job, ReturnCode::NOT_FETCHED, &[])?);
@@ -158,9 +188,13 @@ impl Jobs {
         upgrade: &Upgrade<'_>,
     ) -> Result<Progress, Trouble> {
         let fetched = self.fetch(context, job, |context| {
-            let target = context.target("/iclock/file").with("url", upgrade.url);
-            let target = target.as_str().to_owned();
-            Ok(Source { target, base64: upgrade.base64, most: upgrade.size })
+            let is_signature = fetches_signature(job);
+            let url = format!("{}{}", upgrade.url, if is_signature { ".minisig" } else { "" });
+            let target = context.target("/iclock/file").with("url", &url).as_str().to_owned();
+            Ok(match is_signature {
+                true => Source { target, base64: false, most: signature::LONGEST as u64 },
+                false => Source { target, base64: upgrade.base64, most: upgrade.size },
+            })
         })?;
         if let Some(progress) = fetched {
             return Ok(progress);
@@ -169,11 +203,14 @@ impl Jobs {
         let Some(job) = context.store.jobs().get(job.row)? else { return Ok(Progress::Ended) };
         let spool = Rc::clone(&context.spool);
         let step = context.commands().upgrades(&spool).step(&job, upgrade, &mut yield_now);
-        if matches!(step, Ok(Step::Corrupt(_))) {
-            // What was given up because the program stops is not corrupt.
+        if matches!(step, Ok(Step::Corrupt(_)) | Err(CommandError::Refused(_))) {
+            // What was given up because the program stops is neither corrupt nor refused.
             reactor::yield_now()?;
         }
-        apply_step(context, &job, step)
+        match step {
+            Err(CommandError::Refused(refusal)) => Ok(refuse_upgrade(context, &job, &refusal)?),
+            step => apply_step(context, &job, step),
+        }
     }
 
     /// A picture of a person that the server named by a URL.
@@ -210,7 +247,8 @@ impl Jobs {
         job: &Job,
         source: impl FnOnce(&mut Context) -> Result<Source, Refusal>,
     ) -> Result<Option<Progress>, Trouble> {
-        if job.stage != Stage::Fetching || job.download.is_whole() {
+        let fetches = job.stage == Stage::Fetching || fetches_signature(job);
+        if !fetches || job.download.is_whole() {
             return Ok(None);
         }
         let fetched = match source(context) {
@@ -221,9 +259,17 @@ impl Jobs {
             Fetched::Whole => None,
             Fetched::Paused => Some(Progress::Paused),
             Fetched::More => Some(Progress::GoesOn),
+            Fetched::Refused(refusal) if fetches_signature(job) => {
+                let why = format!("its signature cannot be fetched: {}", refusal.why);
+                Some(refuse_upgrade(context, job, &Refusal::new(ReturnCode::STORAGE, why))?)
+            }
             Fetched::Refused(refusal) => Some(refuse(context, job, &refusal)?),
         })
     }
+}
+
+fn fetches_signature(job: &Job) -> bool {
+    signature::IS_BUILT_IN && job.stage == Stage::FetchingSignature
 }
 
 /// Where a file comes from that the server named by a URL.

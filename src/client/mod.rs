@@ -30,6 +30,7 @@ mod pauses;
 mod person;
 mod poll_info;
 mod poller;
+mod probation;
 mod progress;
 mod publication;
 mod queries;
@@ -74,6 +75,7 @@ use jobs::Jobs;
 use offers::STALL;
 use options_push::OptionsPush;
 use poller::{PollTools, Polled, Poller};
+use probation::Probation;
 use publication::{
     WaitingLog, publish_failing, publish_times, publish_under_way, publish_withheld,
 };
@@ -112,6 +114,7 @@ pub struct Client {
     housekeeping: Housekeeping,
     waiting_log: WaitingLog,
     waiting_commands: WaitingCommands,
+    probation: Probation,
     /// When an exchange that was no query went well last.
     succeeded_at: Duration,
     /// Results or punches failed since the last poll, or an exchange got no answer in time: they go
@@ -158,15 +161,27 @@ impl Client {
             housekeeping: Housekeeping::default(),
             waiting_log: WaitingLog::default(),
             waiting_commands: WaitingCommands::default(),
+            probation: Probation::None,
             succeeded_at: Duration::ZERO,
             poll_goes_first: false,
             context: Context::new(Box::new(uplink), device, shared, settings),
         }
     }
 
+    /// Looks at the trial of an upgrade; `is_on_trial`: this process is the new program. To be called once,
+    /// when the process starts.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn begin_probation(&mut self, is_on_trial: bool) -> Result<(), StoreError> {
+        self.probation = Probation::begin(&mut self.context, is_on_trial)?;
+        Ok(())
+    }
+
     /// Goes on with what the client of the earlier configuration has under way at the same server: the
     /// server may hand a command to a poll that it holds.
     pub fn take_over(&mut self, earlier: &mut Self) {
+        self.probation = std::mem::take(&mut earlier.probation);
         if self.context.settings.server == earlier.context.settings.server {
             self.poller.take_over(&mut earlier.poller);
         }
@@ -245,6 +260,7 @@ impl Client {
         let mut wake_at = self.housekeeping.run_if_due(&self.context, now)?;
         self.jobs.close_if_idle(now);
         let online = self.session.is_online();
+        wake_at = wake_at.min(self.probation.look(&mut self.context, online)?);
         let mut has_work = driver_request::ready(&self.context)?;
         let (context, succeeded_at) = (&self.context, self.succeeded_at);
         if self.waiting_commands.look(context, succeeded_at, &mut wake_at)? {

@@ -1,6 +1,7 @@
 //! What the client is made with.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::commands::DeviceProfile;
@@ -23,6 +24,10 @@ pub struct Settings {
     pub comm_key: String,
     /// How requests are written.
     pub dialect: Dialect,
+    /// How long a new program of an upgrade has to run without an end.
+    pub probation: Duration,
+    /// How long it may take to reach the server.
+    pub trial_time: Duration,
     /// Key of the attendance rows, for a server that wants them encrypted.
     pub attlog_key: Option<String>,
     /// What the owner allows the server.

@@ -84,7 +84,12 @@ pub(super) fn refused_by_store(error: &StoreError) -> Refusal {
 
 /// The entry of the error log for data that was refused: an error of module 06, which passes data
 /// on, with the return code as its number.
-pub(super) fn data_error(id: &str, refusal: &Refusal) -> ErrorLog {
+pub(crate) fn data_error(id: &str, refusal: &Refusal) -> ErrorLog {
     let number = refusal.code.0.unsigned_abs().min(9999);
     ErrorLog::of_data(&format!("D06E{number:04}"), &plain(&refusal.why, LONGEST_MESSAGE), id)
+}
+
+/// A disk, or a program of the owner's or of the server's, failed.
+pub(super) fn failed(why: String) -> Refusal {
+    Refusal::new(ReturnCode::STORAGE, why)
 }

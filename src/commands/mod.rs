@@ -24,6 +24,7 @@ mod repeats;
 mod resume;
 mod row_work;
 mod shell;
+mod signed_file;
 mod sync;
 mod unknown_keys;
 mod upgrade;
@@ -31,7 +32,7 @@ mod url;
 
 pub(crate) use arrival::ListOrigin;
 pub(crate) use context::{ClockSetter, Context};
-pub(crate) use error::CommandError;
+pub(crate) use error::{CommandError, data_error};
 pub(crate) use joined::{RecordProgress, is_joined};
 pub(crate) use order::waits_besides;
 pub(crate) use outcome::{Effects, Step};
@@ -39,6 +40,7 @@ pub(crate) use pending::ListedCommand;
 pub use profile::DeviceProfile;
 pub(crate) use query::rows_a_pack;
 pub(crate) use row_work::RowWork;
+pub(crate) use signed_file::remove as remove_candidate;
 pub(crate) use unknown_keys::UnknownKeys;
 
 use data::Data;

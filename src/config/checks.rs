@@ -11,6 +11,7 @@ use crate::client::MOST_ROWS;
 use crate::driver_socket::{self, LONGEST_PATH};
 use crate::protocol::device::is_same_option;
 use crate::protocol::option_rule::{MOST_OPTIONS, check_name, check_value, is_taken};
+use crate::signature::PublicKey;
 
 impl Config {
     /// The first reason why the configuration cannot be used, if there is one.
@@ -18,6 +19,7 @@ impl Config {
         self.check_ranges()?;
         self.check_options()?;
         self.check_tls()?;
+        self.check_upgrade()?;
         self.check_directories()?;
         let length = driver_socket::socket_path(&self.run_dir).as_os_str().len();
         check("run_dir: the path of driver.sock in it", length, 1..=LONGEST_PATH, "bytes")?;
@@ -41,6 +43,9 @@ impl Config {
         check("[commands] shell_seconds", commands.shell_seconds, 1..=3600, "seconds")?;
         check("[commands] shell_bytes", commands.shell_bytes, 0..=1 << 20, "bytes")?;
         check("[upgrade] seconds", upgrade.seconds, 1..=3600, "seconds")?;
+        let (probation, connect) = (upgrade.probation_seconds, upgrade.connect_seconds);
+        check("[upgrade] probation_seconds", probation, 1..=A_DAY, "seconds")?;
+        check("[upgrade] connect_seconds", connect, 1..=A_DAY, "seconds")?;
         check("[device] enroll_seconds", device.enroll_seconds, 1..=3600, "seconds")?;
         check("[verification] seconds", verification.seconds, 1..=60, "seconds")?;
         check("[remote] seconds", remote.seconds, 1..=60, "seconds")?;
@@ -88,6 +93,15 @@ impl Config {
             Some(url) => Err(format!("[commands] urls: {url:?} is {MISSING}")),
             None => Ok(()),
         }
+    }
+
+    fn check_upgrade(&self) -> Result<(), String> {
+        let upgrade = &self.upgrade;
+        if upgrade.connect_seconds <= upgrade.probation_seconds {
+            return Err("[upgrade] connect_seconds is not longer than probation_seconds".into());
+        }
+        let Some(key) = &upgrade.public_key else { return Ok(()) };
+        PublicKey::parse(key).map(drop).map_err(|why| format!("[upgrade] public_key {why}"))
     }
 
     fn check_directories(&self) -> Result<(), String> {

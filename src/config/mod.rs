@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(
             without.join(" "),
             "server serial serial_file firmware comm_key reboot options suffix device_type pushver group \
-             shared poll attlog_key url ca pin cert key"
+             shared public_key poll attlog_key url ca pin cert key"
         );
     }
 

@@ -8,6 +8,7 @@ use crate::clock::ClockOffset;
 use crate::commands::DeviceProfile;
 use crate::policy::Policy;
 use crate::protocol::device::{Functions, VisibleLight};
+use crate::signature::PublicKey;
 use crate::{client, driver_socket, machine, server_queries, store, uplink};
 
 impl Config {
@@ -68,6 +69,8 @@ impl Config {
             policy: self.policy(),
             server: self.server.url.clone(),
             attlog_key: self.encryption.attlog_key.clone(),
+            probation: seconds(self.upgrade.probation_seconds),
+            trial_time: self.trial_time(),
             punches_always: self.upload.punches == Punches::Always,
             first_rows: self.upload.rows,
             post_bytes: self.limits.post_bytes,
@@ -112,6 +115,12 @@ impl Config {
             shell_time: seconds(commands.shell_seconds),
             shell_bytes: commands.shell_bytes,
             upgrade: self.upgrade.command.clone(),
+            upgrade_key: self
+                .upgrade
+                .public_key
+                .as_deref()
+                .and_then(|key| PublicKey::parse(key).ok()),
+            downgrade: self.upgrade.downgrade == Permission::Allow,
             upgrade_time: seconds(self.upgrade.seconds),
         }
     }
@@ -137,6 +146,11 @@ impl Config {
             reboot: self.device.reboot.clone(),
             enrolment: seconds(self.device.enroll_seconds),
         }
+    }
+
+    /// How long a new program on trial may take to reach the server.
+    pub fn trial_time(&self) -> Duration {
+        seconds(self.upgrade.connect_seconds)
     }
 
     /// The keys that differ in `new` and hold until the next start.

@@ -132,6 +132,14 @@ pub(super) struct Upgrade {
     pub(super) command: Vec<String>,
     /// Seconds that it may run.
     pub(super) seconds: u32,
+    /// The key that has to have signed an upgrade.
+    pub(super) public_key: Option<String>,
+    /// Whether it may be older than the program that runs.
+    pub(super) downgrade: Permission,
+    /// Seconds without an end after which a new program counts as good.
+    pub(super) probation_seconds: u32,
+    /// Seconds within which it has to reach the server.
+    pub(crate) connect_seconds: u32,
 }
 
 /// Whether the owner allows something.
@@ -318,7 +326,14 @@ impl Default for Drivers {
 
 impl Default for Upgrade {
     fn default() -> Self {
-        Self { command: Vec::new(), seconds: 600 }
+        Self {
+            command: Vec::new(),
+            seconds: 600,
+            public_key: None,
+            downgrade: Permission::Deny,
+            probation_seconds: 600,
+            connect_seconds: 1800,
+        }
     }
 }
 

@@ -135,6 +135,16 @@ impl Spool {
         }
     }
 
+    /// Reads a finished download that got a name by [`Spool::name`].
+    pub fn read<'y, 'n: 'y>(
+        &self,
+        key: i64,
+        name: &str,
+        yield_now: &'y mut YieldNow<'n>,
+    ) -> Result<impl Read + use<'y, 'n>, FileError> {
+        Ok(CooperativeReader::open(&self.named(key, name), yield_now)?.0)
+    }
+
     fn dir_of(&self, key: i64) -> PathBuf {
         self.dir.join(format!("{key}.d"))
     }

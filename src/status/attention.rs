@@ -58,6 +58,11 @@ fn is_of_punches(stream: Stream) -> bool {
     matches!(stream, Stream::Punches | Stream::IdPunches)
 }
 
+/// The last upgrade, if it was not installed.
+pub(super) fn upgrade(failed: Option<&str>) -> Vec<String> {
+    failed.map(|why| format!("{why} (until the next upgrade is installed)")).into_iter().collect()
+}
+
 /// The answers to commands that the server refused more than once.
 pub(super) fn replies(refused: u64) -> Vec<String> {
     let message = format!(

@@ -23,6 +23,7 @@ use waiting::{Rows, reasons};
 use crate::clock::Clock;
 use crate::protocol::stream::Stream;
 use crate::protocol::text::decode_for_log;
+use crate::store::options::UPGRADE_FAILED;
 use crate::store::{Audit, Job, RefusedRow, Result, Store};
 
 /// Most rows in quarantine that a report names.
@@ -111,12 +112,14 @@ impl Status {
             &*self.clock,
         );
         let notice = store.notice();
+        let upgrade_failed = store.options().get(UPGRADE_FAILED)?;
         let replies_refused = store.command_log().count_refused_replies()?;
         let attention = [
             attention,
             clock_facts::attention(connection.clock_step, &*self.clock),
             store_attention(store, notice.as_ref()),
             attention::replies(replies_refused),
+            attention::upgrade(upgrade_failed.as_deref()),
         ]
         .concat();
         let seconds_until = |at: Option<Duration>| at.map(|at| at.saturating_sub(now).as_secs());
@@ -152,6 +155,7 @@ impl Status {
             "replies_refused": replies_refused,
             "punches": store.journal().count_punches()?,
             "users": store.people().count()?,
+            "upgrade_failed": upgrade_failed,
             "jobs": store.jobs().list(MOST_JOBS)?.iter().map(job).collect::<Vec<_>>(),
             "audit": store.audit_log().latest(MOST_AUDITED)?.iter().map(audited).collect::<Vec<_>>(),
         }))

@@ -52,6 +52,14 @@ impl<'a> AuditLog<'a> {
         Ok(())
     }
 
+    /// Adds to a command why it failed.
+    pub fn add_reason(&self, row: i64, why: &str) -> Result<()> {
+        self.db
+            .prepare_cached("UPDATE audit SET what = what || ': ' || ?2 WHERE seq = ?1")?
+            .execute(params![row, why])?;
+        Ok(())
+    }
+
     /// Deletes the oldest entries, so that `MOST` are left.
     pub fn trim(&self) -> Result<()> {
         self.db

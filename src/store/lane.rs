@@ -17,17 +17,26 @@ pub enum Stage {
     Waiting,
     /// The rows of a query go up.
     Answering,
+    /// The signature of an upgrade is being fetched.
+    FetchingSignature,
+    /// The new program stands beside this one and is asked whether it can work here.
+    Checking,
+    /// The new program runs, and is not trusted yet ([`super::Trial`]).
+    OnTrial,
 }
 
 impl Stage {
     /// In the order of their numbers in the store.
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Fetching,
         Self::Verified,
         Self::HandedOver,
         Self::Running,
         Self::Waiting,
         Self::Answering,
+        Self::FetchingSignature,
+        Self::Checking,
+        Self::OnTrial,
     ];
 
     /// As text, for `punchd status`.
@@ -39,6 +48,9 @@ impl Stage {
             Self::Running => "running",
             Self::Waiting => "waiting",
             Self::Answering => "answering",
+            Self::FetchingSignature => "downloading the signature",
+            Self::Checking => "checking the new program",
+            Self::OnTrial => "on trial",
         }
     }
 }

@@ -65,6 +65,7 @@ mod tally;
 mod tally_model;
 mod tombstones;
 mod touched;
+mod trial;
 mod undated;
 mod wal;
 mod withheld;
@@ -102,6 +103,7 @@ pub use rows::{
 };
 pub use stamps::{Stamp, Stamps};
 pub use tables::Tables;
+pub use trial::{Trial, TrialState};
 pub use undated::{Known, Undated};
 
 use std::path::{Path, PathBuf};

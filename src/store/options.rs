@@ -16,6 +16,10 @@ pub const CHECK: &str = "punchd.check";
 pub const REBOOT: &str = "punchd.reboot";
 /// The MD5 of the firmware that was installed last, and the version of punchd that confirmed it.
 pub const UPGRADED: &str = "punchd.upgraded";
+/// The trial of an upgrade that is under way ([`super::Trial`]).
+pub(super) const TRIAL: &str = "punchd.trial";
+/// Why the last upgrade was not installed.
+pub const UPGRADE_FAILED: &str = "punchd.upgrade-failed";
 /// Set while a long list of commands is carried out: one that is found set was cut off.
 pub const LIST: &str = "punchd.list";
 /// Set while the server wants to be asked about everybody who is verified (§12.11.3). Kept,

@@ -97,6 +97,8 @@ mod room;
 mod secrets;
 mod server_queries;
 mod shell;
+#[cfg(feature = "signed-upgrades")]
+mod signed_upgrade;
 mod slow_downloads;
 mod soak;
 mod spellings;

@@ -239,6 +239,15 @@ fn an_upgrade_is_a_whole_punchd_or_none() {
     assert!(!root.upgrade(&root.path("new")).status.success());
     assert!(fs::read(&program).unwrap() == before);
     fs::remove_file(root.path("usr/lib/punchd/verify")).unwrap();
+    // punchd tries it first, and has checked its signature.
+    let (place, hook) = (root.path("usr/bin/punchd.new"), root.path("usr/lib/punchd/upgrade"));
+    fs::remove_file(root.path("etc/default/punchd")).unwrap();
+    let mut tried = Command::new(&hook);
+    tried.arg(root.path("new")).env("PUNCHD_UPGRADE_SIGNED", "1").env("PUNCHD_TRIAL", &place);
+    assert!(tried.status().unwrap().success());
+    assert!(fs::read(&place).unwrap() == fs::read(root.path("new")).unwrap());
+    assert!(fs::read(&program).unwrap() == before);
+    fs::write(root.path("etc/default/punchd"), "UNSIGNED=allow\n").unwrap();
     // A chunk of it is there already: it was cut off. And it is run again when it was done.
     fs::write(root.path("usr/bin/punchd.new"), "#!/b").unwrap();
     for _ in 0..2 {

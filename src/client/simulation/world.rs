@@ -397,6 +397,12 @@ impl Device for VirtualDevice {
     fn can_reboot(&self) -> bool {
         true
     }
+    fn candidate(&self) -> Result<PathBuf, String> {
+        Err("nothing is tried before it replaces this program".into())
+    }
+    fn start_candidate_check(&mut self, _: i64) -> Result<(), String> {
+        self.candidate().map(drop)
+    }
     fn reboot(&mut self) -> Result<(), String> {
         let now = self.clock.monotonic();
         self.acts.borrow_mut().push(Act { at: now, what: "reboot", row: 0 });

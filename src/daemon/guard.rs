@@ -1,0 +1,244 @@
+//! The old program while a new one is on trial.
+//!
+//! `UPGRADE` leaves the new program beside the old one, as `PROGRAM.new`. Until that counts as good, whatever starts
+//! punchd starts the old program: an init script, systemd, `exec`, a boot after a power cut. It runs the
+//! new one as its child, and only looks whether that ends. What both know of the trial is in the store
+//! ([`Trial`]), which only one of them has open. When the new program counts as good, it takes the place of
+//! the old one by one rename.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use signal_hook::consts::SIGCHLD;
+use signal_hook::low_level::pipe;
+
+use super::stop::Stop;
+use super::store_start;
+use crate::config::Config;
+use crate::machine;
+use crate::reactor::{self, Stopping, Woken};
+use crate::store::{Store, Trial, TrialState};
+
+/// Says to the new program that it is on trial, by the process id of its guard.
+const GUARD: &str = "PUNCHD_GUARD";
+/// How often the new program may end by itself.
+const MOST_ENDS: u32 = 3;
+/// How often it is started in all: with power cuts, and after the network was away.
+const MOST_STARTS: u32 = 10;
+/// How long it may take to stop.
+const STOP: Duration = Duration::from_secs(6);
+
+/// Whether this process is a new program that is on trial.
+pub(super) fn is_guarded() -> bool {
+    let parent = rustix::process::getppid().map(|pid| pid.as_raw_pid().to_string());
+    parent.is_some() && std::env::var(GUARD).ok() == parent
+}
+
+/// How a run of the new program ended.
+enum Run {
+    /// By itself.
+    Ended(ExitStatus),
+    /// It ran for all the time that it has.
+    TimeOver,
+    /// The guard was asked to stop, and stopped it.
+    Stopped,
+}
+
+/// Runs the new program if one is on trial. Returns the store when this program is to go on in its place;
+/// none if it was asked to stop.
+///
+/// # Errors
+/// If the store fails.
+pub(super) fn watch(mut store: Store, config: &Config) -> Result<Option<Store>, Stop> {
+    loop {
+        let Some(mut trial) = Trial::read(store.options()).map_err(Stop::Store)? else {
+            return Ok(Some(store));
+        };
+        let found = machine::own_path().map(|own| (machine::candidate_of(&own), own));
+        let (new, own) = match (trial.state, found) {
+            // Nothing is to be run, or this is the new program already.
+            (TrialState::Unconnected | TrialState::Failed, _) => return Ok(Some(store)),
+            (TrialState::Good, Ok((new, _))) if !new.exists() => return Ok(Some(store)),
+            (_, Ok(found)) => found,
+            (_, Err(why)) => {
+                give_up(&store, &mut trial, why)?;
+                continue;
+            }
+        };
+        if trial.state == TrialState::Good {
+            match replace(&own, &new) {
+                Ok(()) => drop(store),
+                Err(error) => {
+                    let why = format!("{} cannot be replaced: {error}", own.display());
+                    give_up(&store, &mut trial, why)?;
+                    continue;
+                }
+            }
+            // From here on nothing is left to be done but by the new program.
+            return Err(Stop::System(machine::exec_new_program()));
+        }
+        if let Some(why) = enough(&trial, &new) {
+            give_up(&store, &mut trial, why)?;
+            continue;
+        }
+        trial.starts += 1;
+        trial.state = TrialState::Begun;
+        trial.write(store.options()).map_err(Stop::Store)?;
+        log::warn!("{} is on trial: start {} of it", new.display(), trial.starts);
+        drop(store);
+        let run = run(&new, Duration::from_secs(trial.ends.into()), config.trial_time());
+        store = store_start::open(config, false)?;
+        if matches!(run, Ok(Run::Stopped)) {
+            return Ok(None);
+        }
+        judge(&store, run)?;
+    }
+}
+
+/// Why a trial does not go on, if so.
+fn enough(trial: &Trial, new: &Path) -> Option<String> {
+    if trial.ends >= MOST_ENDS {
+        return Some(format!("{}, the {MOST_ENDS}rd time", trial.why));
+    }
+    if trial.starts >= MOST_STARTS {
+        return Some(format!("it was started {MOST_STARTS} times and did not stand its trial"));
+    }
+    (!new.exists()).then(|| format!("{} is gone", new.display()))
+}
+
+/// Writes down how the new program ended.
+fn judge(store: &Store, run: io::Result<Run>) -> Result<(), Stop> {
+    let Some(mut trial) = Trial::read(store.options()).map_err(Stop::Store)? else {
+        return Ok(());
+    };
+    if trial.state == TrialState::Good {
+        return Ok(());
+    }
+    match run {
+        Err(error) => return give_up(store, &mut trial, format!("it cannot be started: {error}")),
+        Ok(Run::TimeOver) if trial.state == TrialState::Begun => {
+            trial.state = TrialState::Unconnected;
+            trial.why =
+                "it had no exchange with the server in the time of [upgrade] connect_seconds"
+                    .into();
+        }
+        Ok(Run::TimeOver) => {
+            trial.ends += 1;
+            trial.why = "it hangs".into();
+        }
+        Ok(Run::Ended(status)) => {
+            trial.ends += 1;
+            trial.why = match (status.code(), status.signal()) {
+                (_, Some(signal)) => format!("it was killed by signal {signal}"),
+                (code, _) => format!("it ended with status {}", code.unwrap_or_default()),
+            };
+        }
+        Ok(Run::Stopped) => return Ok(()),
+    }
+    log::error!("the new program on trial: {}", trial.why);
+    trial.write(store.options()).map_err(Stop::Store)
+}
+
+fn give_up(store: &Store, trial: &mut Trial, why: String) -> Result<(), Stop> {
+    log::error!("the new program is given up: {why}");
+    (trial.state, trial.why) = (TrialState::Failed, why);
+    trial.write(store.options()).map_err(Stop::Store)
+}
+
+/// Runs the new program after a pause, until it ends or its time is over.
+fn run(new: &Path, pause: Duration, limit: Duration) -> io::Result<Run> {
+    let begun = Instant::now();
+    loop {
+        match reactor::rest(Some(begun + pause)) {
+            Ok(Woken::TimedOut) => break,
+            Err(error) if Stopping::is_in(&error) => return Ok(Run::Stopped),
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+    }
+    let (ended, writer) = UnixStream::pair()?;
+    ended.set_nonblocking(true)?;
+    let handler = pipe::register(SIGCHLD, writer)?;
+    let run = start(new).and_then(|child| attend(child, &ended, limit));
+    signal_hook::low_level::unregister(handler);
+    run
+}
+
+fn start(new: &Path) -> io::Result<Child> {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut command = Command::new(new);
+    command.args(arguments).env(GUARD, std::process::id().to_string());
+    // SAFETY: between fork and exec only this one system call is made, which allocates nothing. This
+    // process has one thread, so that no lock is held.
+    unsafe {
+        command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+    }
+    command.spawn()
+}
+
+/// Waits until the new program ends. Passes on what is asked of this process.
+fn attend(mut child: Child, ended: &UnixStream, limit: Duration) -> io::Result<Run> {
+    let until = Instant::now() + limit;
+    loop {
+        match reactor::wait_unless_woken(ended.as_fd(), PollFlags::IN, until) {
+            Ok(Woken::TimedOut) => {
+                stop(&mut child)?;
+                return Ok(Run::TimeOver);
+            }
+            Err(error) if Stopping::is_in(&error) => {
+                stop(&mut child)?;
+                return Ok(Run::Stopped);
+            }
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+        let _ = io::Read::read(&mut &*ended, &mut [0; 64]);
+        if let Some(status) = child.try_wait()? {
+            return Ok(Run::Ended(status));
+        }
+        if reactor::take_reload() {
+            signal(&child, Signal::HUP);
+        }
+    }
+}
+
+/// Asks the new program to stop, and kills it if it does not.
+fn stop(child: &mut Child) -> io::Result<()> {
+    signal(child, Signal::TERM);
+    let until = Instant::now() + STOP;
+    while child.try_wait()?.is_none() {
+        if Instant::now() >= until {
+            child.kill()?;
+            child.wait()?;
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let _ = kill_process(Pid::from_child(child), signal);
+}
+
+/// Puts the new program in the place of the old one, which keeps its file under another name.
+fn replace(own: &Path, new: &Path) -> io::Result<()> {
+    let (previous, interim) = (machine::previous_of(own), machine::previous_of(new));
+    let _ = fs::remove_file(&interim);
+    // Where the disk knows no links, there is no earlier program to go back to by hand.
+    match fs::hard_link(own, &interim).and_then(|()| fs::rename(&interim, &previous)) {
+        Ok(()) => {}
+        Err(error) => log::warn!("{} is not kept: {error}", previous.display()),
+    }
+    fs::rename(new, own)?;
+    File::open(own.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
