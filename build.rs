@@ -28,6 +28,12 @@ fn is_ordered(lead: u8, trail: u8) -> bool {
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-env=PUNCHD_BUILD={}", build());
+    // For tests of an upgrade that is taken back: its store is of a later version.
+    println!("cargo:rustc-check-cfg=cfg(later_schema)");
+    println!("cargo:rerun-if-env-changed=PUNCHD_LATER_SCHEMA");
+    if env::var_os("PUNCHD_LATER_SCHEMA").is_some() {
+        println!("cargo:rustc-cfg=later_schema");
+    }
     println!("cargo:rustc-env=PUNCHD_TARGET={}", env::var("TARGET").unwrap_or_default());
     write_gb18030();
 }

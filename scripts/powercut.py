@@ -2,7 +2,8 @@
 
 Before a cut: punches from a driver that reports each that was answered, people from the server, enrolments, SHELL lines that leave a trace, now
 and then an UPGRADE. After it: every reported punch is at the server once, unless the cut took the acknowledgement of the very request that carried
-it; every command is answered, and what was answered with 0 was done; no SHELL line ran twice; the store and the program are whole. QEMU is
+it; every command is answered, and what was answered with 0 was done; no SHELL line ran twice; the store is whole, and the program is the new one
+after a good upgrade and the old one after another. QEMU is
 killed: what the terminal had not yet written to its disk is gone with it, and of what it had not yet flushed there, some sectors are there
 and some are not (disk.py).
 """
@@ -18,7 +19,7 @@ import threading
 import time
 from pathlib import Path
 
-from terminal import Failure, Images, Machine, Server, end_in_order, expect, wait
+from terminal import NO_GOOD, Failure, Images, Machine, Server, end_in_order, expect, no_good, wait
 
 LONGEST_LIFE = 12  # seconds under load until the cut
 
@@ -49,7 +50,7 @@ class Reports:
 
 class Trial:
     images_of = Images
-    upgrades_in = 0.3  # of all lives
+    upgrades_in = 0.4  # of all lives
 
     def __init__(self, arguments, seed):
         self.arguments, self.random = arguments, random.Random(seed)
@@ -62,7 +63,7 @@ class Trial:
         self.excused, self.shells, self.enrolments = collections.Counter(), {}, {}
         self.program, self.upgraded = digest(arguments.punchd.read_bytes()), None
         self.machine, self.commands, self.lines, self.upgrades, self.duplicates, self.forgotten, self.first = None, [], 0, 0, 0, 0, 1
-        self.enrolled = set()
+        self.enrolled, self.taken_back = set(), 0
 
     def boot(self):
         before = len(self.server.requests("handshake"))
@@ -100,14 +101,18 @@ class Trial:
         self.forgotten += sum(disk.forgotten for disk in self.machine.disks.values())
 
     def upgrade(self):
-        """To a program that differs in bytes that nobody reads."""
+        """To a program that differs in bytes that nobody reads; every second time to one that does not stand its trial."""
         self.upgrades += 1
-        program = self.arguments.punchd.read_bytes() + b"%d" % self.upgrades
-        self.server.post("/files/data/emfw.cfg", program)
+        kind = self.random.choice(["good"] * len(NO_GOOD) + list(NO_GOOD))
+        good = self.arguments.punchd.read_bytes() + b"%d" % self.upgrades
+        program = good if kind == "good" else no_good(kind, self.upgrades)
+        file = self.images.owner.sign(program)
+        self.server.post("/files/data/emfw.cfg", file)
         url = f"http://10.0.2.2:{self.server.port}/data/emfw.cfg"
-        (command,) = self.server.queue(f"UPGRADE type=1,checksum={digest(program)},size={len(program)},url={url}")
+        (command,) = self.server.queue(f"UPGRADE type=1,checksum={digest(file)},size={len(file)},url={url}")
         self.commands.append(command)
-        self.upgraded = command, digest(program)
+        self.upgraded = command, kind, digest(program)
+        print(f"   upgrade to a program: {kind}", flush=True)
 
     def look(self):
         """What the server has: how often each row came, in the order in which they came first."""
@@ -153,10 +158,15 @@ class Trial:
         self.enrolled = {pin for command, pin in self.enrolments.items() if command in done}
         wait("the fingers that were enrolled", lambda: self.enrolled <= {row["pin"] for row in self.server.get("/templates")})
         if self.upgraded:
-            command, program = self.upgraded
-            possible = {program} if command in done else {self.program, program}
-            self.program = self.machine.shell("md5sum /usr/bin/punchd").split()[0]
-            expect(self.program in possible, f"the program is {self.program}, not {possible}")
+            command, kind, program = self.upgraded
+            wanted = 0 if kind == "good" else -3
+            reply = self.server.reply(command)
+            expect(reply["ret"] == wanted, f"an upgrade to a program ({kind}) was answered {reply}, not {wanted}")
+            self.program = program if kind == "good" else self.program
+            self.taken_back += kind != "good"
+            found = self.machine.shell("md5sum /usr/bin/punchd").split()[0]
+            expect(found == self.program, f"after an upgrade to a program ({kind}) it is {found}, not {self.program}")
+            expect("No such" in self.machine.shell("ls /usr/bin/punchd.new 2>&1"), f"a program ({kind}) is left")
             self.upgraded = None
         expect("damaged" not in self.machine.shell("cat /run/messages"), "the store is damaged")
         self.whole_file_system()
@@ -214,7 +224,7 @@ def main(kind=Trial):
         print(f"   FAILED: the server minds {len(deviations)} things, first {deviations[0]}")
     print(
         f"powercut: {'ok' if status == 0 else 'FAILED'}, {arguments.cuts} cuts, {len(trial.reports.pins)} punches answered, {len(trial.commands)} commands, "
-        f"{len(trial.enrolled)} fingers enrolled, {trial.upgrades} upgrades, {trial.duplicates} rows twice, {trial.forgotten} sectors forgotten, {time.time() - begun:.0f} s"
+        f"{len(trial.enrolled)} fingers enrolled, {trial.upgrades} upgrades, {trial.taken_back} of them taken back, {trial.duplicates} rows twice, {trial.forgotten} sectors forgotten, {time.time() - begun:.0f} s"
     )
     sys.exit(status)
 

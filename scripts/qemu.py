@@ -3,6 +3,7 @@
 import argparse
 import calendar
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -14,7 +15,7 @@ import traceback
 from pathlib import Path
 
 from fill import fill_ext4, fill_ubifs
-from terminal import Failure, Images, Machine, Server, end_in_order, expect, wait
+from terminal import NO_GOOD, PROBATION, Failure, Images, Machine, Owner, Server, end_in_order, expect, no_good, wait
 
 FEW_PUNCHES, PUNCHES, USERS = 1_000, 100_000, 20_000
 SINGLE, IN_BURSTS = 1_200, 6_000  # punches whose bytes are counted: more than one checkpoint
@@ -28,7 +29,7 @@ DRIVERS = ["punchd card-reader /dev/input/event1", "punchd relay gpiochip0:4"]
 
 def main():
     parser = argparse.ArgumentParser()
-    for name in ["qemu", "debian", "punchd", "driver", "example-driver", "emulator", "host-punchd", "place"]:
+    for name in ["qemu", "debian", "punchd", "driver", "example-driver", "later-punchd", "emulator", "host-punchd", "place"]:
         parser.add_argument(f"--{name}", required=True, type=Path)
     parser.add_argument("--only", help="one of the checks, by the beginning of its name")
     parser.add_argument("--quick", action="store_true", help="fewer punches where their bytes are counted, which takes longest")
@@ -69,6 +70,7 @@ class Bench:
         self.server = self.serve("server.log")
         self.images = self.usual_images = self.images_of(Images)
         self.machine, self.terminals, self.excused = None, 0, []
+        self.pins = itertools.count(60_000_000, 1_000_000)
 
     def serve(self, log, *options, ca=None):
         """One more server."""
@@ -225,28 +227,80 @@ def files_and_shell(bench):
 
 
 def upgrade(bench):
-    """UPGRADE installs another punchd, which answers for it. The other one differs by its version only."""
+    """UPGRADE installs another punchd that the owner signed, after its trial, which answers for it. The other one differs by its version only."""
     version = lambda: bench.machine.shell("punchd --version").split()[1]
     old = version()
     new = old[:-1] + chr(ord(old[-1]) + 1)
     program = bench.arguments.punchd.read_bytes().replace(old.encode(), new.encode())
-    bench.server.post("/files/fw/emfw.cfg", program)
-    bench.server.post("/files/data/emfw.cfg", program)
     pid = bench.pid()
-    command = f"UPGRADE type=1,checksum={hashlib.md5(program).hexdigest()},size={len(program)},url={bench.server.there}/data/emfw.cfg"
     begun = time.time()
-    reply = bench.server.ask(command)
+    reply, answered = upgrade_under_load(bench, bench.images.owner.sign(program, new))
     expect(reply["ret"] == 0, f"UPGRADE: {reply}; {bench.machine.shell('tail -n 5 /run/messages')}")
-    bench.figure("UPGRADE, to its answer", f"{time.time() - begun:.1f} s for {len(program)} bytes")
+    bench.figure("UPGRADE, to its answer", f"{time.time() - begun:.1f} s for {len(program)} bytes, {PROBATION} of them its probation")
     expect(version() == new, "the program is the old one")
     expect(bench.pid() == pid, "it is another process")
     expect(new in bench.server.ask("INFO")["body"], "INFO does not say the new version")
-    # A file that is no punchd changes nothing.
-    bad = b"#!/bin/sh\nexit 1\n"
-    bench.server.post("/files/data/emfw.cfg", bad)
-    reply = bench.server.ask(re.sub(r"checksum=\w+,size=\d+", f"checksum={hashlib.md5(bad).hexdigest()},size={len(bad)}", command))
-    expect(reply["ret"] == -3, f"UPGRADE of nonsense: {reply}")
-    expect(version() == new, "nonsense was installed")
+    # What nobody signed, an older one, and a file that is no punchd, change nothing.
+    another = Owner(bench.arguments.place, "another")
+    bench.server.post("/files/data/emfw.cfg.minisig", b"no signature")
+    for file, why in [
+        (program, "cannot be read"),
+        (another.sign(program, new), "another key"),
+        (bench.images.owner.sign(bench.arguments.punchd.read_bytes(), old), "older than"),
+        (bench.images.owner.sign(b"#!/bin/sh\nexit 1\n"), "the upgrade program ended"),
+    ]:
+        reply, answered = upgrade_under_load(bench, file)
+        expect(reply["ret"] == -3, f"UPGRADE: {why}: {reply}")
+        expect(why in bench.machine.shell("punchd status"), f"status does not say: {why}")
+        expect(version() == new, f"installed: {why}")
+
+
+def upgrade_taken_back(bench):
+    """Programs that do not stand their trial: the old one goes on, with each punch that was answered, also where the power fails meanwhile."""
+    program = lambda: bench.machine.shell("md5sum /usr/bin/punchd; ls /usr/bin/punchd.new 2>&1")
+    before = program()
+    later = bench.arguments.later_punchd.read_bytes()
+    # It brings the store to a later version, works for a while, and falls over: then it is a program that ends at once.
+    falls = f"#!/bin/sh\ncase $1 in --version | check) ;; *) (sleep {PROBATION // 2}; kill -9 $$) & exec /usr/bin/later \"$@\" ;; esac\necho punchd 99\n"
+    bench.server.post("/files/later", later)
+    reply = bench.server.ask("PutFile later\t/var/lib/punchd/files/later")
+    expect(reply["ret"] == len(later), f"PutFile: {reply}")
+    bench.machine.shell("cp /var/lib/punchd/files/later /usr/bin/later; chmod 755 /usr/bin/later")
+    kinds = [(kind, no_good(kind, 1), why) for kind, (_, why) in NO_GOOD.items()]
+    kinds.append(("brings the store to a later version", falls.encode(), "it was killed by signal 9"))
+    for kind, file, why in kinds:
+        for cut in [False, True]:
+            reply, answered = upgrade_under_load(bench, bench.images.owner.sign(file + b"# cut" * cut), cut)
+            expect(reply["ret"] == -3, f"{kind}: {reply}")
+            expect(reply["times"] == 1, f"{kind}: answered {reply['times']} times")
+            expect(program() == before, f"{kind}: {program()} is left")
+            status = bench.machine.shell("punchd status")
+            expect(why in status, f"{kind}: status does not say {why!r}: {status}")
+            print(f"   {kind}{', power cut' * cut}: {answered} punches answered, 0 lost", flush=True)
+
+
+def upgrade_under_load(bench, file, cut=False):
+    """Has a file installed while a driver records punches; `cut`: the power fails in its trial. The reply, and how many punches were answered."""
+    machine, server = bench.machine, bench.server
+    server.post("/files/data/emfw.cfg", file)
+    first = next(bench.pins)
+    machine.shell(f"(driver 400 1 50 {first} >/var/lib/punchd/files/answered-{first}) >/dev/null 2>&1 &")
+    url = f"{server.there}/data/emfw.cfg"
+    trials = lambda: machine.number("grep -c 'is on trial: start' /run/messages")
+    before = trials()
+    (command,) = server.queue(f"UPGRADE type=1,checksum={hashlib.md5(file).hexdigest()},size={len(file)},url={url}")
+    if cut:
+        wait("the trial", lambda: trials() > before)
+        machine.shell("sleep 2; sync")
+        machine.kill()
+        bench.start()
+        machine = bench.machine
+    reply = wait(f"the answer to {command}", lambda: server.reply(command), 300)
+    machine.shell("killall driver")
+    answered = set(machine.shell(f"cat /var/lib/punchd/files/answered-{first}").split())
+    wait("the punches that were answered", lambda: answered <= {row["pin"] for row in server.get("/attlog")})
+    time.sleep(2)
+    return server.reply(command), len(answered)
 
 
 def reboot(bench):
@@ -560,6 +614,7 @@ CHECKS = [
     enrolment,
     files_and_shell,
     upgrade,
+    upgrade_taken_back,
     reboot,
     network,
     damage,

@@ -12,7 +12,7 @@ pub const APPLICATION_ID: i64 = 0x706e_6368;
 
 /// The steps from one schema version to the next. A step that has been released is never
 /// changed again.
-const STEPS: [&str; 7] = [
+const STEPS: [&str; 7 + cfg!(later_schema) as usize] = [
     "
     CREATE TABLE punch (
         seq      INTEGER PRIMARY KEY,
@@ -377,6 +377,14 @@ const STEPS: [&str; 7] = [
         \"id-photo\"        INTEGER NOT NULL,
         PRIMARY KEY (level, chunk)
     ) STRICT, WITHOUT ROWID;
+",
+    // For tests: what a later version may do.
+    #[cfg(later_schema)]
+    "
+    ALTER TABLE punch ADD COLUMN later TEXT;
+    ALTER TABLE job ADD COLUMN later INTEGER NOT NULL DEFAULT 7;
+    CREATE TABLE later (one INTEGER PRIMARY KEY, text TEXT) STRICT;
+    CREATE INDEX punch_later ON punch (later) WHERE later IS NOT NULL;
 ",
 ];
 
