@@ -20,7 +20,7 @@ const CHECK: Duration = Duration::from_secs(10);
 /// Most bytes of what it says.
 const CHECK_BYTES: usize = 4 << 10;
 
-const NOT_BUILT_IN: &str = "this punchd was built without the feature `signed-upgrades`";
+const NOT_BUILT_IN: &str = "this punchd was built without the feature `hardened`";
 
 /// What the owner says about the device.
 #[derive(Clone, Debug)]
@@ -142,14 +142,14 @@ impl Device for Machine {
     }
 
     fn candidate(&self) -> Result<PathBuf, String> {
-        if cfg!(not(feature = "signed-upgrades")) {
+        if cfg!(not(feature = "hardened")) {
             return Err(NOT_BUILT_IN.into());
         }
         own_path().map(|own| candidate_of(&own))
     }
 
     fn start_candidate_check(&mut self, key: i64) -> Result<(), String> {
-        if cfg!(not(feature = "signed-upgrades")) {
+        if cfg!(not(feature = "hardened")) {
             return Err(NOT_BUILT_IN.into());
         }
         let config = std::path::absolute(&self.config).unwrap_or_else(|_| self.config.clone());

@@ -6,18 +6,18 @@
 use std::fmt;
 use std::io;
 
-#[cfg(feature = "signed-upgrades")]
+#[cfg(feature = "hardened")]
 mod minisign;
-#[cfg(not(feature = "signed-upgrades"))]
+#[cfg(not(feature = "hardened"))]
 mod none;
 
-#[cfg(feature = "signed-upgrades")]
+#[cfg(feature = "hardened")]
 pub use minisign::PublicKey;
-#[cfg(not(feature = "signed-upgrades"))]
+#[cfg(not(feature = "hardened"))]
 pub use none::PublicKey;
 
 /// Whether this punchd is built with it: then a new program is on trial, too.
-pub const IS_BUILT_IN: bool = cfg!(feature = "signed-upgrades");
+pub const IS_BUILT_IN: bool = cfg!(feature = "hardened");
 /// Most bytes of a signature.
 pub const LONGEST: usize = 2 << 10;
 /// With what a signature begins.
@@ -84,7 +84,7 @@ pub fn find(end: &[u8]) -> Option<usize> {
     (text.trim_end().lines().count() == 4).then_some(at)
 }
 
-#[cfg(all(test, feature = "signed-upgrades"))]
+#[cfg(all(test, feature = "hardened"))]
 mod tests {
     use super::*;
 

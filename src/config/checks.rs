@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ureq_proto::http::Uri;
 
 use super::Config;
+use super::tables::Drivers;
 use crate::client::MOST_ROWS;
 use crate::driver_socket::{self, LONGEST_PATH};
 use crate::protocol::device::is_same_option;
@@ -20,6 +21,13 @@ impl Config {
         self.check_options()?;
         self.check_tls()?;
         self.check_upgrade()?;
+        let Drivers { record, people, maintain, .. } = &self.drivers;
+        if cfg!(not(feature = "hardened"))
+            && [record, people, maintain].iter().any(|role| role.is_some())
+        {
+            return Err("[drivers] record, people and maintain are set, but this punchd was built without the \
+                        feature `hardened`".into());
+        }
         self.check_directories()?;
         let length = driver_socket::socket_path(&self.run_dir).as_os_str().len();
         check("run_dir: the path of driver.sock in it", length, 1..=LONGEST_PATH, "bytes")?;

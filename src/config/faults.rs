@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::Config;
 use super::tables::{Commands, Permission};
-use crate::driver_socket::group_id;
+use crate::driver_socket::{group_id, role_holder};
 use crate::processes::find_program;
 
 /// The serial, and the host of the server, in configurations that ship.
@@ -29,7 +29,21 @@ impl Config {
                 "[drivers] group: {error}: create it (addgroup --system {group}), or name another"
             ));
         }
+        faults.extend(self.role_holders().filter_map(|(key, name)| {
+            let error = role_holder(name).err()?;
+            Some(format!(
+                "[drivers] {key}: {error}: create it, or name another (a group begins with @)"
+            ))
+        }));
         faults
+    }
+
+    /// Who is named for a role, with the key.
+    fn role_holders(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let drivers = &self.drivers;
+        [("record", &drivers.record), ("people", &drivers.people), ("maintain", &drivers.maintain)]
+            .into_iter()
+            .flat_map(|(key, names)| names.iter().flatten().map(move |name| (key, name)))
     }
 
     /// Those that are so whatever the machine has.

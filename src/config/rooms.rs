@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Config;
-use super::tables::{OnDamage, Permission, Punches, Tls};
+use super::tables::{Drivers, OnDamage, Permission, Punches, Tls};
 use crate::clock::ClockOffset;
 use crate::commands::DeviceProfile;
 use crate::policy::Policy;
@@ -137,7 +137,9 @@ impl Config {
 
     /// Who may open the driver socket.
     pub fn driver_access(&self) -> driver_socket::Access {
-        driver_socket::Access { mode: self.drivers.mode, group: self.drivers.group.clone() }
+        let Drivers { mode, group, record, people, maintain, .. } = self.drivers.clone();
+        let roles = driver_socket::RoleNames { record, people, maintain };
+        driver_socket::Access { mode, group, roles }
     }
 
     /// What the owner says about the device.

@@ -122,6 +122,12 @@ pub(crate) struct Drivers {
     pub(super) group: Option<String>,
     /// The directory in which drivers may leave large templates and photos.
     pub(crate) shared: Option<PathBuf>,
+    /// Users, and groups with @, who may record what happens; nobody named: everybody who may connect.
+    pub(super) record: Option<Vec<String>>,
+    /// The same for changes of people.
+    pub(super) people: Option<Vec<String>>,
+    /// The same for the care of the terminal.
+    pub(super) maintain: Option<Vec<String>>,
 }
 
 /// `[upgrade]`
@@ -320,7 +326,7 @@ impl Default for Commands {
 
 impl Default for Drivers {
     fn default() -> Self {
-        Self { mode: 0o660, group: None, shared: None }
+        Self { mode: 0o660, group: None, shared: None, record: None, people: None, maintain: None }
     }
 }
 

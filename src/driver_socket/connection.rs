@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
+use rustix::net::UCred;
 use rustix::net::sockopt::socket_peercred;
 use serde_json::Value;
 
@@ -107,12 +108,16 @@ impl Connection {
         self.id
     }
 
+    /// Who is at the other end, if the kernel knows.
+    pub(super) fn credentials(&self) -> Option<UCred> {
+        socket_peercred(&self.stream).ok()
+    }
+
     /// The process and the user at the other end, for the log; empty if they are not known.
     pub(super) fn peer(&self) -> String {
-        socket_peercred(&self.stream).map_or_else(
-            |_| String::new(),
-            |peer| format!(" (process {}, user {})", peer.pid.as_raw_pid(), peer.uid.as_raw()),
-        )
+        self.credentials().map_or_else(String::new, |peer| {
+            format!(" (process {}, user {})", peer.pid.as_raw_pid(), peer.uid.as_raw())
+        })
     }
 
     pub(super) fn stream(&self) -> &UnixStream {

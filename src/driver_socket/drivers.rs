@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::call::Call;
 use super::connection::{Connection, SHORT_LINE, Shortage};
+use super::roles::{RoleTable, Roles};
 use super::subscription::Subscription;
 use crate::driver_requests::DriverId;
 use crate::rpc::Execution;
@@ -22,6 +23,7 @@ const MOST_UNREAD: usize = 1 << 20;
 /// A driver that is connected.
 pub(super) struct Driver {
     pub(super) connection: Connection,
+    pub(super) roles: Roles,
     pub(super) subscription: Subscription,
     /// The calls that wait for their turn.
     pub(super) calls: VecDeque<Call>,
@@ -32,9 +34,10 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    fn new(connection: Connection) -> Self {
+    fn new(connection: Connection, roles: Roles) -> Self {
         Self {
             connection,
+            roles,
             subscription: Subscription::default(),
             calls: VecDeque::new(),
             keeps_place: false,
@@ -99,9 +102,15 @@ pub(super) struct Drivers {
     count: u64,
     /// Whose turn it is first.
     first: usize,
+    roles: RoleTable,
 }
 
 impl Drivers {
+    /// Nobody has connected yet.
+    pub(super) fn new(roles: RoleTable) -> Self {
+        Self { roles, ..Self::default() }
+    }
+
     /// Makes room for one more: closes the stranger that has done nothing for the longest time.
     ///
     /// # Errors
@@ -129,7 +138,10 @@ impl Drivers {
     pub(super) fn add(&mut self, stream: UnixStream) {
         self.count += 1;
         match Connection::new(stream, DriverId(self.count)) {
-            Ok(connection) => self.connected.push(Driver::new(connection)),
+            Ok(connection) => {
+                let roles = self.roles.of(connection.credentials());
+                self.connected.push(Driver::new(connection, roles));
+            }
             Err(error) => log::warn!("a driver could not connect: {error}"),
         }
     }

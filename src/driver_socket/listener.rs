@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Mode;
 use rustix::process::umask;
 
+use super::accounts::group_id;
+use super::roles::RoleNames;
+
 /// Who may connect.
 #[derive(Clone, Debug)]
 pub struct Access {
@@ -15,6 +18,8 @@ pub struct Access {
     pub mode: u32,
     /// Name or number of the group that it belongs to, if not punchd's own.
     pub group: Option<String>,
+    /// Who may do what.
+    pub roles: RoleNames,
 }
 
 /// Most bytes of the path of a socket (`sun_path`, with a zero behind it).
@@ -48,21 +53,4 @@ pub(super) fn listen(socket: &Path, access: &Access) -> io::Result<UnixListener>
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(access.mode))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
-}
-
-/// The number of a group, by its number or its name in `/etc/group`: a static binary has no
-/// other way to ask for it.
-///
-/// # Errors
-/// The file cannot be read, or has no such group.
-pub fn group_id(group: &str) -> io::Result<u32> {
-    if let Ok(number) = group.parse() {
-        return Ok(number);
-    }
-    let groups = std::fs::read_to_string("/etc/group")?;
-    let number = groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(group)).then(|| fields.nth(1)?.parse().ok())?
-    });
-    number.ok_or_else(|| io::Error::other(format!("there is no group {group:?} in /etc/group")))
 }

@@ -9,6 +9,7 @@
 //! (`changes`, `server_queries`), then what punchd asks of drivers (`driver_requests`) or tells
 //! them (`notifications`).
 
+mod accounts;
 mod biometrics;
 mod call;
 mod changes;
@@ -32,12 +33,18 @@ mod people;
 mod punches;
 mod registration;
 mod registration_log;
+mod roles;
 mod round;
 mod server_queries;
 mod socket;
 mod subscription;
 
+pub use accounts::group_id;
 pub use context::MethodContext;
-pub use listener::{Access, LONGEST_PATH, group_id, socket_path};
+pub use listener::{Access, LONGEST_PATH, socket_path};
 pub use registration_log::RegistrationLog;
+pub use roles::{RoleNames, role_holder};
 pub use socket::DriverSocket;
+
+/// Whether this punchd tells drivers apart.
+const HAS_ROLES: bool = cfg!(feature = "hardened");

@@ -26,6 +26,9 @@ pub(super) fn register(
         return Err(RpcError::param("name", "must have 1 to 64 bytes of printable text").into());
     }
     let services = services(params)?;
+    for service in &services {
+        driver.roles.allow_service(*service)?;
+    }
     if !driver.keep_place() {
         let message = format!("{MOST_DRIVERS} drivers are registered already");
         return Err(RpcError::new(ErrorCode::Busy, message).into());

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::HAS_ROLES;
 use super::call::{Call, Reply};
 use super::context::MethodContext;
 use super::dispatch;
@@ -149,6 +150,9 @@ fn execute(
         Ok(request) => request,
         Err(error) => return Ok(Reply::Refused(error.clone())),
     };
+    if HAS_ROLES && let Err(error) = drivers.at_mut(place).roles.allow(*method) {
+        return Ok(Reply::Refused(error));
+    }
     if matches!(method, Method::Register | Method::Changes) {
         let may_keep_place = drivers.has_place_to_keep();
         drivers.at_mut(place).may_keep_place = may_keep_place;

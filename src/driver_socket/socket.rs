@@ -11,6 +11,7 @@ use super::call::{Call, Reply};
 use super::context::MethodContext;
 use super::drivers::{Driver, Drivers};
 use super::listener::{Access, listen, socket_path};
+use super::roles::RoleTable;
 use super::round::{LONGEST_ROUND, execute_after_commit, execute_together, turn_among};
 use super::server_queries::PendingCalls;
 use super::{driver_requests, notifications};
@@ -49,7 +50,8 @@ impl DriverSocket {
         let listener = listen(&path, access).map_err(|error| {
             format!("cannot open the driver socket {}: {error}", path.display())
         })?;
-        let (drivers, pending) = (Drivers::default(), PendingCalls::default());
+        let drivers = Drivers::new(RoleTable::new(&access.roles));
+        let pending = PendingCalls::default();
         Ok(Self {
             path,
             listener,

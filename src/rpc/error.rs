@@ -20,6 +20,8 @@ pub enum ErrorCode {
     /// Nothing was recorded: the store failed, most often for a full disk, or there are as many
     /// users as may be (`CAPACITY` in App. 1).
     Capacity,
+    /// The owner does not allow it to this user (App. 1).
+    NotAllowed,
     /// Too much waits already (App. 1).
     Busy,
     /// The server was asked and gave no usable answer (App. 1).
@@ -30,13 +32,14 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All but [`ErrorCode::Other`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ParseError,
         Self::InvalidRequest,
         Self::MethodNotFound,
         Self::InvalidParams,
         Self::LineFailed,
         Self::Capacity,
+        Self::NotAllowed,
         Self::Busy,
         Self::NotFetched,
     ];
@@ -50,6 +53,7 @@ impl ErrorCode {
             Self::InvalidParams => -32602,
             Self::LineFailed => -32000,
             Self::Capacity => -1001,
+            Self::NotAllowed => -1002,
             Self::Busy => -1005,
             Self::NotFetched => -1008,
             Self::Other(number) => number,

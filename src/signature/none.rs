@@ -1,4 +1,4 @@
-//! In place of the owner's key, where punchd is built without the feature `signed-upgrades`: there is none.
+//! In place of the owner's key, where punchd is built without the feature `hardened`: there is none.
 
 use std::io::{Read, Write};
 
@@ -11,7 +11,7 @@ pub enum PublicKey {}
 impl PublicKey {
     /// Refuses every key.
     pub fn parse(_: &str) -> Result<Self, String> {
-        Err("is set, but this punchd was built without the feature `signed-upgrades`".into())
+        Err("is set, but this punchd was built without the feature `hardened`".into())
     }
 
     /// Nobody has a key to call it with.

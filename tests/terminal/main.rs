@@ -93,11 +93,13 @@ mod replaced_tables;
 mod replies;
 mod retention;
 mod retries;
+#[cfg(feature = "hardened")]
+mod roles;
 mod room;
 mod secrets;
 mod server_queries;
 mod shell;
-#[cfg(feature = "signed-upgrades")]
+#[cfg(feature = "hardened")]
 mod signed_upgrade;
 mod slow_downloads;
 mod soak;
