@@ -52,7 +52,7 @@ fn zone_of(clock: &SystemClock) -> Finding {
         ZoneSource::Server => Finding::ok("zone", format!("{name}, as the server named it")),
         ZoneSource::System => Finding::ok("zone", format!("{name}, as the system has it")),
         ZoneSource::Configuration => Finding::ok("zone", format!("{name}, from timezone")),
-        ZoneSource::Awaited => Finding::warning("zone", "not known before the first handshake")
+        ZoneSource::Awaited => Finding::warning("zone", "not known until the server names it")
             .remedy("punches wait for it: connect the server, or set timezone in punchd.toml"),
         ZoneSource::Unknown => Finding::warning("zone", unknown)
             .remedy("set TimeZone at the server, or timezone in punchd.toml"),

@@ -145,9 +145,17 @@ pub(super) fn reasons(rows: &Rows, connection: &Connection, clock: &dyn Clock) -
     add(
         rows.awaiting_zone,
         Reason::Zone,
-        "their local time is not known until the first handshake: the server names the time zone \
-         there, unless timezone in punchd.toml does"
-            .into(),
+        match connection.online {
+            true => {
+                "the server names no time zone: after its third reply without options the \
+                     terminal's own is used; set timezone in punchd.toml to end the wait"
+            }
+            false => {
+                "their local time is not known until the first handshake: the server names the time \
+                      zone there, unless timezone in punchd.toml does"
+            }
+        }
+        .into(),
     );
     found
 }
