@@ -247,7 +247,7 @@ impl<'a> Daemon<'a> {
 
 /// Writes into the log what the configuration names and the machine does not have.
 fn log_faults(path: &Path, config: &Config) {
-    for fault in config.faults() {
+    for fault in config.faults().into_iter().chain(config.unseen()) {
         log::error!("{}: {fault}", path.display());
     }
 }

@@ -33,6 +33,9 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         let lines: Vec<_> = lines.collect();
         return Err(Failure::new(Exit::Config, lines.join("\npunchd: ")));
     }
+    for unseen in config.unseen() {
+        print(&format!("{}: warning: {unseen}\n", path.display()));
+    }
     print(&format!("{}: terminal {} of {}\n", path.display(), config.serial, config.server.url));
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! None of it keeps punchd from starting: it can be mended meanwhile, and punches are recorded. So
 //! `punchd check` and `punchd doctor` refuse it, and a start writes it into the log.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::Config;
@@ -20,7 +21,7 @@ impl Config {
     /// Each begins with its key, and says what to change.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = self.faults_of_values();
-        faults.extend(self.missing_directories());
+        faults.extend(self.directories(false));
         faults.extend(self.missing_programs());
         if let Some(group) = &self.drivers.group
             && let Err(error) = group_id(group)
@@ -30,6 +31,11 @@ impl Config {
             ));
         }
         faults
+    }
+
+    /// What this user may not look at, so that nothing is known of it.
+    pub fn unseen(&self) -> Vec<String> {
+        self.directories(true)
     }
 
     /// Those that are so whatever the machine has.
@@ -72,16 +78,25 @@ impl Config {
         ))
     }
 
-    fn missing_directories(&self) -> Vec<String> {
+    /// The directories that are missing, or those that this user may not look at.
+    fn directories(&self, unseen: bool) -> Vec<String> {
         let Self { store, run_dir, commands, drivers, .. } = self;
         let mut faults = Vec::new();
         let mut need = |key: &str, dir: &Path| {
-            let what = match dir.metadata() {
+            let found = dir.metadata();
+            let is_denied =
+                found.as_ref().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+            let what = match found {
                 Ok(found) if found.is_dir() => return,
+                _ if is_denied != unseen => return,
                 Ok(_) => "is not a directory".to_owned(),
                 Err(error) => format!("cannot be used ({error})"),
             };
             let dir = dir.display();
+            if is_denied {
+                return faults
+                    .push(format!("{key}: this user may not look at the directory {dir}"));
+            }
             faults.push(format!(
                 "{key}: the directory {dir} {what}: create it (mkdir -p {dir}), or name another"
             ));

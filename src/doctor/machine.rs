@@ -1,5 +1,9 @@
 //! Clock, zone and store of a terminal on which no punchd runs.
 
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::Path;
+
 use super::finding::{Finding, Report};
 use crate::clock::{Authority, Clock, ClockOffset, ServerZone, SystemClock, ZoneSource, zone_name};
 use crate::config::Config;
@@ -16,11 +20,20 @@ pub(super) fn state(config: &Config, is_free: bool, report: Report<'_>) {
     report(clock_of(&clock, config.clock));
     report(zone_of(&clock));
     match found {
+        Err(_) if is_denied(&config.store) => {
+            let path = config.store.display();
+            report(Finding::warning("store", format!("this user may not look at {path}")));
+        }
         Err(error) => report(Finding::fault("store", error.to_string())),
         Ok(found) if is_free => report(store_of(config, found.as_ref())),
         Ok(_) => {}
     }
     report(free_room(config));
+}
+
+/// Whether this user may not read a file.
+fn is_denied(file: &Path) -> bool {
+    File::open(file).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 fn clock_of(clock: &SystemClock, authority: Authority) -> Finding {

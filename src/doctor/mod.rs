@@ -65,5 +65,8 @@ fn configuration(path: &Path, report: Report<'_>) -> Option<Config> {
     for fault in faults {
         report(Finding::fault(CHECK, format!("{}: {fault}", path.display())));
     }
+    for unseen in config.unseen() {
+        report(Finding::warning(CHECK, unseen));
+    }
     Some(config)
 }
