@@ -18,10 +18,11 @@ const PLACEHOLDER: &str = "CHANGE-ME";
 const SHELL: &str = "/bin/sh";
 
 impl Config {
-    /// Each begins with its key, and says what to change.
-    pub fn faults(&self) -> Vec<String> {
+    /// Each begins with its key, and says what to change. What this user may not look at goes to
+    /// `unseen`: whether it is a fault is not known.
+    pub fn faults(&self, unseen: &mut Vec<String>) -> Vec<String> {
         let mut faults = self.faults_of_values();
-        faults.extend(self.directories(false));
+        faults.extend(self.missing_directories(unseen));
         faults.extend(self.missing_programs());
         if let Some(group) = &self.drivers.group
             && let Err(error) = group_id(group)
@@ -31,11 +32,6 @@ impl Config {
             ));
         }
         faults
-    }
-
-    /// What this user may not look at, so that nothing is known of it.
-    pub fn unseen(&self) -> Vec<String> {
-        self.directories(true)
     }
 
     /// Those that are so whatever the machine has.
@@ -78,25 +74,20 @@ impl Config {
         ))
     }
 
-    /// The directories that are missing, or those that this user may not look at.
-    fn directories(&self, unseen: bool) -> Vec<String> {
+    fn missing_directories(&self, unseen: &mut Vec<String>) -> Vec<String> {
         let Self { store, run_dir, commands, drivers, .. } = self;
         let mut faults = Vec::new();
         let mut need = |key: &str, dir: &Path| {
-            let found = dir.metadata();
-            let is_denied =
-                found.as_ref().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
-            let what = match found {
+            let what = match dir.metadata() {
                 Ok(found) if found.is_dir() => return,
-                _ if is_denied != unseen => return,
                 Ok(_) => "is not a directory".to_owned(),
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    let dir = dir.display();
+                    return unseen.push(format!("{key}: this user may not look at {dir}"));
+                }
                 Err(error) => format!("cannot be used ({error})"),
             };
             let dir = dir.display();
-            if is_denied {
-                return faults
-                    .push(format!("{key}: this user may not look at the directory {dir}"));
-            }
             faults.push(format!(
                 "{key}: the directory {dir} {what}: create it (mkdir -p {dir}), or name another"
             ));
@@ -155,7 +146,7 @@ mod tests {
             "server = {server:?}\nserial = {serial:?}\nstore = \"/tmp/punchd.db\"\nrun_dir = \
              \"/tmp/new/run\"\n{more}"
         );
-        toml::from_str::<Config>(&text).unwrap().faults()
+        toml::from_str::<Config>(&text).unwrap().faults(&mut Vec::new())
     }
 
     #[test]
@@ -248,7 +239,7 @@ mod tests {
             faults("http://h", "change-me", "")[0].starts_with("serial is still \"change-me\"")
         );
         let text = "server = \"http://h\"\nserial = \"S\"\nstore = \"/no/store/punchd.db\"\nrun_dir = \"/etc/passwd/run\"";
-        let found = toml::from_str::<Config>(text).unwrap().faults();
+        let found = toml::from_str::<Config>(text).unwrap().faults(&mut Vec::new());
         assert!(found[0].starts_with("store: the directory /no/store cannot"), "{found:?}");
         assert!(found[1].starts_with("run_dir: the directory /etc/passwd is not"), "{found:?}");
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::finding::{Finding, Report};
+use super::finding::{Finding, Level, Report};
 use crate::clock::{Authority, Clock, ClockOffset, ServerZone, SystemClock, ZoneSource, zone_name};
 use crate::config::Config;
 use crate::protocol::time::LocalTime;
@@ -20,11 +20,10 @@ pub(super) fn state(config: &Config, is_free: bool, report: Report<'_>) {
     report(clock_of(&clock, config.clock));
     report(zone_of(&clock));
     match found {
-        Err(_) if is_denied(&config.store) => {
-            let path = config.store.display();
-            report(Finding::warning("store", format!("this user may not look at {path}")));
+        Err(error) => {
+            let level = if is_denied(&config.store) { Level::Warning } else { Level::Fault };
+            report(Finding { level, ..Finding::ok("store", error.to_string()) });
         }
-        Err(error) => report(Finding::fault("store", error.to_string())),
         Ok(found) if is_free => report(store_of(config, found.as_ref())),
         Ok(_) => {}
     }

@@ -146,19 +146,17 @@ impl<'a> Answer<'a> {
         }
         let quoted = quote(text.lines().next().unwrap_or_default());
         let is_json = text.starts_with(['{', '[']);
-        if self.wants_ok && (text.is_empty() || is_json) {
-            let what =
-                if is_json { format!("in JSON ({quoted})") } else { "with an empty body".into() };
-            return format!(
-                "the server answered{at} {what}: rows count only after OK: correct the server's answer to \
-                 POST {}",
-                self.path.unwrap_or_default()
-            );
-        }
+        // The handshake was answered well at this address.
+        let advice = |of_handshake| match self.wants_ok {
+            true => "rows count only after OK: correct the server's answer to this POST",
+            false => of_handshake,
+        };
         if text.is_empty() {
             return format!(
-                "the server answered{at} with an empty body: is `server` the address for terminals, \
-                 and does the server know this terminal?"
+                "the server answered{at} with an empty body: {}",
+                advice(
+                    "is `server` the address for terminals, and does the server know this terminal?"
+                )
             );
         }
         if text.starts_with('<') {
@@ -170,8 +168,8 @@ impl<'a> Answer<'a> {
         }
         if is_json {
             return format!(
-                "the server answered{at} in JSON ({quoted}): set `server` to its address for terminals; \
-                 this one is for other programs"
+                "the server answered{at} in JSON ({quoted}): {}",
+                advice("set `server` to its address for terminals; this one is for other programs")
             );
         }
         if is_not_known(self.status, text) {

@@ -149,17 +149,9 @@ pub(super) fn reasons(rows: &Rows, connection: &Connection, clock: &dyn Clock) -
     add(
         for_zone,
         Reason::Zone,
-        match connection.online {
-            true => {
-                "the server names no time zone: after its third reply without options the \
-                     terminal's own is used; set timezone in punchd.toml to end the wait"
-            }
-            false => {
-                "their local time is not known until the first handshake: the server names the time \
-                      zone there, unless timezone in punchd.toml does"
-            }
-        }
-        .into(),
+        "their local time is not known until the server names a time zone (after three handshakes \
+         without options the terminal's own is used), or timezone in punchd.toml does"
+            .into(),
     );
     found
 }

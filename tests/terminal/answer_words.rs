@@ -131,7 +131,7 @@ fn each_answer_to_an_upload_has_its_words() {
         let words = match end {
             Some(end) => {
                 format!(
-                    "{}rows count only after OK: correct the server's answer to POST {{at}}",
+                    "{}rows count only after OK: correct the server's answer to this POST",
                     &words[..end]
                 )
             }
