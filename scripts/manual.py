@@ -10,9 +10,48 @@ docs/configuration.md and docs/drivers.md, by way of lowdown. So nothing stands 
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+# Where a package has the documents, and the examples.
+INSTALLED = "/usr/share/doc/punchd"
+
+# What only an administrator needs to know, and no help of a command says.
+SERVICE = r"""The service
+.B punchd
+of systemd runs
+.BR "punchd run" .
+To enable it and to start it, once
+.B punchd check
+finds no fault:
+.B systemctl enable \-\-now punchd
+.PP
+With a configuration that cannot be used it ends with the exit code 78, and is not started again: after the fault is mended,
+.BR "systemctl restart punchd" .
+After another change of the configuration,
+.B systemctl reload punchd
+is enough, where no key is changed that needs a restart.
+.PP
+Root, and the members of the group
+.BR punchd ,
+may use the socket, and so the commands that ask the running punchd:
+.B adduser NAME punchd
+.SH LOG
+punchd writes its log to standard error. With systemd it is in the journal:
+.B journalctl \-u punchd
+.PP
+With the init script it goes to syslog (facility daemon): to /var/log/messages or /var/log/syslog, as syslog is set up.
+"""
+
+FILES_OF_PUNCHD = {
+    "/etc/punchd.toml": "the configuration, punchd.toml(5)",
+    "/etc/punchd.serial": "the serial number, if the configuration names this file (serial_file)",
+    "/var/lib/punchd/punchd.db": "the store",
+    "/run/punchd/driver.sock": "the socket of the drivers",
+    f"{INSTALLED}/": "the documents (*.md.gz: zless), examples of drivers and scripts (examples)",
+}
 
 # Options with a value: what can stand there. Another takes any word.
 FILES = {"--config", "-c"}
@@ -36,7 +75,8 @@ def roff(text):
 
 
 def verbatim(text):
-    return f".nf\n{roff(text.strip())}\n.fi\n"
+    # Its columns: the first line, too, keeps its blanks.
+    return f".EX\n{roff(textwrap.dedent(text).strip(chr(10)))}\n.EE\n"
 
 
 def program_page(program, version):
@@ -50,12 +90,12 @@ def program_page(program, version):
     page += f".SH NAME\npunchd \\- the software on an attendance terminal\n.SH SYNOPSIS\n.B {roff(usage)}\n"
     page += f".SH DESCRIPTION\n{roff(about)}\n.SH COMMANDS\n"
     for name, summary in commands_of(program).items():
-        text = help_of(program, name).split("Options of every command:\n")[0]
+        text = help_of(program, name).split("Options of every command:\n")[0].replace("docs/", f"{INSTALLED}/")
         page += f".SS {roff(name)}: {roff(summary)}\n{verbatim(text)}"
     page += f".SH OPTIONS OF EVERY COMMAND\n{verbatim(options)}.SH EXIT STATUS\n{verbatim(codes)}"
-    page += ".SH FILES\n.TP\n.I /etc/punchd.toml\nthe configuration\n.TP\n.I /var/lib/punchd/punchd.db\nthe store\n"
-    page += ".TP\n.I /run/punchd/driver.sock\nthe socket of the drivers\n"
-    return page + ".SH SEE ALSO\n.BR punchd.toml (5),\n.BR punchd\\-drivers (7)\n"
+    page += f".SH SERVICE\n{SERVICE}.SH FILES\n"
+    page += "".join(f".TP\n.I {roff(file)}\n{roff(what)}\n" for file, what in FILES_OF_PUNCHD.items())
+    return page + f".SH SEE ALSO\n.BR punchd.toml (5),\n.BR punchd\\-drivers (7),\n.BR journalctl (1)\n.PP\n{roff(INSTALLED)}/operating.md.gz\n"
 
 
 def document_page(document, name, section, summary, version):
@@ -63,12 +103,20 @@ def document_page(document, name, section, summary, version):
     text = (PROJECT / "docs" / document).read_text()
     title, text = text.split("\n", 1)
     assert title.startswith("# "), title
-    # Links to other documents say where they lead as text, those within the page nothing.
+    # Links to other documents say as text which file it is, those within the page nothing.
     text = re.sub(r"\[([^\]]*)\]\(#[^)]*\)", r"\1", text)
-    text = re.sub(r"\[([^\]]*)\]\((?!http)[^)]*\)", r"\1", text)
-    made = subprocess.run(["lowdown", "-Tman"], input=text, check=True, capture_output=True, text=True).stdout
+    text = re.sub(r"\[([^\]]*)\]\((?!http)([^)#]*)[^)]*\)", with_file, text)
+    # `CAP_SYS_TIME` has no emphasis in it.
+    made = subprocess.run(["lowdown", "-Tman", "--parse-no-intraemph"], input=text, check=True, capture_output=True, text=True).stdout
     head = f'\'\\" t\n.TH {name.upper()} {section} "" "punchd {version}"\n.SH NAME\n{roff(name)} \\- {roff(summary)}\n.SH DESCRIPTION\n'
-    return head + made
+    return head + made + f".SH FILES\n{roff(INSTALLED)}/ has the documents that this page names\n"
+
+
+def with_file(link):
+    """The text of a link, and the file that it leads to, as a package has it."""
+    text, file = link[1], link[2].removeprefix("../")
+    name = file.rsplit("/")[-1]
+    return text if name in text else f"{text} ({file})"
 
 
 def completion(program):

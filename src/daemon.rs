@@ -268,7 +268,10 @@ impl<'a> Daemon<'a> {
 
 /// Writes into the log what the configuration names and the machine does not have.
 fn log_faults(path: &Path, config: &Config) {
-    for fault in config.faults() {
+    let mut unseen = Vec::new();
+    let mut faults = config.faults(&mut unseen);
+    faults.append(&mut unseen);
+    for fault in faults {
         log::error!("{}: {fault}", path.display());
     }
 }

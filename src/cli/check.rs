@@ -27,11 +27,15 @@ Example:
 pub fn run(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
     let tls = Server::check(&config.uplink_settings(ClockOffset::default())).err();
-    let faults: Vec<_> = config.faults().into_iter().chain(tls).collect();
+    let mut unseen = Vec::new();
+    let faults: Vec<_> = config.faults(&mut unseen).into_iter().chain(tls).collect();
     if !faults.is_empty() {
         let lines = faults.iter().map(|fault| format!("{}: {fault}", path.display()));
         let lines: Vec<_> = lines.collect();
         return Err(Failure::new(Exit::Config, lines.join("\npunchd: ")));
+    }
+    for unseen in unseen {
+        log::warn!("{}: {unseen}", path.display());
     }
     print(&format!("{}: terminal {} of {}\n", path.display(), config.serial, config.server.url));
     Ok(())

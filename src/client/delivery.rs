@@ -10,6 +10,7 @@ use super::upload_tools::Tools;
 use crate::commands::ListOrigin;
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::command::CommandLine;
+use crate::protocol::refusal;
 use crate::protocol::stream::Table;
 use crate::store::{AnswerKind, Pass, PendingRow};
 use crate::uplink::{Request, Response};
@@ -131,7 +132,10 @@ fn post(tools: &mut Tools<'_>, delivery: &Delivery<'_>) -> Result<Option<Ack>, T
     let start = response.read_up_to(ack::ANSWER_BYTES)?;
     if !(ack::is_success(response.status) && CommandLine::begins(&start)) {
         session.command_answers = 0;
-        let ack = not_now(ack::read(&response.answer(&start)), response.retry_after)?;
+        let ack = not_now(
+            ack::read(&refusal::Answer { wants_ok: true, ..response.answer(&start) }),
+            response.retry_after,
+        )?;
         if matches!(ack, Ack::Taken(_)) {
             if has_command(&start) {
                 execute_after_ok(tools, response, start)?;

@@ -8,7 +8,7 @@ use super::session::{Session, with_set_options};
 use super::settings::Settings;
 use super::stamps;
 use super::trouble::Trouble;
-use crate::protocol::handshake::{Handshake, read_handshake};
+use crate::protocol::handshake::{Handshake, NO_OPTIONS, read_handshake};
 use crate::protocol::options::ServerOptions;
 use crate::protocol::query::Target;
 use crate::protocol::stream::Table;
@@ -31,7 +31,9 @@ pub(super) fn shake_hands(
     let was_online = session.is_online();
     let knew_of_key = was_online && lacks_key(context, session);
     let now = context.clock.monotonic();
-    let (retry_at, zone) = match read_handshake(&list.others, &base, response.answer(b"")) {
+    let reply = read_handshake(&list.others, &base, response.answer(b""));
+    let is_bare = matches!(reply, Handshake::Bare);
+    let (retry_at, zone) = match reply {
         Handshake::Options(options) => {
             let zone = options.time_zone;
             take_options(context, session, *options)?;
@@ -58,6 +60,14 @@ pub(super) fn shake_hands(
         );
     }
     session.connect(now, retry_at);
+    let mut was_bare = false;
+    context.status.update(|connection| {
+        was_bare = connection.no_options;
+        connection.no_options = is_bare;
+    });
+    if is_bare && !was_bare {
+        log::warn!("{NO_OPTIONS}");
+    }
     if !was_online {
         log::info!(
             "connected to {}: protocol {}, polling every {} s",

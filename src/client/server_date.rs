@@ -107,9 +107,7 @@ fn date_rows(context: &Context) -> Result<(), StoreError> {
     }
     let dated = undated.date_by_zone(|utc| clock.offset(utc))?;
     if dated > 0 {
-        log::info!(
-            "the clock is set and the zone is known: {dated} rows that waited got their time"
-        );
+        log::info!("{dated} rows that waited for the clock or the zone got their time");
     }
     let floor = clock.wall(BUILD_TIME);
     if let Some((now, floor)) = clock.local().zip(floor) {

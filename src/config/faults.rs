@@ -4,6 +4,7 @@
 //! None of it keeps punchd from starting: it can be mended meanwhile, and punches are recorded. So
 //! `punchd check` and `punchd doctor` refuse it, and a start writes it into the log.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::Config;
@@ -17,10 +18,11 @@ const PLACEHOLDER: &str = "CHANGE-ME";
 const SHELL: &str = "/bin/sh";
 
 impl Config {
-    /// Each begins with its key, and says what to change.
-    pub fn faults(&self) -> Vec<String> {
+    /// Each begins with its key, and says what to change. What this user may not look at goes to
+    /// `unseen`: whether it is a fault is not known.
+    pub fn faults(&self, unseen: &mut Vec<String>) -> Vec<String> {
         let mut faults = self.faults_of_values();
-        faults.extend(self.missing_directories());
+        faults.extend(self.missing_directories(unseen));
         faults.extend(self.missing_programs());
         if let Some(group) = &self.drivers.group
             && let Err(error) = group_id(group)
@@ -86,13 +88,17 @@ impl Config {
         ))
     }
 
-    fn missing_directories(&self) -> Vec<String> {
+    fn missing_directories(&self, unseen: &mut Vec<String>) -> Vec<String> {
         let Self { store, run_dir, commands, drivers, .. } = self;
         let mut faults = Vec::new();
         let mut need = |key: &str, dir: &Path| {
             let what = match dir.metadata() {
                 Ok(found) if found.is_dir() => return,
                 Ok(_) => "is not a directory".to_owned(),
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    let dir = dir.display();
+                    return unseen.push(format!("{key}: this user may not look at {dir}"));
+                }
                 Err(error) => format!("cannot be used ({error})"),
             };
             let dir = dir.display();
@@ -154,7 +160,7 @@ mod tests {
             "server = {server:?}\nserial = {serial:?}\nstore = \"/tmp/punchd.db\"\nrun_dir = \
              \"/tmp/new/run\"\n{more}"
         );
-        toml::from_str::<Config>(&text).unwrap().faults()
+        toml::from_str::<Config>(&text).unwrap().faults(&mut Vec::new())
     }
 
     #[test]
@@ -247,7 +253,7 @@ mod tests {
             faults("http://h", "change-me", "")[0].starts_with("serial is still \"change-me\"")
         );
         let text = "server = \"http://h\"\nserial = \"S\"\nstore = \"/no/store/punchd.db\"\nrun_dir = \"/etc/passwd/run\"";
-        let found = toml::from_str::<Config>(text).unwrap().faults();
+        let found = toml::from_str::<Config>(text).unwrap().faults(&mut Vec::new());
         assert!(found[0].starts_with("store: the directory /no/store cannot"), "{found:?}");
         assert!(found[1].starts_with("run_dir: the directory /etc/passwd is not"), "{found:?}");
     }

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::protocol::PUSH_VERSION;
 use crate::protocol::command::CommandLine;
 use crate::protocol::foreign::plain;
-use crate::protocol::handshake::{Handshake, read_handshake};
+use crate::protocol::handshake::{Handshake, NO_OPTIONS, read_handshake};
 use crate::protocol::options::{Given, ServerOptions};
 use crate::protocol::stream::Stream;
 use crate::protocol::text::decode_for_log;
@@ -35,10 +35,7 @@ pub(super) fn check(config: &Config, response: &Response, body: &[u8], report: R
     match read {
         Handshake::Refused(_) if others.is_empty() && !commands.is_empty() => {}
         Handshake::Refused(message) => return report(Finding::fault(CHECK, message)),
-        Handshake::Bare => report(
-            Finding::warning(CHECK, format!("the server answers only {first:?}, and no options"))
-                .remedy("register the serial number at the server; until then, defaults hold"),
-        ),
+        Handshake::Bare => report(Finding::warning(CHECK, NO_OPTIONS)),
         Handshake::Options(options) => {
             report(Finding::ok(CHECK, format!("the server answers {first:?}")));
             for warning in &options.warnings {

@@ -1,6 +1,10 @@
 //! Clock, zone and store of a terminal on which no punchd runs.
 
-use super::finding::{Finding, Report};
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::finding::{Finding, Level, Report};
 use crate::clock::{Authority, Clock, ClockOffset, ServerZone, SystemClock, ZoneSource, zone_name};
 use crate::config::Config;
 use crate::protocol::time::LocalTime;
@@ -16,11 +20,19 @@ pub(super) fn state(config: &Config, is_free: bool, report: Report<'_>) {
     report(clock_of(&clock, config.clock));
     report(zone_of(&clock));
     match found {
-        Err(error) => report(Finding::fault("store", error.to_string())),
+        Err(error) => {
+            let level = if is_denied(&config.store) { Level::Warning } else { Level::Fault };
+            report(Finding { level, ..Finding::ok("store", error.to_string()) });
+        }
         Ok(found) if is_free => report(store_of(config, found.as_ref())),
         Ok(_) => {}
     }
     report(free_room(config));
+}
+
+/// Whether this user may not read a file.
+fn is_denied(file: &Path) -> bool {
+    File::open(file).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 fn clock_of(clock: &SystemClock, authority: Authority) -> Finding {
@@ -52,7 +64,7 @@ fn zone_of(clock: &SystemClock) -> Finding {
         ZoneSource::Server => Finding::ok("zone", format!("{name}, as the server named it")),
         ZoneSource::System => Finding::ok("zone", format!("{name}, as the system has it")),
         ZoneSource::Configuration => Finding::ok("zone", format!("{name}, from timezone")),
-        ZoneSource::Awaited => Finding::warning("zone", "not known before the first handshake")
+        ZoneSource::Awaited => Finding::warning("zone", "not known until the server names it")
             .remedy("punches wait for it: connect the server, or set timezone in punchd.toml"),
         ZoneSource::Unknown => Finding::warning("zone", unknown)
             .remedy("set TimeZone at the server, or timezone in punchd.toml"),

@@ -56,7 +56,8 @@ fn configuration(path: &Path, report: Report<'_>) -> Option<Config> {
         }
     };
     let tls = Server::check(&config.uplink_settings(ClockOffset::default())).err();
-    let faults: Vec<_> = config.faults().into_iter().chain(tls).collect();
+    let mut unseen = Vec::new();
+    let faults: Vec<_> = config.faults(&mut unseen).into_iter().chain(tls).collect();
     if faults.is_empty() {
         let message =
             format!("{}: terminal {} of {}", path.display(), config.serial, config.server.url);
@@ -64,6 +65,9 @@ fn configuration(path: &Path, report: Report<'_>) -> Option<Config> {
     }
     for fault in faults {
         report(Finding::fault(CHECK, format!("{}: {fault}", path.display())));
+    }
+    for unseen in unseen {
+        report(Finding::warning(CHECK, unseen));
     }
     Some(config)
 }

@@ -115,7 +115,7 @@ fn zone(status: &Value) -> Finding {
     match text(status, "zone_source") {
         "unknown" => Finding::warning("zone", format!("not known; {name} is used"))
             .remedy("set TimeZone at the server, or timezone in punchd.toml"),
-        "awaited" => Finding::warning("zone", "not known before the first handshake")
+        "awaited" => Finding::warning("zone", "not known until the server names it")
             .remedy("punches wait for it: connect the server, or set timezone in punchd.toml"),
         source => Finding::ok("zone", format!("{name}, from {source}")),
     }

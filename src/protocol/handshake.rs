@@ -5,6 +5,10 @@ use super::foreign::BYTE_ORDER_MARK;
 use super::options::ServerOptions;
 use super::refusal::Answer;
 
+/// What is wrong with a reply that is only `OK`, and what to do about it.
+pub const NO_OPTIONS: &str = "the server answers only \"OK\", and no options: register the serial \
+                              number at the server; until then, defaults hold";
+
 /// The meaning of a handshake reply.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Handshake {

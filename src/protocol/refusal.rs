@@ -24,6 +24,8 @@ pub struct Answer<'a> {
     pub coding: Option<&'a str>,
     /// Host and port of the proxy that was asked, if one was.
     pub proxy: Option<&'a str>,
+    /// It answers an upload, at an address where the handshake was answered well.
+    pub wants_ok: bool,
     /// What no message may show: secrets of the configuration, which a server may return.
     pub secrets: &'a [String],
 }
@@ -51,7 +53,16 @@ pub enum Target {
 impl<'a> Answer<'a> {
     /// An answer of which no more is known.
     pub fn new(status: u16, body: &'a [u8]) -> Self {
-        Self { status, body, path: None, redirect: None, coding: None, proxy: None, secrets: &[] }
+        Self {
+            status,
+            body,
+            path: None,
+            redirect: None,
+            coding: None,
+            proxy: None,
+            wants_ok: false,
+            secrets: &[],
+        }
     }
 
     /// What is wrong with it, and what to change.
@@ -133,10 +144,19 @@ impl<'a> Answer<'a> {
                  compression off at the server or at the proxy before it"
             );
         }
+        let quoted = quote(text.lines().next().unwrap_or_default());
+        let is_json = text.starts_with(['{', '[']);
+        // The handshake was answered well at this address.
+        let advice = |of_handshake| match self.wants_ok {
+            true => "rows count only after OK: correct the server's answer to this POST",
+            false => of_handshake,
+        };
         if text.is_empty() {
             return format!(
-                "the server answered{at} with an empty body: is `server` the address for terminals, \
-                 and does the server know this terminal?"
+                "the server answered{at} with an empty body: {}",
+                advice(
+                    "is `server` the address for terminals, and does the server know this terminal?"
+                )
             );
         }
         if text.starts_with('<') {
@@ -146,11 +166,10 @@ impl<'a> Answer<'a> {
                 self.quoted_after(" ")
             );
         }
-        let quoted = quote(text.lines().next().unwrap_or_default());
-        if text.starts_with(['{', '[']) {
+        if is_json {
             return format!(
-                "the server answered{at} in JSON ({quoted}): set `server` to its address for terminals; \
-                 this one is for other programs"
+                "the server answered{at} in JSON ({quoted}): {}",
+                advice("set `server` to its address for terminals; this one is for other programs")
             );
         }
         if is_not_known(self.status, text) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::connection::{Connection, Reason};
 use super::waiting::Waiting;
 use crate::clock::Clock;
+use crate::protocol::handshake::NO_OPTIONS;
 use crate::protocol::stream::Stream;
 
 /// What lasts as long as this does not end by itself.
@@ -32,6 +33,9 @@ pub(super) fn attention(
     if connection.online {
         let lasting = schedule.failing.iter().filter(|failing| lasts(failing.since));
         found.extend(lasting.map(|failing| failing.message.clone()));
+    }
+    if connection.online && connection.no_options {
+        found.push(NO_OPTIONS.into());
     }
     if connection.online && !connection.clock_set {
         found.push("the clock is not set, and the server's Date does not set it".into());

@@ -19,6 +19,8 @@ pub struct Connection {
     pub trouble: Option<(String, i64)>,
     /// Rows that count as delivered although the server did not count them.
     pub not_counted: u64,
+    /// The last handshake brought only `OK`, and no options.
+    pub no_options: bool,
     /// The time on the wall clock is known.
     pub clock_set: bool,
     /// The last `Date` of the server.

@@ -105,6 +105,10 @@ pub(super) fn reasons(rows: &Rows, connection: &Connection, clock: &dyn Clock) -
         add(waits - goes, *reason, message.clone());
         waits = goes;
     }
+    // Where the first handshake fails, the zone comes once the link is mended.
+    let is_link_at_fault = !connection.online && trouble.is_some();
+    let for_zone = if is_link_at_fault { 0 } else { rows.awaiting_zone };
+    waits += rows.awaiting_zone - for_zone;
     if !connection.online {
         add(waits, Reason::NotConnected, not_connected(schedule, trouble, now));
     } else if let Some(Failing { until, message, .. }) = retry {
@@ -143,10 +147,10 @@ pub(super) fn reasons(rows: &Rows, connection: &Connection, clock: &dyn Clock) -
         "their time is not known until the clock is set: by the server's Date, or by hand".into(),
     );
     add(
-        rows.awaiting_zone,
+        for_zone,
         Reason::Zone,
-        "their local time is not known until the first handshake: the server names the time zone \
-         there, unless timezone in punchd.toml does"
+        "their local time is not known until the server names a time zone (after three handshakes \
+         without options the terminal's own is used), or timezone in punchd.toml does"
             .into(),
     );
     found

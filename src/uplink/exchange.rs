@@ -215,6 +215,7 @@ impl Response {
             redirect: self.redirect.as_ref(),
             coding: self.coding.as_deref(),
             proxy: self.proxy.as_deref(),
+            wants_ok: false,
             secrets: &self.secrets,
         }
     }

@@ -87,7 +87,7 @@ fn punches_before_the_first_handshake_wait_for_the_zone() {
     );
     assert!(status["held_for_zone"].as_u64() >= Some(1), "{status:#}");
     let shown = String::from_utf8(terminal.punchd(&["status"]).stdout).unwrap();
-    assert!(shown.contains("not known before the first handshake"), "{shown}");
+    assert!(shown.contains("not known until the server names it"), "{shown}");
     // They wait through a power cut, and another punch after it.
     terminal.kill();
     terminal.run();
@@ -179,6 +179,7 @@ fn a_bare_ok_does_not_end_the_wait_for_the_zone_while_options_may_come() {
     punch_now(&terminal, "1");
     let off = off_by(&server, "1", now + 3 * 3600);
     assert!(about_now(off), "off by {off} s");
+    assert_eq!(terminal.status()["attention"], json!([]));
 }
 
 #[test]

@@ -141,6 +141,62 @@ fn without_permission_on_the_socket_the_exit_code_is_77() {
     assert!(!stderr(&output).contains("`punchd run`"), "{output:?}");
 }
 
+/// What a user who may not look everywhere gets to know, of a configuration that is good.
+#[test]
+fn what_this_user_may_not_look_at_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    let terminal = Terminal::prepare("http://127.0.0.1:1", "");
+    let closed = terminal.path("closed");
+    std::fs::create_dir_all(closed.join("files")).unwrap();
+    let (shown, run) = (closed.display(), terminal.path("run"));
+    let text = format!(
+        "server = \"http://127.0.0.1:1\"\nserial = \"A1\"\nstore = \"{shown}/punchd.db\"\nrun_dir = \
+         {run:?}\n[commands]\nput_dirs = [\"{shown}/files\"]\n"
+    );
+    std::fs::write(terminal.path("punchd.toml"), text).unwrap();
+    let program = terminal.path("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_punchd"), &program).unwrap();
+    let mode = |mode| std::fs::Permissions::from_mode(mode);
+    let is_root = rustix::process::getuid().is_root();
+    std::fs::set_permissions(&closed, mode(if is_root { 0o700 } else { 0 })).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(&program);
+        command.arg("-c").arg(terminal.path("punchd.toml")).args(arguments);
+        if is_root {
+            command.uid(65534).gid(65534);
+        }
+        command.output().unwrap()
+    };
+    let (check, doctor) = (run(&["check"]), run(&["doctor"]));
+    std::fs::set_permissions(&closed, mode(0o700)).unwrap();
+    let words = format!("[commands] put_dirs: this user may not look at {shown}/files\n");
+    done(&check);
+    assert!(stderr(&check).contains(&words), "{check:?}");
+    let doctor = String::from_utf8(doctor.stdout).unwrap();
+    let words = [
+        format!("warning configuration {words}"),
+        format!("warning store         cannot open the store {shown}/punchd.db: Permission denied"),
+    ];
+    for words in words {
+        assert!(doctor.contains(&words), "{words}: {doctor}");
+    }
+    assert!(!doctor.contains("fault   configuration"), "{doctor}");
+}
+
+#[test]
+fn check_names_the_first_value_that_cannot_be_used_or_all_else() {
+    let check = |more: &str| {
+        let terminal = Terminal::prepare("http://127.0.0.1:1/iclock", more);
+        stderr(&terminal.punchd(&["check"]))
+    };
+    let missing = "[commands]\nput_dirs = [\"/no/put\"]\n";
+    let both = check(missing);
+    assert!(both.contains("/no/put") && both.contains("path of the protocol"), "{both}");
+    let first = check(&format!("[limits]\npunches = 0\n[upload]\nrows = 0\n{missing}"));
+    assert!(first.contains("rows = 0") && first.lines().count() == 1, "{first}");
+}
+
 #[test]
 fn help_shows_the_options_of_each_command() {
     let terminal = Terminal::prepare("http://127.0.0.1:1", "");
@@ -162,6 +218,11 @@ fn help_shows_the_options_of_each_command() {
         assert!(page.starts_with(&format!("Usage: punchd {command}")), "{page}");
         assert!(page.contains("\n  -c, --config FILE "), "{page}");
     }
+    let status = done(&terminal.punchd(&["help", "status"]));
+    assert!(
+        ["1 if", "0 if", "69 if", "77 if"].iter().all(|code| status.contains(code)),
+        "{status}"
+    );
     for (command, options) in [
         ("run", &["--set-aside-damaged-store"][..]),
         ("status", &["--json"]),

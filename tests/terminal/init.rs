@@ -178,7 +178,11 @@ fn the_serial_number_may_stand_in_a_file() {
         (Some(""), &from_file, "serial: serial \"\" does not have 1 to 32"),
         (Some("a b"), &from_file, "serial \"a b\" does not have"),
         (Some("CHANGE-ME"), &from_file, "CHANGE-ME"),
-        (None, &from_file, "serial: No such file or directory"),
+        (
+            None,
+            &from_file,
+            "serial: No such file or directory (os error 2): write the serial number into it",
+        ),
         (None, "", "one of `serial` and `serial_file` is needed"),
         (None, &both, "one of `serial` and `serial_file` is needed"),
     ] {

@@ -13,6 +13,7 @@ mod answer_words;
 mod askings;
 mod askings_killed;
 mod bad_times;
+mod bare_ok;
 mod bulk;
 mod card_reader;
 mod card_reader_uinput;

@@ -137,6 +137,12 @@ fn without_a_server_everything_waits_for_the_connection() {
     let (code, text) = shown(&terminal, &["status", "--check"]);
     assert_eq!(code, Some(1), "{text}");
     contains(&text, &["no connection to the server"]);
+    // One whose local time the first handshake brings waits for the same.
+    terminal.driver().call("punch", serde_json::json!({"pin": "8"})).unwrap();
+    reason(&terminal, "punches", "not-connected", 2);
+    let status = terminal.status();
+    assert_eq!(status["streams"]["punches"]["waits"].as_array().unwrap().len(), 1, "{status:#}");
+    assert!(status["held_for_zone"].as_u64() >= Some(1), "{status:#}");
 }
 
 #[test]
@@ -163,8 +169,8 @@ fn each_answer_is_explained_by_what_to_change() {
             says(200, "UNKNOWN DEVICE"),
             &["does not know this terminal", "register its serial number"],
         ),
-        (says(200, ""), &["empty body", "/iclock/cdata", "`server`"]),
-        (says(200, "{\"code\": 7}"), &["JSON", "`server`"]),
+        (says(200, ""), &["empty body", "/iclock/cdata", "only after OK"]),
+        (says(200, "{\"code\": 7}"), &["JSON", "only after OK"]),
         (with(200, "Content-Encoding: gzip\r\n", "xyz"), &["gzip", "turn compression off"]),
         (says(407, ""), &["proxy", "password"]),
         (says(413, ""), &["too large", "post_bytes in [limits]"]),

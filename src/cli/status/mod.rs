@@ -28,7 +28,8 @@ Options:
   --json              everything, as JSON
   --watch             show it anew every two seconds, until interrupted
   --check             show only what needs a person; the exit code is 1 if there
-                      is something, 0 if there is nothing, 69 if no punchd runs
+                      is something, 0 if there is nothing, 69 if no punchd runs,
+                      77 if this user may not use the socket
 
 docs/operating.md says what each reason means and what to do.
 

@@ -112,7 +112,7 @@ fn clock(report: &Value, lines: &mut Lines<'_>) {
         Some("awaited") => lines.add(
             "zone",
             format!(
-                "not known before the first handshake; {} rows wait for it",
+                "not known until the server names it; {} rows wait for it",
                 report["held_for_zone"]
             ),
         ),

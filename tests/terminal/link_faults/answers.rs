@@ -115,6 +115,7 @@ fn uploads() -> Vec<Fault> {
         upload("upload: 500", says(500, "no such column: punch")),
         upload("upload: a web page", says(200, "<html><title>Log in</title>")),
         upload("upload: an empty body", says(200, "")),
+        upload("upload: JSON", says(200, "{\"code\": 0}")),
         upload("upload: another text", says(200, "FAIL")),
         upload("upload: `UNKNOWN DEVICE`", says(200, "UNKNOWN DEVICE")),
         upload("upload: a redirect", head(301, "Location: https://127.0.0.1/iclock/cdata\r\n", "")),
