@@ -2,15 +2,17 @@
 
 use std::path::Path;
 
+use super::arguments::{Arguments, Halt};
 use super::call::{load, print};
 use super::exit::{Exit, Failure};
 use super::page::Page;
 use crate::clock::ClockOffset;
+use crate::config::Config;
 use crate::uplink::Server;
 
 pub const PAGE: Page = Page {
     name: "check",
-    arguments: "",
+    arguments: "[--strict]",
     summary: "check the configuration",
     details: "\
 Checks the configuration, and that the certificates, directories, programs
@@ -19,12 +21,55 @@ something is wrong, the message names the line or the key, and what to change,
 and the exit code is 78. A start is less strict: what can be mended while
 punchd runs is written into the log.
 
+Options:
+  --strict            also name each setting that is weaker than it can be, one
+                      a line; if there is one, the exit code is 1
+
 Example:
   punchd check -c /tmp/punchd.toml
 ",
 };
 
-pub fn run(path: &Path) -> Result<(), Failure> {
+#[derive(Debug, PartialEq)]
+pub struct Check {
+    pub(super) is_strict: bool,
+}
+
+impl Check {
+    pub fn parse(arguments: &mut Arguments) -> Result<Self, Halt> {
+        let mut check = Self { is_strict: false };
+        while let Some(argument) = arguments.next()? {
+            match argument.option() {
+                Some("--strict") => check.is_strict = true,
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        Ok(check)
+    }
+
+    pub fn run(&self, path: &Path) -> Result<(), Failure> {
+        let config = run(path)?;
+        if self.is_strict { name_weaknesses(&config, path) } else { Ok(()) }
+    }
+}
+
+#[cfg(feature = "hardened")]
+fn name_weaknesses(config: &Config, path: &Path) -> Result<(), Failure> {
+    let found = config.weaknesses(path);
+    let lines: Vec<_> =
+        found.iter().map(|weakness| format!("{}: {weakness}", path.display())).collect();
+    match lines.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(Exit::Attention, lines.join("\npunchd: "))),
+    }
+}
+
+#[cfg(not(feature = "hardened"))]
+fn name_weaknesses(_: &Config, _: &Path) -> Result<(), Failure> {
+    Err(Failure::new(Exit::Usage, "this punchd was built without the feature `hardened`"))
+}
+
+fn run(path: &Path) -> Result<Config, Failure> {
     let config = load(path)?;
     let tls = Server::check(&config.uplink_settings(ClockOffset::default())).err();
     let mut unseen = Vec::new();
@@ -38,5 +83,5 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         log::warn!("{}: {unseen}", path.display());
     }
     print(&format!("{}: terminal {} of {}\n", path.display(), config.serial, config.server.url));
-    Ok(())
+    Ok(config)
 }

@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
 enum Action {
     Init(init::Init),
     Run(run::Run),
-    Check,
+    Check(check::Check),
     Status(status::Status),
     Doctor(doctor::Doctor),
     Quarantine(quarantine::Quarantine),
@@ -92,7 +92,7 @@ impl Action {
         Ok(match command {
             Command::Init => Self::Init(init::Init::parse(arguments)?),
             Command::Run => Self::Run(run::Run::parse(arguments)?),
-            Command::Check => arguments.end().map(|()| Self::Check)?,
+            Command::Check => Self::Check(check::Check::parse(arguments)?),
             Command::Status => Self::Status(status::Status::parse(arguments)?),
             Command::Doctor => Self::Doctor(doctor::Doctor::parse(arguments)?),
             Command::Quarantine => Self::Quarantine(quarantine::Quarantine::parse(arguments)?),
@@ -122,7 +122,7 @@ impl Action {
         match self {
             Self::Init(init) => init.run(config),
             Self::Run(run) => run.run(config),
-            Self::Check => check::run(config),
+            Self::Check(check) => check.run(config),
             Self::Status(status) => status.run(config),
             Self::Doctor(doctor) => doctor.run(config),
             Self::Quarantine(quarantine) => quarantine.run(config),

@@ -15,7 +15,8 @@ fn parse(line: &[&str]) -> Result<Action, Failure> {
 fn what_is_right_becomes_an_action() {
     use quarantine::{Quarantine, Rows};
     for (line, action) in [
-        ("check", Action::Check),
+        ("check", Action::Check(check::Check { is_strict: false })),
+        ("check --strict", Action::Check(check::Check { is_strict: true })),
         ("export -c x", Action::Export),
         ("quarantine", Action::Quarantine(Quarantine::List)),
         ("quarantine list", Action::Quarantine(Quarantine::List)),

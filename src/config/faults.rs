@@ -45,6 +45,7 @@ impl Config {
         let drivers = &self.drivers;
         [("record", &drivers.record), ("people", &drivers.people), ("maintain", &drivers.maintain)]
             .into_iter()
+            .filter(|_| cfg!(feature = "hardened"))
             .flat_map(|(key, names)| names.iter().flatten().map(move |name| (key, name)))
     }
 

@@ -13,6 +13,8 @@ mod masked;
 #[cfg(feature = "tls")]
 mod pins;
 mod rooms;
+#[cfg(feature = "hardened")]
+mod strict;
 mod tables;
 mod values;
 
@@ -170,7 +172,7 @@ mod tests {
         // Those that have no value of their own.
         assert_eq!(
             without.join(" "),
-            "server serial serial_file firmware comm_key reboot options suffix device_type pushver group \
+            "server serial serial_file firmware comm_key reboot options suffix device_type pushver group record people maintain \
              shared public_key poll attlog_key url ca pin cert key"
         );
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -31,6 +32,7 @@ pub(super) fn open(path: &Path, check_all: bool) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    make_private(path)?;
     let connection =
         Connection::open_with_flags(path, flags).map_err(|error| classify(error, path))?;
     let failed = |error| failure(error, &connection, path);
@@ -46,6 +48,20 @@ pub(super) fn open(path: &Path, check_all: bool) -> Result<Connection> {
         schema::migrate(&connection, version).map_err(failed)?;
     }
     Ok(connection)
+}
+
+/// Makes the file if it is not there: nobody but its owner can read a new one, nor the files that SQLite
+/// puts beside it, which have the same mode.
+fn make_private(path: &Path) -> Result<()> {
+    if path == Path::new(":memory:") {
+        return Ok(());
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(StoreError::Open { path: path.into(), why: error.to_string() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether the log stays when the connection is closed.

@@ -108,6 +108,8 @@ mod spellings;
 mod stamps;
 mod start;
 mod store_loss;
+#[cfg(all(feature = "hardened", feature = "tls"))]
+mod strict;
 #[cfg(feature = "tls")]
 mod tls;
 mod transflag;
