@@ -66,8 +66,6 @@ fn configuration(path: &Path, report: Report<'_>) -> Option<Config> {
     for fault in faults {
         report(Finding::fault(CHECK, format!("{}: {fault}", path.display())));
     }
-    for unseen in unseen {
-        report(Finding::warning(CHECK, unseen));
-    }
+    unseen.into_iter().for_each(|unseen| report(Finding::warning(CHECK, unseen)));
     Some(config)
 }

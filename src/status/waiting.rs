@@ -149,7 +149,7 @@ pub(super) fn reasons(rows: &Rows, connection: &Connection, clock: &dyn Clock) -
     add(
         for_zone,
         Reason::Zone,
-        "their local time is not known until the server names a time zone (after three handshakes \
+        "their local time is not known until the server names a zone (after three handshakes \
          without options the terminal's own is used), or timezone in punchd.toml does"
             .into(),
     );
