@@ -79,7 +79,9 @@ pub(super) fn read_serial(file: &Path) -> Result<String, String> {
     let failed = |why: String| format!("serial_file {}: {why}", file.display());
     let mut bytes = Vec::new();
     let read = File::open(file).and_then(|file| file.take(1024).read_to_end(&mut bytes));
-    read.map_err(|error| failed(format!("{error}: write the serial number into it")))?;
+    read.map_err(|error| {
+        format!("serial_file {}: {error}: write the serial number into it", file.display())
+    })?;
     let text = String::from_utf8_lossy(&bytes);
     let first = text.lines().next().unwrap_or_default();
     checked_serial(first.trim_end_matches('\0').trim().to_owned()).map_err(failed)

@@ -1,8 +1,9 @@
 //! Clock, zone and store of a terminal on which no punchd runs.
 
-use std::fs::File;
-use std::io::ErrorKind;
 use std::path::Path;
+
+use rustix::fs::Access;
+use rustix::io::Errno;
 
 use super::finding::{Finding, Level, Report};
 use crate::clock::{Authority, Clock, ClockOffset, ServerZone, SystemClock, ZoneSource, zone_name};
@@ -32,7 +33,7 @@ pub(super) fn state(config: &Config, is_free: bool, report: Report<'_>) {
 
 /// Whether this user may not read a file.
 fn is_denied(file: &Path) -> bool {
-    File::open(file).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+    rustix::fs::access(file, Access::READ_OK) == Err(Errno::ACCESS)
 }
 
 fn clock_of(clock: &SystemClock, authority: Authority) -> Finding {
