@@ -108,6 +108,8 @@ mod store_loss;
 #[cfg(feature = "tls")]
 mod tls;
 mod transflag;
+#[cfg(feature = "signed-upgrades")]
+mod trial_faults;
 mod upgrade;
 mod upload;
 mod upload_answers;

@@ -1,0 +1,79 @@
+//! The trial of a new program that misbehaves, and of one that is disturbed.
+
+use std::fs;
+
+use iclock_emulator::{Emulator, Kind};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::{Terminal, answer, second, server, until};
+use crate::signed_upgrade::{
+    Owner, assert_as_before, has_program, script, terminal, try_punch, upgrade,
+};
+
+/// A server, a terminal, and the command that brings it this new program. `RUNS` in the script is a file in the
+/// terminal's directory, to which each start adds a line.
+fn given(lines: &str) -> (Emulator, Terminal, Vec<u8>, String) {
+    let server = server();
+    server.allow(Kind::CutShort);
+    let owner = Owner::new();
+    let terminal = terminal(&server, &owner, "");
+    let runs = terminal.path("runs").display().to_string();
+    let program = script(&format!("echo $$ >>{runs}; RUNS={runs}\n{lines}"));
+    let file = owner.signed(&program);
+    server.serve_file("emfw.cfg", file.clone());
+    let id = server.queue(&upgrade(&file, "emfw.cfg"));
+    (server, terminal, program, id)
+}
+
+/// The process ids of the starts of the new program.
+fn runs(terminal: &Terminal) -> Vec<i32> {
+    let text = fs::read_to_string(terminal.path("runs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+fn until_runs(terminal: &Terminal, count: usize) {
+    until("the new program runs", || runs(terminal).len() >= count, || terminal.log());
+}
+
+fn send(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+fn db(terminal: &Terminal) -> rusqlite::Connection {
+    rusqlite::Connection::open(terminal.path("punchd.db")).unwrap()
+}
+
+#[test]
+fn what_a_new_program_leaves_running_ends_with_it() {
+    // A daemon, which has the store open and is no child of the old program.
+    let daemon =
+        "setsid sh -c 'echo $$ >>$0.left; PUNCHD_GUARD=$$ \"$@\" & wait' $RUNS $REAL \"$@\" &";
+    let (server, terminal, _, id) = given(&format!("{daemon} sleep 0.6; exit 1"));
+    assert_eq!(answer(&server, &id).0, -3);
+    assert_as_before(&terminal, "it ended with status 1, the 3rd time");
+    assert!(try_punch(&terminal, "1", &second(1)));
+    let left = fs::read_to_string(terminal.path("runs.left")).unwrap();
+    assert_eq!(left.lines().count(), 3);
+    let is_there = |pid: &&str| {
+        fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| !environ.is_empty())
+    };
+    assert_eq!(left.lines().find(is_there), None, "{}", terminal.log());
+}
+
+#[test]
+fn a_new_program_that_changes_what_is_known_of_its_trial_is_taken_back() {
+    let trial = "UPDATE option SET value = ? WHERE key = 'punchd.trial'";
+    for (what, sql, why) in [
+        ("it is gone", "DELETE FROM option WHERE key = 'punchd.trial'".into(), "nothing is known"),
+        ("nobody can read it", trial.replace('?', "'x'"), "it ended with status 1"),
+        ("it is of no command", trial.replace('?', "'9 begun 1 2 - x'"), "status 1, the 3rd time"),
+        ("so many starts", trial.replace('?', "'1 begun 999 0 - x'"), "it was started 10 times"),
+    ] {
+        let (server, terminal, _, id) = given("until [ -e $RUNS.go ]; do sleep 0.02; done; exit 1");
+        until_runs(&terminal, 1);
+        db(&terminal).execute_batch(&sql).unwrap();
+        fs::write(terminal.path("runs.go"), "").unwrap();
+        assert_eq!(answer(&server, &id).0, -3, "{what}");
+        assert_as_before(&terminal, why);
+    }
+}
