@@ -61,6 +61,27 @@ fn what_a_new_program_leaves_running_ends_with_it() {
 }
 
 #[test]
+fn a_write_that_fails_once_at_the_end_of_a_trial_is_repeated() {
+    let (server, terminal, program, id) =
+        given("until [ -e $RUNS.go ]; do sleep 0.02; done; exec $REAL \"$@\"");
+    until_runs(&terminal, 1);
+    db(&terminal)
+        .execute_batch(
+            "CREATE TABLE failed (x);
+             CREATE TRIGGER fails BEFORE UPDATE OF value ON option
+                WHEN NEW.key = 'punchd.trial' AND NEW.value LIKE '% good %'
+                    AND NOT EXISTS (SELECT 1 FROM failed)
+                BEGIN INSERT INTO failed VALUES (1); SELECT RAISE(FAIL, 'no room'); END;",
+        )
+        .unwrap();
+    fs::write(terminal.path("runs.go"), "").unwrap();
+    assert_eq!(answer(&server, &id).0, 0);
+    assert!(has_program(&terminal, &program));
+    assert!(terminal.log().contains("no room"), "{}", terminal.log());
+    assert_eq!(runs(&terminal).len(), 2, "{}", terminal.log());
+}
+
+#[test]
 fn a_new_program_that_changes_what_is_known_of_its_trial_is_taken_back() {
     let trial = "UPDATE option SET value = ? WHERE key = 'punchd.trial'";
     for (what, sql, why) in [
@@ -76,4 +97,25 @@ fn a_new_program_that_changes_what_is_known_of_its_trial_is_taken_back() {
         assert_eq!(answer(&server, &id).0, -3, "{what}");
         assert_as_before(&terminal, why);
     }
+}
+
+#[test]
+fn a_way_back_that_cannot_be_written_down_is_taken_later() {
+    let (server, terminal, _, id) =
+        given("until [ -e $RUNS.go ]; do sleep 0.02; done; exec sleep 1000");
+    until_runs(&terminal, 1);
+    // There is no room until there is one more punch.
+    db(&terminal)
+        .execute_batch(
+            "CREATE TRIGGER fails BEFORE DELETE ON option
+                WHEN OLD.key = 'punchd.trial' AND NOT EXISTS (SELECT 1 FROM punch)
+                BEGIN SELECT RAISE(FAIL, 'no room'); END;",
+        )
+        .unwrap();
+    fs::write(terminal.path("runs.go"), "").unwrap();
+    let failed = || terminal.log().contains("no room");
+    until("the write fails", failed, || terminal.log());
+    assert!(try_punch(&terminal, "1", &second(1)));
+    assert_eq!(answer(&server, &id).0, -3);
+    assert_as_before(&terminal, "the program before it has at once");
 }
