@@ -100,6 +100,27 @@ fn a_new_program_that_changes_what_is_known_of_its_trial_is_taken_back() {
 }
 
 #[test]
+fn an_upgrade_is_taken_back_whatever_came_before_it() {
+    let (server, terminal, _, id) = given("until [ -e $RUNS.go ]; do sleep 0.02; done; exit 1");
+    until_runs(&terminal, 1);
+    // Downloads that failed once, and have got something since.
+    db(&terminal)
+        .execute_batch(
+            "UPDATE job SET turn = 100;
+             CREATE TEMP TABLE n AS SELECT column1 AS n FROM (VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9));
+             INSERT INTO command (row, digest, id, name, attempts, goes_on, due)
+                SELECT 100 + n, randomblob(16), 'put' || n, 'PutFile', 0, 1, 0 FROM n;
+             INSERT INTO job (command, text, lane, stage, attempts, fetched, kept, mark, turn, reads,
+                    writes, also)
+                SELECT 100 + n, CAST('PutFile a' || char(9) || 'b' AS BLOB), lane, 0, 0, 0, 0, 0, n, 0, 0, 0
+                FROM n, (SELECT lane FROM job);",
+        )
+        .unwrap();
+    fs::write(terminal.path("runs.go"), "").unwrap();
+    assert_eq!(answer(&server, &id).0, -3);
+}
+
+#[test]
 fn a_way_back_that_cannot_be_written_down_is_taken_later() {
     let (server, terminal, _, id) =
         given("until [ -e $RUNS.go ]; do sleep 0.02; done; exec sleep 1000");
