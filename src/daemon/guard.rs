@@ -147,8 +147,9 @@ fn judge(store: &Store, run: io::Result<Run>) -> Result<(), Stop> {
                     .into();
         }
         Ok(Run::TimeOver) => {
-            trial.ends += 1;
-            trial.why = "it hangs".into();
+            let why = "it reached the server, but then hung: its trial was not over in the time of [upgrade] \
+                       connect_seconds";
+            return give_up(store, &mut trial, why.into());
         }
         Ok(Run::Ended(status)) => {
             trial.ends += 1;

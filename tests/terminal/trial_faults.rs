@@ -44,6 +44,17 @@ fn db(terminal: &Terminal) -> rusqlite::Connection {
 }
 
 #[test]
+fn a_program_that_connects_and_hangs_has_its_time_once() {
+    let (server, terminal, _, id) = given("exec $REAL \"$@\"");
+    let reached = || terminal.log().contains("has reached the server");
+    until("the trial", reached, || terminal.log());
+    send(runs(&terminal)[0], Signal::STOP);
+    assert_eq!(answer(&server, &id).0, -3);
+    assert_as_before(&terminal, "then hung");
+    assert_eq!(runs(&terminal).len(), 1, "{}", terminal.log());
+}
+
+#[test]
 fn what_a_new_program_leaves_running_ends_with_it() {
     // A daemon, which has the store open and is no child of the old program.
     let daemon =
