@@ -257,5 +257,10 @@ fn replace(own: &Path, new: &Path) -> io::Result<()> {
         Err(error) => log::warn!("{} is not kept: {error}", previous.display()),
     }
     fs::rename(new, own)?;
-    File::open(own.parent().unwrap_or(Path::new("/")))?.sync_all()
+    // It is done. If a power cut undoes it, the old program finds the new one again, and does it again.
+    let dir = own.parent().unwrap_or(Path::new("/"));
+    if let Err(error) = File::open(dir).and_then(|dir| dir.sync_all()) {
+        log::warn!("{} cannot be synced: {error}", dir.display());
+    }
+    Ok(())
 }
