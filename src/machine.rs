@@ -20,6 +20,8 @@ const CHECK: Duration = Duration::from_secs(10);
 /// Most bytes of what it says.
 const CHECK_BYTES: usize = 4 << 10;
 
+/// Says to a new program which version of the schema the program before it knows.
+pub const KNOWN_SCHEMA: &str = "PUNCHD_KNOWN_SCHEMA";
 const NOT_BUILT_IN: &str = "this punchd was built without the feature `signed-upgrades`";
 
 /// What the owner says about the device.
@@ -77,8 +79,13 @@ impl Machine {
 
 impl Machine {
     /// Starts a new program for a short task, with the environment of punchd.
-    fn start_check(&mut self, key: i64, argv: Vec<OsString>) -> Result<(), String> {
-        let variables = std::env::vars_os();
+    fn start_check(
+        &mut self,
+        key: i64,
+        argv: Vec<OsString>,
+        more: Option<(OsString, OsString)>,
+    ) -> Result<(), String> {
+        let variables = std::env::vars_os().chain(more);
         let env = variables.filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
@@ -141,7 +148,7 @@ impl Device for Machine {
     }
 
     fn start_version_check(&mut self, key: i64) -> Result<(), String> {
-        self.start_check(key, vec![absolute(own_program()), "--version".into()])
+        self.start_check(key, vec![absolute(own_program()), "--version".into()], None)
     }
 
     fn candidate(&self) -> Result<PathBuf, String> {
@@ -151,13 +158,13 @@ impl Device for Machine {
         own_path().map(|own| candidate_of(&own))
     }
 
-    fn start_candidate_check(&mut self, key: i64) -> Result<(), String> {
+    fn start_candidate_check(&mut self, key: i64, schema: i64) -> Result<(), String> {
         if cfg!(not(feature = "signed-upgrades")) {
             return Err(NOT_BUILT_IN.into());
         }
         let config = std::path::absolute(&self.config).unwrap_or_else(|_| self.config.clone());
         let argv = vec![self.candidate()?.into(), "check".into(), "-c".into(), config.into()];
-        self.start_check(key, argv)
+        self.start_check(key, argv, Some((KNOWN_SCHEMA.into(), schema.to_string().into())))
     }
 
     fn restart(&mut self) {

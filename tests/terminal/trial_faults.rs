@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Terminal, answer, second, server, until};
 use crate::signed_upgrade::{
-    Owner, assert_as_before, has_program, script, terminal, try_punch, upgrade,
+    Owner, assert_as_before, has_program, install_signed, script, terminal, try_punch, upgrade,
 };
 
 /// A server, a terminal, and the command that brings it this new program. `RUNS` in the script is a file in the
@@ -150,4 +150,19 @@ fn a_way_back_that_cannot_be_written_down_is_taken_later() {
     assert!(try_punch(&terminal, "1", &second(1)));
     assert_eq!(answer(&server, &id).0, -3);
     assert_as_before(&terminal, "the program before it has at once");
+}
+
+#[test]
+fn a_program_whose_store_the_old_one_could_not_read_is_not_tried() {
+    let server = server();
+    let owner = Owner::new();
+    let terminal = terminal(&server, &owner, "");
+    terminal.driver().punch("1", &second(1));
+    // It is told what the old one knows, and takes it for far too little.
+    let real = env!("CARGO_BIN_EXE_punchd");
+    let check = format!("PUNCHD_KNOWN_SCHEMA=${{PUNCHD_KNOWN_SCHEMA:+0}} exec {real} \"$@\"");
+    let program = format!("#!/bin/sh\ncase $1 in check) {check} ;; esac\nexit 1\n");
+    assert_eq!(install_signed(&server, &owner, program.as_bytes()), -3);
+    assert_as_before(&terminal, "there is no way back from this version");
+    assert!(!terminal.log().contains("is on trial"), "{}", terminal.log());
 }
