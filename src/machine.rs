@@ -77,23 +77,6 @@ impl Machine {
     }
 }
 
-impl Machine {
-    /// Starts a new program for a short task, with the environment of punchd.
-    fn start_check(
-        &mut self,
-        key: i64,
-        argv: Vec<OsString>,
-        more: Option<(OsString, OsString)>,
-    ) -> Result<(), String> {
-        let variables = std::env::vars_os().chain(more);
-        let env = variables.filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        let order = Order { argv, env: env.collect(), most_output: CHECK_BYTES, time: CHECK };
-        self.start(key, &order)
-    }
-}
-
 impl Device for Machine {
     fn reload(&mut self) -> Result<(), String> {
         (self.check_config)()?;
@@ -148,7 +131,7 @@ impl Device for Machine {
     }
 
     fn start_version_check(&mut self, key: i64) -> Result<(), String> {
-        self.start_check(key, vec![absolute(own_program()), "--version".into()], None)
+        self.start(key, &check(vec![absolute(own_program()), "--version".into()]))
     }
 
     fn candidate(&self) -> Result<PathBuf, String> {
@@ -164,7 +147,9 @@ impl Device for Machine {
         }
         let config = std::path::absolute(&self.config).unwrap_or_else(|_| self.config.clone());
         let argv = vec![self.candidate()?.into(), "check".into(), "-c".into(), config.into()];
-        self.start_check(key, argv, Some((KNOWN_SCHEMA.into(), schema.to_string().into())))
+        let mut order = check(argv);
+        order.env.push((KNOWN_SCHEMA.into(), schema.to_string()));
+        self.start(key, &order)
     }
 
     fn restart(&mut self) {
@@ -181,6 +166,14 @@ impl Device for Machine {
         };
         route().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }
+}
+
+/// A short task of a new program, with the environment of punchd.
+fn check(argv: Vec<OsString>) -> Order {
+    let variables = std::env::vars_os();
+    let env = variables
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Order { argv, env: env.collect(), most_output: CHECK_BYTES, time: CHECK }
 }
 
 /// The file of this program, behind all links.
