@@ -1,11 +1,13 @@
 //! The trial of a new program that misbehaves, and of one that is disturbed.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
-use iclock_emulator::{Emulator, Kind};
+use iclock_emulator::{Emulator, Kind, Received};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Terminal, answer, second, server, until};
+use crate::harness::{TIMEOUT, Terminal, answer, second, server, until};
 use crate::signed_upgrade::{
     Owner, assert_as_before, has_program, install_signed, script, terminal, try_punch, upgrade,
 };
@@ -165,4 +167,48 @@ fn a_program_whose_store_the_old_one_could_not_read_is_not_tried() {
     assert_eq!(install_signed(&server, &owner, program.as_bytes()), -3);
     assert_as_before(&terminal, "there is no way back from this version");
     assert!(!terminal.log().contains("is on trial"), "{}", terminal.log());
+}
+
+#[test]
+fn a_kill_at_any_moment_of_a_way_back_leaves_the_old_program_and_one_answer() {
+    let (ends, unconnected) = ("exit 3", "exec sleep 1000");
+    let cases = [
+        (ends, "the new program on trial: it ended"),
+        (ends, "start 2 of it"),
+        (ends, "is given up"),
+        (ends, "is not installed"),
+        (unconnected, "is on trial: start"),
+        (unconnected, "no exchange with the server"),
+        (unconnected, "is not installed"),
+    ];
+    thread::scope(|scope| {
+        for (lines, after) in cases {
+            scope.spawn(move || kill_in_a_way_back(lines, after));
+        }
+    });
+}
+
+/// Kills the terminal when it has said this. Punches go on.
+fn kill_in_a_way_back(lines: &str, after: &str) {
+    let (server, mut terminal, _, id) = given(lines);
+    until(after, || terminal.log().contains(after), || terminal.log());
+    terminal.kill();
+    terminal.run();
+    let mut pins = Vec::new();
+    while !server.received(|received| received.reply(&id).is_some()) {
+        let nth = pins.len() as u32 + 1;
+        if try_punch(&terminal, &nth.to_string(), &second(nth)) {
+            pins.push(nth.to_string());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(answer(&server, &id).0, -3, "killed when it said {after:?}");
+    assert_as_before(&terminal, "taken back");
+    let replies = server.replies().into_iter().filter(|reply| reply.id == id);
+    assert_eq!(replies.count(), 1, "{after}");
+    let has_all = |received: &Received| {
+        pins.iter().all(|pin| received.attlog().iter().any(|row| row.record.pin == *pin))
+    };
+    assert!(server.wait_until(TIMEOUT, has_all), "{after}: punches are lost");
+    server.assert_strict();
 }
