@@ -38,8 +38,9 @@ pub trait Device {
     /// Where a program stands that is to be tried before it replaces this one: beside it, with `.new` behind
     /// its name. It need not be there.
     fn candidate(&self) -> Result<PathBuf, String>;
-    /// Starts that program, only to check whether it can use the configuration.
-    fn start_candidate_check(&mut self, key: i64) -> Result<(), String>;
+    /// Starts that program, only to check whether it can use the configuration, and whether this one, which knows
+    /// this version of the schema, could go on with its store.
+    fn start_candidate_check(&mut self, key: i64, schema: i64) -> Result<(), String>;
     /// Makes way, after the current exchange, for the program that is to run next: the one that now
     /// stands in the place of punchd.
     fn restart(&mut self);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::device::Device;
 use crate::driver_requests::{Answer, DriverRequest, DriverRequests, Unasked};
-use crate::processes::{Order, Outcome, Processes};
+use crate::processes::{self, Order, Outcome, Processes};
 
 /// How long a driver may take for a door.
 const DOOR: Duration = Duration::from_secs(10);
@@ -20,6 +20,8 @@ const CHECK: Duration = Duration::from_secs(10);
 /// Most bytes of what it says.
 const CHECK_BYTES: usize = 4 << 10;
 
+/// Says to a new program which version of the schema the program before it knows.
+pub const KNOWN_SCHEMA: &str = "PUNCHD_KNOWN_SCHEMA";
 const NOT_BUILT_IN: &str = "this punchd was built without the feature `hardened`";
 
 /// What the owner says about the device.
@@ -75,18 +77,6 @@ impl Machine {
     }
 }
 
-impl Machine {
-    /// Starts a new program for a short task, with the environment of punchd.
-    fn start_check(&mut self, key: i64, argv: Vec<OsString>) -> Result<(), String> {
-        let variables = std::env::vars_os();
-        let env = variables.filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        let order = Order { argv, env: env.collect(), most_output: CHECK_BYTES, time: CHECK };
-        self.start(key, &order)
-    }
-}
-
 impl Device for Machine {
     fn reload(&mut self) -> Result<(), String> {
         (self.check_config)()?;
@@ -105,6 +95,9 @@ impl Device for Machine {
         };
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        if cfg!(feature = "hardened") {
+            processes::untag(&mut command);
+        }
         command.spawn().map(drop).map_err(|error| format!("{program}: {error}"))
     }
 
@@ -138,7 +131,7 @@ impl Device for Machine {
     }
 
     fn start_version_check(&mut self, key: i64) -> Result<(), String> {
-        self.start_check(key, vec![absolute(own_program()), "--version".into()])
+        self.start(key, &check(vec![absolute(own_program()), "--version".into()]))
     }
 
     fn candidate(&self) -> Result<PathBuf, String> {
@@ -148,13 +141,15 @@ impl Device for Machine {
         own_path().map(|own| candidate_of(&own))
     }
 
-    fn start_candidate_check(&mut self, key: i64) -> Result<(), String> {
+    fn start_candidate_check(&mut self, key: i64, schema: i64) -> Result<(), String> {
         if cfg!(not(feature = "hardened")) {
             return Err(NOT_BUILT_IN.into());
         }
         let config = std::path::absolute(&self.config).unwrap_or_else(|_| self.config.clone());
         let argv = vec![self.candidate()?.into(), "check".into(), "-c".into(), config.into()];
-        self.start_check(key, argv)
+        let mut order = check(argv);
+        order.env.push((KNOWN_SCHEMA.into(), schema.to_string()));
+        self.start(key, &order)
     }
 
     fn restart(&mut self) {
@@ -171,6 +166,14 @@ impl Device for Machine {
         };
         route().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }
+}
+
+/// A short task of a new program, with the environment of punchd.
+fn check(argv: Vec<OsString>) -> Order {
+    let variables = std::env::vars_os();
+    let env = variables
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Order { argv, env: env.collect(), most_output: CHECK_BYTES, time: CHECK }
 }
 
 /// The file of this program, behind all links.

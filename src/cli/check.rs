@@ -8,6 +8,9 @@ use super::exit::{Exit, Failure};
 use super::page::Page;
 use crate::clock::ClockOffset;
 use crate::config::Config;
+use crate::machine::KNOWN_SCHEMA;
+use crate::signature;
+use crate::store::{READABLE_FROM, SCHEMA_VERSION};
 use crate::uplink::Server;
 
 pub const PAGE: Page = Page {
@@ -71,6 +74,7 @@ fn name_weaknesses(_: &Config, _: &Path) -> Result<(), Failure> {
 
 fn run(path: &Path) -> Result<Config, Failure> {
     let config = load(path)?;
+    check_way_back()?;
     let tls = Server::check(&config.uplink_settings(ClockOffset::default())).err();
     let mut unseen = Vec::new();
     let faults: Vec<_> = config.faults(&mut unseen).into_iter().chain(tls).collect();
@@ -84,4 +88,21 @@ fn run(path: &Path) -> Result<Config, Failure> {
     }
     print(&format!("{}: terminal {} of {}\n", path.display(), config.serial, config.server.url));
     Ok(config)
+}
+
+/// For an upgrade: whether the program that runs here could go on with the store that this one makes of its
+/// own, if it has to.
+fn check_way_back() -> Result<(), Failure> {
+    if !signature::IS_BUILT_IN {
+        return Ok(());
+    }
+    let known = std::env::var(KNOWN_SCHEMA).ok().and_then(|known| known.parse::<i64>().ok());
+    if known.is_some_and(|known| known < READABLE_FROM) {
+        let message = format!(
+            "there is no way back from this version: it makes a store of version {SCHEMA_VERSION}, which the program \
+             that runs now cannot read. Install the releases between the two first, one after the other"
+        );
+        return Err(Failure::new(Exit::CannotCreate, message));
+    }
+    Ok(())
 }

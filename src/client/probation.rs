@@ -67,16 +67,14 @@ impl Probation {
         match self {
             Self::OnTrial(since, trial) => {
                 if trial.state == TrialState::Begun && is_online {
-                    trial.state = TrialState::Connected;
-                    trial.write(context.store.options())?;
+                    advance(context, trial, TrialState::Connected)?;
                     log::info!("the new program has reached the server");
                 }
                 let good_at = *since + context.settings.probation;
                 if trial.state != TrialState::Connected || now < good_at {
                     return Ok(good_at.max(now + Duration::from_secs(1)));
                 }
-                trial.state = TrialState::Good;
-                trial.write(context.store.options())?;
+                advance(context, trial, TrialState::Good)?;
                 log::warn!(
                     "the new program has stood its trial: it takes the place of the old one"
                 );
@@ -86,12 +84,11 @@ impl Probation {
             Self::Undecided(since, trial) if is_online => {
                 if now.saturating_sub(*since) <= context.settings.trial_time / AT_ONCE {
                     let why = format!("{}, and the program before it has at once", trial.why);
-                    *self = Self::None;
                     take_back(context, &why)?;
+                    *self = Self::None;
                     return Ok(Duration::MAX);
                 }
-                trial.state = TrialState::Begun;
-                trial.write(context.store.options())?;
+                advance(context, trial, TrialState::Begun)?;
                 log::warn!("the network was away: the new program is tried again");
                 *self = Self::None;
                 context.device.restart();
@@ -100,6 +97,14 @@ impl Probation {
         }
         Ok(Duration::MAX)
     }
+}
+
+/// The trial is further only when that is written down: a write that fails is repeated.
+fn advance(context: &Context, trial: &mut Trial, state: TrialState) -> Result<(), StoreError> {
+    let next = Trial { state, ..trial.clone() };
+    next.write(context.store.options())?;
+    *trial = next;
+    Ok(())
 }
 
 /// This is the new program, in the place of the old one: its upgrade goes on as one that was installed.
@@ -127,7 +132,7 @@ fn take_back(context: &mut Context, why: &str) -> Result<(), StoreError> {
 
 /// Ends what is on trial although nothing was written down of it.
 fn fail_orphans(context: &mut Context) -> Result<(), StoreError> {
-    let jobs = context.store.jobs().in_lane(Lane::Work, 8)?;
+    let jobs = context.store.jobs().in_lane(Lane::Work, usize::MAX)?;
     if jobs.iter().any(|job| job.stage == Stage::OnTrial) {
         take_back(context, "nothing is known of its trial")?;
     }

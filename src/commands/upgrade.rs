@@ -19,7 +19,7 @@ use crate::protocol::fields::Refusal;
 use crate::protocol::file::Upgrade;
 use crate::signature;
 use crate::store::options::{UPGRADE_FAILED, UPGRADED};
-use crate::store::{Download, Job, Stage, Store, StoreError, Trial};
+use crate::store::{Download, Job, SCHEMA_VERSION, Stage, Store, StoreError, Trial};
 
 /// How often an upgrade may be handed over that never ends.
 const MOST_ATTEMPTS: u32 = 3;
@@ -205,7 +205,7 @@ impl<'a> Upgrades<'a> {
     fn check_candidate(&mut self, job: &Job) -> Result<Step, CommandError> {
         self.context.store.jobs().set_stage(job, Stage::Checking)?;
         log::info!("upgrade {}: the new program checks the configuration", job.id);
-        match self.device.start_candidate_check(job.row) {
+        match self.device.start_candidate_check(job.row, SCHEMA_VERSION) {
             Ok(()) => Ok(Step::Continues),
             Err(why) => {
                 self.remove_candidate()?;

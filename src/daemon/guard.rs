@@ -25,8 +25,9 @@ use super::stop::Stop;
 use super::store_start;
 use crate::config::Config;
 use crate::machine;
+use crate::processes;
 use crate::reactor::{self, Stopping, Woken};
-use crate::store::{Store, Trial, TrialState};
+use crate::store::{Store, StoreError, Trial, TrialState};
 
 /// Says to the new program that it is on trial, by the process id of its guard.
 const GUARD: &str = "PUNCHD_GUARD";
@@ -96,11 +97,25 @@ pub(super) fn watch(mut store: Store, config: &Config) -> Result<Option<Store>, 
         log::warn!("{} is on trial: start {} of it", new.display(), trial.starts);
         drop(store);
         let run = run(&new, Duration::from_secs(trial.ends.into()), config.trial_time());
-        store = store_start::open(config, false)?;
         if matches!(run, Ok(Run::Stopped)) {
             return Ok(None);
         }
+        store = open_after(config, false)?;
         judge(&store, run)?;
+    }
+}
+
+/// Opens the store after another program, and kills what that has left running: it may have the store open.
+pub(super) fn open_after(config: &Config, is_asked: bool) -> Result<Store, Stop> {
+    let until = Instant::now() + STOP;
+    processes::kill_leftovers();
+    loop {
+        match store_start::open(config, is_asked) {
+            Err(Stop::Store(StoreError::InUse { .. })) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            opened => return opened,
+        }
     }
 }
 
@@ -132,8 +147,9 @@ fn judge(store: &Store, run: io::Result<Run>) -> Result<(), Stop> {
                     .into();
         }
         Ok(Run::TimeOver) => {
-            trial.ends += 1;
-            trial.why = "it hangs".into();
+            let why = "it reached the server, but then hung: its trial was not over in the time of [upgrade] \
+                       connect_seconds";
+            return give_up(store, &mut trial, why.into());
         }
         Ok(Run::Ended(status)) => {
             trial.ends += 1;
@@ -177,6 +193,7 @@ fn start(new: &Path) -> io::Result<Child> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let mut command = Command::new(new);
     command.args(arguments).env(GUARD, std::process::id().to_string());
+    processes::tag(&mut command);
     // SAFETY: between fork and exec only this one system call is made, which allocates nothing. This
     // process has one thread, so that no lock is held.
     unsafe {
@@ -240,5 +257,10 @@ fn replace(own: &Path, new: &Path) -> io::Result<()> {
         Err(error) => log::warn!("{} is not kept: {error}", previous.display()),
     }
     fs::rename(new, own)?;
-    File::open(own.parent().unwrap_or(Path::new("/")))?.sync_all()
+    // It is done. If a power cut undoes it, the old program finds the new one again, and does it again.
+    let dir = own.parent().unwrap_or(Path::new("/"));
+    if let Err(error) = File::open(dir).and_then(|dir| dir.sync_all()) {
+        log::warn!("{} cannot be synced: {error}", dir.display());
+    }
+    Ok(())
 }

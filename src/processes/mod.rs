@@ -46,6 +46,23 @@ pub fn keep_descriptors() {
     }
 }
 
+/// Marks a program as one of this punchd's, which [`kill_leftovers`] finds with all that it has started. It is
+/// not looked after otherwise.
+pub fn tag(command: &mut Command) {
+    orphans::tag(command);
+}
+
+/// Marks a program as nobody's: it goes on when punchd and what it has started end.
+pub fn untag(command: &mut Command) {
+    orphans::untag(command);
+}
+
+/// Kills what is left of programs of this process, before it has started one itself, and of a punchd
+/// that does not run any more.
+pub fn kill_leftovers() {
+    orphans::kill_leftovers();
+}
+
 /// The programs that run, and the outcomes that were not taken yet.
 pub struct Processes {
     /// Readable after a child has ended.

@@ -110,6 +110,16 @@ pub(super) fn spawn(mut command: Command) -> io::Result<Pid> {
     Ok(main)
 }
 
+/// The program is one of this process's, and in no list.
+pub(super) fn tag(command: &mut Command) {
+    command.env(TAG, Me::now().tag_prefix());
+}
+
+/// The program is nobody's.
+pub(super) fn untag(command: &mut Command) {
+    command.env_remove(TAG);
+}
+
 /// The program has ended: from now on its processes that are left are orphans.
 pub(super) fn mark_exited(main: Pid) {
     for program in programs().all.iter_mut().filter(|program| program.main == main) {

@@ -101,6 +101,7 @@ pub use rows::{
     Backlog, Batch, Content, LastChange, Moment, NewOperation, NewPhoto, NewPunch, NewRows, Origin,
     Outgoing, Pass, PendingRow, Seq, WithCard,
 };
+pub use schema::{READABLE_FROM, VERSION as SCHEMA_VERSION};
 pub use stamps::{Stamp, Stamps};
 pub use tables::Tables;
 pub use trial::{Trial, TrialState};

@@ -395,7 +395,7 @@ pub const VERSION: i64 = STEPS.len() as i64;
 /// leaves the store as the later program made it. So a step that is added here adds columns with a
 /// default, tables and indexes, and changes nothing that an earlier program reads; only if that
 /// cannot be, this number rises to the step, and the release before it has to be installed first.
-const READABLE_FROM: i64 = 7;
+pub const READABLE_FROM: i64 = 7;
 
 /// Where a store says from which version on a program can go on with it, among its options.
 const OLDEST: &str = "punchd.readable-from";

@@ -113,6 +113,8 @@ mod strict;
 #[cfg(feature = "tls")]
 mod tls;
 mod transflag;
+#[cfg(feature = "hardened")]
+mod trial_faults;
 mod upgrade;
 mod upload;
 mod upload_answers;

@@ -13,13 +13,13 @@ use serde_json::json;
 use crate::harness::{Driver, TIMEOUT, Terminal, answer, second, server, targets, until};
 
 /// Seconds that a new program has to run here, and within which it has to reach the server.
-const TRIAL: &str = "probation_seconds = 1\nconnect_seconds = 4";
+pub const TRIAL: &str = "probation_seconds = 1\nconnect_seconds = 4";
 
 /// The owner, who signs.
-struct Owner(KeyPair);
+pub struct Owner(KeyPair);
 
 impl Owner {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(KeyPair::generate_unencrypted_keypair().unwrap())
     }
 
@@ -33,7 +33,7 @@ impl Owner {
     }
 
     /// A file with its signature at its end.
-    fn signed(&self, file: &[u8]) -> Vec<u8> {
+    pub fn signed(&self, file: &[u8]) -> Vec<u8> {
         [file, self.sign(file, &comment()).as_bytes()].concat()
     }
 }
@@ -50,15 +50,15 @@ fn target() -> String {
     text.split(['(', ',']).nth(1).unwrap().to_owned()
 }
 
-fn upgrade(file: &[u8], url: &str) -> String {
+pub fn upgrade(file: &[u8], url: &str) -> String {
     let sum: String = Md5::digest(file).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("UPGRADE type=1,checksum={sum},size={},url={url}", file.len())
 }
 
 /// A terminal of this owner that runs a copy of punchd, with more lines in `[upgrade]`.
-fn terminal(server: &Emulator, owner: &Owner, more: &str) -> Terminal {
+pub fn terminal(server: &Emulator, owner: &Owner, more: &str) -> Terminal {
     let mut terminal = Terminal::prepare(&server.url(), "");
-    fs::copy(env!("CARGO_BIN_EXE_punchd"), terminal.path("punchd")).unwrap();
+    terminal.copy_program();
     configure(&terminal, server, owner, more);
     terminal.run();
     terminal
@@ -71,12 +71,12 @@ fn configure(terminal: &Terminal, server: &Emulator, owner: &Owner, more: &str) 
 }
 
 /// This punchd, with bytes behind its end that nobody reads.
-fn another(mark: &str) -> Vec<u8> {
+pub fn another(mark: &str) -> Vec<u8> {
     [&fs::read(env!("CARGO_BIN_EXE_punchd")).unwrap(), mark.as_bytes()].concat()
 }
 
 /// A program that can use every configuration, and runs this shell line; `$REAL` is a punchd that works.
-fn script(line: &str) -> Vec<u8> {
+pub fn script(line: &str) -> Vec<u8> {
     let real = env!("CARGO_BIN_EXE_punchd");
     format!("#!/bin/sh\ncase $1 in check) exit 0 ;; esac\nREAL={real}\n{line}\n").into_bytes()
 }
@@ -88,12 +88,12 @@ fn install(server: &Emulator, file: &[u8]) -> i64 {
     answer(server, &id).0
 }
 
-fn has_program(terminal: &Terminal, expected: &[u8]) -> bool {
+pub fn has_program(terminal: &Terminal, expected: &[u8]) -> bool {
     fs::read(terminal.path("punchd")).unwrap() == expected
 }
 
 /// Nothing of an upgrade is left but what `status` says.
-fn assert_as_before(terminal: &Terminal, why: &str) {
+pub fn assert_as_before(terminal: &Terminal, why: &str) {
     assert!(has_program(terminal, &another("")), "the program is another");
     assert!(!terminal.path("punchd.new").exists(), "a program is left");
     let status = terminal.wait_for("online", |status| status["online"] == true);
@@ -218,7 +218,7 @@ fn the_owners_program_gets_what_was_signed_and_may_leave_a_program_to_be_tried()
     let server = server();
     let owner = Owner::new();
     let mut terminal = Terminal::prepare(&server.url(), "");
-    fs::copy(env!("CARGO_BIN_EXE_punchd"), terminal.path("punchd")).unwrap();
+    terminal.copy_program();
     let hook = terminal.path("hook");
     let install =
         "[ $PUNCHD_UPGRADE_SIGNED = 1 ]; cp \"$1\" $PUNCHD_TRIAL; chmod 755 $PUNCHD_TRIAL";
@@ -231,7 +231,7 @@ fn the_owners_program_gets_what_was_signed_and_may_leave_a_program_to_be_tried()
     assert!(terminal.log().contains("stood its trial"), "{}", terminal.log());
 }
 
-fn install_signed(server: &Emulator, owner: &Owner, file: &[u8]) -> i64 {
+pub fn install_signed(server: &Emulator, owner: &Owner, file: &[u8]) -> i64 {
     install(server, &owner.signed(file))
 }
 
@@ -464,7 +464,7 @@ fn a_trial_that_a_person_stops_goes_on_with_the_next_start() {
 }
 
 /// Records a punch, if anybody answers.
-fn try_punch(terminal: &Terminal, pin: &str, time: &str) -> bool {
+pub fn try_punch(terminal: &Terminal, pin: &str, time: &str) -> bool {
     let driver = Driver::try_connect(&terminal.path("run/driver.sock"));
     let punch = json!({"pin": pin, "time": time, "verify": 1});
     driver.and_then(|mut driver| driver.try_call("punch", &punch)).is_some_and(|done| done.is_ok())

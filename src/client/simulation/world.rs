@@ -400,7 +400,7 @@ impl Device for VirtualDevice {
     fn candidate(&self) -> Result<PathBuf, String> {
         Err("nothing is tried before it replaces this program".into())
     }
-    fn start_candidate_check(&mut self, _: i64) -> Result<(), String> {
+    fn start_candidate_check(&mut self, _: i64, _: i64) -> Result<(), String> {
         self.candidate().map(drop)
     }
     fn reboot(&mut self) -> Result<(), String> {

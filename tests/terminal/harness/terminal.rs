@@ -187,6 +187,15 @@ impl Terminal {
         Ok(())
     }
 
+    /// Gives the terminal a copy of the program to itself.
+    pub fn copy_program(&self) {
+        // Not by this process: a child that another test starts meanwhile would have it open for writing, and
+        // what is open for writing cannot be started.
+        let mut copy = Command::new("cp");
+        copy.arg(env!("CARGO_BIN_EXE_punchd")).arg(self.path("punchd"));
+        assert!(copy.status().unwrap().success());
+    }
+
     /// The program with these arguments, not yet started.
     pub fn command(&self, arguments: &[&str]) -> Command {
         // A test that upgrades the program has a copy of it to itself.

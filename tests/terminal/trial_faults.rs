@@ -1,0 +1,214 @@
+//! The trial of a new program that misbehaves, and of one that is disturbed.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use iclock_emulator::{Emulator, Kind, Received};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::{TIMEOUT, Terminal, answer, second, server, until};
+use crate::signed_upgrade::{
+    Owner, assert_as_before, has_program, install_signed, script, terminal, try_punch, upgrade,
+};
+
+/// A server, a terminal, and the command that brings it this new program. `RUNS` in the script is a file in the
+/// terminal's directory, to which each start adds a line.
+fn given(lines: &str) -> (Emulator, Terminal, Vec<u8>, String) {
+    let server = server();
+    server.allow(Kind::CutShort);
+    let owner = Owner::new();
+    let terminal = terminal(&server, &owner, "");
+    let runs = terminal.path("runs").display().to_string();
+    let program = script(&format!("echo $$ >>{runs}; RUNS={runs}\n{lines}"));
+    let file = owner.signed(&program);
+    server.serve_file("emfw.cfg", file.clone());
+    let id = server.queue(&upgrade(&file, "emfw.cfg"));
+    (server, terminal, program, id)
+}
+
+/// The process ids of the starts of the new program.
+fn runs(terminal: &Terminal) -> Vec<i32> {
+    let text = fs::read_to_string(terminal.path("runs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+fn until_runs(terminal: &Terminal, count: usize) {
+    until("the new program runs", || runs(terminal).len() >= count, || terminal.log());
+}
+
+fn send(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+fn db(terminal: &Terminal) -> rusqlite::Connection {
+    rusqlite::Connection::open(terminal.path("punchd.db")).unwrap()
+}
+
+#[test]
+fn a_program_that_connects_and_hangs_has_its_time_once() {
+    let (server, terminal, _, id) = given("exec $REAL \"$@\"");
+    let reached = || terminal.log().contains("has reached the server");
+    until("the trial", reached, || terminal.log());
+    send(runs(&terminal)[0], Signal::STOP);
+    assert_eq!(answer(&server, &id).0, -3);
+    assert_as_before(&terminal, "then hung");
+    assert_eq!(runs(&terminal).len(), 1, "{}", terminal.log());
+}
+
+#[test]
+fn what_a_new_program_leaves_running_ends_with_it() {
+    // A daemon, which has the store open and is no child of the old program.
+    let daemon =
+        "setsid sh -c 'echo $$ >>$0.left; PUNCHD_GUARD=$$ \"$@\" & wait' $RUNS $REAL \"$@\" &";
+    let (server, terminal, _, id) = given(&format!("{daemon} sleep 0.6; exit 1"));
+    assert_eq!(answer(&server, &id).0, -3);
+    assert_as_before(&terminal, "it ended with status 1, the 3rd time");
+    assert!(try_punch(&terminal, "1", &second(1)));
+    let left = fs::read_to_string(terminal.path("runs.left")).unwrap();
+    assert_eq!(left.lines().count(), 3);
+    let is_there = |pid: &&str| {
+        fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| !environ.is_empty())
+    };
+    assert_eq!(left.lines().find(is_there), None, "{}", terminal.log());
+}
+
+#[test]
+fn a_write_that_fails_once_at_the_end_of_a_trial_is_repeated() {
+    let (server, terminal, program, id) =
+        given("until [ -e $RUNS.go ]; do sleep 0.02; done; exec $REAL \"$@\"");
+    until_runs(&terminal, 1);
+    db(&terminal)
+        .execute_batch(
+            "CREATE TABLE failed (x);
+             CREATE TRIGGER fails BEFORE UPDATE OF value ON option
+                WHEN NEW.key = 'punchd.trial' AND NEW.value LIKE '% good %'
+                    AND NOT EXISTS (SELECT 1 FROM failed)
+                BEGIN INSERT INTO failed VALUES (1); SELECT RAISE(FAIL, 'no room'); END;",
+        )
+        .unwrap();
+    fs::write(terminal.path("runs.go"), "").unwrap();
+    assert_eq!(answer(&server, &id).0, 0);
+    assert!(has_program(&terminal, &program));
+    assert!(terminal.log().contains("no room"), "{}", terminal.log());
+    assert_eq!(runs(&terminal).len(), 2, "{}", terminal.log());
+}
+
+#[test]
+fn a_new_program_that_changes_what_is_known_of_its_trial_is_taken_back() {
+    let trial = "UPDATE option SET value = ? WHERE key = 'punchd.trial'";
+    for (what, sql, why) in [
+        ("it is gone", "DELETE FROM option WHERE key = 'punchd.trial'".into(), "nothing is known"),
+        ("nobody can read it", trial.replace('?', "'x'"), "it ended with status 1"),
+        ("it is of no command", trial.replace('?', "'9 begun 1 2 - x'"), "status 1, the 3rd time"),
+        ("so many starts", trial.replace('?', "'1 begun 999 0 - x'"), "it was started 10 times"),
+    ] {
+        let (server, terminal, _, id) = given("until [ -e $RUNS.go ]; do sleep 0.02; done; exit 1");
+        until_runs(&terminal, 1);
+        db(&terminal).execute_batch(&sql).unwrap();
+        fs::write(terminal.path("runs.go"), "").unwrap();
+        assert_eq!(answer(&server, &id).0, -3, "{what}");
+        assert_as_before(&terminal, why);
+    }
+}
+
+#[test]
+fn an_upgrade_is_taken_back_whatever_came_before_it() {
+    let (server, terminal, _, id) = given("until [ -e $RUNS.go ]; do sleep 0.02; done; exit 1");
+    until_runs(&terminal, 1);
+    // Downloads that failed once, and have got something since.
+    db(&terminal)
+        .execute_batch(
+            "UPDATE job SET turn = 100;
+             CREATE TEMP TABLE n AS SELECT column1 AS n FROM (VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9));
+             INSERT INTO command (row, digest, id, name, attempts, goes_on, due)
+                SELECT 100 + n, randomblob(16), 'put' || n, 'PutFile', 0, 1, 0 FROM n;
+             INSERT INTO job (command, text, lane, stage, attempts, fetched, kept, mark, turn, reads,
+                    writes, also)
+                SELECT 100 + n, CAST('PutFile a' || char(9) || 'b' AS BLOB), lane, 0, 0, 0, 0, 0, n, 0, 0, 0
+                FROM n, (SELECT lane FROM job);",
+        )
+        .unwrap();
+    fs::write(terminal.path("runs.go"), "").unwrap();
+    assert_eq!(answer(&server, &id).0, -3);
+}
+
+#[test]
+fn a_way_back_that_cannot_be_written_down_is_taken_later() {
+    let (server, terminal, _, id) =
+        given("until [ -e $RUNS.go ]; do sleep 0.02; done; exec sleep 1000");
+    until_runs(&terminal, 1);
+    // There is no room until there is one more punch.
+    db(&terminal)
+        .execute_batch(
+            "CREATE TRIGGER fails BEFORE DELETE ON option
+                WHEN OLD.key = 'punchd.trial' AND NOT EXISTS (SELECT 1 FROM punch)
+                BEGIN SELECT RAISE(FAIL, 'no room'); END;",
+        )
+        .unwrap();
+    fs::write(terminal.path("runs.go"), "").unwrap();
+    let failed = || terminal.log().contains("no room");
+    until("the write fails", failed, || terminal.log());
+    assert!(try_punch(&terminal, "1", &second(1)));
+    assert_eq!(answer(&server, &id).0, -3);
+    assert_as_before(&terminal, "the program before it has at once");
+}
+
+#[test]
+fn a_program_whose_store_the_old_one_could_not_read_is_not_tried() {
+    let server = server();
+    let owner = Owner::new();
+    let terminal = terminal(&server, &owner, "");
+    terminal.driver().punch("1", &second(1));
+    // It is told what the old one knows, and takes it for far too little.
+    let real = env!("CARGO_BIN_EXE_punchd");
+    let check = format!("PUNCHD_KNOWN_SCHEMA=${{PUNCHD_KNOWN_SCHEMA:+0}} exec {real} \"$@\"");
+    let program = format!("#!/bin/sh\ncase $1 in check) {check} ;; esac\nexit 1\n");
+    assert_eq!(install_signed(&server, &owner, program.as_bytes()), -3);
+    assert_as_before(&terminal, "there is no way back from this version");
+    assert!(!terminal.log().contains("is on trial"), "{}", terminal.log());
+}
+
+#[test]
+fn a_kill_at_any_moment_of_a_way_back_leaves_the_old_program_and_one_answer() {
+    let (ends, unconnected) = ("exit 3", "exec sleep 1000");
+    let cases = [
+        (ends, "the new program on trial: it ended"),
+        (ends, "start 2 of it"),
+        (ends, "is given up"),
+        (ends, "is not installed"),
+        (unconnected, "is on trial: start"),
+        (unconnected, "no exchange with the server"),
+        (unconnected, "is not installed"),
+    ];
+    thread::scope(|scope| {
+        for (lines, after) in cases {
+            scope.spawn(move || kill_in_a_way_back(lines, after));
+        }
+    });
+}
+
+/// Kills the terminal when it has said this. Punches go on.
+fn kill_in_a_way_back(lines: &str, after: &str) {
+    let (server, mut terminal, _, id) = given(lines);
+    until(after, || terminal.log().contains(after), || terminal.log());
+    terminal.kill();
+    terminal.run();
+    let mut pins = Vec::new();
+    while !server.received(|received| received.reply(&id).is_some()) {
+        let nth = pins.len() as u32 + 1;
+        if try_punch(&terminal, &nth.to_string(), &second(nth)) {
+            pins.push(nth.to_string());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(answer(&server, &id).0, -3, "killed when it said {after:?}");
+    assert_as_before(&terminal, "taken back");
+    let replies = server.replies().into_iter().filter(|reply| reply.id == id);
+    assert_eq!(replies.count(), 1, "{after}");
+    let has_all = |received: &Received| {
+        pins.iter().all(|pin| received.attlog().iter().any(|row| row.record.pin == *pin))
+    };
+    assert!(server.wait_until(TIMEOUT, has_all), "{after}: punches are lost");
+    server.assert_strict();
+}
