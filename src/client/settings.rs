@@ -4,6 +4,8 @@ use std::rc::Rc;
 
 use crate::clock::Clock;
 use crate::commands::DeviceProfile;
+#[cfg(feature = "exchange")]
+use crate::exchange::Mode;
 use crate::files::Spool;
 use crate::policy::Policy;
 use crate::protocol::codes::Language;
@@ -25,6 +27,9 @@ pub struct Settings {
     pub dialect: Dialect,
     /// Key of the attendance rows, for a server that wants them encrypted.
     pub attlog_key: Option<String>,
+    /// What the owner wants of the exchange of keys.
+    #[cfg(feature = "exchange")]
+    pub exchange: Mode,
     /// What the owner allows the server.
     pub policy: Policy,
     /// The server's URL.

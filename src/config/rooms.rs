@@ -68,6 +68,8 @@ impl Config {
             policy: self.policy(),
             server: self.server.url.clone(),
             attlog_key: self.encryption.attlog_key.clone(),
+            #[cfg(feature = "exchange")]
+            exchange: self.encryption.exchange,
             punches_always: self.upload.punches == Punches::Always,
             first_rows: self.upload.rows,
             post_bytes: self.limits.post_bytes,

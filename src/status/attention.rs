@@ -33,6 +33,8 @@ pub(super) fn attention(
         let lasting = schedule.failing.iter().filter(|failing| lasts(failing.since));
         found.extend(lasting.map(|failing| failing.message.clone()));
     }
+    #[cfg(feature = "exchange")]
+    found.extend(connection.unencrypted.clone());
     if connection.online && !connection.clock_set {
         found.push("the clock is not set, and the server's Date does not set it".into());
     }

@@ -119,6 +119,10 @@ impl Status {
             attention::replies(replies_refused),
         ]
         .concat();
+        #[cfg(feature = "exchange")]
+        let is_encrypted = connection.is_encrypted;
+        #[cfg(not(feature = "exchange"))]
+        let is_encrypted = false;
         let seconds_until = |at: Option<Duration>| at.map(|at| at.saturating_sub(now).as_secs());
         Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -146,6 +150,7 @@ impl Status {
             "room": { "punches": capacity.punches, "rest": capacity.rest },
             "failing": write_failure,
             "suspects": suspects(store)?,
+            "encrypted": is_encrypted,
             "not_counted": connection.not_counted,
             "quarantine": quarantine(store)?,
             "replies_pending": store.command_log().count_replies()?,

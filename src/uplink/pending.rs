@@ -1,7 +1,6 @@
 //! One request on a connection, until the head of its response is there.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 use ureq_proto::client::state::{RecvResponse, SendRequest};
@@ -183,24 +182,23 @@ fn transmit(
     connection.send(&head, &next)?;
     connection.send(bytes, &next)?;
     if let Some((file, size)) = file {
-        send_file(connection, file, size, &next)?;
+        send_content(connection, &mut *file.open()?, size, &next)?;
     }
     connection.cork(false)
 }
 
-/// Sends the first bytes of a file. If it is shorter than it was, that is an error: the head of the
+/// Sends so many bytes of a file. If it is shorter than it was, that is an error: the head of the
 /// request has its length already.
-fn send_file(
+fn send_content(
     connection: &mut Connection,
-    mut file: &File,
+    content: &mut dyn Read,
     size: u64,
     next: &dyn Fn() -> Instant,
 ) -> Result<(), LinkError> {
-    file.seek(SeekFrom::Start(0))?;
     let (mut left, mut chunk) = (size, vec![0; BUFFER]);
     while left > 0 {
         let most = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let amount = file.read(&mut chunk[..most])?;
+        let amount = content.read(&mut chunk[..most])?;
         if amount == 0 {
             let why = "the file became shorter while it was sent";
             return Err(LinkError::Io(std::io::Error::other(why)));

@@ -50,6 +50,10 @@ mod endless_log;
 mod enroll;
 mod enroll_faults;
 mod examples;
+#[cfg(feature = "exchange")]
+mod exchange;
+#[cfg(feature = "exchange")]
+mod exchange_faults;
 mod fairness;
 mod far_numbers;
 mod fault_matrix;

@@ -266,9 +266,9 @@ impl Server {
             };
         }
         let mut body = request.body.map_or(Vec::new(), |body| body.bytes.to_vec());
-        if let Some((mut file, size)) = request.body.and_then(|body| body.file) {
+        if let Some((file, size)) = request.body.and_then(|body| body.file) {
             let mut content = Vec::new();
-            file.by_ref().take(size).read_to_end(&mut content).unwrap();
+            file.open().unwrap().take(size).read_to_end(&mut content).unwrap();
             body.extend(content);
         }
         if target.contains("/devicecmd") {

@@ -37,8 +37,8 @@ impl Request {
     pub(super) fn of(request: &crate::uplink::Request<'_>) -> Self {
         let target = request.target.to_owned();
         let mut body = request.body.map_or(Vec::new(), |body| body.bytes.to_vec());
-        if let Some((mut file, size)) = request.body.and_then(|body| body.file) {
-            file.by_ref().take(size).read_to_end(&mut body).unwrap();
+        if let Some((file, size)) = request.body.and_then(|body| body.file) {
+            file.open().unwrap().take(size).read_to_end(&mut body).unwrap();
         }
         let has = |part: &str| target.contains(part);
         let kind = if has("options=all") {
