@@ -15,6 +15,7 @@ import sys
 import zlib
 from pathlib import Path
 
+import encrypting_server
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 import exchange
@@ -226,3 +227,5 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
         VECTORS.write_text(json.dumps(make_vectors(), indent=1, ensure_ascii=False) + "\n")
     check_vectors(json.loads(VECTORS.read_text()))
+    if sys.argv[1:] != ["--write"]:
+        encrypting_server.check(sys.argv[1])
