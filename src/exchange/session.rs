@@ -1,6 +1,6 @@
 //! What a session with the server is sealed with: every request has a number, and its answer the same.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Read};
 use std::rc::Rc;
 use std::time::Duration;
@@ -73,34 +73,26 @@ impl<S: CipherSuite> Session<S> {
         exchange: impl FnOnce(&Request<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         self.number += 1;
-        let unreadable = |error: io::Error| Failure::new(format!("the request: {error}"));
         let first_line = first_line(request);
-        match request.body {
-            None => {
-                let mut message = Vec::new();
-                let length = first_line.len() as u64;
-                Sealed::<S, _>::new(&self.secret, self.number, first_line.as_bytes(), length)
-                    .read_to_end(&mut message)
-                    .map_err(unreadable)?;
-                let message = STANDARD.encode(message);
-                exchange(&Request { seal: Seal::InHeader(&message), ..*request })
-            }
-            Some(body) => {
-                let content = SealedBody { session: self, first_line, body };
-                let bytes = sealed_bytes::<S>(content.plain_bytes());
-                let mut message = Vec::new();
-                // A file is sealed while it is sent, and never held in memory.
-                let body = match body.file {
-                    Some(_) => Body { bytes: &[], file: Some((&content, bytes)) },
-                    None => {
-                        let read = content.open().and_then(|mut it| it.read_to_end(&mut message));
-                        read.map_err(unreadable)?;
-                        Body { bytes: &message, file: None }
-                    }
-                };
-                exchange(&Request { body: Some(body), seal: Seal::InBody, ..*request })
-            }
+        let body = request.body.unwrap_or_default();
+        let length = first_line.len() as u64 + body.length();
+        let plain = first_line.as_bytes().chain(body.bytes).chain(FileReader { body, position: 0 });
+        let mut sealed = Sealed::<S, _>::new(&self.secret, self.number, plain, length);
+        if body.file.is_some() {
+            // It is sealed while it is sent, and never held in memory.
+            let content = SealedContent(RefCell::new(sealed));
+            let body = Body { bytes: &[], file: Some((&content, sealed_bytes::<S>(length))) };
+            return exchange(&Request { body: Some(body), seal: Seal::InBody, ..*request });
         }
+        let mut message = Vec::new();
+        let read = sealed.read_to_end(&mut message);
+        read.map_err(|error| Failure::new(format!("the request: {error}")))?;
+        if request.body.is_some() {
+            let body = Body { bytes: &message, file: None };
+            return exchange(&Request { body: Some(body), seal: Seal::InBody, ..*request });
+        }
+        let message = STANDARD.encode(message);
+        exchange(&Request { seal: Seal::InHeader(&message), ..*request })
     }
 
     /// The answer to the last request.
@@ -117,28 +109,29 @@ fn first_line(request: &Request<'_>) -> String {
     format!("{method} {}{part}\n", request.target)
 }
 
-/// The body of a request, to be sealed.
-struct SealedBody<'a, S: CipherSuite> {
-    session: &'a Session<S>,
-    first_line: String,
+/// Reads the file of a body.
+struct FileReader<'a> {
     body: Body<'a>,
+    position: u64,
 }
 
-impl<S: CipherSuite> SealedBody<'_, S> {
-    fn plain_bytes(&self) -> u64 {
-        self.first_line.len() as u64 + self.body.length()
+impl Read for FileReader<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let Some((file, size)) = self.body.file else { return Ok(0) };
+        let left = usize::try_from(size - self.position).unwrap_or(usize::MAX);
+        let most = into.len().min(left);
+        let amount = file.read_at(self.position, &mut into[..most])?;
+        self.position += amount as u64;
+        Ok(amount)
     }
 }
 
-impl<S: CipherSuite> Content for SealedBody<'_, S> {
-    fn open(&self) -> io::Result<Box<dyn Read + '_>> {
-        let file = match self.body.file {
-            Some((file, size)) => file.open()?.take(size),
-            None => (Box::new(io::empty()) as Box<dyn Read>).take(0),
-        };
-        let plain = self.first_line.as_bytes().chain(self.body.bytes).chain(file);
-        let Session { secret, number, .. } = self.session;
-        Ok(Box::new(Sealed::<S, _>::new(secret, *number, plain, self.plain_bytes())))
+/// A sealed message that is read once.
+struct SealedContent<R>(RefCell<R>);
+
+impl<R: Read> Content for SealedContent<R> {
+    fn read_at(&self, _: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.0.borrow_mut().read(into)
     }
 }
 

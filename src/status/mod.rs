@@ -119,12 +119,9 @@ impl Status {
             attention::replies(replies_refused),
         ]
         .concat();
-        #[cfg(feature = "exchange")]
-        let is_encrypted = connection.is_encrypted;
-        #[cfg(not(feature = "exchange"))]
-        let is_encrypted = false;
         let seconds_until = |at: Option<Duration>| at.map(|at| at.saturating_sub(now).as_secs());
-        Ok(json!({
+        #[cfg_attr(not(feature = "exchange"), expect(unused_mut))]
+        let mut report = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "serial": self.serial,
             "server": connection.server,
@@ -150,7 +147,6 @@ impl Status {
             "room": { "punches": capacity.punches, "rest": capacity.rest },
             "failing": write_failure,
             "suspects": suspects(store)?,
-            "encrypted": is_encrypted,
             "not_counted": connection.not_counted,
             "quarantine": quarantine(store)?,
             "replies_pending": store.command_log().count_replies()?,
@@ -159,7 +155,12 @@ impl Status {
             "users": store.people().count()?,
             "jobs": store.jobs().list(MOST_JOBS)?.iter().map(job).collect::<Vec<_>>(),
             "audit": store.audit_log().latest(MOST_AUDITED)?.iter().map(audited).collect::<Vec<_>>(),
-        }))
+        });
+        #[cfg(feature = "exchange")]
+        {
+            report["encrypted"] = connection.is_encrypted.into();
+        }
+        Ok(report)
     }
 }
 

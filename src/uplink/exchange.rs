@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -86,15 +87,13 @@ pub struct Body<'a> {
 
 /// What is read while it is sent.
 pub trait Content {
-    /// Reads it from its start.
-    fn open(&self) -> io::Result<Box<dyn Read + '_>>;
+    /// Reads from a position on, 0 first, then each time where the last read ended.
+    fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<usize>;
 }
 
 impl Content for File {
-    fn open(&self) -> io::Result<Box<dyn Read + '_>> {
-        let mut file = self;
-        file.seek(SeekFrom::Start(0))?;
-        Ok(Box::new(file))
+    fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<usize> {
+        FileExt::read_at(self, into, position)
     }
 }
 
@@ -113,6 +112,20 @@ impl Body<'_> {
     /// Its bytes.
     pub fn length(&self) -> u64 {
         self.bytes.len() as u64 + self.file.map_or(0, |(_, size)| size)
+    }
+
+    /// All of it, for uplinks of tests.
+    #[cfg(test)]
+    pub(crate) fn whole(&self) -> Vec<u8> {
+        let Some((file, size)) = self.file else { return self.bytes.to_vec() };
+        let mut content = vec![0; size as usize];
+        let mut position = 0;
+        while position < size {
+            let amount = file.read_at(position, &mut content[position as usize..]).unwrap();
+            assert!(amount > 0);
+            position += amount as u64;
+        }
+        [self.bytes, &content].concat()
     }
 }
 

@@ -5,20 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use iclock_emulator::suite::head_of;
-use iclock_emulator::{Act, Emulator, Fault, On, Settings};
+use iclock_emulator::{Act, Fault, On, Settings};
 use serde_json::json;
 
 use crate::harness::{
-    JPEG, RawAnswer, RawServer, TIMEOUT, Terminal, base64, encrypting, jpeg, message_of, noise,
-    options, polls_of, says, second, server_with, until,
+    JPEG, RawAnswer, RawServer, TIMEOUT, Terminal, base64, encrypting, encrypting_server, jpeg,
+    message_of, noise, options, polls_of, says, second, server_with, until,
 };
-
-/// A strict server that exchanges keys.
-fn encrypting_server() -> Emulator {
-    let server = server_with(Settings { exchanges_keys: true, ..Settings::default() });
-    server.set_option("Encrypt", "1");
-    server
-}
 
 #[test]
 fn keys_then_factors_are_exchanged_after_the_handshake_and_before_all_else() {
@@ -27,8 +20,7 @@ fn keys_then_factors_are_exchanged_after_the_handshake_and_before_all_else() {
         _ => says(200, "OK"),
     });
     let server = RawServer::start(answer);
-    let terminal = Terminal::prepare(&server.url(), "");
-    let mut terminal = terminal;
+    let mut terminal = Terminal::prepare(&server.url(), "");
     terminal.run();
     terminal.driver().punch("471147114711", &second(1));
     until(

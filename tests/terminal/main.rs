@@ -78,6 +78,8 @@ mod machine_limits;
 mod malformed_answers;
 mod narrowing_keys;
 mod never_deaf;
+#[cfg(feature = "exchange")]
+mod no_exchange;
 mod old_lists;
 mod options;
 mod order;

@@ -4,7 +4,16 @@ use std::sync::{Arc, Mutex};
 
 use iclock_emulator::suite::{Numbers, Secret, ServerKeys, head_of};
 
-use super::{RawAnswer, RawRequest, says};
+use iclock_emulator::{Emulator, Settings};
+
+use super::{RawAnswer, RawRequest, says, server_with};
+
+/// A strict server that exchanges keys.
+pub fn encrypting_server() -> Emulator {
+    let server = server_with(Settings { exchanges_keys: true, ..Settings::default() });
+    server.set_option("Encrypt", "1");
+    server
+}
 
 /// What a server that encrypts knows and has seen.
 #[derive(Default)]

@@ -30,7 +30,7 @@ pub use commanding::Commanding;
 pub use data::{JPEG, base64, http_date, jpeg, new_punch, noise, second, tgz};
 pub use driver::Driver;
 #[cfg(feature = "exchange")]
-pub use encrypting::{encrypting, message_of};
+pub use encrypting::{encrypting, encrypting_server, message_of};
 pub use enrolment::{FP, asked_to_enroll, enroll_all, enrolling, finger, sensor};
 pub use every_command::EveryCommand;
 pub use fake_daemon::FakeDaemon;
