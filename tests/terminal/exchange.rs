@@ -23,11 +23,12 @@ fn keys_then_factors_are_exchanged_after_the_handshake_and_before_all_else() {
     let mut terminal = Terminal::prepare(&server.url(), "");
     terminal.run();
     terminal.driver().punch("471147114711", &second(1));
-    until(
-        "uploaded",
-        || state.lock().unwrap().lines.iter().any(|line| line.contains("table=ATTLOG")),
-        || terminal.log(),
-    );
+    let lines = |part: &str| {
+        let state = state.lock().unwrap();
+        state.lines.iter().filter(|line| line.contains(part)).count()
+    };
+    let is_over = || lines("table=ATTLOG") > 0 && lines("/getrequest") >= 3;
+    until("uploaded and polled", is_over, || terminal.log());
     let (state, requests) = (state.lock().unwrap(), server.requests());
     assert_eq!(state.lines[..3], ["handshake", "publickey", "factors"]);
     let targets: Vec<_> = requests[1..3].iter().map(|it| it.target.as_str()).collect();

@@ -270,7 +270,9 @@ fn an_exchange_that_breaks_off_is_tried_again_before_all_goes_in_plain() {
 
 #[test]
 fn a_server_that_closes_every_second_connection_has_an_exchange_all_the_same() {
-    let server = encrypting_server();
+    let keys = Settings { exchanges_keys: true, keep_alive: false, ..Settings::default() };
+    let server = server_with(keys);
+    server.set_option("Encrypt", "1");
     server.fault(Fault::new(On::keys(), Act::ResetRead));
     let terminal = Terminal::start(&server, REQUIRED);
     terminal.wait_until_online();
