@@ -65,8 +65,14 @@ impl fmt::Display for NotAgreed {
 
 /// Makes keys ahead, and agrees with the server on a secret.
 pub(super) struct Agreement<S: CipherSuite> {
-    /// The keys for the next exchange.
-    ahead: Option<Helper<Result<S::KeyPair, Unusable>>>,
+    ahead: Option<Ahead<S>>,
+}
+
+/// The keys for the next exchange.
+enum Ahead<S: CipherSuite> {
+    Making(Helper<Result<S::KeyPair, Unusable>>),
+    /// The last server had no key of its own: it has no use for them.
+    Unused(Box<S::KeyPair>),
 }
 
 impl<S: CipherSuite> Default for Agreement<S> {
@@ -76,43 +82,62 @@ impl<S: CipherSuite> Default for Agreement<S> {
 }
 
 impl<S: CipherSuite> Agreement<S> {
-    /// Exchanges keys and factors. `post` posts a body to `/iclock/exchange` with this `type`.
+    /// Exchanges keys and factors.
     pub(super) fn agree(&mut self, post: Post<'_>) -> Result<S::Secret, NotAgreed> {
-        let ahead = match self.ahead.take() {
-            Some(ahead) => ahead,
-            None => Helper::begin(S::make_key_pair)?,
-        };
-        let keys = match ahead.wait(Instant::now() + MAKING)? {
-            Ok(keys) => keys?,
-            Err(ahead) => {
-                self.ahead = Some(ahead);
-                return Err(Failure::new("the keys of the terminal are not made yet").into());
+        let keys = self.keys()?;
+        let theirs = match server_key(S::public_key(&keys), post) {
+            Ok(theirs) => theirs,
+            Err(error) => {
+                self.ahead = Some(Ahead::Unused(keys));
+                return Err(error);
             }
         };
-        let secret = with_keys::<S>(keys, post);
-        self.ahead = Helper::begin(S::make_key_pair).ok();
+        let secret = exchange_factors::<S>(keys, &theirs, post);
+        self.ahead = Helper::begin(S::make_key_pair).ok().map(Ahead::Making);
         secret
+    }
+
+    /// New keys. Waits for them, if they are not made yet.
+    fn keys(&mut self) -> Result<Box<S::KeyPair>, NotAgreed> {
+        let making = match self.ahead.take() {
+            Some(Ahead::Unused(keys)) => return Ok(keys),
+            Some(Ahead::Making(making)) => making,
+            None => Helper::begin(S::make_key_pair)?,
+        };
+        match making.wait(Instant::now() + MAKING)? {
+            Ok(keys) => Ok(Box::new(keys?)),
+            Err(making) => {
+                self.ahead = Some(Ahead::Making(making));
+                Err(Failure::new("the keys of the terminal are not made yet").into())
+            }
+        }
     }
 }
 
 /// Posts a body to `/iclock/exchange` with this `type`.
 type Post<'a> = &'a mut dyn FnMut(&str, &[u8]) -> Result<Response, Failure>;
 
-fn with_keys<S: CipherSuite>(keys: S::KeyPair, post: Post<'_>) -> Result<S::Secret, NotAgreed> {
-    let ours = S::public_key(&keys).to_owned();
+/// The key of the server, for this one of the terminal.
+fn server_key(ours: &str, post: Post<'_>) -> Result<String, NotAgreed> {
     let answer = answer_to("publickey", post, &format!("PublicKey={ours}"))?;
     let theirs = value_of(&answer, "PublicKey")?.to_owned();
-    if theirs == ours {
-        return Err(Unusable::OwnKey.into());
-    }
-    let (of_terminal, wrapped) = S::wrap(&theirs)?;
+    if theirs == ours { Err(Unusable::OwnKey.into()) } else { Ok(theirs) }
+}
+
+fn exchange_factors<S: CipherSuite>(
+    keys: Box<S::KeyPair>,
+    theirs: &str,
+    post: Post<'_>,
+) -> Result<S::Secret, NotAgreed> {
+    let ours = S::public_key(&keys).to_owned();
+    let (of_terminal, wrapped) = S::wrap(theirs)?;
     let answer = answer_to("factors", post, &format!("Factors={wrapped}"))?;
     let wrapped = value_of(&answer, "Factors")?.to_owned();
     let unwrapping = Helper::begin(move || S::unwrap(&keys, &wrapped))?;
     let Ok(of_server) = unwrapping.wait(Instant::now() + UNWRAPPING)? else {
         return Err(Failure::new("the decryption of the server's factor takes too long").into());
     };
-    let secret = S::derive([&ours, &theirs], [&of_terminal, &of_server?])?;
+    let secret = S::derive([&ours, theirs], [&of_terminal, &of_server?])?;
     let confirmation = STANDARD.decode(value_of(&answer, "Confirm")?);
     let confirmation = confirmation.unwrap_or_default();
     is_confirmed::<S>(&secret, confirmation).map_err(|error| {

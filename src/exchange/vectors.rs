@@ -195,3 +195,31 @@ fn no_two_messages_have_the_same_key() {
     streams.dedup();
     assert_eq!(streams.len(), count);
 }
+
+#[test]
+fn the_example_of_the_document_is_that_of_the_vectors() {
+    let document = include_str!("../../docs/encryption.md");
+    let vectors = vectors();
+    let poll = &vectors["messages"][1];
+    let expected = [
+        text(&vectors, "secret"),
+        text(&vectors, "session"),
+        text(&vectors, "Confirm"),
+        text(poll, "key"),
+        text(poll, "sealed"),
+    ];
+    for value in expected {
+        assert!(document.contains(value), "{value}");
+    }
+    let hex = |bytes: &[u8]| {
+        let lines = bytes.chunks(24).map(|line| {
+            let digits = line.iter().map(|byte| format!("{byte:02X}"));
+            digits.collect::<Vec<_>>().join(" ")
+        });
+        lines.collect::<Vec<_>>().join("\n    ")
+    };
+    let plain = [&b"\x01"[..], poll["chunks"][0].as_str().unwrap().as_bytes()].concat();
+    assert!(document.contains(&hex(&plain)));
+    assert!(document.contains(&hex(&crc32fast::hash(&plain).to_be_bytes())));
+    assert!(document.contains(&hex(&bytes(poll, "sealed"))));
+}
