@@ -17,6 +17,8 @@ pub(crate) mod doctor;
 pub mod driver_requests;
 pub mod driver_socket;
 pub mod drivers;
+#[cfg(feature = "exchange")]
+pub(crate) mod exchange;
 pub(crate) mod files;
 pub(crate) mod link_watch;
 pub(crate) mod log_limit;

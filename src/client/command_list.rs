@@ -8,6 +8,8 @@ use super::server_change;
 use super::session::Session;
 use super::trouble::Trouble;
 use crate::commands::{ListOrigin, ListedCommand};
+#[cfg(feature = "exchange")]
+use crate::exchange;
 use crate::protocol::command::CommandLine;
 use crate::protocol::lines::{Line, Lines};
 use crate::protocol::records::RecordJoiner;
@@ -73,8 +75,14 @@ impl CommandReader {
         let was_cut_off = context.store.options().get(LIST)?.is_some();
         let mode = if was_cut_off { Mode::AfterCutOff } else { Mode::Short };
         let earlier = self.fragment.take();
+        #[cfg_attr(not(feature = "exchange"), expect(unused_mut))]
+        let mut list = List::new(kind, room(context)?, mode);
+        #[cfg(feature = "exchange")]
+        if kind == AnswerKind::Handshake {
+            list.is_barred = context.settings.exchange == exchange::Mode::Required;
+        }
         Ok(Reading {
-            list: List::new(kind, room(context)?, mode),
+            list,
             kind,
             lines: Lines::new(context.settings.command_bytes),
             joiner: RecordJoiner::new(context.settings.command_bytes),
@@ -290,6 +298,9 @@ pub(super) struct List {
     room: u64,
     /// There were more.
     is_full: bool,
+    /// None is taken: the owner requires encryption, and a handshake has none.
+    #[cfg(feature = "exchange")]
+    is_barred: bool,
 }
 
 /// Most lines that are kept although they are no commands, and most bytes of each.
@@ -308,6 +319,8 @@ impl List {
             mode,
             room,
             is_full: false,
+            #[cfg(feature = "exchange")]
+            is_barred: false,
         }
     }
 
@@ -323,6 +336,14 @@ impl List {
         for line in lines {
             let (Line::Whole(bytes) | Line::Overlong(bytes)) = &line;
             let is_command = CommandLine::begins(bytes) && self.is_of_the_protocol();
+            #[cfg(feature = "exchange")]
+            if is_command && self.is_barred {
+                log::warn!(
+                    "a command in the reply to the handshake, which is not encrypted, is not carried out: \
+                     [encryption] exchange is \"required\""
+                );
+                continue;
+            }
             if is_command && self.commands as u64 >= self.room {
                 if !std::mem::replace(&mut self.is_full, true) {
                     log::warn!(

@@ -11,6 +11,8 @@ use super::trouble::Trouble;
 use crate::clock::Clock;
 use crate::commands::{self, Commands, UnknownKeys};
 use crate::device::Device;
+#[cfg(feature = "exchange")]
+use crate::exchange::Channel;
 use crate::files::Spool;
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::query::Target;
@@ -28,6 +30,9 @@ const IN_VAIN: Duration = Duration::from_secs(60);
 
 /// The server, the device, and what the client shares with the rest of the daemon.
 pub(super) struct Context {
+    #[cfg(feature = "exchange")]
+    pub(super) uplink: Channel,
+    #[cfg(not(feature = "exchange"))]
     uplink: Box<dyn Uplink>,
     /// The last exchange had an answer: one that is closed without an answer is repeated.
     was_answered: bool,
@@ -56,6 +61,9 @@ impl Context {
         let Shared { clock, store, status, spool, server_queries } = shared;
         let clock_setter = ServersClockSetter::new(Rc::clone(&clock));
         Self {
+            #[cfg(feature = "exchange")]
+            uplink: Channel::new(uplink, settings.exchange),
+            #[cfg(not(feature = "exchange"))]
             uplink,
             was_answered: true,
             was_repeated: false,
@@ -99,7 +107,7 @@ impl Context {
         exchange: impl Fn(&mut dyn Uplink, &Request<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let begun = self.clock.monotonic();
-        let mut answer = exchange(&mut *self.uplink, request);
+        let mut answer = exchange(uplink(&mut self.uplink), request);
         self.was_repeated = false;
         if let Err(failure) = &answer
             && failure.cause() == Some(Cause::Closed)
@@ -111,7 +119,7 @@ impl Context {
             if took < SOON && within != Some(Duration::ZERO) {
                 log::debug!("{failure}; the request goes once more");
                 self.was_repeated = true;
-                answer = exchange(&mut *self.uplink, &Request { within, ..*request });
+                answer = exchange(uplink(&mut self.uplink), &Request { within, ..*request });
                 if answer.is_err() {
                     self.no_repeat_before = self.clock.monotonic() + IN_VAIN;
                 }
@@ -126,9 +134,9 @@ impl Context {
         self.was_repeated
     }
 
-    /// Sends a GET. Any status but a 2xx is a refusal.
-    pub(super) fn get(&mut self, target: &Target) -> Result<Response, Trouble> {
-        success(self.exchange(&Request::get(target.as_str()))?)
+    /// Sends the GET of a handshake, which is never encrypted. Any status but a 2xx is a refusal.
+    pub(super) fn shake_hands(&mut self, target: &Target) -> Result<Response, Trouble> {
+        success(self.exchange(&Request::handshake(target.as_str()))?)
     }
 
     /// Sends a POST; whether the server took the body, or the request was at fault.
@@ -186,6 +194,16 @@ impl Context {
         };
         Commands::new(context, self.device.as_mut())
     }
+}
+
+#[cfg(feature = "exchange")]
+fn uplink(channel: &mut Channel) -> &mut dyn Uplink {
+    channel
+}
+
+#[cfg(not(feature = "exchange"))]
+fn uplink(uplink: &mut Box<dyn Uplink>) -> &mut dyn Uplink {
+    &mut **uplink
 }
 
 /// The response, if its status is a 2xx; else what the server said.

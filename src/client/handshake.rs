@@ -36,15 +36,18 @@ pub(super) fn shake_hands(
     let (retry_at, zone) = match reply {
         Handshake::Options(options) => {
             let zone = options.time_zone;
+            exchange_keys(context, session, &options)?;
             take_options(context, session, *options)?;
             (None, Some(zone))
         }
+        Handshake::Refused(message) if !list.others.is_empty() || list.commands == 0 => {
+            return Err(Trouble::Refused(message));
+        }
         // Commands in place of options are as good as a bare OK.
-        Handshake::Refused(_) if list.others.is_empty() && list.commands > 0 => {
+        Handshake::Bare | Handshake::Refused(_) => {
+            exchange_keys(context, session, &base)?;
             (session.take_bare_ok(base, now), None)
         }
-        Handshake::Bare => (session.take_bare_ok(base, now), None),
-        Handshake::Refused(message) => return Err(Trouble::Refused(message)),
     };
     list.is_answer(context)?;
     // As long as options may still come, so may the zone.
@@ -85,6 +88,22 @@ pub(super) fn shake_hands(
     Ok(date)
 }
 
+/// Exchanges keys, if the options ask for it. Without the keys that the owner requires there is no session.
+#[cfg(feature = "exchange")]
+fn exchange_keys(
+    context: &mut Context,
+    session: &mut Session,
+    options: &ServerOptions,
+) -> Result<(), Trouble> {
+    super::keys::agree(context, options).inspect_err(|_| session.disconnect())
+}
+
+/// This build has none to exchange.
+#[cfg(not(feature = "exchange"))]
+fn exchange_keys(_: &mut Context, _: &mut Session, _: &ServerOptions) -> Result<(), Trouble> {
+    Ok(())
+}
+
 /// The server's reply to a handshake.
 struct Reply {
     response: Response,
@@ -101,7 +120,7 @@ fn ask(
     target: &Target,
 ) -> Result<Reply, Trouble> {
     let mut once = || -> Result<Reply, Trouble> {
-        let mut response = context.get(target)?;
+        let mut response = context.shake_hands(target)?;
         let date = ServerDate::of(&response, context.clock.monotonic());
         let list = commands.read(context, session, &mut response, AnswerKind::Handshake)?;
         Ok(Reply { response, date, list })

@@ -22,6 +22,8 @@ mod handshake;
 mod housekeeping;
 mod job_end;
 mod jobs;
+#[cfg(feature = "exchange")]
+mod keys;
 mod no_commands;
 mod offers;
 mod options_push;

@@ -11,7 +11,7 @@ use crate::protocol::codes::ReturnCode;
 use crate::protocol::query::Target;
 use crate::protocol::reply::{MOST_IN_ONE_POST, Reply};
 use crate::store::Due;
-use crate::uplink::{Body, Request};
+use crate::uplink::{Body, Content, Request};
 
 /// How often the server may refuse the file of a command.
 const MOST_REFUSALS: u32 = 5;
@@ -121,7 +121,7 @@ fn post_file(
     }
     let Settings { profile, dialect, .. } = &context.settings;
     reply.write(&profile.serial, dialect.one_line_replies, &mut body);
-    let file = opened.as_ref().ok().map(|(file, size)| (file, *size));
+    let file = opened.as_ref().ok().map(|(file, size)| (file as &dyn Content, *size));
     let body = Body { bytes: &body, file };
     context.send(&Request { body: Some(body), ..Request::get(target.as_str()) })
 }

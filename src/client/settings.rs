@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::commands::DeviceProfile;
+#[cfg(feature = "exchange")]
+use crate::exchange::Mode;
 use crate::files::Spool;
 use crate::policy::Policy;
 use crate::protocol::codes::Language;
@@ -30,6 +32,9 @@ pub struct Settings {
     pub trial_time: Duration,
     /// Key of the attendance rows, for a server that wants them encrypted.
     pub attlog_key: Option<String>,
+    /// What the owner wants of the exchange of keys.
+    #[cfg(feature = "exchange")]
+    pub exchange: Mode,
     /// What the owner allows the server.
     pub policy: Policy,
     /// The server's URL.

@@ -71,6 +71,8 @@ impl Config {
             attlog_key: self.encryption.attlog_key.clone(),
             probation: seconds(self.upgrade.probation_seconds),
             trial_time: self.trial_time(),
+            #[cfg(feature = "exchange")]
+            exchange: self.encryption.exchange,
             punches_always: self.upload.punches == Punches::Always,
             first_rows: self.upload.rows,
             post_bytes: self.limits.post_bytes,

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use super::pins;
 use super::values;
 use crate::client::FIRST_ROWS;
+#[cfg(feature = "exchange")]
+use crate::exchange::Mode;
 use crate::policy::Family;
 #[cfg(feature = "tls")]
 use crate::uplink::Pin;
@@ -258,6 +260,10 @@ pub(super) struct Encryption {
     /// The RC4 key of attendance rows, for a server that sends `EncryptFlag=1`.
     #[serde(deserialize_with = "values::attlog_key")]
     pub(super) attlog_key: Option<String>,
+    /// Whether keys are exchanged with the server.
+    #[cfg(feature = "exchange")]
+    #[serde(deserialize_with = "values::exchange")]
+    pub(super) exchange: Mode,
 }
 
 /// `[verification]`: the server decides whether a person may pass, if it asked for that.

@@ -11,6 +11,8 @@ use serde::{Deserialize, Deserializer};
 
 use super::address::{ProxyAddress, ServerAddress};
 use crate::clock::{Authority, Zone};
+#[cfg(feature = "exchange")]
+use crate::exchange::Mode;
 use crate::protocol::codes::Language;
 
 pub(super) fn english() -> Language {
@@ -133,6 +135,17 @@ pub(super) fn authority<'de, D: Deserializer<'de>>(input: D) -> Result<Authority
         "system" => Ok(Authority::System),
         "own" => Ok(Authority::Own),
         _ => Err(D::Error::custom(format!("clock {text:?} is none of server, system and own"))),
+    }
+}
+
+#[cfg(feature = "exchange")]
+pub(super) fn exchange<'de, D: Deserializer<'de>>(input: D) -> Result<Mode, D::Error> {
+    let text = String::deserialize(input)?;
+    match text.as_str() {
+        "auto" => Ok(Mode::Auto),
+        "required" => Ok(Mode::Required),
+        "off" => Ok(Mode::Off),
+        _ => Err(D::Error::custom(format!("exchange {text:?} is none of auto, required and off"))),
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) fn attention(
     if connection.online && connection.no_options {
         found.push(NO_OPTIONS.into());
     }
+    #[cfg(feature = "exchange")]
+    found.extend(connection.unencrypted.clone());
     if connection.online && !connection.clock_set {
         found.push("the clock is not set, and the server's Date does not set it".into());
     }

@@ -17,6 +17,12 @@ pub struct Connection {
     /// What went wrong last, in plain language, and when; cleared by the next success of the
     /// same kind.
     pub trouble: Option<(String, i64)>,
+    /// Keys were exchanged with the server: requests and answers are encrypted.
+    #[cfg(feature = "exchange")]
+    pub is_encrypted: bool,
+    /// Why nothing is encrypted although the server asks for it.
+    #[cfg(feature = "exchange")]
+    pub unencrypted: Option<String>,
     /// Rows that count as delivered although the server did not count them.
     pub not_counted: u64,
     /// The last handshake brought only `OK`, and no options.

@@ -123,7 +123,8 @@ impl Status {
         ]
         .concat();
         let seconds_until = |at: Option<Duration>| at.map(|at| at.saturating_sub(now).as_secs());
-        Ok(json!({
+        #[cfg_attr(not(feature = "exchange"), expect(unused_mut))]
+        let mut report = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "serial": self.serial,
             "server": connection.server,
@@ -158,7 +159,12 @@ impl Status {
             "upgrade_failed": upgrade_failed,
             "jobs": store.jobs().list(MOST_JOBS)?.iter().map(job).collect::<Vec<_>>(),
             "audit": store.audit_log().latest(MOST_AUDITED)?.iter().map(audited).collect::<Vec<_>>(),
-        }))
+        });
+        #[cfg(feature = "exchange")]
+        {
+            report["encrypted"] = connection.is_encrypted.into();
+        }
+        Ok(report)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,7 @@ pub trait HeldExchange {
 }
 
 /// One request: a GET, or a POST if it has a body.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// Path and query at the server, or the whole URL of another place that the owner allows.
     pub target: &'a str,
@@ -47,15 +48,53 @@ pub struct Request<'a> {
     /// How long all of it may take, up to the last byte of the answer, where that is less
     /// than the owner's timeouts.
     pub within: Option<Duration>,
+    /// Whether it is to be sealed, or is.
+    #[cfg(feature = "exchange")]
+    pub seal: Seal<'a>,
+}
+
+/// Whether a request is to be sealed ([`crate::exchange`]), or is. One that is goes once: a server takes none a
+/// second time.
+#[cfg(feature = "exchange")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seal<'a> {
+    /// Where keys were exchanged.
+    ByKeys,
+    /// Never: a handshake.
+    Never,
+    /// Its body is a sealed message.
+    InBody,
+    /// Its header has a sealed message, since a GET has no body.
+    InHeader(&'a str),
+}
+
+#[cfg(feature = "exchange")]
+impl Seal<'_> {
+    /// Whether the request is a sealed message.
+    pub(super) fn is_done(self) -> bool {
+        matches!(self, Self::InBody | Self::InHeader(_))
+    }
 }
 
 /// The body of a POST.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Body<'a> {
     /// Its first bytes.
     pub bytes: &'a [u8],
     /// A file whose first bytes follow, and how many they are.
-    pub file: Option<(&'a File, u64)>,
+    pub file: Option<(&'a dyn Content, u64)>,
+}
+
+/// What is read while it is sent.
+pub trait Content {
+    /// Reads from a position on, 0 first, then each time where the last read ended.
+    fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<usize>;
+}
+
+impl Content for File {
+    fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<usize> {
+        FileExt::read_at(self, into, position)
+    }
 }
 
 /// A part of a file (RFC 9110, 14.2).
@@ -71,20 +110,58 @@ pub struct Part<'a> {
 
 impl Body<'_> {
     /// Its bytes.
-    pub(super) fn length(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         self.bytes.len() as u64 + self.file.map_or(0, |(_, size)| size)
+    }
+
+    /// All of it, for uplinks of tests.
+    #[cfg(test)]
+    pub(crate) fn whole(&self) -> Vec<u8> {
+        let Some((file, size)) = self.file else { return self.bytes.to_vec() };
+        let mut content = vec![0; size as usize];
+        let mut position = 0;
+        while position < size {
+            let amount = file.read_at(position, &mut content[position as usize..]).unwrap();
+            assert!(amount > 0);
+            position += amount as u64;
+        }
+        [self.bytes, &content].concat()
     }
 }
 
 impl<'a> Request<'a> {
     /// A GET.
     pub fn get(target: &'a str) -> Self {
-        Self { target, body: None, part: None, within: None }
+        Self {
+            target,
+            body: None,
+            part: None,
+            within: None,
+            #[cfg(feature = "exchange")]
+            seal: Seal::ByKeys,
+        }
+    }
+
+    /// The GET of a handshake, which is never sealed.
+    pub fn handshake(target: &'a str) -> Self {
+        Self {
+            #[cfg(feature = "exchange")]
+            seal: Seal::Never,
+            ..Self::get(target)
+        }
+    }
+
+    /// Whether it goes once and no more.
+    pub(super) fn goes_once(&self) -> bool {
+        #[cfg(feature = "exchange")]
+        return self.seal.is_done();
+        #[cfg(not(feature = "exchange"))]
+        false
     }
 
     /// A POST with this body.
     pub fn post(target: &'a str, bytes: &'a [u8]) -> Self {
-        Self { target, body: Some(Body { bytes, file: None }), part: None, within: None }
+        Self { body: Some(Body { bytes, file: None }), ..Self::get(target) }
     }
 }
 
@@ -157,6 +234,12 @@ impl ReadLimit {
     /// Whether a read failed because of the limit.
     pub fn is_in(error: &io::Error) -> bool {
         error.kind() == ErrorKind::WouldBlock
+    }
+
+    /// The same limit as another has now.
+    #[cfg(feature = "exchange")]
+    pub fn follow(&self, other: &Self) {
+        self.0.set(other.0.get());
     }
 
     /// How long reads may still wait, for uplinks of tests.

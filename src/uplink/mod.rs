@@ -29,8 +29,10 @@ mod trace;
 mod waits;
 
 pub use exchange::{
-    Body, DateHeader, Exchange, HeldExchange, Part, ReadLimit, Request, Response, Uplink,
+    Body, Content, DateHeader, Exchange, HeldExchange, Part, ReadLimit, Request, Response, Uplink,
 };
+#[cfg(feature = "exchange")]
+pub use exchange::{FileHead, Seal};
 pub use failure::{Cause, Failure};
 #[cfg(feature = "tls")]
 pub use pin::Pin;

@@ -1,7 +1,5 @@
 //! One request on a connection, until the head of its response is there.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::time::{Duration, Instant};
 
 use ureq_proto::client::state::{RecvResponse, SendRequest};
@@ -9,7 +7,7 @@ use ureq_proto::client::{Call, SendRequestResult};
 use ureq_proto::http;
 
 use super::connection::{BUFFER, Connection};
-use super::exchange::{Body, ReadLimit};
+use super::exchange::{Body, Content, ReadLimit};
 use super::link_error::{LinkError, Phase};
 
 /// What begins the answer of TLS to bytes that are none of it: an alert, of any version.
@@ -183,24 +181,23 @@ fn transmit(
     connection.send(&head, &next)?;
     connection.send(bytes, &next)?;
     if let Some((file, size)) = file {
-        send_file(connection, file, size, &next)?;
+        send_content(connection, file, size, &next)?;
     }
     connection.cork(false)
 }
 
-/// Sends the first bytes of a file. If it is shorter than it was, that is an error: the head of the
+/// Sends so many bytes of a file. If it is shorter than it was, that is an error: the head of the
 /// request has its length already.
-fn send_file(
+fn send_content(
     connection: &mut Connection,
-    mut file: &File,
+    content: &dyn Content,
     size: u64,
     next: &dyn Fn() -> Instant,
 ) -> Result<(), LinkError> {
-    file.seek(SeekFrom::Start(0))?;
     let (mut left, mut chunk) = (size, vec![0; BUFFER]);
     while left > 0 {
         let most = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let amount = file.read(&mut chunk[..most])?;
+        let amount = content.read_at(size - left, &mut chunk[..most])?;
         if amount == 0 {
             let why = "the file became shorter while it was sent";
             return Err(LinkError::Io(std::io::Error::other(why)));

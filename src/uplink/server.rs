@@ -11,6 +11,8 @@ use ureq_proto::http::{self, Uri};
 use super::answering::{Answering, DateCheck, HeldRequest};
 use super::connection::Place;
 use super::connector::Connector;
+#[cfg(feature = "exchange")]
+use super::exchange::Seal;
 use super::exchange::{Exchange, ReadLimit, Request, Response, Uplink};
 use super::failure::Failure;
 use super::keep_alive::KeptConnections;
@@ -135,7 +137,7 @@ impl Server {
             idle: None,
         };
         let done = match self.attempt(&outgoing, answering, MayUseKept(true), hold) {
-            Err(failed) if failed.is_stale => {
+            Err(failed) if failed.is_stale && !request.goes_once() => {
                 let again = Answering { was_repeated: true, ..failed.answering };
                 self.attempt(&outgoing, again, MayUseKept(false), hold)
             }
@@ -176,6 +178,10 @@ impl Server {
         }
         if let Some(body) = request.body {
             head = head.header("Content-Type", "text/plain").header(CONTENT_LENGTH, body.length());
+        }
+        #[cfg(feature = "exchange")]
+        if let Seal::InHeader(message) = request.seal {
+            head = head.header("Sealed", message);
         }
         if let Some(part) = request.part {
             head = head.header("Range", format!("bytes={}-{}", part.from, part.to));

@@ -51,6 +51,10 @@ mod endless_log;
 mod enroll;
 mod enroll_faults;
 mod examples;
+#[cfg(feature = "exchange")]
+mod exchange;
+#[cfg(feature = "exchange")]
+mod exchange_faults;
 mod fairness;
 mod far_numbers;
 mod fault_matrix;
@@ -75,6 +79,8 @@ mod machine_limits;
 mod malformed_answers;
 mod narrowing_keys;
 mod never_deaf;
+#[cfg(feature = "exchange")]
+mod no_exchange;
 mod old_lists;
 mod options;
 mod order;

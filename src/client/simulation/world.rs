@@ -265,12 +265,7 @@ impl Server {
                 _ => (200, self.files[&name].clone()),
             };
         }
-        let mut body = request.body.map_or(Vec::new(), |body| body.bytes.to_vec());
-        if let Some((mut file, size)) = request.body.and_then(|body| body.file) {
-            let mut content = Vec::new();
-            file.by_ref().take(size).read_to_end(&mut content).unwrap();
-            body.extend(content);
-        }
+        let body = request.body.map_or(Vec::new(), |body| body.whole());
         if target.contains("/devicecmd") {
             self.take_replies(&body);
         } else if let Some(id) = part(target, "CmdId=") {

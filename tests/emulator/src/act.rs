@@ -77,6 +77,31 @@ pub enum Act {
     },
     /// Do what was asked, answer `OK` without a count.
     NoCount,
+    /// Do what was asked, and encrypt the answer wrongly, where keys were exchanged.
+    Seal {
+        /// How.
+        how: SealFault,
+    },
+}
+
+/// What is wrong with an encrypted answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SealFault {
+    /// It is not encrypted.
+    Plain,
+    /// A bit is turned over.
+    Damaged,
+    /// The last byte is missing.
+    Cut,
+    /// A byte follows it.
+    Excess,
+    /// It is the answer to the request before.
+    Swapped,
+    /// It is encrypted with other keys.
+    OtherKeys,
+    /// The server has lost the keys: it does not open the request.
+    Lost,
 }
 
 impl Act {

@@ -45,6 +45,10 @@ documented! {
         MissingSerial,
         /// An `SN` the server does not know.
         UnknownSerial,
+        /// A request that is not encrypted although keys were exchanged, or whose message is not as it should be.
+        Unsealed,
+        /// A public key or a factor that is not of the form agreed upon.
+        KeyForm,
         /// A request before the initial exchange succeeded.
         BeforeHandshake,
         /// A parameter of the initial exchange with an impossible value.

@@ -59,6 +59,11 @@ impl On {
         On("verify".into())
     }
 
+    /// The exchange of keys.
+    pub fn keys() -> On {
+        On("keys".into())
+    }
+
     /// Files fetched.
     pub fn file() -> On {
         On("file".into())

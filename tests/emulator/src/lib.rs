@@ -18,7 +18,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! Without the feature `tls`, which is on by default, there is no HTTPS, and neither rustls nor rcgen.
+//! Without the feature `tls`, which is on by default, there is no HTTPS, and neither rustls nor rcgen; without `exchange` no
+//! exchange of keys.
 //!
 //! The parts: [`record`] reads the records; `http` and `wire` the requests; `state` serves them
 //! with `session`, `upload`, `command`, `reply` and `file`; `answer` and [`Fault`] send or damage
@@ -45,11 +46,14 @@ mod query;
 mod received;
 pub mod record;
 pub mod reply;
+mod sealing;
 mod service;
 mod session;
 mod settings;
 mod stamp;
 mod state;
+#[cfg(feature = "exchange")]
+pub mod suite;
 mod target;
 mod text;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
@@ -57,7 +61,7 @@ mod tls;
 mod upload;
 mod wire;
 
-pub use act::Act;
+pub use act::{Act, SealFault};
 #[cfg(feature = "tls")]
 pub use ca::{PrivateCa, private_ca, private_ca_valid};
 pub use command::Repeat;

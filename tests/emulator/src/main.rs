@@ -20,6 +20,8 @@ Usage: iclock-emulator [OPTIONS]
   --option KEY=VALUE     an option of the handshake; may be repeated
   --serial SN            a serial number it knows; may be repeated (any)
   --attlog-key KEY       the key of attendance rows, for --option EncryptFlag=1
+  --exchange-keys        exchange keys, with --option Encrypt=1, and encrypt what
+                         follows
   --persona NAME         which server of the field to play:
                          PERSONAS
   --allow KIND           a kind of deviation to permit; may be repeated
@@ -85,6 +87,7 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
             Long("option") => settings.options.push(parser.value()?.parse_with(pair)?),
             Long("serial") => settings.serials.push(parser.value()?.string()?),
             Long("attlog-key") => settings.attlog_key = Some(parser.value()?.string()?),
+            Long("exchange-keys") => settings.exchanges_keys = true,
             Long("persona") => {
                 let persona = parser
                     .value()?

@@ -7,6 +7,7 @@ use crate::answer::Answer;
 use crate::deviation::{Flaws, Kind};
 use crate::exchange::Exchange;
 use crate::http::Request;
+use crate::sealing::Keys;
 use crate::settings::Stamps;
 use crate::stamp::Stamp;
 use crate::state::State;
@@ -98,6 +99,8 @@ pub(crate) struct Session {
     /// The tables whose stamp went out as 0, or lower than it came: old rows may follow.
     pub again: HashSet<String>,
     pub presence: Presence,
+    /// What requests are encrypted with.
+    pub keys: Keys,
 }
 
 /// What a terminal was last seen to do.
@@ -143,6 +146,8 @@ impl Session {
         let attlog_sealed =
             flag.starts_with('1') && Version::parse("2.3.0").is_some_and(|since| version >= since);
         self.established = true;
+        // A handshake ends what keys were exchanged.
+        self.keys = Keys::default();
         self.terms = Terms {
             charset: Charset::of_language(request.parameter("language")),
             version,

@@ -37,6 +37,9 @@ pub struct Settings {
     pub id_prefix: String,
     /// The key of attendance rows that come encrypted, where the handshake says `EncryptFlag=1…`.
     pub attlog_key: Option<String>,
+    /// Whether it exchanges keys where the handshake says `Encrypt=1`, and encrypts what follows
+    /// (`docs/encryption.md`). No server in use does.
+    pub exchanges_keys: bool,
     /// How long it waits for the rest of a request, or for the next on the same connection.
     pub timeout: Duration,
     /// How long after the header the body may begin.
@@ -71,6 +74,7 @@ impl Default for Settings {
             commands_per_poll: 100,
             id_prefix: String::new(),
             attlog_key: None,
+            exchanges_keys: false,
             timeout: Duration::from_secs(10),
             body_grace: Duration::from_millis(200),
             keep_alive: true,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
 
-use crate::act::Act;
+use crate::act::{Act, SealFault};
 use crate::answer::{Answer, Delivery};
 use crate::command::Commands;
 use crate::deviation::{Deviation, Flaw, Flaws, Kind};
@@ -126,19 +126,35 @@ impl State {
     /// Serves a request that was read.
     pub(crate) fn receive(&mut self, request: &Request, peer: Peer) -> Delivery {
         let exchange = Exchange::of(&request.head.method, &request.path, &request.query);
+        let (mut request, mut flaws) = (request.clone(), request.flaws.clone());
+        let sealed = self.unseal(&mut request, &mut flaws);
+        let request = &request;
         let act = self.faults.at_request(&exchange.to_string(), &request.body);
-        let mut flaws = request.flaws.clone();
+        let (sealed, refusal) = match sealed {
+            Ok(_) if act == Some(Act::Seal { how: SealFault::Lost }) => {
+                self.forget_keys();
+                (None, Some(Answer::of(409, "no keys")))
+            }
+            Ok(sealed) => (sealed, None),
+            Err(refusal) => (None, Some(refusal)),
+        };
         let arrives = !act.as_ref().is_some_and(Act::cuts);
         let mut answer = match act.as_ref().and_then(Act::instead) {
             Some(answer) => {
                 self.commands.know(&String::from_utf8_lossy(&answer.body));
                 answer
             }
+            None if refusal.is_some() => refusal.unwrap_or_default(),
             None => self.serve(request, &exchange, arrives, &mut flaws),
         };
         if let Some(act) = &act {
             act.reword(&mut answer);
             self.note(&format!("fault {act:?} for {exchange}"));
+        }
+        // What a fault says in place of an answer comes from somebody on the way.
+        let is_instead = act.as_ref().is_some_and(|act| act.instead().is_some());
+        if let Some(sealed) = sealed.filter(|_| !is_instead) {
+            sealed.answer(&mut answer, act.as_ref());
         }
         let status = if act.as_ref().is_some_and(Act::silent) { 0 } else { answer.status };
         self.record(&request.head, &exchange, request.body.len(), status, peer);
@@ -229,7 +245,7 @@ impl State {
             Exchange::Upload(table) => self.upload(request, &sn, table, flaws),
             Exchange::Remote => self.remote(request, flaws),
             Exchange::Verify => self.verify(request, flaws),
-            Exchange::Keys => self.keys(&sn, flaws),
+            Exchange::Keys => self.keys(request, &sn, flaws),
             Exchange::File(name) => self.file(name, request, flaws),
             Exchange::Unknown => {
                 flaws.note([Exchange::unknown(&request.head.method, &request.path)]);
@@ -284,9 +300,12 @@ impl State {
     }
 
     /// No server in use exchanges keys (chapters 7 and 8).
-    fn keys(&mut self, sn: &str, flaws: &mut Flaws) -> Answer {
+    fn keys(&mut self, request: &Request, sn: &str, flaws: &mut Flaws) -> Answer {
         if !self.sessions.get(sn).is_some_and(|session| session.terms.encrypted) {
             flaws.add(Kind::UnknownPath, "keys are offered, but the server did not say Encrypt=1");
+        }
+        if self.settings.exchanges_keys {
+            return self.exchange_keys(request, sn, flaws);
         }
         self.not_found()
     }

@@ -76,6 +76,18 @@ fn provoke(kind: Kind, t: Terminal) {
         Kind::UnknownSerial => {
             assert_eq!(t.get("/iclock/getrequest?SN=NOBODY").body, "UNKNOWN DEVICE");
         }
+        #[cfg(not(feature = "exchange"))]
+        Kind::KeyForm | Kind::Unsealed => unreachable!("this build has no keys"),
+        #[cfg(feature = "exchange")]
+        Kind::KeyForm => {
+            t.post(&format!("/iclock/exchange?SN={SN}&type=publickey"), "PublicKey=x");
+            t.post(&format!("/iclock/exchange?SN={SN}&type=factors"), "Factors=x");
+        }
+        #[cfg(feature = "exchange")]
+        Kind::Unsealed => {
+            exchange_keys(t);
+            assert_eq!(t.get(&format!("/iclock/getrequest?SN={SN}")).status, 409);
+        }
         Kind::BeforeHandshake => drop(t.get("/iclock/getrequest?SN=TEST0002")),
         Kind::HandshakeParameter => {
             for rest in ["options=some", "options=all&pushver=2.2.9", "options=all&language=zh"] {
@@ -192,6 +204,17 @@ fn provoke(kind: Kind, t: Terminal) {
     }
 }
 
+#[cfg(feature = "exchange")]
+fn exchange_keys(t: Terminal) {
+    use iclock_emulator::suite;
+    let target = |kind: &str| format!("/iclock/exchange?SN={SN}&type={kind}");
+    let ours = suite::ServerKeys::make();
+    let answer = t.post(&target("publickey"), format!("PublicKey={}", ours.public));
+    let theirs = answer.body.trim().strip_prefix("PublicKey=").unwrap().to_owned();
+    let factor = suite::wrap(&theirs, &[7; 32]).unwrap();
+    assert_eq!(t.post(&target("factors"), format!("Factors={factor}")).status, 200);
+}
+
 fn provoke_reply(kind: Kind, t: Terminal) {
     let one = "ID=1&Return=0&CMD=CHECK";
     match kind {
@@ -211,17 +234,27 @@ fn provoke_reply(kind: Kind, t: Terminal) {
 #[test]
 fn every_rule_is_minded_and_named_alone() {
     for kind in Kind::ALL.iter().copied() {
+        let exchanges_keys = matches!(kind, Kind::KeyForm | Kind::Unsealed);
+        if exchanges_keys && cfg!(not(feature = "exchange")) {
+            continue;
+        }
         let serials = match kind {
             Kind::UnknownSerial => vec![SN.to_owned()],
             _ => Vec::new(),
         };
         let options = match kind {
             Kind::BodySize => vec![("MaxPostSize".to_owned(), "1000".to_owned())],
+            _ if exchanges_keys => vec![("Encrypt".to_owned(), "1".to_owned())],
             _ => Vec::new(),
         };
         let body_grace = Duration::from_millis(if kind == Kind::SplitRequest { 50 } else { 5000 });
-        let (server, t) =
-            start_with(Settings { serials, options, body_grace, ..Settings::default() });
+        let (server, t) = start_with(Settings {
+            serials,
+            options,
+            body_grace,
+            exchanges_keys,
+            ..Settings::default()
+        });
         server.queue("CHECK");
         server.queue("INFO");
         server.queue("PutFile a.bin");

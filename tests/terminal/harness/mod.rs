@@ -12,6 +12,8 @@ mod answers;
 mod commanding;
 mod data;
 mod driver;
+#[cfg(feature = "exchange")]
+mod encrypting;
 mod enrolment;
 mod every_command;
 mod fake_daemon;
@@ -27,6 +29,8 @@ pub use answers::{answer, answer_text, polls, returns, returns_all, until, until
 pub use commanding::Commanding;
 pub use data::{JPEG, base64, http_date, jpeg, new_punch, noise, second, tgz};
 pub use driver::Driver;
+#[cfg(feature = "exchange")]
+pub use encrypting::{encrypting, encrypting_server, message_of};
 pub use enrolment::{FP, asked_to_enroll, enroll_all, enrolling, finger, sensor};
 pub use every_command::EveryCommand;
 pub use fake_daemon::FakeDaemon;

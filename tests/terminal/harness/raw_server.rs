@@ -18,6 +18,9 @@ pub struct RawRequest {
     pub target: String,
     /// The bytes of a file that are asked for (`Range`): the first and the last.
     pub range: Option<(usize, usize)>,
+    /// The message that stands in its head, where it is encrypted and has no body (`Sealed`).
+    #[cfg_attr(not(feature = "exchange"), expect(dead_code))]
+    pub sealed: Option<String>,
     /// The body.
     pub body: Vec<u8>,
     /// How many bytes it had, with its head.
@@ -179,10 +182,13 @@ fn serve_one<A: FnMut(&RawRequest) -> RawAnswer>(
     reader.read_line(&mut first).ok()?;
     let mut words = first.split(' ').map(str::to_owned);
     let (method, target) = (words.next()?, words.next()?);
-    let (mut length, mut range, mut bytes) = (0, None, first.len());
+    let (mut length, mut range, mut bytes, mut sealed) = (0, None, first.len(), None);
     loop {
         let mut line = String::new();
         bytes += reader.read_line(&mut line).ok()?;
+        if let Some(("sealed", message)) = line.split_once(": ") {
+            sealed = Some(message.trim_end().to_owned());
+        }
         let line = line.trim_end().to_ascii_lowercase();
         if line.is_empty() {
             break;
@@ -197,7 +203,8 @@ fn serve_one<A: FnMut(&RawRequest) -> RawAnswer>(
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    let request = RawRequest { bytes: bytes + length, method, target, range, body, connection };
+    let request =
+        RawRequest { bytes: bytes + length, method, target, range, sealed, body, connection };
     let answered = (answer.lock().ok()?)(&request);
     seen.lock().ok()?.push(request);
     let (status, more, body) = match answered {

@@ -188,6 +188,7 @@ impl Terminal {
     }
 
     /// Gives the terminal a copy of the program to itself.
+    #[cfg(feature = "hardened")]
     pub fn copy_program(&self) {
         // Not by this process: a child that another test starts meanwhile would have it open for writing, and
         // what is open for writing cannot be started.

@@ -1,7 +1,5 @@
 //! The server, as the document has it.
 
-use std::io::Read as _;
-
 use super::commands::Commands;
 use super::journal::{Again, Journal};
 use super::plan::{Character, Kind, Says};
@@ -36,10 +34,7 @@ pub(super) struct Server {
 impl Request {
     pub(super) fn of(request: &crate::uplink::Request<'_>) -> Self {
         let target = request.target.to_owned();
-        let mut body = request.body.map_or(Vec::new(), |body| body.bytes.to_vec());
-        if let Some((mut file, size)) = request.body.and_then(|body| body.file) {
-            file.by_ref().take(size).read_to_end(&mut body).unwrap();
-        }
+        let body = request.body.map_or(Vec::new(), |body| body.whole());
         let has = |part: &str| target.contains(part);
         let kind = if has("options=all") {
             Kind::Handshake

@@ -12,6 +12,7 @@ const ENCODING = { Utf8: "UTF-8", Gbk: "GBK" };
 const FIELDS = {
   stall: ["ms"], answer: ["status", "body"], garbage: ["garbage"], "long-line": ["bytes"],
   delay: ["ms"], drip: ["ms"], "lose-ack": ["reset"], "count-off": ["by"],
+  seal: ["how"],
 };
 const FIGURES = {
   punches: "punches", duplicates: "duplicates", users: "people", photos: "photos", templates: "templates",

@@ -1,0 +1,83 @@
+//! The exchange of keys after a handshake, where the server says `Encrypt=1` and both sides speak 2.4.0 (§7,
+//! §8); and what follows where there is none.
+
+use super::context::Context;
+use super::trouble::Trouble;
+use crate::exchange::{Mode, NotAgreed};
+use crate::protocol::PUSH_VERSION;
+use crate::protocol::options::ServerOptions;
+use crate::protocol::version::Version;
+use crate::uplink::Failure;
+
+/// The first version with the exchange.
+const SINCE: Version = Version(2, 4, 0);
+/// A server that fails so often in a row when keys are to be exchanged has no exchange.
+const MOST_FAILURES: u32 = 3;
+
+/// Exchanges keys if these options of a handshake ask for it. What the owner requires and cannot be had fails:
+/// there is no session.
+pub(super) fn agree(context: &mut Context, options: &ServerOptions) -> Result<(), Trouble> {
+    let mode = context.uplink.mode();
+    let is_wanted = options.encrypt && options.push_version.min(PUSH_VERSION) >= SINCE;
+    let had_keys = context.uplink.is_sealed();
+    context.status.update(|connection| connection.is_encrypted = false);
+    if mode == Mode::Off || (mode == Mode::Auto && !is_wanted) {
+        context.uplink.forget_keys();
+        if had_keys {
+            log::warn!(
+                "the server does not ask for encryption any more: from now on nothing is encrypted"
+            );
+        }
+        publish(context, None);
+        return Ok(());
+    }
+    if !is_wanted {
+        context.uplink.forget_keys();
+        return Err(required(
+            "its reply to the handshake does not say Encrypt=1 with PushProtVer=2.4.0 or later",
+        ));
+    }
+    let target = context.target("/iclock/exchange");
+    let why = match context.uplink.agree(&|kind| target.clone().with("type", kind)) {
+        Ok(()) => {
+            if !had_keys {
+                log::info!("keys were exchanged with the server: what follows is encrypted");
+            }
+            context.status.update(|connection| connection.is_encrypted = true);
+            publish(context, None);
+            return Ok(());
+        }
+        Err(NotAgreed::Failed(failure)) => {
+            let is_last = mode == Mode::Auto && context.uplink.failures() >= MOST_FAILURES;
+            if failure == Failure::Stopping || !is_last {
+                return Err(failure.into());
+            }
+            failure.to_string()
+        }
+        Err(NotAgreed::NoExchange(why)) => why,
+    };
+    if mode == Mode::Required {
+        return Err(required(&why));
+    }
+    let message = format!(
+        "the server says Encrypt=1 and has no exchange of keys that punchd knows: {why}; nothing is encrypted"
+    );
+    let is_news = context.status.connection().unencrypted.as_ref() != Some(&message);
+    if is_news {
+        log::warn!("{message}; use https://, or set exchange = \"off\" in [encryption]");
+    }
+    publish(context, Some(message));
+    Ok(())
+}
+
+/// What the owner requires cannot be had.
+fn required(why: &str) -> Trouble {
+    Trouble::Refused(format!(
+        "nothing is sent, since [encryption] exchange is \"required\" and no keys were exchanged with the server: \
+         {why}"
+    ))
+}
+
+fn publish(context: &Context, unencrypted: Option<String>) {
+    context.status.update(|connection| connection.unencrypted = unencrypted);
+}

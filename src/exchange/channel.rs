@@ -1,0 +1,106 @@
+//! What carries requests to the server, sealed where keys were exchanged.
+
+use super::Mode;
+use super::agreement::{Agreement, NotAgreed};
+use super::rsa_rc4::RsaRc4 as Suite;
+use super::session::Session;
+use crate::protocol::query::Target;
+use crate::uplink::{Cause, Exchange, Failure, Request, Response, Seal, Uplink};
+
+/// What carries requests to the server.
+pub struct Channel {
+    uplink: Box<dyn Uplink>,
+    mode: Mode,
+    agreement: Agreement<Suite>,
+    session: Option<Session<Suite>>,
+    /// Exchanges in a row that failed.
+    failures: u32,
+}
+
+impl Channel {
+    /// Until keys were exchanged everything goes in plain, or nothing goes.
+    pub fn new(uplink: Box<dyn Uplink>, mode: Mode) -> Self {
+        Self { uplink, mode, agreement: Agreement::default(), session: None, failures: 0 }
+    }
+
+    /// What the owner wants.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Whether requests are sealed.
+    pub fn is_sealed(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// How often in a row the connection failed, or the server was not able to answer, when keys were to be
+    /// exchanged.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// From now on nothing is sealed.
+    pub fn forget_keys(&mut self) {
+        self.session = None;
+    }
+
+    /// Exchanges keys with the server: what follows is sealed. `target`: that of an exchange of this type.
+    ///
+    /// # Errors
+    /// If there are no new keys. The earlier ones are forgotten, too.
+    pub fn agree(&mut self, target: &dyn Fn(&str) -> Target) -> Result<(), NotAgreed> {
+        self.session = None;
+        let Self { uplink, agreement, .. } = self;
+        let mut post = |kind: &str, body: &[u8]| {
+            let target = target(kind);
+            let request = Request::post(target.as_str(), body);
+            match uplink.exchange(&request) {
+                // There are servers that close every second connection.
+                Err(failure) if failure.cause() == Some(Cause::Closed) => uplink.exchange(&request),
+                done => done,
+            }
+        };
+        let agreed = agreement.agree(&mut post);
+        let has_failed = matches!(agreed, Err(NotAgreed::Failed(_)));
+        self.failures = if has_failed { self.failures.saturating_add(1) } else { 0 };
+        self.session = Some(Session::new(agreed?));
+        Ok(())
+    }
+
+    /// What carries a request, and the session that seals it, if one does.
+    fn way_of(
+        &mut self,
+        request: &Request<'_>,
+    ) -> Result<(&mut dyn Uplink, Option<&mut Session<Suite>>), Failure> {
+        // Another server has no keys.
+        let is_elsewhere = !request.target.starts_with('/');
+        let is_handshake = request.seal == Seal::Never;
+        let session = self.session.as_mut().filter(|_| !is_elsewhere && !is_handshake);
+        let is_safe = session.is_some() || is_handshake || request.target.starts_with("https:");
+        if self.mode == Mode::Required && !is_safe {
+            let what = match is_elsewhere {
+                true => "downloads from other servers by https:// only",
+                false => "no request before keys were exchanged",
+            };
+            let why = format!("[encryption] exchange = \"required\" allows {what}");
+            return Err(Failure::new(why));
+        }
+        Ok((&mut *self.uplink, session))
+    }
+}
+
+impl Uplink for Channel {
+    fn exchange(&mut self, request: &Request<'_>) -> Result<Response, Failure> {
+        match self.way_of(request)? {
+            (uplink, None) => uplink.exchange(request),
+            (uplink, Some(session)) => session.exchange(uplink, request),
+        }
+    }
+
+    fn exchange_or_hold(&mut self, request: &Request<'_>) -> Result<Exchange, Failure> {
+        match self.way_of(request)? {
+            (uplink, None) => uplink.exchange_or_hold(request),
+            (uplink, Some(session)) => session.exchange_or_hold(uplink, request),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Encrypted sessions in which something goes wrong: answers that cannot be opened, keys that are lost,
+//! handshakes that say otherwise.
+
+use iclock_emulator::{Act, Fault, On, SealFault, Settings};
+
+use crate::harness::{
+    RawServer, TIMEOUT, Terminal, encrypting, encrypting_server, options, polls_of, says, second,
+    server_with, until,
+};
+
+const REQUIRED: &str = "[encryption]\nexchange = \"required\"";
+const NOTHING_IS_SENT: &str = "nothing is sent, since [encryption] exchange is \"required\"";
+
+fn started(server: &RawServer, more: &str) -> Terminal {
+    let mut terminal = Terminal::prepare(&server.url(), more);
+    terminal.run();
+    terminal
+}
+
+#[test]
+fn nothing_of_an_answer_that_cannot_be_opened_counts() {
+    let faults = [
+        SealFault::Plain,
+        SealFault::Damaged,
+        SealFault::Cut,
+        SealFault::Excess,
+        SealFault::Swapped,
+        SealFault::OtherKeys,
+        SealFault::Lost,
+    ];
+    for how in faults {
+        let server = encrypting_server();
+        server.fault(Fault::new(On::table("ATTLOG"), Act::Seal { how }));
+        let terminal = Terminal::start(&server, REQUIRED);
+        terminal.driver().punch("1001", &second(1));
+        // The row goes again, by new keys, and the acknowledgement counts.
+        let times = if how == SealFault::Lost { 1 } else { 2 };
+        let again = server.wait_until(TIMEOUT, |got| {
+            got.attlog().iter().any(|row| row.times == times) && got.count("keys") >= 4
+        });
+        assert!(again, "{how:?}: {}", terminal.log());
+        terminal.wait_for("acknowledged", |status| status["streams"]["punches"]["pending"] == 0);
+        assert_eq!(server.attlog()[0].times, times, "{how:?}");
+        server.assert_strict();
+
+        // Nor is a command carried out.
+        let before = server.received(|got| got.count("keys"));
+        server.fault(Fault::new(On::poll(), Act::Seal { how }));
+        server.next_poll_body("C:p1:DATA UPDATE USERINFO PIN=66\n");
+        let anew = server.wait_until(TIMEOUT, |got| got.count("keys") >= before + 2);
+        assert!(anew, "{how:?}: {}", terminal.log());
+        let id = server.queue("CHECK");
+        assert!(server.wait_until(TIMEOUT, |got| got.reply(&id).is_some()));
+        // Of a list whose chunk came whole the commands are done; one that was not handed out comes later.
+        if ![SealFault::Excess, SealFault::Lost].contains(&how) {
+            assert!(server.received(|got| got.reply("p1").is_none()), "{how:?}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_lost_the_keys_gets_new_ones() {
+    let server = encrypting_server();
+    let terminal = Terminal::start(&server, REQUIRED);
+    terminal.driver().punch("1001", &second(1));
+    assert!(server.wait_until(TIMEOUT, |got| got.attlog().len() == 1));
+    // It is restarted, and answers so; a page of an error can have other reasons the first times.
+    for (nth, (times, act)) in [
+        (1, Act::html()),
+        (1, Act::status(409, "?")),
+        (4, Act::status(500, "?")),
+        (4, Act::status(403, "?")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let before = server.received(|got| got.count("keys"));
+        server.fault(Fault::new(On::poll(), act.clone()).times(times));
+        let anew = server.wait_until(TIMEOUT, |got| got.count("keys") >= before + 2);
+        assert!(anew, "{act:?}: {}", terminal.log());
+        server.clear_faults();
+        terminal.driver().punch("1001", &second(10 + nth as u32));
+        assert!(server.wait_until(TIMEOUT, |got| got.attlog().len() == nth + 2), "{act:?}");
+    }
+    server.assert_strict();
+}
+
+#[test]
+fn the_row_at_fault_is_found_behind_pages_of_an_error_that_are_not_encrypted() {
+    let server = encrypting_server();
+    server.pause();
+    let terminal = Terminal::start(&server, REQUIRED);
+    let mut driver = terminal.driver();
+    for nth in 0..20 {
+        driver.punch(&format!("{}", 4700 + nth), &second(nth));
+    }
+    server.fault(
+        Fault::new(On::table("ATTLOG"), Act::status(413, "too large"))
+            .containing("4711\t")
+            .always(),
+    );
+    server.resume().unwrap();
+    let all = server.wait_until(TIMEOUT, |got| got.attlog().len() == 19);
+    assert!(all, "{}", terminal.log());
+    terminal.wait_for("suspected", |status| status["streams"]["punches"]["suspect"] == 1);
+    // Nothing shows that the server lost its keys.
+    assert_eq!(server.received(|got| got.count("keys")), 2, "{}", terminal.log());
+    server.assert_strict();
+}
+
+#[test]
+fn encryption_begins_and_ends_with_the_handshake_that_says_so() {
+    let server = server_with(Settings { exchanges_keys: true, ..Settings::default() });
+    server.set_option("Encrypt", "0");
+    let terminal = Terminal::start(&server, "");
+    let check = |encrypt: &str, encrypted: bool| {
+        server.set_option("Encrypt", encrypt);
+        // A handshake follows.
+        let handshakes = server.received(|got| got.count("handshake"));
+        let id = server.queue("CHECK");
+        let is_over = server.wait_until(TIMEOUT, |got| {
+            got.reply(&id).is_some() && got.count("handshake") > handshakes
+        });
+        assert!(is_over, "{}", terminal.log());
+        terminal.wait_for(encrypt, |status| status["encrypted"] == encrypted);
+        // What follows goes as it says: a strict server minds a plain request in an encrypted session.
+        let id = server.queue("INFO");
+        assert!(server.wait_until(TIMEOUT, |got| got.reply(&id).is_some()));
+    };
+    check("0", false);
+    check("1", true);
+    check("1", true);
+    check("None", false);
+    assert!(terminal.log().contains("the server does not ask for encryption any more"));
+    check("1", true);
+    server.assert_strict();
+}
+
+#[test]
+fn a_session_ends_where_a_handshake_asks_for_no_encryption_and_it_is_required() {
+    let server = encrypting_server();
+    let terminal = Terminal::start(&server, REQUIRED);
+    terminal.wait_until_online();
+    server.set_option("Encrypt", "0");
+    let id = server.queue("CHECK");
+    terminal.wait_for("refused", |status| {
+        status["online"] == false
+            && status["trouble"].as_str().is_some_and(|trouble| trouble.contains(NOTHING_IS_SENT))
+    });
+    terminal.driver().punch("1001", &second(1));
+    let handshakes = server.received(|got| got.count("handshake"));
+    assert!(server.wait_until(TIMEOUT, |got| got.count("handshake") > handshakes + 1));
+    assert!(server.attlog().is_empty());
+    // Nothing was even tried.
+    assert!(!terminal.log().contains("no request before keys"), "{}", terminal.log());
+    server.set_option("Encrypt", "1");
+    let goes_on =
+        server.wait_until(TIMEOUT, |got| got.attlog().len() == 1 && got.reply(&id).is_some());
+    assert!(goes_on, "{}", terminal.log());
+    server.assert_strict();
+}
+
+#[test]
+fn a_message_of_the_terminal_that_comes_twice_is_not_taken() {
+    // Somebody on the way repeats what the terminal sent: byte by byte the same connection.
+    let (state, answer) = encrypting(|request| match request {
+        request if request.is_handshake() => options(""),
+        _ => says(200, "OK"),
+    });
+    let server = RawServer::start(answer);
+    let terminal = started(&server, REQUIRED);
+    terminal.driver().punch("1001", &second(1));
+    let upload = || server.requests().into_iter().find(|it| it.is_upload("ATTLOG"));
+    until("uploaded", || upload().is_some(), || terminal.log());
+    let upload = upload().unwrap();
+    let again = post(&server, &upload.target, &upload.body);
+    assert!(again.starts_with("HTTP/1.1 409"), "{again}");
+    let (mut cut, mut changed) = (upload.body.clone(), upload.body.clone());
+    cut.pop();
+    changed[17] ^= 0x40;
+    for body in [cut, changed] {
+        let answer = post(&server, &upload.target, &body);
+        assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
+    }
+    // The terminal goes on all the same.
+    polls_of(&server, 2);
+    assert_eq!(state.lock().unwrap().flaws.len(), 3);
+}
+
+fn post(server: &RawServer, target: &str, body: &[u8]) -> String {
+    use std::io::{Read, Write};
+    let mut stream =
+        std::net::TcpStream::connect(server.url().trim_start_matches("http://")).unwrap();
+    let head = format!("POST {target} HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_download_that_is_not_encrypted_is_not_taken() {
+    let server = encrypting_server();
+    let mut terminal = Terminal::prepare(&server.url(), "");
+    let files = terminal.path("files");
+    std::fs::create_dir(&files).unwrap();
+    terminal.configure(&server.url(), &format!("{REQUIRED}\n[commands]\nput_dirs = [{files:?}]\n"));
+    terminal.run();
+    server.serve_file("list.txt", b"made-up".to_vec());
+    for how in [SealFault::Plain, SealFault::Damaged, SealFault::Swapped] {
+        server.fault(Fault::new(On::file(), Act::Seal { how }));
+    }
+    let id = server.queue(&format!("PutFile list.txt\t{}", files.join("put").display()));
+    assert!(server.wait_until(TIMEOUT, |got| got.reply(&id).is_some()), "{}", terminal.log());
+    assert_eq!(std::fs::read(files.join("put")).unwrap(), b"made-up");
+    assert!(server.received(|got| got.count("keys")) >= 8);
+    server.assert_strict();
+}
