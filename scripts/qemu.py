@@ -249,7 +249,7 @@ def upgrade(bench):
         (bench.images.owner.sign(bench.arguments.punchd.read_bytes(), old), "older than"),
         (bench.images.owner.sign(b"#!/bin/sh\nexit 1\n"), "the upgrade program ended"),
     ]:
-        reply, answered = upgrade_under_load(bench, file)
+        reply, _ = upgrade_under_load(bench, file)
         expect(reply["ret"] == -3, f"UPGRADE: {why}: {reply}")
         expect(why in bench.machine.shell("punchd status"), f"status does not say: {why}")
         expect(version() == new, f"installed: {why}")
@@ -261,7 +261,9 @@ def upgrade_taken_back(bench):
     before = program()
     later = bench.arguments.later_punchd.read_bytes()
     # It brings the store to a later version, works for a while, and falls over: then it is a program that ends at once.
-    falls = f"#!/bin/sh\ncase $1 in --version | check) ;; *) (sleep {PROBATION // 2}; kill -9 $$) & exec /usr/bin/later \"$@\" ;; esac\necho punchd 99\n"
+    falls = (
+        f'#!/bin/sh\ncase $1 in --version | check) ;; *) (sleep {PROBATION // 2}; kill -9 $$) & exec /usr/bin/later "$@" ;; esac\necho punchd 99\n'
+    )
     bench.server.post("/files/later", later)
     reply = bench.server.ask("PutFile later\t/var/lib/punchd/files/later")
     expect(reply["ret"] == len(later), f"PutFile: {reply}")
@@ -295,7 +297,7 @@ def upgrade_under_load(bench, file, cut=False):
         machine.kill()
         bench.start()
         machine = bench.machine
-    reply = wait(f"the answer to {command}", lambda: server.reply(command), 300)
+    wait(f"the answer to {command}", lambda: server.reply(command), 300)
     machine.shell("killall driver")
     answered = set(machine.shell(f"cat /var/lib/punchd/files/answered-{first}").split())
     wait("the punches that were answered", lambda: answered <= {row["pin"] for row in server.get("/attlog")})

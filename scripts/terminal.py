@@ -155,8 +155,11 @@ class Owner:
 # They tell their version and accept the configuration, as the hook and the old program ask.
 NO_GOOD = {
     "cannot start": ("exit 3", "it ended with status 3"),
-    "falls over": (f"(sleep {PROBATION // 2}; kill -9 $$) & exec {{real}} \"$@\"", "it was killed by signal 9"),
-    "cannot connect": ("sed 's/^server = .*/server = \"http:\\/\\/127.0.0.1:9\"/' /etc/punchd.toml >/run/elsewhere; exec {real} -c /run/elsewhere run", "no exchange"),
+    "falls over": (f'(sleep {PROBATION // 2}; kill -9 $$) & exec {{real}} "$@"', "it was killed by signal 9"),
+    "cannot connect": (
+        "sed 's/^server = .*/server = \"http:\\/\\/127.0.0.1:9\"/' /etc/punchd.toml >/run/elsewhere; exec {real} -c /run/elsewhere run",
+        "no exchange",
+    ),
 }
 
 
