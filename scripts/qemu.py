@@ -234,7 +234,7 @@ def upgrade(bench):
     program = bench.arguments.punchd.read_bytes().replace(old.encode(), new.encode())
     pid = bench.pid()
     begun = time.time()
-    reply, answered = upgrade_under_load(bench, bench.images.owner.sign(program, new))
+    reply, _ = upgrade_under_load(bench, bench.images.owner.sign(program, new))
     expect(reply["ret"] == 0, f"UPGRADE: {reply}; {bench.machine.shell('tail -n 5 /run/messages')}")
     bench.figure("UPGRADE, to its answer", f"{time.time() - begun:.1f} s for {len(program)} bytes, {PROBATION} of them its probation")
     expect(version() == new, "the program is the old one")
