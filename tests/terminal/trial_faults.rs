@@ -236,3 +236,17 @@ fn kill_in_a_way_back(lines: &str, after: &str) {
     assert!(server.wait_until(TIMEOUT, has_all), "{after}: punches are lost");
     server.assert_strict();
 }
+
+#[test]
+fn power_that_is_cut_again_and_again_ends_a_trial() {
+    let (server, mut terminal, _, id) = given("exec sleep 1000");
+    for start in 1..=10 {
+        until_runs(&terminal, start);
+        terminal.kill();
+        terminal.begin();
+    }
+    terminal.wait_until_socket();
+    assert_eq!(answer(&server, &id).0, -3);
+    assert_as_before(&terminal, "it was started 10 times and did not stand its trial");
+    assert_eq!(runs(&terminal).len(), 10);
+}
