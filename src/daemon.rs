@@ -50,13 +50,12 @@ pub fn run(path: &Path, set_aside: bool) -> Result<(), Stop> {
     log_faults(path, &config);
     reactor::take_signals()
         .map_err(|error| Stop::System(format!("cannot take signals: {error}")))?;
-    let store = match store_start::open(&config, set_aside) {
-        // A program on trial may have left it so, when the one that guarded it was killed.
-        Err(Stop::Store(StoreError::InUse { .. })) if signature::IS_BUILT_IN => {
-            guard::open_after(&config, set_aside)?
-        }
-        opened => opened?,
-    };
+    if signature::IS_BUILT_IN {
+        // What a program on trial has left running, when the one that guarded it was killed, may have the store
+        // open.
+        processes::kill_leftovers();
+    }
+    let store = store_start::open(&config, set_aside)?;
     let is_on_trial = signature::IS_BUILT_IN && guard::is_guarded();
     let store = match is_on_trial || !signature::IS_BUILT_IN {
         true => store,

@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::machine;
 use crate::processes;
 use crate::reactor::{self, Stopping, Woken};
-use crate::store::{Store, StoreError, Trial, TrialState};
+use crate::store::{Store, Trial, TrialState};
 
 /// Says to the new program that it is on trial, by the process id of its guard.
 const GUARD: &str = "PUNCHD_GUARD";
@@ -97,25 +97,13 @@ pub(super) fn watch(mut store: Store, config: &Config) -> Result<Option<Store>, 
         log::warn!("{} is on trial: start {} of it", new.display(), trial.starts);
         drop(store);
         let run = run(&new, Duration::from_secs(trial.ends.into()), config.trial_time());
+        // What it has left running may have the store open.
+        processes::kill_leftovers();
         if matches!(run, Ok(Run::Stopped)) {
             return Ok(None);
         }
-        store = open_after(config, false)?;
+        store = store_start::open(config, false)?;
         judge(&store, run)?;
-    }
-}
-
-/// Opens the store after another program, and kills what that has left running: it may have the store open.
-pub(super) fn open_after(config: &Config, is_asked: bool) -> Result<Store, Stop> {
-    let until = Instant::now() + STOP;
-    processes::kill_leftovers();
-    loop {
-        match store_start::open(config, is_asked) {
-            Err(Stop::Store(StoreError::InUse { .. })) if Instant::now() < until => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            opened => return opened,
-        }
     }
 }
 

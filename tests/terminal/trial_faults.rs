@@ -58,19 +58,43 @@ fn a_program_that_connects_and_hangs_has_its_time_once() {
 
 #[test]
 fn what_a_new_program_leaves_running_ends_with_it() {
-    // A daemon, which has the store open and is no child of the old program.
-    let daemon =
-        "setsid sh -c 'echo $$ >>$0.left; PUNCHD_GUARD=$$ \"$@\" & wait' $RUNS $REAL \"$@\" &";
-    let (server, terminal, _, id) = given(&format!("{daemon} sleep 0.6; exit 1"));
+    let (server, terminal, _, id) = given(&format!("{DAEMON} sleep 0.6; exit 1"));
     assert_eq!(answer(&server, &id).0, -3);
     assert_as_before(&terminal, "it ended with status 1, the 3rd time");
     assert!(try_punch(&terminal, "1", &second(1)));
+    assert_eq!(daemons(&terminal), 3);
+    // The same where the old program is killed, and where it is stopped.
+    for is_killed in [true, false] {
+        let daemon = "setsid $REAL \"$@\" & echo $! >>$RUNS.left; exec sleep 1000";
+        let (_server, mut terminal, _, _) = given(daemon);
+        let runs = |terminal: &Terminal, times| {
+            let count = || terminal.log().matches("runs as").count();
+            until("it runs", || count() >= times, || terminal.log());
+        };
+        runs(&terminal, 2);
+        if is_killed {
+            terminal.kill();
+            terminal.run();
+            runs(&terminal, 3);
+        }
+        terminal.stop();
+        assert_eq!(daemons(&terminal), 1);
+    }
+}
+
+/// Starts a daemon, which has the store open and is no child of the old program.
+const DAEMON: &str =
+    "setsid sh -c 'echo $$ >>$0.left; PUNCHD_GUARD=$$ \"$@\" & wait' $RUNS $REAL \"$@\" &";
+
+/// How many daemons there were. None is left.
+fn daemons(terminal: &Terminal) -> usize {
     let left = fs::read_to_string(terminal.path("runs.left")).unwrap();
-    assert_eq!(left.lines().count(), 3);
-    let is_there = |pid: &&str| {
-        fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| !environ.is_empty())
-    };
-    assert_eq!(left.lines().find(is_there), None, "{}", terminal.log());
+    let is_there =
+        |pid: &str| fs::read(format!("/proc/{pid}/environ")).is_ok_and(|env| !env.is_empty());
+    for pid in left.lines() {
+        until("the daemon ends", || !is_there(pid), || terminal.log());
+    }
+    left.lines().count()
 }
 
 #[test]
@@ -211,4 +235,18 @@ fn kill_in_a_way_back(lines: &str, after: &str) {
     };
     assert!(server.wait_until(TIMEOUT, has_all), "{after}: punches are lost");
     server.assert_strict();
+}
+
+#[test]
+fn power_that_is_cut_again_and_again_ends_a_trial() {
+    let (server, mut terminal, _, id) = given("exec sleep 1000");
+    for start in 1..=10 {
+        until_runs(&terminal, start);
+        terminal.kill();
+        terminal.begin();
+    }
+    terminal.wait_until_socket();
+    assert_eq!(answer(&server, &id).0, -3);
+    assert_as_before(&terminal, "it was started 10 times and did not stand its trial");
+    assert_eq!(runs(&terminal).len(), 10);
 }

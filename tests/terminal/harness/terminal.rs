@@ -160,6 +160,12 @@ impl Terminal {
         self.wait_until_socket_or_end()
     }
 
+    /// Starts the program, which may have no driver socket for a while.
+    pub fn begin(&mut self) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
+        self.child = Some(self.command(&["run"]).stderr(log).spawn().unwrap());
+    }
+
     fn run_as(&mut self, mut command: Command, log: Stdio) -> Option<ChildStderr> {
         let mut child = command.stderr(log).spawn().unwrap();
         let pipe = child.stderr.take();
