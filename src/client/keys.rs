@@ -4,13 +4,9 @@
 use super::context::Context;
 use super::trouble::Trouble;
 use crate::exchange::{Mode, NotAgreed};
-use crate::protocol::PUSH_VERSION;
 use crate::protocol::options::ServerOptions;
-use crate::protocol::version::Version;
 use crate::uplink::Failure;
 
-/// The first version with the exchange.
-const SINCE: Version = Version(2, 4, 0);
 /// A server that fails so often in a row when keys are to be exchanged has no exchange.
 const MOST_FAILURES: u32 = 3;
 
@@ -18,7 +14,7 @@ const MOST_FAILURES: u32 = 3;
 /// there is no session.
 pub(super) fn agree(context: &mut Context, options: &ServerOptions) -> Result<(), Trouble> {
     let mode = context.uplink.mode();
-    let is_wanted = options.encrypt && options.push_version.min(PUSH_VERSION) >= SINCE;
+    let is_wanted = options.asks_for_keys();
     let had_keys = context.uplink.is_sealed();
     context.status.update(|connection| connection.is_encrypted = false);
     if mode == Mode::Off || (mode == Mode::Auto && !is_wanted) {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::finding::{Finding, Report};
 use crate::clock::{Authority, TOLERANCE, Zone, zone_name};
 use crate::config::Config;
+#[cfg(feature = "exchange")]
+use crate::exchange::Mode;
 use crate::protocol::PUSH_VERSION;
 use crate::protocol::command::CommandLine;
 use crate::protocol::foreign::plain;
@@ -106,6 +108,14 @@ fn said(config: &Config, options: &ServerOptions, first: &str, report: Report<'_
         report(
             Finding::warning(CHECK, "the server wants punches encrypted (EncryptFlag)")
                 .remedy("set attlog_key in [encryption] to the key of the server"),
+        );
+    }
+    #[cfg(feature = "exchange")]
+    if config.client_settings().exchange == Mode::Required && !options.asks_for_keys() {
+        let message = "the server does not ask for encryption (Encrypt=1, PushProtVer=2.4.0), which is required: nothing is sent";
+        report(
+            Finding::fault(CHECK, message)
+                .remedy("set up the exchange of keys at the server, or use https:// and exchange = \"auto\" in [encryption]"),
         );
     }
 }

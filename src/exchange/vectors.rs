@@ -223,3 +223,40 @@ fn the_example_of_the_document_is_that_of_the_vectors() {
     assert!(document.contains(&hex(&crc32fast::hash(&plain).to_be_bytes())));
     assert!(document.contains(&hex(&bytes(poll, "sealed"))));
 }
+
+#[test]
+fn each_byte_that_is_changed_and_each_cut_is_found() {
+    let vectors = vectors();
+    let secret = secret(&vectors);
+    let list = bytes(&vectors["messages"][2], "sealed");
+    let open = |message: Vec<u8>| {
+        let mut opened = Opened::<RsaRc4>::new(&secret, 1, Box::new(Cursor::new(message)));
+        opened.first_line().and_then(|_| read(&mut opened))
+    };
+    assert!(open(list.clone()).is_ok());
+    for at in 0..list.len() {
+        for change in [0x01, 0x80, 0xff] {
+            let mut changed = list.clone();
+            changed[at] ^= change;
+            assert!(open(changed).is_err(), "byte {at}");
+        }
+        assert!(open(list[..at].to_vec()).is_err(), "cut at {at}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_are_taken_for_a_message(bytes: Vec<u8>, length: u16) {
+        let secret = secret(&vectors());
+        let mut message = read(Sealed::<RsaRc4, _>::new(&secret, 1, &b""[..], 0)).unwrap();
+        message[1] = b'S';
+        message.truncate(18);
+        message.extend(length.to_be_bytes());
+        message.extend(&bytes);
+        for message in [bytes, message] {
+            let mut opened = Opened::<RsaRc4>::new(&secret, 1, Box::new(Cursor::new(message)));
+            let done = opened.first_line();
+            proptest::prop_assert!(done.is_err(), "{done:?}");
+        }
+    }
+}

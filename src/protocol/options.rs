@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::transflag::TransFlag;
 use super::version::Version;
 
+/// The first version with the exchange of keys.
+const EXCHANGE_SINCE: Version = Version(2, 4, 0);
+
 /// The options of a server. An option that the server does not name has the value that servers
 /// in the field expect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +93,11 @@ const MOST_TIMES: usize = 10;
 const MOST_WARNINGS: usize = 30;
 
 impl ServerOptions {
+    /// Whether an exchange of keys follows the handshake (§7): the server asks for it, and both sides have it.
+    pub fn asks_for_keys(&self) -> bool {
+        self.encrypt && self.push_version.min(super::PUSH_VERSION) >= EXCHANGE_SINCE
+    }
+
     /// Whether `SET OPTION` of this key (in lower case) changes an option of the session, too.
     pub fn is_settable(key: &str) -> bool {
         [

@@ -359,3 +359,22 @@ fn a_punchd_that_goes_by_another_configuration_is_told_to_read_it() {
     terminal.wait_for("the other server", |status| status["server"] == new.as_str());
     assert!(!complaints(&examined(&terminal).0).contains(&complaint));
 }
+
+#[cfg(feature = "exchange")]
+#[test]
+fn a_server_that_does_not_ask_for_the_encryption_that_is_required_is_a_fault() {
+    for (exchange, encrypt, is_fault) in [
+        ("required", "0", true),
+        ("required", "1", false),
+        ("auto", "0", false),
+        ("off", "1", false),
+    ] {
+        let answer = format!("Encrypt={encrypt}\n");
+        let server = RawServer::start(move |_| dated(options(&answer), now()));
+        let more = format!("[encryption]\nexchange = \"{exchange}\"\n");
+        let (found, code) = examined(&Terminal::prepare(&server.url(), &more));
+        let fault = "fault handshake the server does not ask for encryption";
+        let has_fault = complaints(&found).iter().any(|line| line.starts_with(fault));
+        assert_eq!((has_fault, code == 1), (is_fault, is_fault), "{exchange}: {found:#?}");
+    }
+}

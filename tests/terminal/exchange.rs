@@ -53,6 +53,8 @@ fn keys_then_factors_are_exchanged_after_the_handshake_and_before_all_else() {
     }
     assert!(state.flaws.is_empty(), "{:?}", state.flaws);
     assert_eq!(terminal.status()["encrypted"], true);
+    let text = String::from_utf8(terminal.punchd(&["status"]).stdout).unwrap();
+    assert!(text.contains(": online, encrypted"), "{text}");
 }
 
 #[test]

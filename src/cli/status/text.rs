@@ -57,7 +57,12 @@ fn terminal(report: &Value, lines: &mut Lines<'_>) {
         "terminal",
         format!("{} (punchd {})", text(report, "serial"), text(report, "version")),
     );
-    let state = if report["online"] == true { "online" } else { "not connected" };
+    let is_encrypted = cfg!(feature = "exchange") && report["encrypted"] == true;
+    let state = match (report["online"] == true, is_encrypted) {
+        (true, true) => "online, encrypted",
+        (true, false) => "online",
+        (false, _) => "not connected",
+    };
     lines.add("server", format!("{}: {state}", text(report, "server")));
     if let Some(at) = report["last_contact"].as_i64() {
         lines.add("contact", format!("last at {} UTC", LocalTime::describe(at)));
