@@ -6,6 +6,7 @@ use super::transflag::TransFlag;
 use super::version::Version;
 
 /// The first version with the exchange of keys.
+#[cfg(feature = "exchange")]
 const EXCHANGE_SINCE: Version = Version(2, 4, 0);
 
 /// The options of a server. An option that the server does not name has the value that servers
@@ -94,6 +95,7 @@ const MOST_WARNINGS: usize = 30;
 
 impl ServerOptions {
     /// Whether an exchange of keys follows the handshake (§7): the server asks for it, and both sides have it.
+    #[cfg(feature = "exchange")]
     pub fn asks_for_keys(&self) -> bool {
         self.encrypt && self.push_version.min(super::PUSH_VERSION) >= EXCHANGE_SINCE
     }

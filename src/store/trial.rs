@@ -1,7 +1,7 @@
 //! The trial of an upgrade: what is known of a new program that is not trusted yet.
 //!
 //! It is one option of the store, so that both programs can read it, whichever version they are: the number of
-//! the job, the state, the starts, the ends, the boot, and the reason, with spaces between them.
+//! the job, the state, the starts, the ends, and the reason, with spaces between them.
 
 use super::error::Result;
 use super::options::{Options, TRIAL};
@@ -18,8 +18,6 @@ pub struct Trial {
     pub starts: u32,
     /// How often it ended by itself.
     pub ends: u32,
-    /// The boot in which it was started last; empty before that.
-    pub boot: String,
     /// Why it ended last, or was given up; empty if it was not.
     pub why: String,
 }
@@ -57,8 +55,7 @@ impl TrialState {
 impl Trial {
     /// The trial of an upgrade whose new program was not started yet.
     pub fn new(job: Seq) -> Self {
-        let (boot, why) = (String::new(), String::new());
-        Self { job, state: TrialState::Begun, starts: 0, ends: 0, boot, why }
+        Self { job, state: TrialState::Begun, starts: 0, ends: 0, why: String::new() }
     }
 
     /// The trial that is under way. One that cannot be read is given up.
@@ -82,19 +79,17 @@ impl Trial {
     }
 
     fn to_text(&self) -> String {
-        let Self { job, state, starts, ends, boot, why } = self;
-        let boot = if boot.is_empty() { "-" } else { boot };
-        format!("{job} {} {starts} {ends} {boot} {why}", state.name())
+        let Self { job, state, starts, ends, why } = self;
+        format!("{job} {} {starts} {ends} {why}", state.name())
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let mut words = text.splitn(6, ' ');
+        let mut words = text.splitn(5, ' ');
         let mut next = || words.next();
         let (job, name) = (next()?.parse().ok()?, next()?);
         let (state, _) = TrialState::ALL.into_iter().find(|(_, known)| *known == name)?;
         let (starts, ends) = (next()?.parse().ok()?, next()?.parse().ok()?);
-        let boot = Some(next()?).filter(|boot| *boot != "-").unwrap_or_default();
-        Some(Self { job, state, starts, ends, boot: boot.into(), why: next()?.into() })
+        Some(Self { job, state, starts, ends, why: next()?.into() })
     }
 }
 
@@ -112,7 +107,6 @@ mod tests {
             state: TrialState::Unconnected,
             starts: 4,
             ends: 2,
-            boot: "e2c1-7".into(),
             why: "it was killed by signal 11".into(),
             ..first.clone()
         };
@@ -122,7 +116,7 @@ mod tests {
             assert_eq!(Trial::read(store.options()).unwrap(), Some(trial));
         }
         for text in
-            ["", "7", "7 begun", "7 begun 1 2", "x begun 1 2 - ", "7 new 1 2 - ", "7 begun -1 2 - "]
+            ["", "7", "7 begun", "7 begun 1 2", "x begun 1 2 ", "7 new 1 2 ", "7 begun -1 2 "]
         {
             store.options().set(TRIAL, text).unwrap();
             let trial = Trial::read(store.options()).unwrap().unwrap();
