@@ -18,6 +18,8 @@ use crate::store::Job;
 
 /// The name of the firmware when it is handed over (§12.11.2).
 pub(super) const FIRMWARE: &str = "emfw.cfg";
+/// Bytes of a new program that are made safe together.
+const SAVED_AFTER: usize = 128 << 10;
 /// The name of the signature beside the firmware.
 const SIGNATURE: &str = "emfw.cfg.minisig";
 
@@ -77,8 +79,9 @@ pub(super) fn install(
     let cannot = |error| failed(format!("{} cannot be written: {error}", place.display()));
     remove(place).map_err(cannot)?;
     let mut new = OpenOptions::new();
-    let mut new = new.write(true).create_new(true).mode(0o700).open(place).map_err(cannot)?;
-    let copied = copy(spool, job, policy, key, yield_now, &mut new).and_then(|()| {
+    let new = new.write(true).create_new(true).mode(0o700).open(place).map_err(cannot)?;
+    let mut parts = SavedInParts { file: &new, unsaved: 0 };
+    let copied = copy(spool, job, policy, key, yield_now, &mut parts).and_then(|()| {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         new.set_permissions(mode).and_then(|()| new.sync_all()).map_err(cannot)?;
         let dir = place.parent().unwrap_or(Path::new("."));
@@ -88,6 +91,28 @@ pub(super) fn install(
         let _ = remove(place);
     }
     copied
+}
+
+/// A file that is made safe part by part: drivers wait meanwhile, and so never for all of it.
+struct SavedInParts<'a> {
+    file: &'a File,
+    unsaved: usize,
+}
+
+impl Write for SavedInParts<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.unsaved += count;
+        if self.unsaved >= SAVED_AFTER {
+            self.flush()?;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.unsaved = 0;
+        self.file.sync_data()
+    }
 }
 
 /// Removes a program that is not to be tried any more. It need not be there.
