@@ -113,7 +113,7 @@ impl<'a> Upgrades<'a> {
             })?,
             Err(error) => return Ok(Step::Corrupt(format!("{FIRMWARE} cannot be made: {error}"))),
         }
-        log::info!("upgrade {} is fetched and verified", job.id);
+        log::info!("upgrade {} is fetched: its size and MD5 are right", job.id);
         Ok(Step::Continues)
     }
 

@@ -7,9 +7,10 @@
 //! the old one by one rename.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -17,6 +18,8 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use signal_hook::consts::SIGCHLD;
 use signal_hook::low_level::pipe;
@@ -24,9 +27,11 @@ use signal_hook::low_level::pipe;
 use super::stop::Stop;
 use super::store_start;
 use crate::config::Config;
+use crate::driver_socket::socket_path;
 use crate::machine;
 use crate::processes;
 use crate::reactor::{self, Stopping, Woken};
+use crate::rpc;
 use crate::store::{Store, Trial, TrialState};
 
 /// Says to the new program that it is on trial, by the process id of its guard.
@@ -60,6 +65,7 @@ enum Run {
 /// # Errors
 /// If the store fails.
 pub(super) fn watch(mut store: Store, config: &Config) -> Result<Option<Store>, Stop> {
+    let mut lock = None;
     loop {
         let Some(mut trial) = Trial::read(store.options()).map_err(Stop::Store)? else {
             return Ok(Some(store));
@@ -91,6 +97,9 @@ pub(super) fn watch(mut store: Store, config: &Config) -> Result<Option<Store>, 
             give_up(&store, &mut trial, why)?;
             continue;
         }
+        if lock.is_none() {
+            lock = Some(take_lock(config)?);
+        }
         trial.starts += 1;
         trial.state = TrialState::Begun;
         trial.write(store.options()).map_err(Stop::Store)?;
@@ -104,6 +113,25 @@ pub(super) fn watch(mut store: Store, config: &Config) -> Result<Option<Store>, 
         }
         store = store_start::open(config, false)?;
         judge(&store, run)?;
+    }
+}
+
+/// Only one process looks after a trial: the store is nobody's while the new program does not open it.
+fn take_lock(config: &Config) -> Result<File, Stop> {
+    let path = rpc::trial_lock(&socket_path(&config.run_dir));
+    let failed = |why: io::Error| Stop::System(format!("{} cannot be made: {why}", path.display()));
+    fs::create_dir_all(&config.run_dir).map_err(failed)?;
+    let mut options = OpenOptions::new();
+    // Whoever may use the socket may see that it is locked.
+    let options = options.write(true).create(true).truncate(false).mode(0o644);
+    let lock = options.open(&path).map_err(failed)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(Errno::WOULDBLOCK) => {
+            let why = "a new program is on trial, and another punchd looks after it: this one is not needed";
+            Err(Stop::System(why.into()))
+        }
+        Err(error) => Err(failed(error.into())),
     }
 }
 
@@ -206,7 +234,7 @@ fn attend(mut child: Child, ended: &UnixStream, limit: Duration) -> io::Result<R
             Err(error) => return Err(error),
             Ok(_) => {}
         }
-        let _ = io::Read::read(&mut &*ended, &mut [0; 64]);
+        let _ = (&mut &*ended).read(&mut [0; 64]);
         if let Some(status) = child.try_wait()? {
             return Ok(Run::Ended(status));
         }
@@ -239,8 +267,9 @@ fn signal(child: &Child, signal: Signal) {
 fn replace(own: &Path, new: &Path) -> io::Result<()> {
     let (previous, interim) = (machine::previous_of(own), machine::previous_of(new));
     let _ = fs::remove_file(&interim);
-    // Where the disk knows no links, there is no earlier program to go back to by hand.
-    match fs::hard_link(own, &interim).and_then(|()| fs::rename(&interim, &previous)) {
+    // The same program once more leaves the one before as it is. Where the disk knows no links, there is no earlier program to go back to by hand.
+    let keep = || fs::hard_link(own, &interim).and_then(|()| fs::rename(&interim, &previous));
+    match is_same(own, new).and_then(|is_same| if is_same { Ok(()) } else { keep() }) {
         Ok(()) => {}
         Err(error) => log::warn!("{} is not kept: {error}", previous.display()),
     }
@@ -251,4 +280,20 @@ fn replace(own: &Path, new: &Path) -> io::Result<()> {
         log::warn!("{} cannot be synced: {error}", dir.display());
     }
     Ok(())
+}
+
+/// Whether two programs are the same to the byte.
+fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
+    let (mut one, mut other) = (File::open(one)?, File::open(other)?);
+    let mut left = one.metadata()?.len();
+    let mut is_same = left == other.metadata()?.len();
+    let (mut these, mut those) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    while is_same && left > 0 {
+        let count = these.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        one.read_exact(&mut these[..count])?;
+        other.read_exact(&mut those[..count])?;
+        is_same = these[..count] == those[..count];
+        left -= count as u64;
+    }
+    Ok(is_same)
 }

@@ -37,7 +37,9 @@ pub(super) fn ask(config: &Config, report: Report<'_>) -> Daemon {
             report(version(&status));
             Daemon::Runs(status)
         }
-        Err(CallError::NoAnswer { error, .. }) if is_absent(&error) => {
+        Err(CallError::NoAnswer { error, .. })
+            if is_absent(&error) && !rpc::is_on_trial(&socket) =>
+        {
             let message = format!("none runs ({}: {error})", socket.display());
             report(
                 Finding::warning("punchd", message)

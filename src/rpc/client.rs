@@ -1,14 +1,16 @@
 //! One call of a running daemon, as the command line makes it.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
-use super::error::RpcError;
+use super::error::{ErrorCode, RpcError};
 use super::message::{Message, parse};
 use super::method::Method;
 
@@ -34,7 +36,7 @@ pub(crate) enum CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoAnswer { socket, error } => no_answer(f, &socket.display(), error),
+            Self::NoAnswer { socket, error } => no_answer(f, socket, error),
             Self::Malformed(why) => write!(f, "punchd sent no valid answer: {why}"),
             Self::Refused(error) => error.fmt(f),
         }
@@ -44,18 +46,25 @@ impl fmt::Display for CallError {
 impl std::error::Error for CallError {}
 
 impl CallError {
-    /// Whether the system does not let this user use the socket; punchd may be running.
+    /// Whether this user may not use the socket, or not for this; punchd may be running.
     pub(crate) fn is_denied(&self) -> bool {
-        matches!(self, Self::NoAnswer { error, .. } if error.kind() == ErrorKind::PermissionDenied)
+        match self {
+            Self::NoAnswer { error, .. } => error.kind() == ErrorKind::PermissionDenied,
+            Self::Refused(error) => error.code == ErrorCode::NotAllowed,
+            Self::Malformed(_) => false,
+        }
     }
 }
 
-fn no_answer(
-    f: &mut fmt::Formatter<'_>,
-    socket: &dyn fmt::Display,
-    error: &io::Error,
-) -> fmt::Result {
+fn no_answer(f: &mut fmt::Formatter<'_>, socket: &Path, error: &io::Error) -> fmt::Result {
+    let is_on_trial = is_on_trial(socket);
+    let socket = socket.display();
     match error.kind() {
+        _ if is_on_trial => write!(
+            f,
+            "a new program is on trial and does not answer at {socket} yet: the old one looks after it, and \
+             takes it back if it has to ([upgrade] connect_seconds). Do not start punchd beside it"
+        ),
         ErrorKind::PermissionDenied => write!(
             f,
             "no permission to use {socket} ({error}), so whether punchd runs is not known: run this as \
@@ -77,6 +86,17 @@ fn no_answer(
             "no answer at {socket}: {error}. Is `punchd run` running, with the same configuration?"
         ),
     }
+}
+
+/// The lock that punchd holds in the directory of the socket while a new program is on trial.
+pub(crate) fn trial_lock(socket: &Path) -> PathBuf {
+    socket.with_file_name("trial.lock")
+}
+
+/// Whether a new program is on trial, at this socket.
+pub(crate) fn is_on_trial(socket: &Path) -> bool {
+    let is_held = |file| flock(&file, FlockOperation::NonBlockingLockShared).is_err();
+    cfg!(feature = "hardened") && File::open(trial_lock(socket)).is_ok_and(is_held)
 }
 
 /// Calls a method of the daemon that listens at `socket`, and waits for its answer.

@@ -12,7 +12,7 @@ mod message;
 mod method;
 mod params;
 
-pub(crate) use client::{CallError, call};
+pub(crate) use client::{CallError, call, is_on_trial, trial_lock};
 pub use error::ErrorCode;
 pub(crate) use error::RpcError;
 pub(crate) use lines::LineBuffer;

@@ -420,7 +420,7 @@ fn the_network_is_not_the_new_programs_fault() {
 #[test]
 fn a_kill_at_any_moment_of_an_upgrade_leaves_one_program_and_one_answer() {
     for after in [
-        "verified",
+        "size and MD5 are right",
         "checks the configuration",
         "is on trial: start",
         "has reached the server",

@@ -250,3 +250,29 @@ fn power_that_is_cut_again_and_again_ends_a_trial() {
     assert_as_before(&terminal, "it was started 10 times and did not stand its trial");
     assert_eq!(runs(&terminal).len(), 10);
 }
+
+#[test]
+fn a_second_punchd_beside_a_trial_is_refused_and_status_says_what_goes_on() {
+    let server = server();
+    let owner = Owner::new();
+    let terminal = terminal(&server, &owner, "");
+    let asked = terminal.path("asked");
+    // It hangs before it opens the store: nobody is at the socket.
+    let file = owner.signed(&script(&format!("touch {}; sleep 100", asked.display())));
+    server.serve_file("emfw.cfg", file.clone());
+    let id = server.queue(&upgrade(&file, "emfw.cfg"));
+    until("the new program runs", || asked.exists(), || terminal.log());
+    let second = terminal.punchd(&["run"]);
+    let message = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(71), "{message}");
+    assert!(message.contains("another punchd looks after it"), "{message}");
+    for command in ["status", "doctor"] {
+        let output = terminal.punchd(&[command]);
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.contains("Do not start punchd beside it"), "{command}: {text}");
+    }
+    // The trial took no harm: it is over when its time is.
+    assert_eq!(answer(&server, &id).0, -3);
+    assert_eq!(terminal.log().matches("is on trial: start").count(), 1, "{}", terminal.log());
+}
