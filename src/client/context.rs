@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::commands::{self, Commands, UnknownKeys};
 use crate::device::Device;
 #[cfg(feature = "exchange")]
-use crate::exchange::Channel;
+use crate::exchange::{Channel, Mode};
 use crate::files::Spool;
 use crate::protocol::ack::{self, Ack};
 use crate::protocol::query::Target;
@@ -132,6 +132,20 @@ impl Context {
     /// Whether the last request went twice: the server may have known what the second one carried.
     pub(super) fn was_repeated(&self) -> bool {
         self.was_repeated
+    }
+
+    /// Whether the answer to a poll of an earlier configuration counts: not one in plain text, where the owner
+    /// requires encryption now.
+    #[cfg(feature = "exchange")]
+    pub(super) fn takes_polls_of(&self, earlier: &Self) -> bool {
+        let is_required = |context: &Self| context.settings.exchange == Mode::Required;
+        !is_required(self) || is_required(earlier)
+    }
+
+    /// The same without an exchange of keys: every answer is in plain text.
+    #[cfg(not(feature = "exchange"))]
+    pub(super) fn takes_polls_of(&self, _: &Self) -> bool {
+        true
     }
 
     /// Sends the GET of a handshake, which is never encrypted. Any status but a 2xx is a refusal.

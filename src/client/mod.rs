@@ -184,7 +184,9 @@ impl Client {
     /// server may hand a command to a poll that it holds.
     pub fn take_over(&mut self, earlier: &mut Self) {
         self.probation = std::mem::take(&mut earlier.probation);
-        if self.context.settings.server == earlier.context.settings.server {
+        if self.context.settings.server == earlier.context.settings.server
+            && self.context.takes_polls_of(&earlier.context)
+        {
             self.poller.take_over(&mut earlier.poller);
         }
     }

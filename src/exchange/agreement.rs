@@ -150,10 +150,10 @@ fn exchange_factors<S: CipherSuite>(
 /// Fails unless the server sealed what it has to.
 fn is_confirmed<S: CipherSuite>(secret: &S::Secret, sealed: Vec<u8>) -> io::Result<()> {
     let mut opened = Opened::<S>::new(secret, OF_FACTORS, Box::new(Cursor::new(sealed)));
-    opened.first_line()?;
+    let is_taken = opened.first_line()? == "200 2";
     let mut body = Vec::new();
     opened.read_to_end(&mut body)?;
-    if body == CONFIRMATION { Ok(()) } else { Err(NotOpened::Malformed.into()) }
+    if is_taken && body == CONFIRMATION { Ok(()) } else { Err(NotOpened::Malformed.into()) }
 }
 
 /// The answer to a POST.

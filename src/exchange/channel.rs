@@ -1,11 +1,16 @@
 //! What carries requests to the server, sealed where keys were exchanged.
 
+use std::time::Duration;
+
 use super::Mode;
 use super::agreement::{Agreement, NotAgreed};
 use super::rsa_rc4::RsaRc4 as Suite;
 use super::session::Session;
 use crate::protocol::query::Target;
 use crate::uplink::{Cause, Exchange, Failure, Request, Response, Seal, Uplink};
+
+/// How long each request of the exchange may take, up to the last byte of its answer: all else waits for it.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What carries requests to the server.
 pub struct Channel {
@@ -53,7 +58,7 @@ impl Channel {
         let Self { uplink, agreement, .. } = self;
         let mut post = |kind: &str, body: &[u8]| {
             let target = target(kind);
-            let request = Request::post(target.as_str(), body);
+            let request = Request { within: Some(LONGEST), ..Request::post(target.as_str(), body) };
             match uplink.exchange(&request) {
                 // There are servers that close every second connection.
                 Err(failure) if failure.cause() == Some(Cause::Closed) => uplink.exchange(&request),

@@ -213,7 +213,8 @@ impl<S: CipherSuite> Opened<S> {
                 let mut chunk = std::mem::take(&mut self.partial);
                 S::open(&mut self.cipher, &mut chunk).map_err(NotOpened::Unusable)?;
                 let stage = match chunk.first() {
-                    Some(&MORE) => Stage::Length,
+                    // One without content would let a message go on without an end.
+                    Some(&MORE) if chunk.len() > 1 => Stage::Length,
                     Some(&LAST) => Stage::Last,
                     _ => return Err(NotOpened::Malformed.into()),
                 };
