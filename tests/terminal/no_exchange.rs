@@ -1,7 +1,8 @@
 //! Servers without an exchange of keys, or with one that goes wrong, by what the owner wants: plain text with a
 //! warning, or nothing at all.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use iclock_emulator::suite::{self, Secret, ServerKeys};
 use iclock_emulator::{Act, Fault, On, Settings};
@@ -303,4 +304,35 @@ fn a_file_from_elsewhere_is_not_fetched_in_plain_where_encryption_is_required() 
         }
         server.assert_strict();
     }
+}
+
+#[test]
+fn a_poll_that_is_held_in_plain_text_does_not_outlive_the_change_to_required() {
+    let (go, wait) = std::sync::mpsc::channel();
+    let (wait, held) = (Mutex::new(wait), Arc::new(AtomicBool::new(false)));
+    let is_first = Arc::clone(&held);
+    let server = RawServer::start(move |request| {
+        if request.is_handshake() {
+            return options("");
+        }
+        if request.is_poll() && !is_first.swap(true, Ordering::Relaxed) {
+            wait.lock().unwrap().recv().unwrap();
+            return says(200, "C:7:DATA UPDATE USERINFO PIN=666\tName=Mallory\n");
+        }
+        says(200, "OK\n")
+    });
+    let terminal = started(&server, "");
+    until("a poll is held", || held.load(Ordering::Relaxed), || terminal.log());
+    terminal.configure(&server.url(), REQUIRED);
+    terminal.signal("HUP");
+    let is_read = || terminal.log().contains("configuration read again");
+    until("the configuration is read", is_read, || terminal.log());
+    go.send(()).unwrap();
+    let is_over = || terminal.log().contains(NOTHING_IS_SENT);
+    until("that nothing is sent", is_over, || terminal.log());
+    let user = terminal.driver().call("user.get", json!({"pin": "666"}));
+    assert!(
+        user == Ok(serde_json::Value::Null),
+        "a command of a plain answer was carried out: {user:?}"
+    );
 }
