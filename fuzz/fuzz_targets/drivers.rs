@@ -49,7 +49,7 @@ impl Terminal {
             registrations: Default::default(),
             shared_dir: Some(directory.clone()),
         };
-        let access = Access { mode: 0o600, group: None };
+        let access = Access { mode: 0o600, group: None, roles: Default::default() };
         let drivers = DriverSocket::open(&directory, &access, context).unwrap();
         Self { directory, drivers, inputs: 0 }
     }
