@@ -148,6 +148,9 @@ pub(super) fn examine(db: &Connection, path: &Path, check_all: bool) -> Result<i
     if !is_empty && application != schema::APPLICATION_ID {
         return Err(StoreError::Foreign { path: path.into() });
     }
+    if version < 0 {
+        return Err(damaged(format!("its version is {version}")));
+    }
     if version > schema::VERSION
         && !schema::is_readable(db).map_err(|error| failure(error, db, path))?
     {

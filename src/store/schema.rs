@@ -455,6 +455,19 @@ mod tests {
     }
 
     #[test]
+    fn a_store_with_a_version_that_none_had_is_damaged() {
+        let path = std::env::temp_dir().join(format!("punchd-below-{}.db", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        drop(Store::open(&path, Limits::default()).unwrap());
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch("PRAGMA user_version = -553713664;").unwrap();
+        drop(db);
+        let error = Store::open(&path, Limits::default()).map(drop).unwrap_err();
+        assert!(matches!(error, crate::store::StoreError::Damaged { .. }), "{error}");
+        let _ = std::fs::remove_file(&path);
+    }
+
+    #[test]
     fn a_store_of_a_later_version_is_used_only_if_it_says_so() {
         let path = std::env::temp_dir().join(format!("punchd-later-{}.db", std::process::id()));
         for (says, is_used) in [
