@@ -57,12 +57,9 @@ pub(super) fn reboot_would_cut(context: &Context) -> Result<bool, StoreError> {
 /// Ends the upgrades whose new program could not be started, or did not stand its trial. Returns their rows.
 pub(super) fn fail_upgrades(context: &mut Context, message: &str) -> Result<Vec<i64>, StoreError> {
     let mut rows = Vec::new();
-    // All of them: others that came before it may be before it.
-    for job in context.store.jobs().in_lane(Lane::Work, usize::MAX)? {
-        if matches!(job.stage, Stage::Running | Stage::OnTrial) {
-            refuse_upgrade(context, &job, &Refusal::new(ReturnCode::STORAGE, message))?;
-            rows.push(job.row);
-        }
+    for job in context.store.jobs().upgrades_to_prove()? {
+        refuse_upgrade(context, &job, &Refusal::new(ReturnCode::STORAGE, message))?;
+        rows.push(job.row);
     }
     Ok(rows)
 }

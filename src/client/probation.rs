@@ -7,7 +7,7 @@ use super::context::Context;
 use super::jobs::fail_upgrades;
 use crate::commands::remove_candidate;
 use crate::signature;
-use crate::store::{Lane, Stage, StoreError, Trial, TrialState};
+use crate::store::{Stage, StoreError, Trial, TrialState};
 
 /// If the old program has an exchange within this part of the time in which the new one had none, the
 /// network was not at fault.
@@ -132,7 +132,7 @@ fn take_back(context: &mut Context, why: &str) -> Result<(), StoreError> {
 
 /// Ends what is on trial although nothing was written down of it.
 fn fail_orphans(context: &mut Context) -> Result<(), StoreError> {
-    let jobs = context.store.jobs().in_lane(Lane::Work, usize::MAX)?;
+    let jobs = context.store.jobs().upgrades_to_prove()?;
     if jobs.iter().any(|job| job.stage == Stage::OnTrial) {
         take_back(context, "nothing is known of its trial")?;
     }

@@ -66,6 +66,8 @@ impl Download {
 const MOST_JOBS: u64 = 100_000;
 /// Bytes of a command's text where jobs are listed.
 const BEGINNING: usize = 256;
+/// Upgrades touch the device: they come one after the other.
+const MOST_UPGRADES: i64 = 8;
 /// Most bytes of their texts.
 const MOST_TEXT: u64 = 64 << 20;
 /// Longest text of a command that may wait, or clear the log, where the part of the rest is used up: it takes the room that
@@ -277,6 +279,17 @@ impl<'a> Jobs<'a> {
             jobs.extend(self.beginnings(&which, [(most - jobs.len()) as i64])?);
         }
         Ok(jobs)
+    }
+
+    /// The upgrades whose new program is to prove itself, however many other jobs are before them.
+    pub fn upgrades_to_prove(&self) -> Result<Vec<Job>> {
+        let lane = Lane::Work as u8;
+        if JobOrder::new(self.db).in_lane(lane)? == 0 {
+            return Ok(Vec::new());
+        }
+        let (running, on_trial) = (Stage::Running as u8, Stage::OnTrial as u8);
+        let which = format!("WHERE lane = {lane} AND stage IN ({running}, {on_trial}) LIMIT ?1");
+        self.beginnings(&which, [MOST_UPGRADES])
     }
 
     /// One job, unless it came to its end.
