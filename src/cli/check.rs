@@ -58,13 +58,7 @@ impl Check {
 
 #[cfg(feature = "hardened")]
 fn name_weaknesses(config: &Config, path: &Path) -> Result<(), Failure> {
-    let found = config.weaknesses(path);
-    let lines: Vec<_> =
-        found.iter().map(|weakness| format!("{}: {weakness}", path.display())).collect();
-    match lines.is_empty() {
-        true => Ok(()),
-        false => Err(Failure::new(Exit::Attention, lines.join("\npunchd: "))),
-    }
+    fail_if_any(Exit::Attention, path, &config.weaknesses(path))
 }
 
 #[cfg(not(feature = "hardened"))]
@@ -78,16 +72,21 @@ fn run(path: &Path) -> Result<Config, Failure> {
     let tls = Server::check(&config.uplink_settings(ClockOffset::default())).err();
     let mut unseen = Vec::new();
     let faults: Vec<_> = config.faults(&mut unseen).into_iter().chain(tls).collect();
-    if !faults.is_empty() {
-        let lines = faults.iter().map(|fault| format!("{}: {fault}", path.display()));
-        let lines: Vec<_> = lines.collect();
-        return Err(Failure::new(Exit::Config, lines.join("\npunchd: ")));
-    }
+    fail_if_any(Exit::Config, path, &faults)?;
     for unseen in unseen {
         log::warn!("{}: {unseen}", path.display());
     }
     print(&format!("{}: terminal {} of {}\n", path.display(), config.serial, config.server.url));
     Ok(config)
+}
+
+/// Fails with what was found in the file, one a line, if anything was.
+fn fail_if_any(exit: Exit, path: &Path, found: &[String]) -> Result<(), Failure> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<_> = found.iter().map(|it| format!("{}: {it}", path.display())).collect();
+    Err(Failure::new(exit, lines.join("\npunchd: ")))
 }
 
 /// For an upgrade: whether the program that runs here could go on with the store that this one makes of its

@@ -14,7 +14,7 @@ use crate::files::{Spool, YieldNow};
 use crate::policy::Policy;
 use crate::protocol::fields::Refusal;
 use crate::signature::{self, Comment, PublicKey, Untrusted, Version};
-use crate::store::Job;
+use crate::store::{Job, sync_directory};
 
 /// The name of the firmware when it is handed over (§12.11.2).
 pub(super) const FIRMWARE: &str = "emfw.cfg";
@@ -52,7 +52,7 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    sync_directory(path)
 }
 
 /// Checks the firmware against the owner's key and rules, before a program gets it.
@@ -84,8 +84,7 @@ pub(super) fn install(
     let copied = copy(spool, job, policy, key, yield_now, &mut parts).and_then(|()| {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         new.set_permissions(mode).and_then(|()| new.sync_all()).map_err(cannot)?;
-        let dir = place.parent().unwrap_or(Path::new("."));
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(cannot)
+        sync_directory(place).map_err(cannot)
     });
     if copied.is_err() {
         let _ = remove(place);

@@ -32,7 +32,7 @@ use crate::machine;
 use crate::processes;
 use crate::reactor::{self, Stopping, Woken};
 use crate::rpc;
-use crate::store::{Store, Trial, TrialState};
+use crate::store::{Store, Trial, TrialState, sync_directory};
 
 /// Says to the new program that it is on trial, by the process id of its guard.
 const GUARD: &str = "PUNCHD_GUARD";
@@ -267,7 +267,8 @@ fn signal(child: &Child, signal: Signal) {
 fn replace(own: &Path, new: &Path) -> io::Result<()> {
     let (previous, interim) = (machine::previous_of(own), machine::previous_of(new));
     let _ = fs::remove_file(&interim);
-    // The same program once more leaves the one before as it is. Where the disk knows no links, there is no earlier program to go back to by hand.
+    // The same program once more leaves the one before as it is. Where the disk knows no links, there is no
+    // earlier program to go back to by hand.
     let keep = || fs::hard_link(own, &interim).and_then(|()| fs::rename(&interim, &previous));
     match is_same(own, new).and_then(|is_same| if is_same { Ok(()) } else { keep() }) {
         Ok(()) => {}
@@ -275,9 +276,8 @@ fn replace(own: &Path, new: &Path) -> io::Result<()> {
     }
     fs::rename(new, own)?;
     // It is done. If a power cut undoes it, the old program finds the new one again, and does it again.
-    let dir = own.parent().unwrap_or(Path::new("/"));
-    if let Err(error) = File::open(dir).and_then(|dir| dir.sync_all()) {
-        log::warn!("{} cannot be synced: {error}", dir.display());
+    if let Err(error) = sync_directory(own) {
+        log::warn!("the directory of {} cannot be synced: {error}", own.display());
     }
     Ok(())
 }

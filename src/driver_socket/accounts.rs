@@ -7,15 +7,7 @@ use std::io;
 /// # Errors
 /// The file cannot be read, or has no such group.
 pub fn group_id(group: &str) -> io::Result<u32> {
-    if let Ok(number) = group.parse() {
-        return Ok(number);
-    }
-    let groups = std::fs::read_to_string("/etc/group")?;
-    let number = groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(group)).then(|| fields.nth(1)?.parse().ok())?
-    });
-    number.ok_or_else(|| io::Error::other(format!("there is no group {group:?} in /etc/group")))
+    number_in("/etc/group", "group", group)
 }
 
 /// The number of a user, by its number or its name in `/etc/passwd`.
@@ -23,15 +15,20 @@ pub fn group_id(group: &str) -> io::Result<u32> {
 /// # Errors
 /// The file cannot be read, or has no such user.
 pub(super) fn user_id(user: &str) -> io::Result<u32> {
-    if let Ok(number) = user.parse() {
+    number_in("/etc/passwd", "user", user)
+}
+
+/// The number behind a name: the third field of a line in both files.
+fn number_in(file: &str, kind: &str, name: &str) -> io::Result<u32> {
+    if let Ok(number) = name.parse() {
         return Ok(number);
     }
-    let users = std::fs::read_to_string("/etc/passwd")?;
-    let number = users.lines().find_map(|line| {
+    let text = std::fs::read_to_string(file)?;
+    let number = text.lines().find_map(|line| {
         let mut fields = line.split(':');
-        (fields.next() == Some(user)).then(|| fields.nth(1)?.parse().ok())?
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
     });
-    number.ok_or_else(|| io::Error::other(format!("there is no user {user:?} in /etc/passwd")))
+    number.ok_or_else(|| io::Error::other(format!("there is no {kind} {name:?} in {file}")))
 }
 
 /// The users whom `/etc/group` lists in a group.

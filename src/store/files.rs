@@ -25,7 +25,7 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// Makes what was renamed in the directory of `path` durable.
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+pub fn sync_directory(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -82,7 +82,7 @@ pub use command_log::{CommandLog, CommandState, Due, KnownCommand};
 pub use db::Limits;
 pub use error::{Result, StoreError};
 pub use error_log::{ErrorRows, MOST_ERRORS};
-pub(crate) use files::replace;
+pub(crate) use files::{replace, sync_directory};
 pub use guests::{Guests, Stay};
 pub use id_cards::IdCards;
 pub use inspect::{Inspection, free_bytes, inspect};

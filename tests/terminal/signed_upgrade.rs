@@ -81,11 +81,15 @@ pub fn script(line: &str) -> Vec<u8> {
     format!("#!/bin/sh\ncase $1 in check) exit 0 ;; esac\nREAL={real}\n{line}\n").into_bytes()
 }
 
-/// Serves a file and has it installed. Returns the code of the answer.
-fn install(server: &Emulator, file: &[u8]) -> i64 {
+/// Serves a file and asks for its installation. Returns the id of the command.
+pub fn offer(server: &Emulator, file: &[u8]) -> String {
     server.serve_file("emfw.cfg", file.to_vec());
-    let id = server.queue(&upgrade(file, "emfw.cfg"));
-    answer(server, &id).0
+    server.queue(&upgrade(file, "emfw.cfg"))
+}
+
+/// The same, and waits for the answer. Returns its code.
+fn install(server: &Emulator, file: &[u8]) -> i64 {
+    answer(server, &offer(server, file)).0
 }
 
 pub fn has_program(terminal: &Terminal, expected: &[u8]) -> bool {
@@ -199,8 +203,7 @@ fn a_file_that_changes_after_its_check_is_not_installed() {
     configure(&terminal, &server, &owner, &command);
     terminal.run();
     let file = owner.signed(b"an image");
-    server.serve_file("emfw.cfg", file.clone());
-    let id = server.queue(&upgrade(&file, "emfw.cfg"));
+    let id = offer(&server, &file);
     until("the owner's program runs", || terminal.path("hook.ran").exists(), || terminal.log());
     terminal.kill();
     let files = fs::read_dir(terminal.path("punchd.db.files")).unwrap();
@@ -316,8 +319,7 @@ fn a_program_that_does_not_stand_its_trial_is_taken_back_and_no_punch_is_lost() 
         ("is no program", b"\x7fELF but no program".to_vec(), "cannot"),
     ] {
         let file = owner.signed(&program);
-        server.serve_file("emfw.cfg", file.clone());
-        let id = server.queue(&upgrade(&file, "emfw.cfg"));
+        let id = offer(&server, &file);
         let mut pins = Vec::new();
         let answered = || server.received(|received| received.reply(&id).is_some());
         // Punches go on: a driver connects again, as drivers do, and sends what was not answered.
@@ -354,8 +356,7 @@ fn a_store_that_the_new_program_brought_to_a_later_version_is_read_by_the_old_on
         go.display()
     );
     let file = owner.signed(&script(&line));
-    server.serve_file("emfw.cfg", file.clone());
-    let id = server.queue(&upgrade(&file, "emfw.cfg"));
+    let id = offer(&server, &file);
     until("the new program runs", || asked.exists(), || terminal.log());
     // What a later version does to the store, and a punch that it answers.
     let db = rusqlite::Connection::open(terminal.path("punchd.db")).unwrap();
@@ -396,8 +397,7 @@ fn the_network_is_not_the_new_programs_fault() {
         let new =
             format!("#!/bin/sh\ncase $1 in check) {check}; exit 0 ;; esac\nexec {real} \"$@\"\n");
         let file = owner.signed(new.as_bytes());
-        server.serve_file("emfw.cfg", file.clone());
-        let id = server.queue(&upgrade(&file, "emfw.cfg"));
+        let id = offer(&server, &file);
         until("the new program is asked", || asked.exists(), || terminal.log());
         // The network is away before it starts.
         server.pause();
@@ -432,8 +432,7 @@ fn a_kill_at_any_moment_of_an_upgrade_leaves_one_program_and_one_answer() {
         let mut terminal = terminal(&server, &owner, "");
         let new = another("new");
         let file = owner.signed(&new);
-        server.serve_file("emfw.cfg", file.clone());
-        let id = server.queue(&upgrade(&file, "emfw.cfg"));
+        let id = offer(&server, &file);
         until(after, || terminal.log().contains(after), || terminal.log());
         terminal.kill();
         terminal.run();
@@ -452,8 +451,7 @@ fn a_trial_that_a_person_stops_goes_on_with_the_next_start() {
     let mut terminal = terminal(&server, &owner, "");
     let new = another("new");
     let file = owner.signed(&new);
-    server.serve_file("emfw.cfg", file.clone());
-    let id = server.queue(&upgrade(&file, "emfw.cfg"));
+    let id = offer(&server, &file);
     let reached = || terminal.log().contains("has reached the server");
     until("the trial", reached, || terminal.log());
     terminal.stop();

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{TIMEOUT, Terminal, answer, second, server, until};
 use crate::signed_upgrade::{
-    Owner, assert_as_before, has_program, install_signed, script, terminal, try_punch, upgrade,
+    Owner, assert_as_before, has_program, install_signed, offer, script, terminal, try_punch,
 };
 
 /// A server, a terminal, and the command that brings it this new program. `RUNS` in the script is a file in the
@@ -22,8 +22,7 @@ fn given(lines: &str) -> (Emulator, Terminal, Vec<u8>, String) {
     let runs = terminal.path("runs").display().to_string();
     let program = script(&format!("echo $$ >>{runs}; RUNS={runs}\n{lines}"));
     let file = owner.signed(&program);
-    server.serve_file("emfw.cfg", file.clone());
-    let id = server.queue(&upgrade(&file, "emfw.cfg"));
+    let id = offer(&server, &file);
     (server, terminal, program, id)
 }
 
@@ -259,8 +258,7 @@ fn a_second_punchd_beside_a_trial_is_refused_and_status_says_what_goes_on() {
     let asked = terminal.path("asked");
     // It hangs before it opens the store: nobody is at the socket.
     let file = owner.signed(&script(&format!("touch {}; sleep 100", asked.display())));
-    server.serve_file("emfw.cfg", file.clone());
-    let id = server.queue(&upgrade(&file, "emfw.cfg"));
+    let id = offer(&server, &file);
     until("the new program runs", || asked.exists(), || terminal.log());
     let second = terminal.punchd(&["run"]);
     let message = String::from_utf8_lossy(&second.stderr).into_owned();
