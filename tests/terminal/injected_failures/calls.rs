@@ -24,7 +24,7 @@ const NAMES: &[(usize, &str)] = &[
     (85, "creat"), (86, "link"), (87, "unlink"), (89, "readlink"), (90, "chmod"), (91, "fchmod"),
     (92, "chown"), (93, "fchown"), (95, "umask"), (96, "gettimeofday"), (97, "getrlimit"),
     (99, "sysinfo"), (102, "getuid"), (104, "getgid"), (105, "setuid"), (107, "geteuid"),
-    (108, "getegid"), (111, "getpgrp"), (112, "setsid"), (131, "sigaltstack"), (137, "statfs"),
+    (108, "getegid"), (110, "getppid"), (111, "getpgrp"), (112, "setsid"), (131, "sigaltstack"), (137, "statfs"),
     (138, "fstatfs"), (141, "setpriority"), (144, "sched_setscheduler"), (157, "prctl"),
     (158, "arch_prctl"), (186, "gettid"), (202, "futex"), (204, "sched_getaffinity"),
     (217, "getdents64"), (219, "restart_syscall"), (228, "clock_gettime"),
@@ -40,7 +40,7 @@ const NAMES: &[(usize, &str)] = &[
 
 /// Calls that do not fail this way: only for a mistake of the program, or never (`getpid`), or without an error
 /// (`brk`); `close` fails on network file systems only.
-const NEVER_FAIL: [&str; 19] = [
+const NEVER_FAIL: [&str; 20] = [
     "brk",
     "close",
     "execve",
@@ -52,6 +52,7 @@ const NEVER_FAIL: [&str; 19] = [
     "getgid",
     "getpgrp",
     "getpid",
+    "getppid",
     "gettid",
     "getuid",
     "restart_syscall",
