@@ -76,7 +76,9 @@ impl Backoff {
         self.is_of_link = matches!(pause, Pause::Link(_));
         self.is_asked = matches!(pause, Pause::AsAsked(_));
         let pause = match pause {
-            Pause::ErrorDelay | Pause::Link(Cause::Other | Cause::Proxy) => self.with_jitter(delay),
+            Pause::ErrorDelay | Pause::Link(Cause::TimedOut | Cause::Other | Cause::Proxy) => {
+                self.with_jitter(delay)
+            }
             Pause::Link(Cause::NoConnection | Cause::LinkCame | Cause::Closed) => {
                 self.sooner_at_first(now, delay)
             }
@@ -182,7 +184,7 @@ mod tests {
 
     #[test]
     fn after_a_time_out_or_an_error_none_comes_before_error_delay_nor_late() {
-        for pause in [Pause::ErrorDelay, Pause::Link(Cause::Other)] {
+        for pause in [Pause::ErrorDelay, Pause::Link(Cause::TimedOut), Pause::Link(Cause::Other)] {
             for serial in (0..200).map(|nth| format!("MADE{nth:04}")) {
                 let found = pauses(&serial, 60, pause, 40);
                 assert!(found.iter().all(|pause| (60.0..=75.0).contains(pause)), "{found:?}");

@@ -32,10 +32,9 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
-    /// Whether a request was sent and got no whole answer, for another reason than a connection that closed:
-    /// in time, for one.
+    /// Whether a request was sent and got no whole answer in time.
     pub(super) fn is_no_answer(&self) -> bool {
-        matches!(self, Self::Link(Failure::Broken(Cause::Other, _)))
+        matches!(self, Self::Link(Failure::Broken(Cause::TimedOut, _)))
     }
 
     /// What to say of it where a row met it and others are taken.

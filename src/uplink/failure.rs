@@ -31,8 +31,10 @@ pub enum Cause {
     Closed,
     /// The proxy takes connections, and makes none to the server. As `Other`.
     Proxy,
-    /// A time-out, TLS, an answer that cannot be read, and all else: the server may have work with
-    /// it, or a person has to change something.
+    /// Nothing, or no more of it, came in time. As `Other`.
+    TimedOut,
+    /// TLS, an answer that cannot be read, and all else: the server may have work with it, or a person has
+    /// to change something.
     Other,
 }
 

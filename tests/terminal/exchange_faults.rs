@@ -4,8 +4,8 @@
 use iclock_emulator::{Act, Fault, On, SealFault, Settings};
 
 use crate::harness::{
-    RawServer, TIMEOUT, Terminal, encrypting, encrypting_server, options, polls_of, says, second,
-    server_with, until,
+    RawAnswer, RawServer, TIMEOUT, Terminal, encrypting, encrypting_server, options, polls_of,
+    says, second, server_with, until,
 };
 
 const REQUIRED: &str = "[encryption]\nexchange = \"required\"";
@@ -215,4 +215,42 @@ fn a_download_that_is_not_encrypted_is_not_taken() {
     assert_eq!(std::fs::read(files.join("put")).unwrap(), b"made-up");
     assert!(server.received(|got| got.count("keys")) >= 8);
     server.assert_strict();
+}
+
+/// What cannot be opened is an answer: it says nothing of what goes beside a held poll.
+#[test]
+fn an_answer_that_cannot_be_opened_beside_a_held_poll_holds_back_no_later_punch() {
+    let answers: [(&str, fn() -> RawAnswer); 3] = [
+        ("lost", || plain(409, "lost")),
+        ("plain", || plain(200, "OK:1")),
+        ("cut", || plain(200, "\u{1}S")),
+    ];
+    for (what, unreadable) in answers {
+        let mut punches = 0;
+        let (state, answer) = encrypting(move |request| match request {
+            request if request.is_handshake() => options(""),
+            request if request.is_poll() => RawAnswer::Hangs,
+            request if request.is_upload("ATTLOG") => {
+                punches += 1;
+                if punches == 1 { unreadable() } else { says(200, "OK:1") }
+            }
+            _ => says(200, "OK"),
+        });
+        let server = RawServer::start(answer);
+        let terminal = started(&server, "[timeouts]\nretry = 1");
+        until("polled", || server.requests().iter().any(|it| it.is_poll()), || terminal.log());
+        for (pin, uploads) in [("1", 2), ("2", 3)] {
+            terminal.driver().punch(pin, &second(uploads));
+            let came = || server.requests().iter().filter(|it| it.is_upload("ATTLOG")).count();
+            until("came", || came() as u32 == uploads, || format!("{what}: {}", terminal.log()));
+        }
+        assert!(!terminal.log().contains("answers nothing beside"), "{what}: {}", terminal.log());
+        assert_eq!(state.lock().unwrap().secrets.len(), 2, "{what}");
+    }
+}
+
+/// An answer that is not encrypted, on a connection that is kept.
+fn plain(status: u16, body: &str) -> RawAnswer {
+    let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", body.len());
+    RawAnswer::Keeps((head + body).into_bytes())
 }

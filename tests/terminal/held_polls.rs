@@ -139,6 +139,41 @@ fn a_server_that_does_one_thing_at_a_time_costs_no_row_and_is_remembered() {
     assert!(!terminal.log().contains("passed over"), "{}", terminal.log());
 }
 
+/// An answer that cannot be read is an answer: it says nothing of what goes beside a held poll.
+#[test]
+fn an_answer_that_cannot_be_read_beside_a_held_poll_holds_back_no_later_punch() {
+    let answers: [fn() -> RawAnswer; 4] = [
+        || RawAnswer::Exactly(b"no HTTP\r\n\r\n".into()),
+        || RawAnswer::Exactly(format!("HTTP/1.1 200 X\r\nLong: {}\r\n", "x".repeat(20_000)).into()),
+        || {
+            RawAnswer::Exactly(
+                b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n".into(),
+            )
+        },
+        || RawAnswer::Exactly(b"\x15\x03\x01\x00\x02\x02\x28".into()),
+    ];
+    for unreadable in answers {
+        let mut punches = 0;
+        let server = RawServer::start(move |request| match request {
+            request if request.is_handshake() => kept(options("")),
+            request if request.is_poll() => RawAnswer::Hangs,
+            request if request.is_upload("ATTLOG") => {
+                punches += 1;
+                if punches == 1 { unreadable() } else { kept(says(200, "OK:1")) }
+            }
+            _ => kept(says(200, "OK")),
+        });
+        let terminal = start(&server);
+        wait_for_poll(&server);
+        for (pin, uploads) in [("1", 2), ("2", 3)] {
+            terminal.driver().punch(pin, &second(uploads));
+            let is_there = || self::punches(&server.requests()) as u32 == uploads;
+            until("the punch came", is_there, || format!("{:?} {}", unreadable(), terminal.log()));
+        }
+        assert!(!terminal.log().contains("answers nothing beside"), "{}", terminal.log());
+    }
+}
+
 #[test]
 fn only_what_cannot_wait_goes_beside_a_poll_that_is_held() {
     let server = holding(|| RawAnswer::InTwo(Vec::new(), whole("OK"), has_punch));

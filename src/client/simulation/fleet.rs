@@ -48,7 +48,7 @@ fn a_fleet_comes_back_evenly_after_an_outage() {
     for (what, pause, took) in [
         ("refused", Pause::Link(Cause::NoConnection), no_time),
         ("no route", Pause::Link(Cause::NoConnection), SECOND * 3),
-        ("time-outs", Pause::Link(Cause::Other), time_out),
+        ("time-outs", Pause::Link(Cause::TimedOut), time_out),
         ("errors of HTTP", Pause::ErrorDelay, no_time),
     ] {
         // All meet it in the same moment (a held poll), or each with its own poll.

@@ -166,7 +166,7 @@ impl Uplink for VirtualUplink {
             Some(Outage::Closed) => return Err(Failure::Broken(Cause::Closed, "closed".into())),
             Some(Outage::TimedOut) => {
                 self.clock.0.set(now + TIME_OUT);
-                return Err(Failure::Unsent(Cause::Other, "timed out".into()));
+                return Err(Failure::Unsent(Cause::TimedOut, "timed out".into()));
             }
             Some(Outage::Status(status)) => return Ok(says(status, b"")),
             None if closes => return Err(Failure::Broken(Cause::Closed, "closed".into())),

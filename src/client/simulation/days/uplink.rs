@@ -173,7 +173,7 @@ impl World {
             self.alone_until.set(self.now() + DAY + MINUTE);
         }
         self.pass(TIME_OUT);
-        Err(Failure::Broken(Cause::Other, "timed out".into()))
+        Err(Failure::Broken(Cause::TimedOut, "timed out".into()))
     }
 
     /// After how many bytes an answer breaks off. What follows the last line end of a list is never the same
