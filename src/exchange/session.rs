@@ -27,13 +27,26 @@ pub(super) struct Session<S: CipherSuite> {
     secret: S::Secret,
     /// The number of the last request.
     number: u64,
+    answers: Rc<Answers>,
+}
+
+/// What the answers of a session were.
+#[derive(Default)]
+struct Answers {
+    /// One was sealed with the keys of the session.
+    was_opened: Cell<bool>,
     /// Refusals in a row that were not sealed.
-    plain_refusals: Rc<Cell<u32>>,
+    plain_refusals: Cell<u32>,
 }
 
 impl<S: CipherSuite> Session<S> {
     pub(super) fn new(secret: S::Secret) -> Self {
-        Self { secret, number: 0, plain_refusals: Rc::default() }
+        Self { secret, number: 0, answers: Rc::default() }
+    }
+
+    /// Whether an answer was sealed with these keys.
+    pub(super) fn was_of_use(&self) -> bool {
+        self.answers.was_opened.get()
     }
 
     pub(super) fn exchange(
@@ -97,8 +110,8 @@ impl<S: CipherSuite> Session<S> {
 
     /// The answer to the last request.
     fn expected(&self) -> Expected<S> {
-        let plain_refusals = Rc::clone(&self.plain_refusals);
-        Expected { secret: self.secret.clone(), number: self.number, plain_refusals }
+        let answers = Rc::clone(&self.answers);
+        Expected { secret: self.secret.clone(), number: self.number, answers }
     }
 }
 
@@ -139,14 +152,14 @@ impl<R: Read> Content for SealedContent<R> {
 struct Expected<S: CipherSuite> {
     secret: S::Secret,
     number: u64,
-    plain_refusals: Rc<Cell<u32>>,
+    answers: Rc<Answers>,
 }
 
 impl<S: CipherSuite> Expected<S> {
     fn in_response(&self, mut response: Response) -> Answer<S> {
         let body = std::mem::replace(&mut response.body, Box::new(io::empty()));
         let opened = Opened::new(&self.secret, self.number, body);
-        Answer { response, opened, plain_refusals: Rc::clone(&self.plain_refusals) }
+        Answer { response, opened, answers: Rc::clone(&self.answers) }
     }
 }
 
@@ -154,7 +167,7 @@ impl<S: CipherSuite> Expected<S> {
 struct Answer<S: CipherSuite> {
     response: Response,
     opened: Opened<S>,
-    plain_refusals: Rc<Cell<u32>>,
+    answers: Rc<Answers>,
 }
 
 enum Head<S: CipherSuite> {
@@ -171,7 +184,8 @@ impl<S: CipherSuite> Answer<S> {
                 let Some((status, file)) = read_first_line(&line) else {
                     return Err(self.response.broke_off(NotOpened::Malformed.into()));
                 };
-                self.plain_refusals.set(0);
+                self.answers.was_opened.set(true);
+                self.answers.plain_refusals.set(0);
                 let mut response = self.response;
                 response.status = status;
                 response.file = FileHead { version: response.file.version, ..file };
@@ -184,12 +198,12 @@ impl<S: CipherSuite> Answer<S> {
         };
         let refuses = self.response.status >= 400
             && ![CANNOT_OPEN, 416].contains(&self.response.status)
-            && self.plain_refusals.get() < MOST_PLAIN_REFUSALS;
+            && self.answers.plain_refusals.get() < MOST_PLAIN_REFUSALS;
         if NotOpened::in_error(&error) != Some(NotOpened::Plain) || !refuses {
             return Err(self.response.broke_off(error));
         }
         // A proxy, or a server that failed: that acknowledges nothing.
-        self.plain_refusals.set(self.plain_refusals.get() + 1);
+        self.answers.plain_refusals.set(self.answers.plain_refusals.get() + 1);
         self.response.body = self.opened.into_plain();
         Ok(Head::Whole(self.response))
     }

@@ -1,6 +1,8 @@
 //! Encrypted sessions in which something goes wrong: answers that cannot be opened, keys that are lost,
 //! handshakes that say otherwise.
 
+use std::time::{Duration, Instant};
+
 use iclock_emulator::{Act, Fault, On, SealFault, Settings};
 
 use crate::harness::{
@@ -246,6 +248,34 @@ fn an_answer_that_cannot_be_opened_beside_a_held_poll_holds_back_no_later_punch(
         }
         assert!(!terminal.log().contains("answers nothing beside"), "{what}: {}", terminal.log());
         assert_eq!(state.lock().unwrap().secrets.len(), 2, "{what}");
+    }
+}
+
+/// An exchange costs the server an RSA decryption, and there is a fleet of terminals.
+#[test]
+fn a_server_that_opens_nothing_gets_new_keys_once_per_error_delay() {
+    let answers: [fn() -> RawAnswer; 3] =
+        [|| plain(200, "OK"), || plain(409, "lost"), || plain(500, "?")];
+    for in_plain in answers {
+        let mut times = Vec::new();
+        let (tell, told) = std::sync::mpsc::channel();
+        let (state, answer) = encrypting(move |request| match request {
+            request if request.is_handshake() => {
+                tell.send(Instant::now()).unwrap();
+                options("ErrorDelay=2\n")
+            }
+            _ => in_plain(),
+        });
+        let server = RawServer::start(answer);
+        let terminal = started(&server, "");
+        terminal.driver().punch("1001", &second(1));
+        let keys = || state.lock().unwrap().secrets.len();
+        until("keys were exchanged four times", || keys() >= 4, || terminal.log());
+        times.extend(told.try_iter());
+        for pair in times.windows(2) {
+            let pause = pair[1] - pair[0];
+            assert!(pause >= Duration::from_secs(2), "{pause:?}: {}", terminal.log());
+        }
     }
 }
 
