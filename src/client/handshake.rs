@@ -1,5 +1,7 @@
 //! The handshake: options, version, clock, stamps (§6).
 
+use std::time::Duration;
+
 use super::command_list::{CommandReader, List};
 use super::context::Context;
 use super::server_date::ServerDate;
@@ -33,20 +35,20 @@ pub(super) fn shake_hands(
     let now = context.clock.monotonic();
     let reply = read_handshake(&list.others, &base, response.answer(b""));
     let is_bare = matches!(reply, Handshake::Bare);
-    let (retry_at, zone) = match reply {
+    let (keys_in, retry_at, zone) = match reply {
         Handshake::Options(options) => {
             let zone = options.time_zone;
-            exchange_keys(context, session, &options)?;
+            let keys_in = exchange_keys(context, session, &options)?;
             take_options(context, session, *options)?;
-            (None, Some(zone))
+            (keys_in, None, Some(zone))
         }
         Handshake::Refused(message) if !list.others.is_empty() || list.commands == 0 => {
             return Err(Trouble::Refused(message));
         }
         // Commands in place of options are as good as a bare OK.
         Handshake::Bare | Handshake::Refused(_) => {
-            exchange_keys(context, session, &base)?;
-            (session.take_bare_ok(base, now), None)
+            let keys_in = exchange_keys(context, session, &base)?;
+            (keys_in, session.take_bare_ok(base, now), None)
         }
     };
     list.is_answer(context)?;
@@ -62,7 +64,7 @@ pub(super) fn shake_hands(
             context.settings.profile.serial
         );
     }
-    session.connect(now, retry_at);
+    session.connect(now, retry_at.or(keys_in.map(|time| now + time)));
     let mut was_bare = false;
     context.status.update(|connection| {
         was_bare = connection.no_options;
@@ -89,19 +91,24 @@ pub(super) fn shake_hands(
 }
 
 /// Exchanges keys, if the options ask for it. Without the keys that the owner requires there is no session.
+/// Returns after what time another handshake may bring keys.
 #[cfg(feature = "exchange")]
 fn exchange_keys(
     context: &mut Context,
     session: &mut Session,
     options: &ServerOptions,
-) -> Result<(), Trouble> {
+) -> Result<Option<Duration>, Trouble> {
     super::keys::agree(context, options).inspect_err(|_| session.disconnect())
 }
 
 /// This build has none to exchange.
 #[cfg(not(feature = "exchange"))]
-fn exchange_keys(_: &mut Context, _: &mut Session, _: &ServerOptions) -> Result<(), Trouble> {
-    Ok(())
+fn exchange_keys(
+    _: &mut Context,
+    _: &mut Session,
+    _: &ServerOptions,
+) -> Result<Option<Duration>, Trouble> {
+    Ok(None)
 }
 
 /// The server's reply to a handshake.

@@ -1,18 +1,25 @@
 //! The exchange of keys after a handshake, where the server says `Encrypt=1` and both sides speak 2.4.0 (§7,
 //! §8); and what follows where there is none.
 
+use std::time::Duration;
+
 use super::context::Context;
 use super::trouble::Trouble;
 use crate::exchange::{Mode, NotAgreed};
 use crate::protocol::options::ServerOptions;
 use crate::uplink::Failure;
 
-/// A server that fails so often in a row when keys are to be exchanged has no exchange.
+/// A server that fails so often in a row when keys are to be exchanged is taken for one that has no exchange.
 const MOST_FAILURES: u32 = 3;
+/// After so long it is asked again.
+const ASKED_AGAIN: Duration = Duration::from_secs(900);
 
 /// Exchanges keys if these options of a handshake ask for it. What the owner requires and cannot be had fails:
-/// there is no session.
-pub(super) fn agree(context: &mut Context, options: &ServerOptions) -> Result<(), Trouble> {
+/// there is no session. Returns after what time another handshake may bring keys.
+pub(super) fn agree(
+    context: &mut Context,
+    options: &ServerOptions,
+) -> Result<Option<Duration>, Trouble> {
     let mode = context.uplink.mode();
     let is_wanted = options.asks_for_keys();
     let had_keys = context.uplink.is_sealed();
@@ -25,7 +32,7 @@ pub(super) fn agree(context: &mut Context, options: &ServerOptions) -> Result<()
             );
         }
         publish(context, None);
-        return Ok(());
+        return Ok(None);
     }
     if !is_wanted {
         context.uplink.forget_keys();
@@ -34,23 +41,23 @@ pub(super) fn agree(context: &mut Context, options: &ServerOptions) -> Result<()
         ));
     }
     let target = context.target("/iclock/exchange");
-    let why = match context.uplink.agree(&|kind| target.clone().with("type", kind)) {
+    let (why, asked_again) = match context.uplink.agree(&|kind| target.clone().with("type", kind)) {
         Ok(()) => {
             if !had_keys {
                 log::info!("keys were exchanged with the server: what follows is encrypted");
             }
             context.status.update(|connection| connection.is_encrypted = true);
             publish(context, None);
-            return Ok(());
+            return Ok(None);
         }
         Err(NotAgreed::Failed(failure)) => {
             let is_last = mode == Mode::Auto && context.uplink.failures() >= MOST_FAILURES;
             if failure == Failure::Stopping || !is_last {
                 return Err(failure.into());
             }
-            failure.to_string()
+            (failure.to_string(), Some(ASKED_AGAIN))
         }
-        Err(NotAgreed::NoExchange(why)) => why,
+        Err(NotAgreed::NoExchange(why)) => (why, None),
     };
     if mode == Mode::Required {
         return Err(required(&why));
@@ -63,7 +70,7 @@ pub(super) fn agree(context: &mut Context, options: &ServerOptions) -> Result<()
         log::warn!("{message}; use https://, or set exchange = \"off\" in [encryption]");
     }
     publish(context, Some(message));
-    Ok(())
+    Ok(asked_again)
 }
 
 /// What the owner requires cannot be had.

@@ -19,7 +19,9 @@ const MAKING: Duration = Duration::from_secs(300);
 const UNWRAPPING: Duration = Duration::from_secs(60);
 /// Bytes of an answer that are looked at.
 const ANSWER_BYTES: usize = 4 << 10;
-/// The POST of the factors counts as the request of this number.
+/// The type of the POST of the factors.
+pub(super) const FACTORS: &str = "factors";
+/// It counts as the request of this number.
 const OF_FACTORS: u64 = 0;
 /// What its answer says, sealed.
 const CONFIRMATION: &[u8] = b"OK";
@@ -50,7 +52,10 @@ impl From<io::Error> for NotAgreed {
 
 impl From<Unusable> for NotAgreed {
     fn from(why: Unusable) -> Self {
-        Self::NoExchange(why.to_string())
+        match why {
+            Unusable::Random => Self::Failed(Failure::new(why.to_string())),
+            _ => Self::NoExchange(why.to_string()),
+        }
     }
 }
 
@@ -131,7 +136,7 @@ fn exchange_factors<S: CipherSuite>(
 ) -> Result<S::Secret, NotAgreed> {
     let ours = S::public_key(&keys).to_owned();
     let (of_terminal, wrapped) = S::wrap(theirs)?;
-    let answer = answer_to("factors", post, &format!("Factors={wrapped}"))?;
+    let answer = answer_to(FACTORS, post, &format!("Factors={wrapped}"))?;
     let wrapped = value_of(&answer, "Factors")?.to_owned();
     let unwrapping = Helper::begin(move || S::unwrap(&keys, &wrapped))?;
     let Ok(of_server) = unwrapping.wait(Instant::now() + UNWRAPPING)? else {

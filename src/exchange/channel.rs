@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Mode;
-use super::agreement::{Agreement, NotAgreed};
+use super::agreement::{Agreement, FACTORS, NotAgreed};
 use super::rsa_rc4::RsaRc4 as Suite;
 use super::session::Session;
 use crate::protocol::query::Target;
@@ -61,16 +61,30 @@ impl Channel {
     pub fn agree(&mut self, target: &dyn Fn(&str) -> Target) -> Result<(), NotAgreed> {
         self.session = None;
         let Self { uplink, agreement, .. } = self;
+        let mut factors_went_twice = false;
         let mut post = |kind: &str, body: &[u8]| {
             let target = target(kind);
             let request = Request { within: Some(LONGEST), ..Request::post(target.as_str(), body) };
-            match uplink.exchange(&request) {
+            let mut was_repeated = false;
+            let done = match uplink.exchange(&request) {
                 // There are servers that close every second connection.
-                Err(failure) if failure.cause() == Some(Cause::Closed) => uplink.exchange(&request),
+                Err(failure) if failure.cause() == Some(Cause::Closed) => {
+                    was_repeated = true;
+                    uplink.exchange(&request)
+                }
                 done => done,
-            }
+            };
+            was_repeated |= done.as_ref().is_ok_and(|response| response.was_repeated);
+            factors_went_twice = was_repeated && kind == FACTORS;
+            done
         };
-        let agreed = agreement.agree(&mut post);
+        let agreed = match agreement.agree(&mut post) {
+            // It may have taken the first, and refuse the second for that.
+            Err(NotAgreed::NoExchange(why)) if factors_went_twice => {
+                Err(NotAgreed::Failed(Failure::new(why)))
+            }
+            agreed => agreed,
+        };
         let has_failed = matches!(agreed, Err(NotAgreed::Failed(_)));
         self.failures = if has_failed { self.failures.saturating_add(1) } else { 0 };
         self.session = Some(Session::new(agreed?));

@@ -9,8 +9,8 @@ use iclock_emulator::{Act, Fault, On, Settings};
 use serde_json::json;
 
 use crate::harness::{
-    RawAnswer, RawRequest, RawServer, TIMEOUT, Terminal, base64, encrypting_server, options, says,
-    second, server_with, until,
+    RawAnswer, RawRequest, RawServer, TIMEOUT, Terminal, base64, encrypting, encrypting_server,
+    options, says, second, server_with, until,
 };
 
 const REQUIRED: &str = "[encryption]\nexchange = \"required\"";
@@ -257,16 +257,52 @@ fn commands_in_a_handshake_are_not_carried_out_where_encryption_is_required() {
 
 #[test]
 fn an_exchange_that_breaks_off_is_tried_again_before_all_goes_in_plain() {
-    // Twice is a bad line; three times is a server that has none.
+    // Twice is a bad line; three times may be a server that has none, and it is asked again soon.
     for (times, encrypted) in [(2, true), (u32::MAX, false)] {
         let server = encrypting_server();
         server.fault(Fault::new(On::keys(), Act::status(503, "later")).times(times));
         let terminal = Terminal::start(&server, "");
         terminal.driver().punch("1001", &second(1));
         assert!(server.wait_until(TIMEOUT, |got| got.attlog().len() == 1), "{}", terminal.log());
-        assert_eq!(terminal.status()["encrypted"], encrypted, "{}", terminal.log());
+        let status = terminal.status();
+        assert_eq!(status["encrypted"], encrypted, "{}", terminal.log());
+        let next = status["next_handshake_in"].as_u64().unwrap();
+        assert!(if encrypted { next > 3_600 } else { (1..=900).contains(&next) }, "{next}");
         server.assert_strict();
     }
+    // One that says that it has none is asked when a handshake comes anyway.
+    let server = answering(|_, _| says(404, "Not Found"));
+    let terminal = started(&server, "");
+    terminal.wait_until_online();
+    assert!(terminal.status()["next_handshake_in"].as_u64() > Some(3_600));
+}
+
+/// The server may have taken the first, and refuse the second for that.
+#[test]
+fn a_factor_that_is_sent_again_and_refused_is_no_server_without_an_exchange() {
+    let mut factors = 0;
+    let (state, mut answer) = encrypting(|request| match request {
+        request if request.is_handshake() => options(""),
+        request => says(200, format!("OK:{}", request.lines().len())),
+    });
+    let server = RawServer::start(move |request| {
+        if request.target.contains("type=factors") {
+            factors += 1;
+            match factors {
+                1 => return RawAnswer::Closes,
+                2 => return says(400, "these factors came before"),
+                _ => {}
+            }
+        }
+        answer(request)
+    });
+    let terminal = started(&server, "");
+    terminal.driver().punch("1001", &second(1));
+    let is_sent = || server.requests().iter().any(|it| it.is_upload("ATTLOG"));
+    until("sent", is_sent, || terminal.log());
+    assert_eq!(terminal.status()["encrypted"], true, "{}", terminal.log());
+    let state = state.lock().unwrap();
+    assert!(state.flaws.is_empty() && state.secrets.len() == 1, "{:?}", state.flaws);
 }
 
 #[test]
