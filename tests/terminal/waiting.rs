@@ -147,7 +147,8 @@ fn without_a_server_everything_waits_for_the_connection() {
 
 #[test]
 fn refused_rows_are_passed_over_with_the_servers_message() {
-    let server = server("", |request| match request.text() {
+    // The next offer is not due while the test looks.
+    let server = server("ErrorDelay=60\n", |request| match request.text() {
         text if text.contains("13\t") => says(400, "unlucky"),
         _ => ok(request),
     });
