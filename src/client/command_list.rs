@@ -301,6 +301,9 @@ pub(super) struct List {
     /// None is taken: the owner requires encryption, and a handshake has none.
     #[cfg(feature = "exchange")]
     is_barred: bool,
+    /// One was not taken for that, and the log says so.
+    #[cfg(feature = "exchange")]
+    has_barred: bool,
 }
 
 /// Most lines that are kept although they are no commands, and most bytes of each.
@@ -321,6 +324,8 @@ impl List {
             is_full: false,
             #[cfg(feature = "exchange")]
             is_barred: false,
+            #[cfg(feature = "exchange")]
+            has_barred: false,
         }
     }
 
@@ -338,10 +343,12 @@ impl List {
             let is_command = CommandLine::begins(bytes) && self.is_of_the_protocol();
             #[cfg(feature = "exchange")]
             if is_command && self.is_barred {
-                log::warn!(
-                    "a command in the reply to the handshake, which is not encrypted, is not carried out: \
-                     [encryption] exchange is \"required\""
-                );
+                if !std::mem::replace(&mut self.has_barred, true) {
+                    log::warn!(
+                        "no command of the reply to the handshake, which is not encrypted, is carried out: \
+                         [encryption] exchange is \"required\""
+                    );
+                }
                 continue;
             }
             if is_command && self.commands as u64 >= self.room {

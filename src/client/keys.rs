@@ -36,9 +36,9 @@ pub(super) fn agree(
     }
     if !is_wanted {
         context.uplink.forget_keys();
-        return Err(required(
-            "its reply to the handshake does not say Encrypt=1 with PushProtVer=2.4.0 or later",
-        ));
+        let why =
+            "its reply to the handshake does not say Encrypt=1 with PushProtVer=2.4.0 or later";
+        return Err(required(context, why));
     }
     let target = context.target("/iclock/exchange");
     let (why, asked_again) = match context.uplink.agree(&|kind| target.clone().with("type", kind)) {
@@ -60,7 +60,7 @@ pub(super) fn agree(
         Err(NotAgreed::NoExchange(why)) => (why, None),
     };
     if mode == Mode::Required {
-        return Err(required(&why));
+        return Err(required(context, &why));
     }
     let message = format!(
         "the server says Encrypt=1 and has no exchange of keys that punchd knows: {why}; nothing is encrypted"
@@ -74,11 +74,13 @@ pub(super) fn agree(
 }
 
 /// What the owner requires cannot be had.
-fn required(why: &str) -> Trouble {
-    Trouble::Refused(format!(
+fn required(context: &Context, why: &str) -> Trouble {
+    let message = format!(
         "nothing is sent, since [encryption] exchange is \"required\" and no keys were exchanged with the server: \
          {why}"
-    ))
+    );
+    publish(context, Some(message.clone()));
+    Trouble::Refused(message)
 }
 
 fn publish(context: &Context, unencrypted: Option<String>) {

@@ -37,6 +37,8 @@ pub fn examine(path: &Path, report: Report<'_>) {
         ),
     ));
     if let running::Daemon::Runs(status) = &running {
+        #[cfg(feature = "exchange")]
+        running::encryption(status, &config, report);
         if is_link_well {
             running::requests(status, report);
         }

@@ -6,6 +6,8 @@ use super::finding::{Finding, Level, Report};
 use super::machine::free_room;
 use crate::config::Config;
 use crate::driver_socket::socket_path;
+#[cfg(feature = "exchange")]
+use crate::exchange::Mode;
 use crate::protocol::foreign;
 use crate::rpc::{self, CallError, Method};
 
@@ -152,10 +154,32 @@ fn store(status: &Value, report: Report<'_>) {
     }
 }
 
+/// Whether keys were exchanged. The check of the handshake exchanges none.
+#[cfg(feature = "exchange")]
+pub(super) fn encryption(status: &Value, config: &Config, report: Report<'_>) {
+    const CHECK: &str = "encryption";
+    const REMEDY: &str = "set up the exchange of keys at the server (docs/encryption.md), or use https:// and exchange";
+    let is_required = config.client_settings().exchange == Mode::Required;
+    match status["unencrypted"].as_str() {
+        Some(why) if is_required => {
+            report(Finding::fault(CHECK, why).remedy(format!("{REMEDY} = \"auto\"")));
+        }
+        Some(why) => report(Finding::warning(CHECK, why).remedy(format!("{REMEDY} = \"off\""))),
+        None if status["encrypted"] == true => {
+            report(Finding::ok(CHECK, "keys were exchanged with the server"));
+        }
+        None => {}
+    }
+}
+
 /// What fails of the running punchd, where the link is found well.
 pub(super) fn requests(status: &Value, report: Report<'_>) {
     const CHECK: &str = "requests";
     let Some(trouble) = status["trouble"].as_str() else { return };
+    if status["unencrypted"].is_string() && status["online"] == false {
+        // That is all that is wrong, and was said.
+        return;
+    }
     report(match status["next_handshake_in"].as_u64().filter(|_| status["online"] == false) {
         // It failed before, and the handshake of this check did not.
         Some(next) => Finding::warning(CHECK, trouble)

@@ -64,7 +64,8 @@ impl Channel {
         let mut factors_went_twice = false;
         let mut post = |kind: &str, body: &[u8]| {
             let target = target(kind);
-            let request = Request { within: Some(LONGEST), ..Request::post(target.as_str(), body) };
+            let (within, seal) = (Some(LONGEST), Seal::OfExchange);
+            let request = Request { within, seal, ..Request::post(target.as_str(), body) };
             let mut was_repeated = false;
             let done = match uplink.exchange(&request) {
                 // There are servers that close every second connection.

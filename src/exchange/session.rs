@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::message::{NotOpened, Opened, Sealed, sealed_bytes};
 use super::suite::CipherSuite;
+use crate::reactor::Stopping;
 use crate::uplink::{
     Body, Content, Exchange, Failure, FileHead, HeldExchange, ReadLimit, Request, Response, Seal,
     Uplink,
@@ -19,6 +20,8 @@ use crate::uplink::{
 const HELD_AFTER: Duration = Duration::from_secs(2);
 /// After so many answers in a row that refuse a request and are not sealed, the server may have lost the keys.
 const MOST_PLAIN_REFUSALS: u32 = 3;
+/// Most bytes of an answer that is not sealed that are looked at.
+const PLAIN_BYTES: u64 = 512;
 /// The status of a server that cannot open a message with the keys that it has.
 const CANNOT_OPEN: u16 = 409;
 
@@ -196,17 +199,31 @@ impl<S: CipherSuite> Answer<S> {
             Err(error) if ReadLimit::is_in(&error) => return Ok(Head::Paused(self)),
             Err(error) => error,
         };
+        if NotOpened::in_error(&error) != Some(NotOpened::Plain) {
+            return Err(self.response.broke_off(error));
+        }
+        self.response.body = self.opened.into_plain();
         let refuses = self.response.status >= 400
             && ![CANNOT_OPEN, 416].contains(&self.response.status)
             && self.answers.plain_refusals.get() < MOST_PLAIN_REFUSALS;
-        if NotOpened::in_error(&error) != Some(NotOpened::Plain) || !refuses {
-            return Err(self.response.broke_off(error));
+        if !refuses {
+            return Err(is_plain(self.response));
         }
         // A proxy, or a server that failed: that acknowledges nothing.
         self.answers.plain_refusals.set(self.answers.plain_refusals.get() + 1);
-        self.response.body = self.opened.into_plain();
         Ok(Head::Whole(self.response))
     }
+}
+
+/// What is wrong with an answer that is not sealed and does not count for that.
+fn is_plain(mut response: Response) -> Failure {
+    let mut body = Vec::new();
+    let read = (&mut response.body).take(PLAIN_BYTES).read_to_end(&mut body);
+    if read.is_err_and(|error| Stopping::is_in(&error)) {
+        return Failure::Stopping;
+    }
+    let refusal = response.answer(&body).refusal();
+    Failure::new(format!("the answer is not encrypted, although keys were exchanged: {refusal}"))
 }
 
 /// What the message of an answer begins with: `STATUS LENGTH [FIRST-LAST/SIZE]`, with `-` for a length that is

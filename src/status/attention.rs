@@ -38,7 +38,7 @@ pub(super) fn attention(
         found.push(NO_OPTIONS.into());
     }
     #[cfg(feature = "exchange")]
-    found.extend(connection.unencrypted.clone());
+    found.extend(connection.unencrypted.clone().filter(|_| connection.online));
     if connection.online && !connection.clock_set {
         found.push("the clock is not set, and the server's Date does not set it".into());
     }

@@ -20,7 +20,7 @@ pub struct Connection {
     /// Keys were exchanged with the server: requests and answers are encrypted.
     #[cfg(feature = "exchange")]
     pub is_encrypted: bool,
-    /// Why nothing is encrypted although the server asks for it.
+    /// Why nothing is encrypted although the server asks for it, or nothing is sent because the owner does.
     #[cfg(feature = "exchange")]
     pub unencrypted: Option<String>,
     /// Rows that count as delivered although the server did not count them.

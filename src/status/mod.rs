@@ -163,6 +163,7 @@ impl Status {
         #[cfg(feature = "exchange")]
         {
             report["encrypted"] = connection.is_encrypted.into();
+            report["unencrypted"] = connection.unencrypted.clone().into();
         }
         Ok(report)
     }

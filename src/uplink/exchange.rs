@@ -62,6 +62,8 @@ pub enum Seal<'a> {
     ByKeys,
     /// Never: a handshake.
     Never,
+    /// Never: one of the exchange of keys. The server may have to make a key first.
+    OfExchange,
     /// Its body is a sealed message.
     InBody,
     /// Its header has a sealed message, since a GET has no body.
@@ -155,6 +157,14 @@ impl<'a> Request<'a> {
     pub(super) fn goes_once(&self) -> bool {
         #[cfg(feature = "exchange")]
         return self.seal.is_done();
+        #[cfg(not(feature = "exchange"))]
+        false
+    }
+
+    /// Whether the server may need long for it, though it answers others soon.
+    pub(super) fn takes_long(&self) -> bool {
+        #[cfg(feature = "exchange")]
+        return self.seal == Seal::OfExchange;
         #[cfg(not(feature = "exchange"))]
         false
     }

@@ -200,7 +200,8 @@ impl Server {
         let end = request.within.map(|within| Instant::now() + within);
         let Settings { answer, body, .. } = self.settings;
         let times = Times { answer, body, head: answer, end };
-        Ok(Outgoing { place, message: Message { head, body: request.body, absolute }, times })
+        let message = Message { head, body: request.body, absolute };
+        Ok(Outgoing { place, message, times, takes_long: request.takes_long() })
     }
 
     /// Sends a request on a connection, and waits for the head of its response.
@@ -234,6 +235,7 @@ impl Server {
                 reads.set(hold);
             }
             None if answering.idle.is_some()
+                && !outgoing.takes_long
                 && self.kept.borrow_mut().history(place).is_unproven() =>
             {
                 times.head = times.head.min(PROBE);
@@ -278,6 +280,8 @@ struct Outgoing<'a> {
     place: Place,
     message: Message<'a>,
     times: Times,
+    /// The server may need long for it.
+    takes_long: bool,
 }
 
 fn place_of(uri: &Uri) -> Result<Place, LinkError> {

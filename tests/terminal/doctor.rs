@@ -378,3 +378,40 @@ fn a_server_that_does_not_ask_for_the_encryption_that_is_required_is_a_fault() {
         assert_eq!((has_fault, code == 1), (is_fault, is_fault), "{exchange}: {found:#?}");
     }
 }
+
+/// The doctor makes a handshake and exchanges no keys: the running punchd knows more.
+#[cfg(feature = "exchange")]
+#[test]
+fn a_server_without_an_exchange_is_a_warning_or_a_fault_if_it_is_required() {
+    for (exchange, level) in [("auto", "warning"), ("required", "fault")] {
+        let server = RawServer::start(|request| match request {
+            request if request.is_handshake() => dated(options("Encrypt=1\n"), now()),
+            request if request.target.contains("/exchange?") => says(404, "Not Found"),
+            _ => says(200, "OK"),
+        });
+        let more = format!("[encryption]\nexchange = \"{exchange}\"\n");
+        let mut terminal =
+            Terminal::prepare(&server.url(), &format!("timezone = \"+00:00\"\n{more}"));
+        terminal.run();
+        terminal.wait_for("known", |status| !status["unencrypted"].is_null());
+        let (found, code) = examined(&terminal);
+        let complaints = complaints(&found);
+        let first = complaints.first().cloned().unwrap_or_default();
+        assert!(
+            first.starts_with(&format!("{level} encryption "))
+                && first.contains("/iclock/exchange?type=publickey with status 404"),
+            "{exchange}: {complaints:#?}"
+        );
+        // That a handshake is answered does not help.
+        let is_of_requests = |line: &String| line.contains(" requests ");
+        assert!(!complaints.iter().any(is_of_requests), "{exchange}: {complaints:#?}");
+        assert_eq!(code == 1, level == "fault", "{exchange}");
+    }
+    // Nor does it complain where all is encrypted.
+    let server = crate::harness::encrypting_server();
+    let terminal = Terminal::start(&server, "");
+    terminal.wait_for("encrypted", |status| status["encrypted"] == true);
+    let (found, _) = examined(&terminal);
+    let lines: Vec<_> = found.iter().map(line).collect();
+    assert!(lines.iter().any(|line| line.starts_with("ok encryption ")), "{lines:#?}");
+}

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use iclock_emulator::{Act, Fault, On, SealFault, Settings};
 
 use crate::harness::{
-    RawAnswer, RawServer, TIMEOUT, Terminal, encrypting, encrypting_server, options, polls_of,
-    says, second, server_with, until,
+    RawAnswer, RawServer, TIMEOUT, Terminal, encrypting, encrypting_server, kept, options,
+    polls_of, says, second, server_with, until,
 };
 
 const REQUIRED: &str = "[encryption]\nexchange = \"required\"";
@@ -277,6 +277,68 @@ fn a_server_that_opens_nothing_gets_new_keys_once_per_error_delay() {
             assert!(pause >= Duration::from_secs(2), "{pause:?}: {}", terminal.log());
         }
     }
+}
+
+#[test]
+fn what_is_wrong_with_an_answer_that_is_not_encrypted_is_told() {
+    let cases: [(fn() -> RawAnswer, &str); 5] = [
+        (
+            || plain(409, "unknown session"),
+            "status 409 at /iclock/getrequest: \"unknown session\": see",
+        ),
+        (
+            || RawAnswer::Says(302, "Location: http://portal.example/login\r\n", String::new()),
+            "redirects at /iclock/getrequest to another host, \"http://portal.example/login\" (status 302)",
+        ),
+        (
+            || RawAnswer::Says(200, "Content-Encoding: gzip\r\n", "\u{1f}\u{8}made up".into()),
+            "answered at /iclock/getrequest in \"gzip\", which the terminal did not ask for",
+        ),
+        (|| plain(200, "<html><title>Log in</title>"), "with a web page"),
+        (|| plain(200, ""), "with an empty body"),
+    ];
+    for (in_plain, why) in cases {
+        let (_, mut answer) = encrypting(|request| match request {
+            request if request.is_handshake() => options(""),
+            _ => says(200, "OK"),
+        });
+        let server = RawServer::start(move |request| match request {
+            request if request.is_poll() => in_plain(),
+            request => answer(request),
+        });
+        let terminal = started(&server, "");
+        let has_line =
+            || terminal.log().lines().any(|line| line.contains("warning: asking for commands: "));
+        until("it is told", has_line, || terminal.log());
+        let log = terminal.log();
+        let line =
+            log.lines().find(|line| line.contains("warning: asking for commands: ")).unwrap();
+        let begin = "the answer is not encrypted, although keys were exchanged: the server ";
+        assert!(line.contains(begin) && line.contains(why), "{line}");
+        assert!(!line.contains("broke off"), "{line}");
+    }
+}
+
+/// The server makes a key of its own, which takes its time.
+#[test]
+fn a_server_that_needs_long_for_its_key_keeps_its_connections() {
+    let (state, mut answer) = encrypting(|request| match request {
+        request if request.is_handshake() => options(""),
+        _ => says(200, "OK"),
+    });
+    let server = RawServer::start(move |request| {
+        if request.target.contains("type=publickey") {
+            // Longer than a second request on a connection may take, before it is known that the server
+            // answers one.
+            std::thread::sleep(Duration::from_secs(12));
+        }
+        kept(answer(request))
+    });
+    let terminal = started(&server, "");
+    let polls = || server.requests().iter().filter(|it| it.is_poll()).count();
+    until("polled", || polls() >= 2, || terminal.log());
+    assert!(server.requests().iter().all(|it| it.connection.0 == 1), "{}", terminal.log());
+    assert_eq!(state.lock().unwrap().secrets.len(), 1, "{}", terminal.log());
 }
 
 /// An answer that is not encrypted, on a connection that is kept.
