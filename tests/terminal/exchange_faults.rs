@@ -13,6 +13,9 @@ use crate::harness::{
 const REQUIRED: &str = "[encryption]\nexchange = \"required\"";
 const NOTHING_IS_SENT: &str = "nothing is sent, since [encryption] exchange is \"required\"";
 
+/// What a server answers.
+type Answer = fn() -> RawAnswer;
+
 fn started(server: &RawServer, more: &str) -> Terminal {
     let mut terminal = Terminal::prepare(&server.url(), more);
     terminal.run();
@@ -222,7 +225,7 @@ fn a_download_that_is_not_encrypted_is_not_taken() {
 /// What cannot be opened is an answer: it says nothing of what goes beside a held poll.
 #[test]
 fn an_answer_that_cannot_be_opened_beside_a_held_poll_holds_back_no_later_punch() {
-    let answers: [(&str, fn() -> RawAnswer); 3] = [
+    let answers: [(&str, Answer); 3] = [
         ("lost", || plain(409, "lost")),
         ("plain", || plain(200, "OK:1")),
         ("cut", || plain(200, "\u{1}S")),
@@ -254,8 +257,7 @@ fn an_answer_that_cannot_be_opened_beside_a_held_poll_holds_back_no_later_punch(
 /// An exchange costs the server an RSA decryption, and there is a fleet of terminals.
 #[test]
 fn a_server_that_opens_nothing_gets_new_keys_once_per_error_delay() {
-    let answers: [fn() -> RawAnswer; 3] =
-        [|| plain(200, "OK"), || plain(409, "lost"), || plain(500, "?")];
+    let answers: [Answer; 3] = [|| plain(200, "OK"), || plain(409, "lost"), || plain(500, "?")];
     for in_plain in answers {
         let mut times = Vec::new();
         let (tell, told) = std::sync::mpsc::channel();
@@ -281,7 +283,7 @@ fn a_server_that_opens_nothing_gets_new_keys_once_per_error_delay() {
 
 #[test]
 fn what_is_wrong_with_an_answer_that_is_not_encrypted_is_told() {
-    let cases: [(fn() -> RawAnswer, &str); 5] = [
+    let cases: [(Answer, &str); 5] = [
         (
             || plain(409, "unknown session"),
             "status 409 at /iclock/getrequest: \"unknown session\": see",
