@@ -8,7 +8,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
@@ -17,6 +17,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+use md5::{Digest, Md5};
 use rustix::event::PollFlags;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -74,7 +75,7 @@ pub(super) fn watch(mut store: Store, config: &Config) -> Result<Option<Store>, 
         let (new, own) = match (trial.state, found) {
             // Nothing is to be run, or this is the new program already.
             (TrialState::Unconnected | TrialState::Failed, _) => return Ok(Some(store)),
-            (TrialState::Good, Ok((new, _))) if !new.exists() => return Ok(Some(store)),
+            (TrialState::Good, _) if is_installed(&store)? => return Ok(Some(store)),
             (_, Ok(found)) => found,
             (_, Err(why)) => {
                 give_up(&store, &mut trial, why)?;
@@ -82,14 +83,11 @@ pub(super) fn watch(mut store: Store, config: &Config) -> Result<Option<Store>, 
             }
         };
         if trial.state == TrialState::Good {
-            match replace(&own, &new) {
-                Ok(()) => drop(store),
-                Err(error) => {
-                    let why = format!("{} cannot be replaced: {error}", own.display());
-                    give_up(&store, &mut trial, why)?;
-                    continue;
-                }
+            if let Err(why) = install(&store, &own, &new)? {
+                give_up(&store, &mut trial, why)?;
+                continue;
             }
+            drop(store);
             // From here on nothing is left to be done but by the new program.
             return Err(Stop::System(machine::exec_new_program()));
         }
@@ -143,7 +141,11 @@ fn enough(trial: &Trial, new: &Path) -> Option<String> {
     if trial.starts >= MOST_STARTS {
         return Some(format!("it was started {MOST_STARTS} times and did not stand its trial"));
     }
-    (!new.exists()).then(|| format!("{} is gone", new.display()))
+    (!new.exists()).then(|| is_gone(new))
+}
+
+fn is_gone(new: &Path) -> String {
+    format!("{} is gone", new.display())
 }
 
 /// Writes down how the new program ended.
@@ -261,6 +263,38 @@ fn stop(child: &mut Child) -> io::Result<()> {
 
 fn signal(child: &Child, signal: Signal) {
     let _ = kill_process(Pid::from_child(child), signal);
+}
+
+/// Puts the new program in the place of the old one, after it is written down which one that is: the next start
+/// may find nothing else to tell by. The inner error says why it cannot.
+fn install(store: &Store, own: &Path, new: &Path) -> Result<Result<(), String>, Stop> {
+    let digest = match digest(new) {
+        Ok(digest) => digest,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Err(is_gone(new))),
+        Err(error) => return Ok(Err(format!("{} cannot be read: {error}", new.display()))),
+    };
+    Trial::set_place(store.options(), &digest, &own.to_string_lossy()).map_err(Stop::Store)?;
+    let replaced = replace(own, new);
+    Ok(replaced.map_err(|error| format!("{} cannot be replaced: {error}", own.display())))
+}
+
+/// Whether the new program has taken the place of the old one.
+fn is_installed(store: &Store) -> Result<bool, Stop> {
+    let place = Trial::place(store.options()).map_err(Stop::Store)?;
+    Ok(place.is_some_and(|(known, path)| digest(Path::new(&path)).is_ok_and(|it| it == known)))
+}
+
+/// The MD5 of a file, in hexadecimal.
+fn digest(path: &Path) -> io::Result<String> {
+    let (mut file, mut digest) = (File::open(path)?, Md5::new());
+    let mut bytes = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut bytes)? {
+            0 => break,
+            count => digest.update(&bytes[..count]),
+        }
+    }
+    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Puts the new program in the place of the old one, which keeps its file under another name.

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use iclock_emulator::{Emulator, Kind, Received};
+use md5::{Digest, Md5};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{TIMEOUT, Terminal, answer, second, server, until};
@@ -175,6 +176,30 @@ fn a_way_back_that_cannot_be_written_down_is_taken_later() {
     assert!(try_punch(&terminal, "1", &second(1)));
     assert_eq!(answer(&server, &id).0, -3);
     assert_as_before(&terminal, "the program before it has at once");
+}
+
+/// It stood its trial, and its file is lost before it took the place of the old one. That its name is gone is
+/// no sign that the program that starts is the new one.
+#[test]
+fn a_new_program_that_is_lost_before_it_took_its_place_is_not_told_as_installed() {
+    for is_written_down in [false, true] {
+        let (server, mut terminal, program, id) = given("exec sleep 1000");
+        until_runs(&terminal, 1);
+        terminal.kill();
+        let is_good = "UPDATE option SET value = replace(value, ' begun ', ' good ')";
+        db(&terminal).execute(is_good, []).unwrap();
+        if is_written_down {
+            let digest: String =
+                Md5::digest(&program).iter().map(|byte| format!("{byte:02x}")).collect();
+            let place = format!("{digest} {}", terminal.path("punchd").display());
+            let sql = "INSERT INTO option (key, value) VALUES ('punchd.trial-place', ?1)";
+            db(&terminal).execute(sql, [place]).unwrap();
+        }
+        fs::remove_file(terminal.path("punchd.new")).unwrap();
+        terminal.run();
+        assert_eq!(answer(&server, &id).0, -3);
+        assert_as_before(&terminal, "punchd.new is gone");
+    }
 }
 
 #[test]
