@@ -24,12 +24,14 @@ Example:
 };
 
 pub fn run(config: &Path) -> Result<(), Failure> {
-    print(&format!("{}\n", csv::HEADER));
+    // Where there is no answer, nothing is printed.
+    let mut header = Some(csv::HEADER);
     let mut after = Value::from(0);
     while !after.is_null() {
         let mut page = call(config, Method::Export, &json!({"after": after}))?;
-        for row in page["rows"].as_array().into_iter().flatten() {
-            print(&format!("{}\n", row.as_str().unwrap_or_default()));
+        let rows = page["rows"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        for line in header.take().into_iter().chain(rows) {
+            print(&format!("{line}\n"));
         }
         after = page["next"].take();
     }

@@ -188,7 +188,8 @@ fn resume(
         // Asked for again a few times: it may be put there late.
         403 | 404 | 410 => {
             context.store.jobs().set_download(job.row, known, job.attempts + START_OVER)?;
-            let why = format!("the server has no such file (status {})", response.status);
+            let Response { path, status, .. } = &response;
+            let why = format!("the server has no file {path} (status {status})");
             Err(refused_until(why, response.retry_after))
         }
         _ => {

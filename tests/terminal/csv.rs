@@ -79,3 +79,11 @@ fn a_file_that_a_spreadsheet_saved_is_imported() {
     }
     assert_eq!(terminal.status()["punches"], 6);
 }
+
+#[test]
+fn an_export_without_an_answer_prints_nothing() {
+    // No punchd runs: a file with a header alone would look like one of a terminal without punches.
+    let terminal = Terminal::prepare("http://127.0.0.1:1", "");
+    let output = terminal.punchd(&["export"]);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(69), &b""[..]));
+}
