@@ -5,7 +5,7 @@ use std::process::Output;
 use iclock_emulator::{Act, Fault, On};
 use serde_json::json;
 
-use crate::harness::{TIMEOUT, Terminal, second, server, set_aside};
+use crate::harness::{TIMEOUT, Terminal, copy_punchd, second, server, set_aside};
 
 const COMMANDS: [&str; 12] = [
     "init",
@@ -128,7 +128,7 @@ fn without_permission_on_the_socket_the_exit_code_is_77() {
     if is_root {
         // Nobody's program and configuration have to be readable to nobody.
         let program = terminal.path("program");
-        std::fs::copy(env!("CARGO_BIN_EXE_punchd"), &program).unwrap();
+        copy_punchd(&program);
         command = std::process::Command::new(program);
         command.arg("-c").arg(terminal.path("punchd.toml")).arg("status").uid(65534).gid(65534);
     } else {
@@ -156,7 +156,7 @@ fn what_this_user_may_not_look_at_is_a_warning() {
     );
     std::fs::write(terminal.path("punchd.toml"), text).unwrap();
     let program = terminal.path("program");
-    std::fs::copy(env!("CARGO_BIN_EXE_punchd"), &program).unwrap();
+    copy_punchd(&program);
     let mode = |mode| std::fs::Permissions::from_mode(mode);
     let is_root = rustix::process::getuid().is_root();
     std::fs::set_permissions(&closed, mode(if is_root { 0o700 } else { 0 })).unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use iclock_emulator::{Emulator, Kind, Received, Repeat};
 use serde_json::json;
 
-use crate::harness::{Driver, TIMEOUT, Terminal, noise, second, server};
+use crate::harness::{Driver, TIMEOUT, Terminal, noise, script, second, server};
 
 /// A small generator; the moments differ from kill to kill, not from run to run.
 struct Dice(u64);
@@ -172,13 +172,9 @@ fn every_command_five_times(kills: u32) {
     let files = terminal.path("files");
     std::fs::create_dir(&files).unwrap();
     let at = |name: &str| files.join(name).display().to_string();
-    let script = |name: &str, text: &str| {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::write(at(name), format!("#!/bin/sh\n{text}\n")).unwrap();
-        std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(0o755)).unwrap();
-    };
-    script("reboot", "echo x >> \"$0.ran\"");
-    script("hook", "echo x >> \"$0.ran\"");
+    for name in ["reboot", "hook"] {
+        script(&files.join(name), "echo x >> \"$0.ran\"");
+    }
     let config = format!(
         "[device]\nreboot = [\"{}\"]\n[commands]\nget_file = \"allow\"\nshell = \"allow\"\n\
          clear_data = \"allow\"\nput_dirs = [\"{files}\"]\nget_dirs = [\"{files}\"]\n\

@@ -1,12 +1,11 @@
 //! The scripts of `rootfs-overlay`, run by this machine's `sh`, in a directory in place of `/`.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::harness::until;
+use crate::harness::{program, until};
 
 /// A root with the overlay on it, and a program in punchd's place.
 struct Root(PathBuf);
@@ -52,8 +51,7 @@ impl Root {
     fn script(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        program(&path, text);
     }
 
     fn init(&self, what: &str) {

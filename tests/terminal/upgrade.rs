@@ -9,7 +9,7 @@ use md5::{Digest, Md5};
 use serde_json::json;
 
 use crate::harness::{
-    TIMEOUT, Terminal, answer, base64, noise, script, second, server, targets, until,
+    TIMEOUT, Terminal, answer, base64, copy_punchd, noise, script, second, server, targets, until,
 };
 
 /// A terminal with a program that installs upgrades.
@@ -75,7 +75,7 @@ fn both_ways_bring_the_same_firmware_and_the_answer_comes_after_the_restart() {
 fn terminal_that_is_replaced(server: &Emulator) -> Terminal {
     let mut terminal = Terminal::prepare(&server.url(), "");
     let (hook, program) = (terminal.path("hook"), terminal.path("punchd"));
-    fs::copy(env!("CARGO_BIN_EXE_punchd"), &program).unwrap();
+    copy_punchd(&program);
     let place = program.display();
     script(
         &hook,

@@ -1,8 +1,9 @@
 //! Files of a terminal: those that the server may put and get, programs, the store.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use iclock_emulator::Emulator;
 
@@ -24,8 +25,23 @@ pub fn terminal_with_files(server: &Emulator, more: &str) -> Terminal {
 
 /// A program for `sh`.
 pub fn script(path: &Path, text: &str) {
-    fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    program(path, &format!("#!/bin/sh\n{text}\n"));
+}
+
+/// A program with this text. It is not written by this process: a child that another test starts meanwhile would
+/// have it open for writing, and what is open for writing cannot be started.
+pub fn program(path: &Path, text: &str) {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "cat >\"$1\" && chmod 755 \"$1\"", "sh"]).arg(path);
+    let mut shell = shell.stdin(Stdio::piped()).spawn().unwrap();
+    shell.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(shell.wait().unwrap().success());
+}
+
+/// A copy of punchd, likewise.
+pub fn copy_punchd(to: &Path) {
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_punchd")).arg(to).status();
+    assert!(copied.unwrap().success());
 }
 
 /// The store, of a terminal that does not run.

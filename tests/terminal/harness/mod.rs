@@ -34,7 +34,7 @@ pub use encrypting::{encrypting, encrypting_server, message_of};
 pub use enrolment::{FP, asked_to_enroll, enroll_all, enrolling, finger, sensor};
 pub use every_command::EveryCommand;
 pub use fake_daemon::FakeDaemon;
-pub use files::{limit_files, script, store, terminal_with_files};
+pub use files::{copy_punchd, limit_files, program, script, store, terminal_with_files};
 pub use openssl::{NEW_EC, Openssl};
 pub use raw_server::{
     RawAnswer, RawRequest, RawServer, dated, kept, options, polls_of, replies_in, replies_to, says,

@@ -197,11 +197,7 @@ impl Terminal {
     /// Gives the terminal a copy of the program to itself.
     #[cfg(feature = "hardened")]
     pub fn copy_program(&self) {
-        // Not by this process: a child that another test starts meanwhile would have it open for writing, and
-        // what is open for writing cannot be started.
-        let mut copy = Command::new("cp");
-        copy.arg(env!("CARGO_BIN_EXE_punchd")).arg(self.path("punchd"));
-        assert!(copy.status().unwrap().success());
+        super::copy_punchd(&self.path("punchd"));
     }
 
     /// The program with these arguments, not yet started.
