@@ -24,14 +24,14 @@ Example:
 };
 
 pub fn run(config: &Path) -> Result<(), Failure> {
-    // Where there is no answer, nothing is printed.
-    let mut header = Some(csv::HEADER);
+    let mut header = format!("{}\n", csv::HEADER);
     let mut after = Value::from(0);
     while !after.is_null() {
         let mut page = call(config, Method::Export, &json!({"after": after}))?;
-        let rows = page["rows"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        for line in header.take().into_iter().chain(rows) {
-            print(&format!("{line}\n"));
+        // Where there is no answer, there is no header either.
+        print(&std::mem::take(&mut header));
+        for row in page["rows"].as_array().into_iter().flatten() {
+            print(&format!("{}\n", row.as_str().unwrap_or_default()));
         }
         after = page["next"].take();
     }
