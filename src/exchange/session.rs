@@ -207,7 +207,7 @@ impl<S: CipherSuite> Answer<S> {
             && ![CANNOT_OPEN, 416].contains(&self.response.status)
             && self.answers.plain_refusals.get() < MOST_PLAIN_REFUSALS;
         if !refuses {
-            return Err(is_plain(self.response));
+            return Err(not_sealed(self.response));
         }
         // A proxy, or a server that failed: that acknowledges nothing.
         self.answers.plain_refusals.set(self.answers.plain_refusals.get() + 1);
@@ -216,7 +216,7 @@ impl<S: CipherSuite> Answer<S> {
 }
 
 /// What is wrong with an answer that is not sealed and does not count for that.
-fn is_plain(mut response: Response) -> Failure {
+fn not_sealed(mut response: Response) -> Failure {
     let mut body = Vec::new();
     let read = (&mut response.body).take(PLAIN_BYTES).read_to_end(&mut body);
     if read.is_err_and(|error| Stopping::is_in(&error)) {
