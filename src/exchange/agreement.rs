@@ -180,7 +180,7 @@ fn answer_to(kind: &str, post: Post<'_>, body: &str) -> Result<String, NotAgreed
 }
 
 /// The value of a line `name=value`.
-fn value_of<'a>(answer: &'a str, name: &str) -> Result<&'a str, NotAgreed> {
+pub(super) fn value_of<'a>(answer: &'a str, name: &str) -> Result<&'a str, NotAgreed> {
     let lines = answer.lines().map(str::trim);
     let mut values = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     let missing = || NotAgreed::NoExchange(format!("its answer to the exchange has no {name}"));

@@ -12,12 +12,17 @@ const VERSION: u8 = 1;
 /// Most bytes of the message in a chunk.
 pub(super) const CHUNK: usize = 16 << 10;
 /// What stands before the bytes of a chunk: whether it is the last.
-const MORE: u8 = 0;
-const LAST: u8 = 1;
+pub(super) const MORE: u8 = 0;
+pub(super) const LAST: u8 = 1;
 /// Bytes of the length of a chunk.
 const LENGTH_BYTES: usize = 2;
 
-fn head<S: CipherSuite>(secret: &S::Secret, direction: Direction, number: u64) -> [u8; HEAD_BYTES] {
+/// What a message begins with.
+pub(super) fn head<S: CipherSuite>(
+    secret: &S::Secret,
+    direction: Direction,
+    number: u64,
+) -> [u8; HEAD_BYTES] {
     let mut head = [0; HEAD_BYTES];
     (head[0], head[1]) = (VERSION, direction.letter());
     head[2..10].copy_from_slice(&S::session(secret));

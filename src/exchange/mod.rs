@@ -8,6 +8,8 @@
 
 mod agreement;
 mod channel;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod helper;
 mod message;
 mod primes;

@@ -228,7 +228,7 @@ fn not_sealed(mut response: Response) -> Failure {
 
 /// What the message of an answer begins with: `STATUS LENGTH [FIRST-LAST/SIZE]`, with `-` for a length that is
 /// not known, and `*` for a part that there is not.
-fn read_first_line(line: &str) -> Option<(u16, FileHead)> {
+pub(super) fn read_first_line(line: &str) -> Option<(u16, FileHead)> {
     let mut words = line.split(' ');
     let status = words.next()?.parse().ok()?;
     let length = match words.next()? {
