@@ -148,18 +148,6 @@ impl Context {
         true
     }
 
-    /// Whether keys were exchanged and the server has sealed nothing with them.
-    #[cfg(feature = "exchange")]
-    pub(super) fn has_unused_keys(&self) -> bool {
-        self.uplink.has_unused_keys()
-    }
-
-    /// There are none without an exchange.
-    #[cfg(not(feature = "exchange"))]
-    pub(super) fn has_unused_keys(&self) -> bool {
-        false
-    }
-
     /// Sends the GET of a handshake, which is never encrypted. Any status but a 2xx is a refusal.
     pub(super) fn shake_hands(&mut self, target: &Target) -> Result<Response, Trouble> {
         success(self.exchange(&Request::handshake(target.as_str()))?)

@@ -83,19 +83,10 @@ impl Client {
         // Where there is no connection to be had, the handshake gets a pause. A connection that broke
         // may be one request's fault: the handshake shows at once whether the server is there, and
         // only the activity gets a pause, so that it delays no other.
-        if let Trouble::Link(failure) = trouble
+        if let Trouble::Link(Failure::Unsent(cause, _)) = trouble
             && activity != Activity::Handshake
         {
-            match failure {
-                Failure::Unsent(cause, _) => {
-                    self.backoffs.fail(Activity::Handshake, now, base, Pause::Link(*cause));
-                }
-                // Other keys would be of no more use.
-                _ if self.context.has_unused_keys() => {
-                    self.backoffs.fail(Activity::Handshake, now, base, Pause::ErrorDelay);
-                }
-                _ => {}
-            }
+            self.backoffs.fail(Activity::Handshake, now, base, Pause::Link(*cause));
         }
         let message = format!("{}: {trouble}", activity.name());
         let pause = match trouble {

@@ -38,11 +38,6 @@ impl Channel {
         self.session.is_some()
     }
 
-    /// Whether keys were exchanged and the server has sealed nothing with them.
-    pub fn has_unused_keys(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| !session.was_of_use())
-    }
-
     /// How often in a row the connection failed, or the server was not able to answer, when keys were to be
     /// exchanged.
     pub fn failures(&self) -> u32 {

@@ -20,8 +20,9 @@ use crate::uplink::{
 const HELD_AFTER: Duration = Duration::from_secs(2);
 /// After so many answers in a row that refuse a request and are not sealed, the server may have lost the keys.
 const MOST_PLAIN_REFUSALS: u32 = 3;
-/// Most bytes of an answer that is not sealed that are looked at.
+/// Most bytes of an answer that is not sealed that are looked at, and how long they are waited for.
 const PLAIN_BYTES: u64 = 512;
+const PLAIN_WAIT: Duration = Duration::from_secs(2);
 /// The status of a server that cannot open a message with the keys that it has.
 const CANNOT_OPEN: u16 = 409;
 
@@ -30,26 +31,13 @@ pub(super) struct Session<S: CipherSuite> {
     secret: S::Secret,
     /// The number of the last request.
     number: u64,
-    answers: Rc<Answers>,
-}
-
-/// What the answers of a session were.
-#[derive(Default)]
-struct Answers {
-    /// One was sealed with the keys of the session.
-    was_opened: Cell<bool>,
     /// Refusals in a row that were not sealed.
-    plain_refusals: Cell<u32>,
+    plain_refusals: Rc<Cell<u32>>,
 }
 
 impl<S: CipherSuite> Session<S> {
     pub(super) fn new(secret: S::Secret) -> Self {
-        Self { secret, number: 0, answers: Rc::default() }
-    }
-
-    /// Whether an answer was sealed with these keys.
-    pub(super) fn was_of_use(&self) -> bool {
-        self.answers.was_opened.get()
+        Self { secret, number: 0, plain_refusals: Rc::default() }
     }
 
     pub(super) fn exchange(
@@ -113,8 +101,8 @@ impl<S: CipherSuite> Session<S> {
 
     /// The answer to the last request.
     fn expected(&self) -> Expected<S> {
-        let answers = Rc::clone(&self.answers);
-        Expected { secret: self.secret.clone(), number: self.number, answers }
+        let plain_refusals = Rc::clone(&self.plain_refusals);
+        Expected { secret: self.secret.clone(), number: self.number, plain_refusals }
     }
 }
 
@@ -155,14 +143,14 @@ impl<R: Read> Content for SealedContent<R> {
 struct Expected<S: CipherSuite> {
     secret: S::Secret,
     number: u64,
-    answers: Rc<Answers>,
+    plain_refusals: Rc<Cell<u32>>,
 }
 
 impl<S: CipherSuite> Expected<S> {
     fn in_response(&self, mut response: Response) -> Answer<S> {
         let body = std::mem::replace(&mut response.body, Box::new(io::empty()));
         let opened = Opened::new(&self.secret, self.number, body);
-        Answer { response, opened, answers: Rc::clone(&self.answers) }
+        Answer { response, opened, plain_refusals: Rc::clone(&self.plain_refusals) }
     }
 }
 
@@ -170,7 +158,7 @@ impl<S: CipherSuite> Expected<S> {
 struct Answer<S: CipherSuite> {
     response: Response,
     opened: Opened<S>,
-    answers: Rc<Answers>,
+    plain_refusals: Rc<Cell<u32>>,
 }
 
 enum Head<S: CipherSuite> {
@@ -187,8 +175,7 @@ impl<S: CipherSuite> Answer<S> {
                 let Some((status, file)) = read_first_line(&line) else {
                     return Err(self.response.broke_off(NotOpened::Malformed.into()));
                 };
-                self.answers.was_opened.set(true);
-                self.answers.plain_refusals.set(0);
+                self.plain_refusals.set(0);
                 let mut response = self.response;
                 response.status = status;
                 response.file = FileHead { version: response.file.version, ..file };
@@ -205,18 +192,19 @@ impl<S: CipherSuite> Answer<S> {
         self.response.body = self.opened.into_plain();
         let refuses = self.response.status >= 400
             && ![CANNOT_OPEN, 416].contains(&self.response.status)
-            && self.answers.plain_refusals.get() < MOST_PLAIN_REFUSALS;
+            && self.plain_refusals.get() < MOST_PLAIN_REFUSALS;
         if !refuses {
             return Err(not_sealed(self.response));
         }
         // A proxy, or a server that failed: that acknowledges nothing.
-        self.answers.plain_refusals.set(self.answers.plain_refusals.get() + 1);
+        self.plain_refusals.set(self.plain_refusals.get() + 1);
         Ok(Head::Whole(self.response))
     }
 }
 
 /// What is wrong with an answer that is not sealed and does not count for that.
 fn not_sealed(mut response: Response) -> Failure {
+    response.reads.set(PLAIN_WAIT);
     let mut body = Vec::new();
     let read = (&mut response.body).take(PLAIN_BYTES).read_to_end(&mut body);
     if read.is_err_and(|error| Stopping::is_in(&error)) {
