@@ -38,7 +38,7 @@ pub(super) fn agree(
         context.uplink.forget_keys();
         let why =
             "its reply to the handshake does not say Encrypt=1 with PushProtVer=2.4.0 or later";
-        return Err(required(context, why));
+        return Err(Trouble::Refused(required(context, why)));
     }
     let target = context.target("/iclock/exchange");
     let (why, asked_again) = match context.uplink.agree(&|kind| target.clone().with("type", kind)) {
@@ -50,21 +50,32 @@ pub(super) fn agree(
             publish(context, None);
             return Ok(None);
         }
-        Err(NotAgreed::Failed(failure)) => {
-            let is_last = mode == Mode::Auto && context.uplink.failures() >= MOST_FAILURES;
-            if failure == Failure::Stopping || !is_last {
-                return Err(failure.into());
-            }
-            (failure.to_string(), Some(ASKED_AGAIN))
+        Err(NotAgreed::Failed(Failure::Stopping)) => return Err(Failure::Stopping.into()),
+        Err(NotAgreed::Failed(failure)) if mode == Mode::Required => {
+            let message = required(context, &failure.to_string());
+            return Err(failure.with_message(message).into());
         }
-        Err(NotAgreed::NoExchange(why)) => (why, None),
+        Err(NotAgreed::Failed(failure)) if context.uplink.failures() < MOST_FAILURES => {
+            publish(context, None);
+            let message = format!("no keys were exchanged with the server: {failure}");
+            return Err(failure.with_message(message).into());
+        }
+        Err(NotAgreed::Failed(failure)) => {
+            let minutes = ASKED_AGAIN.as_secs() / 60;
+            let why = format!(
+                "no keys could be exchanged, {MOST_FAILURES} times in a row, and it is tried again in {minutes} \
+                 minutes: {failure}"
+            );
+            (why, Some(ASKED_AGAIN))
+        }
+        Err(NotAgreed::NoExchange(why)) if mode == Mode::Required => {
+            return Err(Trouble::Refused(required(context, &why)));
+        }
+        Err(NotAgreed::NoExchange(why)) => {
+            (format!("there is no exchange of keys that punchd knows: {why}"), None)
+        }
     };
-    if mode == Mode::Required {
-        return Err(required(context, &why));
-    }
-    let message = format!(
-        "the server says Encrypt=1 and has no exchange of keys that punchd knows: {why}; nothing is encrypted"
-    );
+    let message = format!("the server says Encrypt=1, but {why}; nothing is encrypted");
     let is_news = context.status.connection().unencrypted.as_ref() != Some(&message);
     if is_news {
         log::warn!("{message}; use https://, or set exchange = \"off\" in [encryption]");
@@ -73,14 +84,14 @@ pub(super) fn agree(
     Ok(asked_again)
 }
 
-/// What the owner requires cannot be had.
-fn required(context: &Context, why: &str) -> Trouble {
+/// What the owner requires cannot be had. Returns the message.
+fn required(context: &Context, why: &str) -> String {
     let message = format!(
         "nothing is sent, since [encryption] exchange is \"required\" and no keys were exchanged with the server: \
          {why}"
     );
     publish(context, Some(message.clone()));
-    Trouble::Refused(message)
+    message
 }
 
 fn publish(context: &Context, unencrypted: Option<String>) {

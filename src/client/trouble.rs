@@ -32,7 +32,7 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
-    /// Whether a request was sent and got no whole answer in time.
+    /// Whether a request was sent and got no answer in time.
     pub(super) fn is_no_answer(&self) -> bool {
         matches!(self, Self::Link(Failure::Broken(Cause::TimedOut, _)))
     }

@@ -169,9 +169,8 @@ fn answer_to(kind: &str, post: Post<'_>, body: &str) -> Result<String, NotAgreed
     match status {
         200..300 => Ok(String::from_utf8_lossy(&answer).into_owned()),
         // Somebody on the way, or a server that has no time.
-        407 | 429 | 500.. => {
-            let refusal = response.answer(&answer).refusal();
-            Err(Failure::new(format!("no keys were exchanged: {refusal}")).into())
+        407 | 408 | 425 | 429 | 500.. => {
+            Err(Failure::new(response.answer(&answer).refusal()).into())
         }
         _ => Err(NotAgreed::NoExchange(format!(
             "it answers /iclock/exchange?type={kind} with status {status}"

@@ -6,6 +6,7 @@ use super::Mode;
 use super::agreement::{Agreement, FACTORS, NotAgreed};
 use super::rsa_rc4::RsaRc4 as Suite;
 use super::session::Session;
+use crate::protocol::ack;
 use crate::protocol::query::Target;
 use crate::uplink::{Cause, Exchange, Failure, Request, Response, Seal, Uplink};
 
@@ -56,7 +57,7 @@ impl Channel {
     pub fn agree(&mut self, target: &dyn Fn(&str) -> Target) -> Result<(), NotAgreed> {
         self.session = None;
         let Self { uplink, agreement, .. } = self;
-        let mut factors_went_twice = false;
+        let mut is_in_doubt = false;
         let mut post = |kind: &str, body: &[u8]| {
             let target = target(kind);
             let (within, seal) = (Some(LONGEST), Seal::OfExchange);
@@ -70,13 +71,16 @@ impl Channel {
                 }
                 done => done,
             };
-            was_repeated |= done.as_ref().is_ok_and(|response| response.was_repeated);
-            factors_went_twice = was_repeated && kind == FACTORS;
+            if let Ok(response) = &done {
+                // The server may have taken the first factors, and refuse the second for that.
+                let went_twice = kind == FACTORS && (was_repeated || response.was_repeated);
+                let may_be_cut = !response.framed && ack::is_success(response.status);
+                is_in_doubt = went_twice || may_be_cut;
+            }
             done
         };
         let agreed = match agreement.agree(&mut post) {
-            // It may have taken the first, and refuse the second for that.
-            Err(NotAgreed::NoExchange(why)) if factors_went_twice => {
+            Err(NotAgreed::NoExchange(why)) if is_in_doubt => {
                 Err(NotAgreed::Failed(Failure::new(why)))
             }
             agreed => agreed,

@@ -12,7 +12,7 @@ impl Failure {
         let why = match LinkError::from(error) {
             LinkError::Stopping => return Self::Stopping,
             LinkError::TimedOut(_) => (
-                Cause::TimedOut,
+                Cause::Other,
                 "no more of it came in time: the line or the server is too slow".into(),
             ),
             error => (cause(&error), message(&error)),
@@ -80,7 +80,7 @@ fn cause(error: &LinkError) -> Cause {
         LinkError::Proxy(_) => Cause::Proxy,
         LinkError::Reset | LinkError::Closed | LinkError::CutOff => Cause::Closed,
         LinkError::Io(error) => Cause::of_io(error),
-        LinkError::TimedOut(_) | LinkError::BodyTooSlow => Cause::TimedOut,
+        LinkError::TimedOut(_) => Cause::TimedOut,
         _ => Cause::Other,
     }
 }

@@ -31,9 +31,9 @@ pub enum Cause {
     Closed,
     /// The proxy takes connections, and makes none to the server. As `Other`.
     Proxy,
-    /// Nothing, or no more of it, came in time. As `Other`.
+    /// Nothing came in time: not even the head of an answer. As `Other`.
     TimedOut,
-    /// TLS, an answer that cannot be read, and all else: the server may have work with it, or a person has
+    /// TLS, an answer that cannot be read or does not come to its end, and all else: the server may have work with it, or a person has
     /// to change something.
     Other,
 }
@@ -42,6 +42,17 @@ impl Failure {
     /// A failure of a request that was sent, not for want of a connection.
     pub fn new(message: impl Into<String>) -> Self {
         Self::Broken(Cause::Other, message.into())
+    }
+
+    /// The same with another message.
+    #[cfg(feature = "exchange")]
+    #[must_use]
+    pub fn with_message(self, message: String) -> Self {
+        match self {
+            Self::Stopping => Self::Stopping,
+            Self::Unsent(cause, _) => Self::Unsent(cause, message),
+            Self::Broken(cause, _) => Self::Broken(cause, message),
+        }
     }
 
     /// What is behind it; none if the program is to stop.

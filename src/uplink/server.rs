@@ -258,7 +258,9 @@ impl Server {
         if matches!(error, LinkError::TimedOut(Phase::Answer)) {
             self.connector.got_no_answer(address);
         }
-        let is_stale = !is_heard && answering.got_no_answer(place, &error);
+        // That it needs long for this request is no fault of its connections.
+        let is_late = outgoing.takes_long && matches!(error, LinkError::TimedOut(Phase::Answer));
+        let is_stale = !is_heard && !is_late && answering.got_no_answer(place, &error);
         Err(Box::new(FailedAttempt { error, is_stale, answering }))
     }
 }

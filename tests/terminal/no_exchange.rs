@@ -278,6 +278,75 @@ fn an_exchange_that_breaks_off_is_tried_again_before_all_goes_in_plain() {
     assert!(terminal.status()["next_handshake_in"].as_u64() > Some(3_600));
 }
 
+/// The answer has no length, and its connection is closed within the key: it may be cut off. Likewise what a server
+/// says that has no time.
+#[test]
+fn an_answer_that_may_be_cut_off_is_no_server_without_an_exchange() {
+    let answers: [fn(&str) -> RawAnswer; 4] = [
+        |key| RawAnswer::Exactly(format!("HTTP/1.1 200 X\r\n\r\nPublicKey={}", &key[..99]).into()),
+        |_| RawAnswer::Exactly(b"HTTP/1.1 200 X\r\n\r\n".into()),
+        |_| says(408, "too slow"),
+        |_| says(425, "too early"),
+    ];
+    for in_doubt in answers {
+        let mut posts = 0;
+        let (state, mut answer) = encrypting(|request| match request {
+            request if request.is_handshake() => options(""),
+            request => says(200, format!("OK:{}", request.lines().len())),
+        });
+        let keys = ServerKeys::make();
+        let server = RawServer::start(move |request| {
+            posts += usize::from(request.target.contains("type=publickey"));
+            if request.target.contains("type=publickey") && posts == 1 {
+                return in_doubt(&keys.public);
+            }
+            answer(request)
+        });
+        let terminal = started(&server, "");
+        terminal.driver().punch("1001", &second(1));
+        let is_sent = || server.requests().iter().any(|it| it.is_upload("ATTLOG"));
+        until("sent", is_sent, || terminal.log());
+        assert_eq!(terminal.status()["encrypted"], true, "{}", terminal.log());
+        assert_eq!(state.lock().unwrap().secrets.len(), 1);
+    }
+}
+
+/// What keeps keys from being exchanged now may pass: it is the reason as long as it does not.
+#[test]
+fn why_an_exchange_fails_is_told_where_encryption_is_required() {
+    // First the server does not ask for it, which must not stand there later.
+    let asks = Arc::new(AtomicBool::new(false));
+    let does_ask = Arc::clone(&asks);
+    let answers: [(Answers, &str); 2] = [
+        (|_, _| says(503, "later"), "status 503 at /iclock/exchange"),
+        (|_, _| RawAnswer::Closes, "the connection was closed"),
+    ];
+    for (answers, why) in answers {
+        asks.store(false, Ordering::Relaxed);
+        let does_ask = Arc::clone(&does_ask);
+        let keys = ServerKeys::make();
+        let server = RawServer::start(move |request| match request {
+            request if request.is_handshake() && does_ask.load(Ordering::Relaxed) => {
+                options("Encrypt=1\n")
+            }
+            request if request.is_handshake() => options(""),
+            request => answers(request, &keys),
+        });
+        let terminal = started(&server, REQUIRED);
+        let says_why = |why: &str| {
+            terminal.wait_for(why, |status| {
+                let has = |key: &str| status[key].as_str().is_some_and(|text| text.contains(why));
+                has("unencrypted") && has("trouble")
+            })
+        };
+        says_why("does not say Encrypt=1");
+        asks.store(true, Ordering::Relaxed);
+        let status = says_why(why);
+        let unencrypted = status["unencrypted"].as_str().unwrap();
+        assert!(unencrypted.starts_with(NOTHING_IS_SENT), "{unencrypted}");
+    }
+}
+
 /// The server may have taken the first, and refuse the second for that.
 #[test]
 fn a_factor_that_is_sent_again_and_refused_is_no_server_without_an_exchange() {
