@@ -205,12 +205,17 @@ fn beside(own: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Replaces this process by the program that now stands in the place of this one (exec).
-/// Returns only if that fails, with a message for a person.
-pub fn exec_new_program() -> String {
-    let program = own_program();
-    let error = Command::new(&program).args(std::env::args_os().skip(1)).exec();
-    format!("{} cannot be started: {error}", program.display())
+/// The program that now stands in the place of this one, with the same arguments.
+pub fn new_program() -> Command {
+    let mut command = Command::new(own_program());
+    command.args(std::env::args_os().skip(1));
+    command
+}
+
+/// Replaces this process by a program (exec). Returns only if that fails, with a message for a person.
+pub fn exec(mut command: Command) -> String {
+    let error = command.exec();
+    format!("{} cannot be started: {error}", command.get_program().display())
 }
 
 /// The program as which punchd was started: a path, or a name in `PATH`.

@@ -240,7 +240,7 @@ impl<'a> Upgrades<'a> {
         let store = self.context.store;
         store.atomically(|| {
             store.jobs().set_stage(job, Stage::OnTrial)?;
-            Trial::new(job.row).write(store.options())
+            Trial::new(job.row).begin(store.options())
         })?;
         log::warn!("upgrade {}: the new program is on trial", job.id);
         self.device.restart();

@@ -10,10 +10,10 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ use crate::store::{Store, Trial, TrialState, sync_directory};
 
 /// Says to the new program that it is on trial, by the process id of its guard.
 const GUARD: &str = "PUNCHD_GUARD";
+/// Says to the new program that it stands in the place of the old one, by its digest.
+const INSTALLED: &str = "PUNCHD_INSTALLED";
 /// How often the new program may end by itself.
 const MOST_ENDS: u32 = 3;
 /// How often it is started in all: with power cuts, and after the network was away.
@@ -71,32 +73,37 @@ pub(super) fn watch(mut store: Store, config: &Config) -> Result<Option<Store>, 
         let Some(mut trial) = Trial::read(store.options()).map_err(Stop::Store)? else {
             return Ok(Some(store));
         };
-        let found = machine::own_path().map(|own| (machine::candidate_of(&own), own));
-        let (new, own) = match (trial.state, found) {
-            // Nothing is to be run, or this is the new program already.
-            (TrialState::Unconnected | TrialState::Failed, _) => return Ok(Some(store)),
-            (TrialState::Good, _) if is_installed(&store)? => return Ok(Some(store)),
-            (_, Ok(found)) => found,
-            (_, Err(why)) => {
+        let is_good = match trial.state {
+            TrialState::Unconnected | TrialState::Failed => return Ok(Some(store)),
+            state => state == TrialState::Good,
+        };
+        let Candidate { own, new, digest } = match candidate(&store)? {
+            Ok(found) => found,
+            // This is the new program already.
+            Err(_) if is_good && is_installed(&store)? => return Ok(Some(store)),
+            Err(why) => {
                 give_up(&store, &mut trial, why)?;
                 continue;
             }
         };
-        if trial.state == TrialState::Good {
-            if let Err(why) = install(&store, &own, &new)? {
-                give_up(&store, &mut trial, why)?;
-                continue;
-            }
-            drop(store);
-            // From here on nothing is left to be done but by the new program.
-            return Err(Stop::System(machine::exec_new_program()));
-        }
-        if let Some(why) = enough(&trial, &new) {
+        if let Some(why) = enough(&trial).filter(|_| !is_good) {
             give_up(&store, &mut trial, why)?;
             continue;
         }
         if lock.is_none() {
             lock = Some(take_lock(config)?);
+        }
+        if is_good {
+            if let Err(error) = replace(&own, &new) {
+                let why = format!("{} cannot be replaced: {error}", own.display());
+                give_up(&store, &mut trial, why)?;
+                continue;
+            }
+            drop(store);
+            // From here on nothing is left to be done but by the new program.
+            let mut program = machine::new_program();
+            program.env(INSTALLED, digest);
+            return Err(Stop::System(machine::exec(program)));
         }
         trial.starts += 1;
         trial.state = TrialState::Begun;
@@ -134,18 +141,57 @@ fn take_lock(config: &Config) -> Result<File, Stop> {
 }
 
 /// Why a trial does not go on, if so.
-fn enough(trial: &Trial, new: &Path) -> Option<String> {
+fn enough(trial: &Trial) -> Option<String> {
     if trial.ends >= MOST_ENDS {
         return Some(format!("{}, the {MOST_ENDS}rd time", trial.why));
     }
-    if trial.starts >= MOST_STARTS {
-        return Some(format!("it was started {MOST_STARTS} times and did not stand its trial"));
-    }
-    (!new.exists()).then(|| is_gone(new))
+    let is_enough = trial.starts >= MOST_STARTS;
+    is_enough.then(|| format!("it was started {MOST_STARTS} times and did not stand its trial"))
 }
 
-fn is_gone(new: &Path) -> String {
-    format!("{} is gone", new.display())
+/// The program that is on trial.
+struct Candidate {
+    /// Where the old one stands.
+    own: PathBuf,
+    /// Where the new one does.
+    new: PathBuf,
+    digest: String,
+}
+
+/// Finds the new program: the one that was there when its trial began. The inner error says why there is none.
+fn candidate(store: &Store) -> Result<Result<Candidate, String>, Stop> {
+    let own = match machine::own_path() {
+        Ok(own) => own,
+        Err(why) => return Ok(Err(why)),
+    };
+    let new = machine::candidate_of(&own);
+    let found = digest(&new).and_then(|digest| Ok((digest, fs::metadata(&new)?.permissions())));
+    let unusable = |why: String| Ok(Err(format!("{} {why}", new.display())));
+    let (digest, permissions) = match found {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::NotFound => return unusable("is gone".into()),
+        Err(error) => return unusable(format!("cannot be read: {error}")),
+    };
+    match Trial::program(store.options()).map_err(Stop::Store)? {
+        Some(known) if known != digest => {
+            return unusable("was changed during its trial".into());
+        }
+        Some(_) => {}
+        None => Trial::set_program(store.options(), &digest).map_err(Stop::Store)?,
+    }
+    if permissions.mode() & 0o111 == 0 {
+        return unusable("is not executable".into());
+    }
+    Ok(Ok(Candidate { own, new, digest }))
+}
+
+/// Whether this process is the new program: the old one started it in its place, or it is what was on trial.
+fn is_installed(store: &Store) -> Result<bool, Stop> {
+    let known = Trial::program(store.options()).map_err(Stop::Store)?;
+    Ok(known.is_some_and(|known| {
+        std::env::var(INSTALLED).is_ok_and(|it| it == known)
+            || digest(Path::new("/proc/self/exe")).is_ok_and(|it| it == known)
+    }))
 }
 
 /// Writes down how the new program ended.
@@ -263,25 +309,6 @@ fn stop(child: &mut Child) -> io::Result<()> {
 
 fn signal(child: &Child, signal: Signal) {
     let _ = kill_process(Pid::from_child(child), signal);
-}
-
-/// Puts the new program in the place of the old one, after it is written down which one that is: the next start
-/// may find nothing else to tell by. The inner error says why it cannot.
-fn install(store: &Store, own: &Path, new: &Path) -> Result<Result<(), String>, Stop> {
-    let digest = match digest(new) {
-        Ok(digest) => digest,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Err(is_gone(new))),
-        Err(error) => return Ok(Err(format!("{} cannot be read: {error}", new.display()))),
-    };
-    Trial::set_place(store.options(), &digest, &own.to_string_lossy()).map_err(Stop::Store)?;
-    let replaced = replace(own, new);
-    Ok(replaced.map_err(|error| format!("{} cannot be replaced: {error}", own.display())))
-}
-
-/// Whether the new program has taken the place of the old one.
-fn is_installed(store: &Store) -> Result<bool, Stop> {
-    let place = Trial::place(store.options()).map_err(Stop::Store)?;
-    Ok(place.is_some_and(|(known, path)| digest(Path::new(&path)).is_ok_and(|it| it == known)))
 }
 
 /// The MD5 of a file, in hexadecimal.

@@ -18,8 +18,8 @@ pub const REBOOT: &str = "punchd.reboot";
 pub const UPGRADED: &str = "punchd.upgraded";
 /// The trial of an upgrade that is under way ([`super::Trial`]).
 pub(super) const TRIAL: &str = "punchd.trial";
-/// The digest of the program that takes the place of the old one, a space, and the path of that place.
-pub(super) const TRIAL_PLACE: &str = "punchd.trial-place";
+/// The digest of the program that is on trial.
+pub(super) const TRIAL_PROGRAM: &str = "punchd.trial-program";
 /// Why the last upgrade was not installed.
 pub const UPGRADE_FAILED: &str = "punchd.upgrade-failed";
 /// Set while a long list of commands is carried out: one that is found set was cut off.

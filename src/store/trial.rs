@@ -4,7 +4,7 @@
 //! the job, the state, the starts, the ends, and the reason, with spaces between them.
 
 use super::error::Result;
-use super::options::{Options, TRIAL, TRIAL_PLACE};
+use super::options::{Options, TRIAL, TRIAL_PROGRAM};
 use super::rows::Seq;
 
 /// The trial of an upgrade.
@@ -68,6 +68,12 @@ impl Trial {
         })))
     }
 
+    /// Writes down that a trial begins.
+    pub fn begin(&self, options: Options<'_>) -> Result<()> {
+        options.clear(TRIAL_PROGRAM)?;
+        self.write(options)
+    }
+
     /// Writes it down.
     pub fn write(&self, options: Options<'_>) -> Result<()> {
         options.set(TRIAL, &self.to_text())
@@ -75,21 +81,18 @@ impl Trial {
 
     /// No trial is under way any more.
     pub fn clear(options: Options<'_>) -> Result<()> {
-        options.clear(TRIAL_PLACE)?;
+        options.clear(TRIAL_PROGRAM)?;
         options.clear(TRIAL)
     }
 
-    /// Writes down which program is to take the place of the old one, before it does: its digest, and the path
-    /// of that place.
-    pub fn set_place(options: Options<'_>, digest: &str, path: &str) -> Result<()> {
-        options.set(TRIAL_PLACE, &format!("{digest} {path}"))
+    /// Writes down which program is on trial, by its digest.
+    pub fn set_program(options: Options<'_>, digest: &str) -> Result<()> {
+        options.set(TRIAL_PROGRAM, digest)
     }
 
-    /// The digest and the path that were written down, if they were.
-    pub fn place(options: Options<'_>) -> Result<Option<(String, String)>> {
-        let place = options.get(TRIAL_PLACE)?;
-        let split = |text: String| text.split_once(' ').map(|(one, two)| (one.into(), two.into()));
-        Ok(place.and_then(split))
+    /// The digest that was written down, if one was.
+    pub fn program(options: Options<'_>) -> Result<Option<String>> {
+        options.get(TRIAL_PROGRAM)
     }
 
     fn to_text(&self) -> String {
@@ -136,11 +139,11 @@ mod tests {
             let trial = Trial::read(store.options()).unwrap().unwrap();
             assert_eq!(trial.state, TrialState::Failed, "{text:?}");
         }
-        let place = || Trial::place(store.options()).unwrap();
-        assert_eq!(place(), None);
-        Trial::set_place(store.options(), "ab12", "/opt/made up/punchd").unwrap();
-        assert_eq!(place(), Some(("ab12".into(), "/opt/made up/punchd".into())));
+        let program = || Trial::program(store.options()).unwrap();
+        assert_eq!(program(), None);
+        Trial::set_program(store.options(), "ab12").unwrap();
+        assert_eq!(program(), Some("ab12".into()));
         Trial::clear(store.options()).unwrap();
-        assert_eq!((Trial::read(store.options()).unwrap(), place()), (None, None));
+        assert_eq!((Trial::read(store.options()).unwrap(), program()), (None, None));
     }
 }
