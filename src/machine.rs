@@ -215,7 +215,7 @@ pub fn new_program() -> Command {
 /// Replaces this process by a program (exec). Returns only if that fails, with a message for a person.
 pub fn exec(mut command: Command) -> String {
     let error = command.exec();
-    format!("{} cannot be started: {error}", command.get_program().display())
+    format!("{} cannot be started: {error}", own_program().display())
 }
 
 /// The program as which punchd was started: a path, or a name in `PATH`.

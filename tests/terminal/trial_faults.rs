@@ -263,6 +263,19 @@ fn kill_in_a_way_back(lines: &str, after: &str) {
     server.assert_strict();
 }
 
+/// It has the store open. The kernel sees to it: without its tag, no other punchd that starts on this machine clears
+/// it away.
+#[test]
+fn a_new_program_ends_with_the_old_one_that_guards_it() {
+    let (_server, mut terminal, _, _) = given("exec env -u PUNCHD_ORDER sleep 100");
+    until_runs(&terminal, 1);
+    let environment = format!("/proc/{}/environ", runs(&terminal)[0]);
+    let is_there = || fs::read(&environment).is_ok_and(|env| !env.is_empty());
+    assert!(is_there());
+    terminal.kill();
+    until("the new program ends", || !is_there(), || terminal.log());
+}
+
 #[test]
 fn power_that_is_cut_again_and_again_ends_a_trial() {
     let (server, mut terminal, _, id) = given("exec sleep 1000");
