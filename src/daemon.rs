@@ -216,7 +216,7 @@ impl<'a> Daemon<'a> {
     /// that fails; then this program goes on.
     fn restart(&self, client: &mut Client) {
         self.record_power(POWER_OFF);
-        let message = machine::exec(machine::new_program());
+        let message = machine::exec_new_program(machine::new_program());
         self.record_power(POWER_ON);
         if let Err(error) = client.restart_failed(&message) {
             log::error!("the failure of an upgrade could not be recorded: {error}");

@@ -205,16 +205,22 @@ fn beside(own: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// Says to the new program of an upgrade that it stands in the place of the old one, by its digest.
+pub const INSTALLED: &str = "PUNCHD_INSTALLED";
+
 /// The program that now stands in the place of this one, with the same arguments.
 pub fn new_program() -> Command {
     let mut command = Command::new(own_program());
     command.args(std::env::args_os().skip(1));
+    if cfg!(feature = "hardened") {
+        command.env_remove(INSTALLED);
+    }
     command
 }
 
-/// Replaces this process by a program (exec). Returns only if that fails, with a message for a person.
-pub fn exec(mut command: Command) -> String {
-    let error = command.exec();
+/// Replaces this process by [`new_program`] (exec). Returns only if that fails, with a message for a person.
+pub fn exec_new_program(mut program: Command) -> String {
+    let error = program.exec();
     format!("{} cannot be started: {error}", own_program().display())
 }
 

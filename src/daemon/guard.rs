@@ -37,8 +37,6 @@ use crate::store::{Store, Trial, TrialState, sync_directory};
 
 /// Says to the new program that it is on trial, by the process id of its guard.
 const GUARD: &str = "PUNCHD_GUARD";
-/// Says to the new program that it stands in the place of the old one, by its digest.
-const INSTALLED: &str = "PUNCHD_INSTALLED";
 /// How often the new program may end by itself.
 const MOST_ENDS: u32 = 3;
 /// How often it is started in all: with power cuts, and after the network was away.
@@ -102,8 +100,8 @@ pub(super) fn watch(mut store: Store, config: &Config) -> Result<Option<Store>, 
             drop(store);
             // From here on nothing is left to be done but by the new program.
             let mut program = machine::new_program();
-            program.env(INSTALLED, digest);
-            return Err(Stop::System(machine::exec(program)));
+            program.env(machine::INSTALLED, digest);
+            return Err(Stop::System(machine::exec_new_program(program)));
         }
         trial.starts += 1;
         trial.state = TrialState::Begun;
@@ -189,7 +187,7 @@ fn candidate(store: &Store) -> Result<Result<Candidate, String>, Stop> {
 fn is_installed(store: &Store) -> Result<bool, Stop> {
     let known = Trial::program(store.options()).map_err(Stop::Store)?;
     Ok(known.is_some_and(|known| {
-        std::env::var(INSTALLED).is_ok_and(|it| it == known)
+        std::env::var(machine::INSTALLED).is_ok_and(|it| it == known)
             || digest(Path::new("/proc/self/exe")).is_ok_and(|it| it == known)
     }))
 }
@@ -336,6 +334,8 @@ fn replace(own: &Path, new: &Path) -> io::Result<()> {
         Err(error) => log::warn!("{} is not kept: {error}", previous.display()),
     }
     fs::rename(new, own)?;
+    // Where both are names of one file, since a power cut came in the middle of a rename, it changes nothing.
+    let _ = fs::remove_file(new);
     // It is done. If a power cut undoes it, the old program finds the new one again, and does it again.
     if let Err(error) = sync_directory(own) {
         log::warn!("the directory of {} cannot be synced: {error}", own.display());

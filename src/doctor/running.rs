@@ -158,13 +158,18 @@ fn store(status: &Value, report: Report<'_>) {
 #[cfg(feature = "exchange")]
 pub(super) fn encryption(status: &Value, config: &Config, report: Report<'_>) {
     const CHECK: &str = "encryption";
-    const REMEDY: &str = "set up the exchange of keys at the server (docs/encryption.md), or use https:// and exchange";
+    const REMEDY: &str = "let the server exchange keys as docs/encryption.md says";
     let is_required = config.client_settings().exchange == Mode::Required;
     match status["unencrypted"].as_str() {
         Some(why) if is_required => {
-            report(Finding::fault(CHECK, why).remedy(format!("{REMEDY} = \"auto\"")));
+            let next = status["next_handshake_in"].as_u64().unwrap_or(0);
+            let remedy = format!("{REMEDY}; the next attempt comes in {next} s");
+            report(Finding::fault(CHECK, why).remedy(remedy));
         }
-        Some(why) => report(Finding::warning(CHECK, why).remedy(format!("{REMEDY} = \"off\""))),
+        Some(why) => {
+            let remedy = format!("{REMEDY}, or use https:// and exchange = \"off\"");
+            report(Finding::warning(CHECK, why).remedy(remedy));
+        }
         None if status["encrypted"] == true => {
             report(Finding::ok(CHECK, "keys were exchanged with the server"));
         }

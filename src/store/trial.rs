@@ -1,7 +1,8 @@
 //! The trial of an upgrade: what is known of a new program that is not trusted yet.
 //!
 //! It is one option of the store, so that both programs can read it, whichever version they are: the number of
-//! the job, the state, the starts, the ends, and the reason, with spaces between them.
+//! the job, the state, the starts, the ends, and the reason, with spaces between them. A second one has the MD5 of
+//! the new program, in hexadecimal.
 
 use super::error::Result;
 use super::options::{Options, TRIAL, TRIAL_PROGRAM};

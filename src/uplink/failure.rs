@@ -33,8 +33,8 @@ pub enum Cause {
     Proxy,
     /// Nothing came in time: not even the head of an answer. As `Other`.
     TimedOut,
-    /// TLS, an answer that cannot be read or does not come to its end, and all else: the server may have work with it, or a person has
-    /// to change something.
+    /// TLS, an answer that cannot be read or does not come to its end, and all else: the server may have work
+    /// with it, or a person has to change something.
     Other,
 }
 

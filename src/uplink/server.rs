@@ -255,11 +255,12 @@ impl Server {
             Ok((Err(error), pending)) => (error, pending.is_heard),
             Err(error) => (error, false),
         };
-        if matches!(error, LinkError::TimedOut(Phase::Answer)) {
+        let is_silent = matches!(error, LinkError::TimedOut(Phase::Answer));
+        // That the server needs long for this request is no fault of its connections nor of its address.
+        let is_late = is_silent && outgoing.takes_long;
+        if is_silent && !is_late {
             self.connector.got_no_answer(address);
         }
-        // That it needs long for this request is no fault of its connections.
-        let is_late = outgoing.takes_long && matches!(error, LinkError::TimedOut(Phase::Answer));
         let is_stale = !is_heard && !is_late && answering.got_no_answer(place, &error);
         Err(Box::new(FailedAttempt { error, is_stale, answering }))
     }

@@ -204,6 +204,38 @@ fn a_new_program_that_is_lost_or_changed_after_its_trial_is_not_installed() {
     }
 }
 
+/// The power is cut between the rename and the start of the new program; on some file systems in the middle of the
+/// rename, so that both names are there.
+#[test]
+fn a_new_program_that_stands_in_its_place_goes_on_after_a_power_cut() {
+    type Rename = fn(&Path, &Path) -> std::io::Result<()>;
+    let cases: [Rename; 2] = [
+        |new, own| fs::rename(new, own),
+        |new, own| {
+            fs::remove_file(own)?;
+            fs::hard_link(new, own)
+        },
+    ];
+    for rename in cases {
+        let server = server();
+        let owner = Owner::new();
+        let mut terminal = terminal(&server, &owner, "");
+        let new = another("new");
+        let id = offer(&server, &owner.signed(&new));
+        let runs = || terminal.log().contains("start 1 of it");
+        until("the trial", runs, || terminal.log());
+        terminal.kill();
+        let is_good = "UPDATE option SET value =
+            replace(replace(value, ' begun ', ' good '), ' connected ', ' good ')
+            WHERE key = 'punchd.trial'";
+        assert_eq!(db(&terminal).execute(is_good, []).unwrap(), 1);
+        rename(&terminal.path("punchd.new"), &terminal.path("punchd")).unwrap();
+        terminal.run();
+        assert_eq!(answer(&server, &id).0, 0);
+        assert!(has_program(&terminal, &new) && !terminal.path("punchd.new").exists());
+    }
+}
+
 #[test]
 fn a_program_whose_store_the_old_one_could_not_read_is_not_tried() {
     let server = server();
