@@ -387,9 +387,8 @@ impl List {
             session.apply_effects(context, &effects)?;
             self.fresh += effects.fresh;
             rest = &rest[done..];
-            if !rest.is_empty() {
-                reactor::yield_now()?;
-            }
+            // Also behind the last ones: the next batch may be here already, and no read waits for it.
+            reactor::yield_now()?;
         }
         Ok(())
     }
