@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use md5::{Digest, Md5};
 use rustix::event::PollFlags;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -29,6 +28,7 @@ use super::stop::Stop;
 use super::store_start;
 use crate::config::Config;
 use crate::driver_socket::socket_path;
+use crate::files::md5_of;
 use crate::machine;
 use crate::processes;
 use crate::reactor::{self, Stopping, Woken};
@@ -92,7 +92,7 @@ pub(super) fn watch(mut store: Store, config: &Config) -> Result<Option<Store>, 
             lock = Some(take_lock(config)?);
         }
         if is_good {
-            if let Err(error) = replace(&own, &new) {
+            if let Err(error) = replace(&own, &new, &digest) {
                 let why = format!("{} cannot be replaced: {error}", own.display());
                 give_up(&store, &mut trial, why)?;
                 continue;
@@ -311,25 +311,18 @@ fn signal(child: &Child, signal: Signal) {
 
 /// The MD5 of a file, in hexadecimal.
 fn digest(path: &Path) -> io::Result<String> {
-    let (mut file, mut digest) = (File::open(path)?, Md5::new());
-    let mut bytes = vec![0; 64 << 10];
-    loop {
-        match file.read(&mut bytes)? {
-            0 => break,
-            count => digest.update(&bytes[..count]),
-        }
-    }
-    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(md5_of(File::open(path)?)?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Puts the new program in the place of the old one, which keeps its file under another name.
-fn replace(own: &Path, new: &Path) -> io::Result<()> {
+/// Puts the new program, which has this digest, in the place of the old one, which keeps its file under another
+/// name.
+fn replace(own: &Path, new: &Path, new_digest: &str) -> io::Result<()> {
     let (previous, interim) = (machine::previous_of(own), machine::previous_of(new));
     let _ = fs::remove_file(&interim);
     // The same program once more leaves the one before as it is. Where the disk knows no links, there is no
     // earlier program to go back to by hand.
     let keep = || fs::hard_link(own, &interim).and_then(|()| fs::rename(&interim, &previous));
-    match is_same(own, new).and_then(|is_same| if is_same { Ok(()) } else { keep() }) {
+    match digest(own).and_then(|own| if own == new_digest { Ok(()) } else { keep() }) {
         Ok(()) => {}
         Err(error) => log::warn!("{} is not kept: {error}", previous.display()),
     }
@@ -341,20 +334,4 @@ fn replace(own: &Path, new: &Path) -> io::Result<()> {
         log::warn!("the directory of {} cannot be synced: {error}", own.display());
     }
     Ok(())
-}
-
-/// Whether two programs are the same to the byte.
-fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
-    let (mut one, mut other) = (File::open(one)?, File::open(other)?);
-    let mut left = one.metadata()?.len();
-    let mut is_same = left == other.metadata()?.len();
-    let (mut these, mut those) = (vec![0; 64 << 10], vec![0; 64 << 10]);
-    while is_same && left > 0 {
-        let count = these.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        one.read_exact(&mut these[..count])?;
-        other.read_exact(&mut those[..count])?;
-        is_same = these[..count] == those[..count];
-        left -= count as u64;
-    }
-    Ok(is_same)
 }

@@ -31,7 +31,7 @@ use std::io;
 pub use confined_path::ConfinedPath;
 pub use error::FileError;
 pub use list::open_list;
-pub use spool::Spool;
+pub use spool::{Spool, md5_of};
 pub use unpack::unpack;
 
 /// Called between the chunks of long work; its error ends the work.

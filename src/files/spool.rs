@@ -122,17 +122,9 @@ impl Spool {
 
     /// The MD5 digest of a download.
     pub fn digest_md5(&self, key: i64, yield_now: &mut YieldNow<'_>) -> io::Result<[u8; 16]> {
-        let (mut file, _) =
+        let (file, _) =
             CooperativeReader::open(&self.part(key), yield_now).map_err(io::Error::other)?;
-        let mut digest = Md5::new();
-        let mut chunk = vec![0; 64 * 1024];
-        loop {
-            let count = file.read(&mut chunk)?;
-            if count == 0 {
-                return Ok(digest.finalize().into());
-            }
-            digest.update(&chunk[..count]);
-        }
+        md5_of(file)
     }
 
     /// Reads a finished download that got a name by [`Spool::name`].
@@ -164,6 +156,19 @@ fn key_of(name: &str) -> Option<i64> {
 fn named(what: &'static str, path: &Path, error: io::Error) -> io::Error {
     let kind = error.kind();
     io::Error::new(kind, FileError::io(what, path, error))
+}
+
+/// The MD5 digest of all that is left to read.
+pub fn md5_of(mut file: impl Read) -> io::Result<[u8; 16]> {
+    let mut digest = Md5::new();
+    let mut chunk = vec![0; 64 * 1024];
+    loop {
+        let count = file.read(&mut chunk)?;
+        if count == 0 {
+            return Ok(digest.finalize().into());
+        }
+        digest.update(&chunk[..count]);
+    }
 }
 
 #[cfg(test)]
