@@ -278,6 +278,16 @@ fn an_exchange_that_breaks_off_is_tried_again_before_all_goes_in_plain() {
     assert!(terminal.status()["next_handshake_in"].as_u64() > Some(3_600));
 }
 
+/// The first punch of a new terminal, with `auto`, goes to this server encrypted.
+#[track_caller]
+fn assert_encrypted(server: &RawServer) {
+    let terminal = started(server, "");
+    terminal.driver().punch("1001", &second(1));
+    let is_sent = || server.requests().iter().any(|it| it.is_upload("ATTLOG"));
+    until("sent", is_sent, || terminal.log());
+    assert_eq!(terminal.status()["encrypted"], true, "{}", terminal.log());
+}
+
 /// The answer has no length, and its connection is closed within the key: it may be cut off. Likewise what a server
 /// says that has no time.
 #[test]
@@ -289,24 +299,20 @@ fn an_answer_that_may_be_cut_off_is_no_server_without_an_exchange() {
         |_| says(425, "too early"),
     ];
     for in_doubt in answers {
-        let mut posts = 0;
+        let mut was_asked = false;
         let (state, mut answer) = encrypting(|request| match request {
             request if request.is_handshake() => options(""),
             request => says(200, format!("OK:{}", request.lines().len())),
         });
         let keys = ServerKeys::make();
         let server = RawServer::start(move |request| {
-            posts += usize::from(request.target.contains("type=publickey"));
-            if request.target.contains("type=publickey") && posts == 1 {
+            let asks_for_key = request.target.contains("type=publickey");
+            if asks_for_key && !std::mem::replace(&mut was_asked, true) {
                 return in_doubt(&keys.public);
             }
             answer(request)
         });
-        let terminal = started(&server, "");
-        terminal.driver().punch("1001", &second(1));
-        let is_sent = || server.requests().iter().any(|it| it.is_upload("ATTLOG"));
-        until("sent", is_sent, || terminal.log());
-        assert_eq!(terminal.status()["encrypted"], true, "{}", terminal.log());
+        assert_encrypted(&server);
         assert_eq!(state.lock().unwrap().secrets.len(), 1);
     }
 }
@@ -316,15 +322,13 @@ fn an_answer_that_may_be_cut_off_is_no_server_without_an_exchange() {
 fn why_an_exchange_fails_is_told_where_encryption_is_required() {
     // First the server does not ask for it, which must not stand there later.
     let asks = Arc::new(AtomicBool::new(false));
-    let does_ask = Arc::clone(&asks);
     let answers: [(Answers, &str); 2] = [
         (|_, _| says(503, "later"), "status 503 at /iclock/exchange"),
         (|_, _| RawAnswer::Closes, "the connection was closed"),
     ];
     for (answers, why) in answers {
         asks.store(false, Ordering::Relaxed);
-        let does_ask = Arc::clone(&does_ask);
-        let keys = ServerKeys::make();
+        let (does_ask, keys) = (Arc::clone(&asks), ServerKeys::make());
         let server = RawServer::start(move |request| match request {
             request if request.is_handshake() && does_ask.load(Ordering::Relaxed) => {
                 options("Encrypt=1\n")
@@ -366,11 +370,7 @@ fn a_factor_that_is_sent_again_and_refused_is_no_server_without_an_exchange() {
         }
         answer(request)
     });
-    let terminal = started(&server, "");
-    terminal.driver().punch("1001", &second(1));
-    let is_sent = || server.requests().iter().any(|it| it.is_upload("ATTLOG"));
-    until("sent", is_sent, || terminal.log());
-    assert_eq!(terminal.status()["encrypted"], true, "{}", terminal.log());
+    assert_encrypted(&server);
     let state = state.lock().unwrap();
     assert!(state.flaws.is_empty() && state.secrets.len() == 1, "{:?}", state.flaws);
 }
